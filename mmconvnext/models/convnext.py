@@ -1,0 +1,256 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""ConvNeXt V1 and V2 as a backbone of multi-scale features for detection and segmentation."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..checkpoint.load import load_pretrained
+from ..registry import MODELS
+from .arch import get_arch
+from .block import ConvNeXtBlock
+from .design import Design
+from .layer_depth import LayerDepth, get_layer_depth
+from .layers import Downsample, build_norm, build_stem
+
+
+@MODELS.register_module()
+class ConvNeXt(BaseModule):
+    """ConvNeXt backbone.
+
+    "A ConvNet for the 2020s" (arXiv 2201.03545) and "ConvNeXt V2" (arXiv 2301.00808). Parameters
+    carry the names of Meta's code: ``downsample_layers.<stage>``, ``stages.<stage>.<block>``, and
+    ``norm<stage>`` for the norm of each returned map.
+
+    The input (N, in_channels, H, W) becomes a tuple of maps (N, C_i, H // s_i, W // s_i), one for
+    each of ``out_indices``, with ``out_channels`` C_i and ``out_strides`` s_i (4, 8, 16, 32 with
+    the 4x4 stem). Every reduction rounds down, as in the official code: of sides that are no
+    multiple of the last stride, up to ``out_strides[-1] - 1`` pixels at the right and the bottom
+    border are not seen by the last map. Pad the input to a multiple of 32 to see all (the data
+    preprocessors of mmdet do: ``pad_size_divisor=32``). Any H and W of at least the stem's patch
+    are accepted.
+
+    Args:
+        arch: 'atto', 'femto', 'pico', 'nano', 'tiny', 'small', 'base', 'large', 'xlarge' or
+            'huge', or dict(depths=[...], channels=[...]) with any number of stages.
+        version: 'v1', with layer scale, or 'v2', with global response normalization instead. One
+            switch, because only one half of the change trains a wrong net without a word.
+        in_channels: channels of the input image.
+        drop_path_rate: stochastic depth, 0 to below 1: the rate of the last block; it rises
+            linearly from 0 at the first one.
+        layer_scale_init_value: start of V1's layer scale; 0 builds none. None is the version's
+            own: 1e-6 (paper, table 5) for V1, no layer scale for V2. The dense recipes start at 1.
+        out_indices: the stages whose maps are returned: one integer or a sequence, negative ones
+            count from the end. Returned in the order given.
+        frozen_stages: mmdet's convention: -1 freezes nothing, 0 the stem, k the stem and the first
+            k stages with their downsampling layers and output norms. Frozen parts have
+            ``requires_grad=False`` and stay in evaluation mode, hence without stochastic depth.
+        with_cp: recompute each block's branch in the backward pass, to save memory.
+        design: switches for ablations, see :class:`Design`: a dict of what departs from the paper.
+        init_cfg: None, or dict(type='Pretrained', checkpoint=..., prefix=...), which must fill
+            the whole backbone but the output norms (see ``mmconvnext.checkpoint``), or any other
+            initializer of mmengine.
+
+    Raises:
+        ValueError: a value outside the ranges above; the message names the allowed ones.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping = 'tiny',
+        version: str = 'v1',
+        *,
+        in_channels: int = 3,
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float | None = None,
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        design: Design | Mapping | None = None,
+        init_cfg: Mapping | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.arch = get_arch(arch, version)
+        self.version = version
+        self.design = design = Design.of(design)
+        depths, channels = self.arch.depths, self.arch.channels
+        if isinstance(in_channels, bool) or not isinstance(in_channels, Integral) or in_channels < 1:
+            raise ValueError(f'in_channels must be a positive integer, got {in_channels!r}')
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f'drop_path_rate must be in [0, 1), got {drop_path_rate!r}')
+        self.in_channels = in_channels
+        self.out_indices = _stage_indices(out_indices, len(depths))
+        self.frozen_stages = _frozen_stages(frozen_stages, len(depths))
+        layer_scale = _layer_scale(layer_scale_init_value, version)
+
+        stem_stride = design.stem_patch_size if design.stem == 'patchify' else 4
+        self.out_channels = tuple(channels[i] for i in self.out_indices)
+        self.out_strides = tuple(stem_stride * 2**i for i in self.out_indices)
+
+        self.downsample_layers = nn.ModuleList([build_stem(design, in_channels, channels[0])])
+        for before, after in zip(channels, channels[1:]):
+            self.downsample_layers.append(Downsample(before, after, design))
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    ConvNeXtBlock(
+                        width,
+                        design,
+                        grn=version == 'v2',
+                        layer_scale_init_value=layer_scale,
+                        drop_path_rate=next(rates),
+                        with_cp=with_cp,
+                    )
+                    for _ in range(depth)
+                )
+            )
+            for depth, width in zip(depths, channels)
+        )
+        for i in sorted(set(self.out_indices)):
+            self.add_module(f'norm{i}', build_norm(design, channels[i]))
+
+        self.apply(_init_weights)
+        self._freeze()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map (N, in_channels, H, W) to one (N, C_i, H_i, W_i) for each of ``out_indices``."""
+        self._check_input(x)
+        maps = {}
+        for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
+            if i > max(self.out_indices):
+                break
+            x = stage(downsample(x))
+            if i in self.out_indices:
+                maps[i] = getattr(self, f'norm{i}')(x)
+        return tuple(maps[i] for i in self.out_indices)
+
+    def init_weights(self) -> None:
+        """Load what ``init_cfg`` names; without one, keep the paper's initialization.
+
+        The random initialization happens at construction, so calling this twice, or after weights
+        were loaded by hand, never draws new values.
+
+        Raises:
+            CheckpointMismatch: the file does not fill the backbone.
+        """
+        if self._is_init:
+            return
+        logger = MMLogger.get_current_instance()
+        if isinstance(self.init_cfg, Mapping) and self.init_cfg.get('type') == 'Pretrained':
+            options = {key: value for key, value in self.init_cfg.items() if key != 'type'}
+            logger.info(load_pretrained(self, **options))
+        elif self.init_cfg:
+            super().init_weights()
+        else:
+            logger.info(
+                f'{type(self).__name__} {self.version}, depths {list(self.arch.depths)}: random '
+                'weights, truncated normal of std 0.02, zero biases'
+            )
+        self._is_init = True
+
+    def train(self, mode: bool = True) -> ConvNeXt:
+        """Switch between training and evaluation; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.eval()
+        return self
+
+    def get_layer_depth(
+        self, param_name: str, prefix: str = '', decay_type: str = 'layer_wise'
+    ) -> LayerDepth:
+        """Depth group of a parameter for layer-wise learning-rate decay, as mmpretrain asks it.
+
+        Args:
+            param_name: the parameter's name in the model that holds the backbone.
+            prefix: where the backbone lies in that model, such as ``backbone.``.
+            decay_type: 'layer_wise' or 'stage_wise', see :mod:`.layer_depth`.
+
+        Raises:
+            ValueError: a name that is not the backbone's, or an unknown decay type.
+        """
+        if not param_name.startswith(prefix):
+            raise ValueError(f'{param_name!r} does not begin with the prefix {prefix!r}')
+        return get_layer_depth(param_name[len(prefix) :], self.arch.depths, decay_type)
+
+    def _check_input(self, x: Tensor) -> None:
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f'the backbone takes (N, {self.in_channels}, H, W), got {tuple(x.shape)}; set '
+                'in_channels, and the mean and std of the data preprocessor, to your images'
+            )
+        smallest = self.design.stem_patch_size if self.design.stem == 'patchify' else 1
+        if min(x.shape[2:]) < smallest:
+            raise ValueError(
+                f'an image of {x.shape[2]}x{x.shape[3]} pixels is smaller than one '
+                f'{smallest}x{smallest} patch of the stem'
+            )
+        if x.dtype == torch.float16 and x.device.type == 'cpu':
+            raise ValueError(
+                'float16 on a CPU is neither fast nor exact; use bfloat16 or float32 there'
+            )
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        if self.frozen_stages < 0:
+            return []
+        count = self.frozen_stages
+        norms = [getattr(self, f'norm{i}') for i in self.out_indices if i < count]
+        # The stem is downsampling layer 0, so freezing 0 or 1 stages freezes one of these.
+        return [*self.downsample_layers[: max(count, 1)], *self.stages[:count], *norms]
+
+    def _freeze(self) -> None:
+        for module in self._frozen_modules():
+            module.eval().requires_grad_(False)
+        # Stages behind the last returned map are never computed. They are kept, so that the
+        # parameters do not depend on out_indices, but must not wait for gradients (DDP would).
+        last = max(self.out_indices) + 1
+        for module in (*self.downsample_layers[last:], *self.stages[last:]):
+            module.requires_grad_(False)
+
+
+def _init_weights(module: nn.Module) -> None:
+    """Truncated normal of std 0.02, zero biases (official models/convnext.py); norms keep 1, 0."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def _stage_indices(indices: int | Sequence[int], num_stages: int) -> tuple[int, ...]:
+    given = (indices,) if isinstance(indices, Integral) else tuple(indices)
+    for i in given:
+        if isinstance(i, bool) or not isinstance(i, Integral) or not -num_stages <= i < num_stages:
+            raise ValueError(
+                f'out_indices={indices!r}: {i!r} is no stage; this arch has {num_stages} stages, '
+                f'0 to {num_stages - 1}, or -{num_stages} to -1 from the end'
+            )
+    resolved = tuple(int(i) % num_stages for i in given)
+    if not resolved or len(set(resolved)) < len(resolved):
+        raise ValueError(f'out_indices={indices!r} must name at least one stage, and none twice')
+    return resolved
+
+
+def _frozen_stages(value: int, num_stages: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not -1 <= value <= num_stages:
+        raise ValueError(
+            f'frozen_stages={value!r} is out of range: -1 freezes nothing, 0 the stem, 1 to '
+            f'{num_stages} the stem and so many stages'
+        )
+    return int(value)
+
+
+def _layer_scale(value: float | None, version: str) -> float:
+    if value is None:
+        return 1e-6 if version == 'v1' else 0.0
+    if not value >= 0:
+        raise ValueError(f'layer_scale_init_value must be 0 (none) or positive, got {value!r}')
+    if version == 'v2' and value > 0:
+        raise ValueError(
+            f"layer_scale_init_value={value!r}: ConvNeXt V2 has GRN instead of a layer scale; "
+            "leave it out, or use version='v1'"
+        )
+    return float(value)

@@ -1,0 +1,136 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Layers that torch lacks, and the builders that read a :class:`Design`.
+
+Shapes: N images, C channels, H rows, W columns. The blocks work on (N, H, W, C), where the
+pointwise convolutions are plain linear layers; all else of the network speaks (N, C, H, W).
+"""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .design import Design
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """LayerNorm over the channels of an (N, C, H, W) map.
+
+    ``F.layer_norm`` accumulates in float32 whatever the input, so half precision does not
+    overflow; the permutes are views, and the memory of the result is channels-last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class _ChannelsLastBatchNorm(nn.Module):
+    """Mixed in before a batch norm: makes it work on (N, H, W, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class BatchNormLast(_ChannelsLastBatchNorm, nn.BatchNorm2d):
+    """BatchNorm over the last dimension of (N, H, W, C)."""
+
+
+class SyncBatchNormLast(_ChannelsLastBatchNorm, nn.SyncBatchNorm):
+    """SyncBatchNorm over the last dimension of (N, H, W, C)."""
+
+
+class GlobalResponseNorm(nn.Module):
+    """Global response normalization of (N, H, W, C), ConvNeXt V2 section 3.2.
+
+    Each channel is weighed by its L2 norm over the image relative to the mean norm of all
+    channels; ``gamma`` and ``beta`` of shape (C,) start at zero, which makes it the identity.
+    The norm is taken in float32: a sum of squares over H * W leaves float16's range.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        # eps: official models/utils.py of ConvNeXt-V2.
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=torch.float32)
+        scale = norm / (norm.mean(dim=-1, keepdim=True) + self.eps)
+        return x + self.gamma * (x * scale.to(x.dtype)) + self.beta
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: zero a residual branch per sample, scale the kept ones by 1 / (1 - rate).
+
+    Deep Networks with Stochastic Depth (arXiv 1603.09382), in the form that timm made customary.
+    Works on any shape with the samples first; the identity in evaluation.
+    """
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rate == 0.0 or not self.training:
+            return x
+        keep = 1.0 - self.rate
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
+        return x * (mask / keep)
+
+    def extra_repr(self) -> str:
+        return f'rate={self.rate:.3g}'
+
+
+class Downsample(nn.Sequential):
+    """Norm, then a 2x2 convolution of stride 2: halves H and W, rounding down (section 2.6).
+
+    A side of a single pixel has nothing to halve: it is padded with zeros to two, so that the
+    smallest map is 1 x 1 instead of an error.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, design: Design) -> None:
+        super().__init__(
+            build_norm(design, in_channels),
+            nn.Conv2d(in_channels, out_channels, kernel_size=2, stride=2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self[0](x)
+        short_h, short_w = max(0, 2 - x.shape[2]), max(0, 2 - x.shape[3])
+        if short_h or short_w:
+            x = F.pad(x, (0, short_w, 0, short_h))
+        return self[1](x)
+
+
+def build_stem(design: Design, in_channels: int, channels: int) -> nn.Sequential:
+    """The stem of (N, in_channels, H, W) -> (N, channels, H // stride, W // stride)."""
+    if design.stem == 'patchify':
+        patch = design.stem_patch_size
+        return nn.Sequential(
+            nn.Conv2d(in_channels, channels, kernel_size=patch, stride=patch),
+            build_norm(design, channels),
+        )
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, kernel_size=7, stride=2, padding=3),
+        build_norm(design, channels),
+        build_act(design),
+        nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+    )
+
+
+def build_norm(design: Design, channels: int, channels_last: bool = False) -> nn.Module:
+    """The design's norm for (N, C, H, W), or for (N, H, W, C) if ``channels_last``."""
+    first, last = {
+        'LN': (LayerNorm2d, nn.LayerNorm),
+        'BN': (nn.BatchNorm2d, BatchNormLast),
+        'SyncBN': (nn.SyncBatchNorm, SyncBatchNormLast),
+    }[design.norm]
+    return (last if channels_last else first)(channels, eps=design.eps)
+
+
+def build_act(design: Design) -> nn.Module:
+    """The design's activation."""
+    if design.act == 'GELU_tanh':
+        return nn.GELU(approximate='tanh')
+    return {'GELU': nn.GELU, 'ReLU': nn.ReLU, 'SiLU': nn.SiLU}[design.act]()

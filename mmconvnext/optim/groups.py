@@ -1,0 +1,51 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Optimizer groups: merging parameters of equal settings, and the table of what came out."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+
+@dataclass
+class Group:
+    """Parameters that share every optimizer setting, and the depth groups they come from."""
+
+    settings: dict
+    params: list[nn.Parameter] = field(default_factory=list)
+    depths: set[int] = field(default_factory=set)
+
+    def as_param_group(self) -> dict:
+        """What torch's optimizers take."""
+        return {'params': self.params, **self.settings}
+
+
+def merge(rows: list[tuple[nn.Parameter, int, dict]]) -> list[Group]:
+    """Merge (parameter, depth, settings) rows whose settings are equal.
+
+    The group of the highest rate comes first, because mmengine logs the rate of the first group as
+    ``lr``: the head's, not a hundredth of it. Within a group the parameters keep the model's order,
+    so equal models give equal groups, which is what resuming relies on.
+    """
+    groups: dict[tuple, Group] = {}
+    for param, depth, settings in rows:
+        key = tuple(sorted((name, repr(value)) for name, value in settings.items()))
+        group = groups.setdefault(key, Group(settings))
+        group.params.append(param)
+        group.depths.add(depth)
+    order = sorted(groups.items(), key=lambda item: (-item[1].settings['lr'], item[0]))
+    return [group for _, group in order]
+
+
+def format_table(groups: list[Group]) -> str:
+    """One line a group: depths, learning rate, weight decay, tensors, parameters."""
+    lines = [f'{"depth":>9} {"lr":>10} {"weight decay":>13} {"tensors":>8} {"parameters":>12}']
+    for group in groups:
+        low, high = min(group.depths), max(group.depths)
+        depth = str(low) if low == high else f'{low} to {high}'
+        numel = sum(param.numel() for param in group.params)
+        lines.append(
+            f'{depth:>9} {group.settings["lr"]:>10.3e} {group.settings["weight_decay"]:>13g} '
+            f'{len(group.params):>8} {numel:>12,}'
+        )
+    return '\n'.join(lines)
