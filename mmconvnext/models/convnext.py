@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from numbers import Integral
 
 import torch
@@ -95,7 +96,8 @@ class ConvNeXt(BaseModule):
         self.downsample_layers = nn.ModuleList([build_stem(design, in_channels, channels[0])])
         for before, after in zip(channels, channels[1:]):
             self.downsample_layers.append(Downsample(before, after, design))
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        last_block = max(sum(depths) - 1, 1)
+        rates = (drop_path_rate * i / last_block for i in count())
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
