@@ -1,0 +1,63 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""The one way from options to a config that is ready to run."""
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ..recipe.checks import check_recipe
+from ..recipe.errors import RecipeError
+from ..recipe.load import load_config
+from ..recipe.own_data import apply_own_data
+from ..recipe.work_dir import default_work_dir
+from .stack import require_stack
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Config of ``args``: loaded, own data or toy data applied, options merged, work dir set."""
+    require_stack()
+    # Options are merged twice: first, so that they reach own_data before it is expanded; last, so
+    # that they have the final say over what own_data and --toy set.
+    cfg = load_config(args.config, args.cfg_options)
+    if args.toy:
+        from ..recipe.toy import make_toy
+
+        make_toy(cfg)
+    apply_own_data(cfg)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config, args.toy)
+    return cfg
+
+
+def checked(cfg: Config, loaders: tuple) -> None:
+    """Run all checks of the config and its data; log the warnings."""
+    for warning in check_recipe(cfg, loaders):
+        say(warning, logging.WARNING)
+
+
+def say(line: str, level: int = logging.INFO) -> None:
+    """Log a line before the runner has set up its own logger; on rank 0 only."""
+    if int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0:
+        print_log(line, logger=None if level == logging.INFO else 'current', level=level)
+
+
+def world_size() -> int:
+    """Processes of this run, as torchrun and slurm announce them."""
+    return int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', 1)))
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a tool's ``main``; show a :class:`RecipeError` as one message, exit status 2."""
+    try:
+        main()
+    except RecipeError as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,71 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Evaluation: what ``tools/test.py`` does."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..recipe.errors import RecipeError
+from ..recipe.walk import LOADERS, task
+from .options import test_parser
+from .prepare import checked, read_config
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Parse ``argv``, evaluate, return the metrics."""
+    args = test_parser().parse_args(argv)
+    cfg = read_config(args)
+    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
+        raise RecipeError(f'there is no checkpoint {args.checkpoint!r}')
+    cfg.load_from = args.checkpoint
+    _own_weights_only(cfg)
+    if args.tta:
+        _use_tta(cfg)
+    if args.show_dir:
+        _show(cfg, args.show_dir)
+    if args.out:
+        _save(cfg, args.out)
+    checked(cfg, LOADERS[2:])
+    return Runner.from_cfg(cfg).test()
+
+
+def _own_weights_only(cfg: Config) -> None:
+    """The checkpoint fills the model: fetching pretrained weights before would be in vain."""
+    cfg.model.backbone.init_cfg = None
+
+
+def _use_tta(cfg: Config) -> None:
+    if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
+        raise RecipeError(
+            '--tta: this recipe has no test-time augmentation (tta_model and tta_pipeline); the '
+            'UPerNet recipes have'
+        )
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    if cfg.get('tta_test_cfg'):
+        cfg.model.test_cfg = cfg.tta_test_cfg
+    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+
+
+def _show(cfg: Config, folder: str) -> None:
+    hook = cfg.default_hooks.visualization
+    hook.draw = True
+    if task(cfg) == 'mmdet':
+        hook.test_out_dir = os.path.abspath(folder)
+    else:
+        cfg.visualizer.save_dir = folder
+
+
+def _save(cfg: Config, out: str) -> None:
+    if os.path.exists(out):
+        raise RecipeError(f'--out: {out} exists and would be overwritten; choose another name')
+    if task(cfg) == 'mmseg':
+        cfg.test_evaluator.update(output_dir=out, keep_results=True)
+        return
+    if not out.endswith(('.pkl', '.pickle')):
+        raise RecipeError(f'--out: predictions of a detector go into a .pkl file, got {out!r}')
+    metrics = cfg.test_evaluator
+    metrics = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+    cfg.test_evaluator = [*metrics, dict(type='DumpDetResults', out_file_path=out)]

@@ -1,0 +1,51 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Training: what ``tools/train.py`` does."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmengine.runner import Runner
+
+from ..recipe.errors import RecipeError
+from ..recipe.machine import fit_to_machine
+from ..recipe.walk import LOADERS
+from ..recipe.work_dir import refuse_used
+from .options import train_parser
+from .prepare import checked, read_config, say, world_size
+
+
+def main(argv: list[str] | None = None) -> Runner:
+    """Parse ``argv``, train, return the runner."""
+    args = train_parser().parse_args(argv)
+    cfg = read_config(args)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise RecipeError(
+                '--auto-scale-lr needs the batch size of the recipe: set '
+                'auto_scale_lr=dict(base_batch_size=...) in the config'
+            )
+        cfg.auto_scale_lr.enable = True
+    _set_resume(cfg, args)
+    checked(cfg, LOADERS)
+    for line in fit_to_machine(cfg, world_size() if args.launcher != 'none' else 1):
+        say(line)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def _set_resume(cfg, args: argparse.Namespace) -> None:
+    if args.resume is None:
+        refuse_used(cfg.work_dir)
+        return
+    cfg.resume = True
+    if args.resume != 'auto':
+        cfg.load_from = args.resume
+    elif not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
+        raise RecipeError(
+            f'--resume: {cfg.work_dir} holds no run to continue (no last_checkpoint); name its '
+            'folder with --work-dir, or a checkpoint with --resume FILE'
+        )

@@ -1,0 +1,44 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Data folders and annotation files: are they where the config says?"""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..errors import RecipeError
+from ..walk import datasets
+
+
+def check_files(cfg: Config, loaders: tuple) -> None:
+    """Every local folder and annotation file of the loaders exists.
+
+    Raises:
+        RecipeError: one is missing; the message draws the layout that the config expects.
+    """
+    for path, dataset in datasets(cfg, loaders):
+        if is_remote(dataset):
+            continue
+        expected = local_paths(dataset)
+        missing = [p for p in expected if not os.path.exists(p)]
+        if missing:
+            layout = '\n'.join(f'  {p}{"" if os.path.exists(p) else "   <- missing"}' for p in expected)
+            raise RecipeError(
+                f'{path}: {missing[0]} does not exist. Expected layout:\n{layout}\n'
+                'Put or link the data there, set own_data in your config (README, "Your own '
+                'data"), or rehearse with --toy'
+            )
+
+
+def is_remote(dataset: dict) -> bool:
+    """Data that only mmengine's file backends can reach."""
+    return '://' in str(dataset.get('data_root', '')) or dataset.get('backend_args') is not None
+
+
+def local_paths(dataset: dict) -> list[str]:
+    """The root, the annotation file and the folders of a dataset, in this order."""
+    root = dataset.get('data_root') or ''
+    below = [dataset.get('ann_file') or '', *(dataset.get('data_prefix') or {}).values()]
+    paths = [os.path.join(root, p) for p in below if p]
+    return [str(Path(p)) for p in ([root] if root else []) + paths]

@@ -1,0 +1,55 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Fitting a recipe for 8 GPUs to the machine at hand, and saying what that changes."""
+from __future__ import annotations
+
+import torch
+from mmengine.config import Config
+
+from .walk import dicts
+
+
+def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
+    """Make ``cfg`` run here, in place; return what the user should know, one line each.
+
+    - Without a GPU, mixed precision becomes float32: mmengine's AMP wrapper refuses a CPU, and
+      float32 is what a CPU computes fastest.
+    - SyncBN in a single process is turned into BN by mmengine; the line names its batch.
+    - A batch size other than the recipe's changes what its learning rate means.
+    """
+    lines = []
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(key, None)
+        wrapper.type = 'OptimWrapper'
+        lines.append('No GPU: mixed precision is off, training runs in float32.')
+    loader = cfg.get('train_dataloader')
+    if loader is None:
+        return lines
+    if world_size == 1 and any(
+        node.get('type') == 'SyncBN' for _, node in dicts(cfg.model)
+    ):
+        lines.append(
+            f'One process: SyncBN becomes BN over its batch of {loader.batch_size} images, where '
+            'the recipe has all GPUs\' together; expect a lower result, or train on more images '
+            "at once, or set norm_cfg=dict(type='GN', num_groups=32) in the heads."
+        )
+    lines.extend(_batch_size(cfg, loader.batch_size * world_size))
+    return lines
+
+
+def _batch_size(cfg: Config, images: int) -> list[str]:
+    recipe = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    steps = cfg.optim_wrapper.get('accumulative_counts', 1)
+    if not recipe or images * steps == recipe:
+        return []
+    head = f'Effective batch {images * steps}, the recipe has {recipe}: '
+    if cfg.auto_scale_lr.get('enable'):
+        line = f'learning rates are scaled by {images / recipe:g}.'
+        if steps > 1:
+            line += f' mmengine leaves the {steps} accumulated steps out of that factor.'
+        return [head + line]
+    ways = f'--auto-scale-lr (learning rates x {images / recipe:g})'
+    if recipe % images == 0:
+        ways += f' or --cfg-options optim_wrapper.accumulative_counts={recipe // images}'
+    return [f'{head}learning rates are NOT scaled; use {ways}.']
