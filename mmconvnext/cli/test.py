@@ -55,6 +55,7 @@ def _show(cfg: Config, folder: str) -> None:
     if task(cfg) == 'mmdet':
         hook.test_out_dir = os.path.abspath(folder)
     else:
+        hook.interval = 1  # mmseg draws one image of 50
         cfg.visualizer.save_dir = folder
 
 

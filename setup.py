@@ -1,0 +1,110 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Builds and installs mmconvnext, with `mmconvnext/.mim`: configs, tools and the model index.
+
+mim and mmengine look for a package's recipes in its `.mim` folder. sdist and wheel carry copies
+of them; `pip install -e .` puts relative links into the checkout, so that edits count at once.
+
+mmcv compiles its operators against the torch that is installed, so the extras with it need
+`pip install --no-build-isolation`, after torch and requirements/build.txt. `make setup` does it.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
+from setuptools.command.sdist import sdist
+
+ROOT = Path(__file__).resolve().parent
+MIM = Path('mmconvnext', '.mim')
+MIM_CONTENT = ('configs', 'tools', 'model-index.yml')
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text(encoding='utf-8').splitlines()
+    return [line for line in map(str.strip, lines) if line and not line.startswith('#')]
+
+
+def pinned(stack: str, *names: str) -> list[str]:
+    """The lines of a lock file for some of its distributions."""
+    lines = {line.partition('==')[0]: line for line in requirements(stack)}
+    return [lines[name] for name in names]
+
+
+def copy_mim(target: Path) -> None:
+    for name in MIM_CONTENT:
+        source, copy = ROOT / name, target / MIM / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            ignored = shutil.ignore_patterns('__pycache__', '*.py[cod]')
+            shutil.copytree(source, copy, ignore=ignored, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, copy)
+
+
+def link_mim() -> None:
+    folder = ROOT / MIM
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in MIM_CONTENT:
+        (folder / name).symlink_to(os.path.relpath(ROOT / name, folder))
+
+
+class BuildPy(build_py):
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            copy_mim(Path(self.build_lib))
+
+
+class Sdist(sdist):
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        super().make_release_tree(base_dir, files)
+        copy_mim(Path(base_dir))
+
+
+class EditableWheel(editable_wheel):  # what `pip install -e .` runs; `develop` is of the past
+    def run(self) -> None:
+        link_mim()
+        super().run()
+
+
+setup(
+    name='mmconvnext',
+    version=re.search(r"'(.+)'", (ROOT / 'mmconvnext/version.py').read_text()).group(1),
+    description='ConvNeXt backbone for MMDetection and MMSegmentation',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author='mmconvnext contributors',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10',
+    packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
+    package_data={'mmconvnext': ['**/*.yml', '**/*.txt', '**/*.cpp']},
+    exclude_package_data={'mmconvnext': ['.mim/**']},
+    cmdclass={'build_py': BuildPy, 'sdist': Sdist, 'editable_wheel': EditableWheel},
+    install_requires=requirements('runtime'),
+    # Take one of the two sets, never both.
+    extras_require={
+        'openmmlab': [
+            *pinned('openmmlab', 'mmengine', 'mmcv', 'mmdet', 'mmsegmentation'),
+            *('pycocotools', 'ftfy', 'regex'),  # mmsegmentation needs two and declares neither
+            'setuptools<81',  # mmengine imports pkg_resources
+        ],
+        'onedl': [
+            *pinned('onedl', 'onedl-mmengine', 'onedl-mmcv'),
+            *pinned('onedl', 'onedl-mmdetection', 'onedl-mmsegmentation'),
+            *('pycocotools', 'ftfy', 'regex', 'setuptools<81'),
+        ],
+        'tests': requirements('tests'),
+    },
+    classifiers=[
+        'Programming Language :: Python :: 3',
+        'Operating System :: POSIX :: Linux',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+    zip_safe=False,
+)

@@ -1,0 +1,226 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""tools/setup_env.py: what it decides and says, without network and without a long step."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / 'tools' / 'setup_env.py'
+
+
+def installed(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@pytest.fixture(scope='module')
+def setup_env():
+    spec = importlib.util.spec_from_file_location('setup_env', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def env(setup_env, tmp_path):
+    """An environment that was set up completely, on paper."""
+    env = setup_env.Env(tmp_path)
+    env.state = {
+        'python': '3.11.7',
+        'dists': {'torch': '2.13.0+cpu', 'mmengine': '0.10.7', 'mmcv': '2.1.0'},
+        'source': f'file://{ROOT}',
+        'ops': True,
+        'headers': True,
+    }
+    env.stamp.write_text(json.dumps(setup_env.fingerprint(env.state, 'openmmlab')))
+    return env
+
+
+@pytest.fixture
+def linked(setup_env, tmp_path, monkeypatch):
+    """A checkout with `mmconvnext/.mim`, so that its absence here changes no answer."""
+    root = tmp_path / 'checkout'
+    (root / 'mmconvnext/.mim/configs').mkdir(parents=True)
+    (root / 'requirements').mkdir()
+    (root / 'setup.py').touch()
+    monkeypatch.setattr(setup_env, 'ROOT', root)
+    return root
+
+
+@pytest.mark.parametrize('stack', ['openmmlab', 'onedl'])
+def test_locks_are_complete_pins(setup_env, stack):
+    lock = ROOT / 'requirements' / f'{stack}.txt'
+    lines = [line for line in lock.read_text().splitlines() if line and line[0] != '#']
+    pins = setup_env.read_pins(lock)
+    assert len(lines) == len(pins) > 60
+    assert not [line for line in lines if not re.fullmatch(r'[\w.-]+==[\w.]+', line)]
+    other = 'onedl' if stack == 'openmmlab' else 'openmmlab'
+    assert {'torch', 'numpy', *setup_env.STACKS[stack]} <= pins.keys()
+    assert pins.keys().isdisjoint(setup_env.STACKS[other])
+
+
+def test_lock_names_every_requirement(setup_env):
+    """A distribution that the lock forgets would be installed in whatever version is the newest."""
+    stack = next((s for s in setup_env.STACKS if installed(setup_env.STACKS[s][0])), None)
+    if not stack:
+        pytest.skip('neither set of MM packages is installed')
+    pins = setup_env.read_pins(ROOT / 'requirements' / f'{stack}.txt')
+    pins.pop('torch')  # a CUDA build requires libraries, and pins them itself
+    if any(installed(name) not in (pin, None) for name, pin in pins.items()):
+        pytest.skip('this environment was not made from the lock file')
+    present = [name for name in pins if installed(name)]
+    requirements = [Requirement(line) for name in present for line in requires(name) or []]
+    needed = {
+        canonicalize_name(item.name)
+        for item in requirements
+        if not item.marker or item.marker.evaluate({'extra': ''})
+    }
+    assert needed - pins.keys() <= {'torch'}
+
+
+def test_progress_is_ninjas_last_step(setup_env):
+    assert setup_env.progress('Collecting mmcv\n', 5) == 'mmcv: preparing, 0 min 05 s'
+    log = '  [1/77] c++ -c a.cpp\n  warning: b[2/3] \n  [37/77] c++ -c b.cpp\n    1 | x\n'
+    assert setup_env.progress(log, 245) == 'mmcv ops: 37/77 compiled, 4 min 05 s'
+
+
+@pytest.mark.parametrize(
+    ('cpus', 'gib', 'jobs'), [(2, 24, 2), (64, 24, 12), (8, 3.9, 1), (2, 0.5, 1)]
+)
+def test_jobs_fit_cpus_and_memory(setup_env, cpus, gib, jobs):
+    assert setup_env.count_jobs(cpus, gib) == jobs
+
+
+def test_python_versions(setup_env):
+    setup_env.check_python('3.11.7')
+    setup_env.check_python('3.10.13', 'own torch')
+    for refused in ('3.9.18', '3.10.13', '3.13.0'):
+        with pytest.raises(setup_env.SetupError, match=f'{refused} is not .* 3.11 to 3.12 are'):
+            setup_env.check_python(refused)
+
+
+def test_other_set_is_refused(setup_env, env):
+    setup_env.check_one_stack(env, 'openmmlab')
+    with pytest.raises(setup_env.SetupError, match=r"mmengine, mmcv of the set 'openmmlab', and"):
+        setup_env.check_one_stack(env, 'onedl')
+    env.state['dists']['onedl-mmcv'] = '2.3.6'
+    message = r'onedl-mmcv .* beside mmengine, mmcv, .* make setup STACK=openmmlab VENV=<folder>'
+    with pytest.raises(setup_env.SetupError, match=message):
+        setup_env.check_one_stack(env, 'openmmlab')
+
+
+def test_stamp_equal_means_ready(setup_env, env, linked):
+    env.state['source'] = f'file://{linked}'
+    env.stamp.write_text(json.dumps(setup_env.fingerprint(env.state, 'openmmlab')))
+    assert setup_env.is_ready(env, 'openmmlab')
+
+
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        (lambda state: state['dists'].update(torch='2.12.1'), 'torch 2.13.0+cpu -> 2.12.1'),
+        (lambda state: state['dists'].pop('mmcv'), 'mmcv 2.1.0 -> None'),
+        (lambda state: state.update(ops=False), 'ops True -> False'),
+        (lambda state: state.update(python='3.12.1'), 'python 3.11.7 -> 3.12.1'),
+        (lambda state: state.update(source='file:///elsewhere'), 'mmconvnext of file:///elsewhere'),
+    ],
+)
+def test_stamp_tells_what_changed(setup_env, env, linked, capsys, change, told):
+    change(env.state)
+    assert not setup_env.is_ready(env, 'openmmlab')
+    assert told in capsys.readouterr().out
+
+
+def test_stamp_covers_locks_and_setup_py(setup_env, env, linked):
+    before = setup_env.fingerprint(env.state, 'openmmlab')
+    (linked / 'requirements/new.txt').write_text('numpy')
+    after = setup_env.fingerprint(env.state, 'openmmlab')
+    assert before['requirements'] != after['requirements']
+
+
+def test_no_or_damaged_stamp_is_not_ready(setup_env, env):
+    env.stamp.write_text('{"stack": ')
+    assert not setup_env.is_ready(env, 'openmmlab')
+    env.stamp.unlink()
+    assert not setup_env.is_ready(env, 'openmmlab')
+
+
+def test_no_compiler_is_told_before_anything_long(setup_env, env, monkeypatch, tmp_path):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.delenv('CXX', raising=False)
+    with pytest.raises(setup_env.SetupError, match=r'no C\+\+ compiler .* apt install g\+\+'):
+        setup_env.check_compiler(env)
+
+
+def test_no_python_headers_is_told(setup_env, env, monkeypatch):
+    monkeypatch.setenv('CXX', sys.executable)  # any program that exists
+    env.state['headers'] = False
+    with pytest.raises(setup_env.SetupError, match='Python.h of Python 3.11.7 .* python3-dev'):
+        setup_env.check_compiler(env)
+
+
+@pytest.fixture
+def broken(setup_env, linked, monkeypatch):
+    """A virtual environment of the checkout whose python is gone, and no way to make another."""
+    folder = linked / '.venv'
+    folder.mkdir()
+    (folder / 'pyvenv.cfg').touch()
+    run = subprocess.run
+
+    def no_venv(command, **options):
+        if '--clear' in command:
+            return subprocess.CompletedProcess(command, 1)
+        return run(command, **options)
+
+    monkeypatch.setattr(setup_env.subprocess, 'run', no_venv)
+    monkeypatch.setattr(setup_env, 'check_python', lambda version: None)
+    return folder
+
+
+def test_broken_venv_is_made_anew(setup_env, broken, capsys):
+    with pytest.raises(setup_env.SetupError, match='apt install python3-venv'):
+        setup_env.open_venv(setup_env.Env(broken))
+    assert f'its python does not run: making anew {broken}' in capsys.readouterr().out
+
+
+def test_broken_venv_elsewhere_is_refused(setup_env, broken, tmp_path):
+    elsewhere = broken.rename(tmp_path / 'env')
+    with pytest.raises(setup_env.SetupError, match='Nothing in it was touched'):
+        setup_env.open_venv(setup_env.Env(elsewhere))
+    broken.symlink_to(elsewhere)
+    with pytest.raises(setup_env.SetupError, match='Nothing in it was touched'):
+        setup_env.open_venv(setup_env.Env(broken))
+
+
+def test_other_folder_is_refused_and_kept(tmp_path):
+    kept = tmp_path / 'photos' / 'cat.png'
+    kept.parent.mkdir()
+    kept.touch()
+    result = subprocess.run(
+        [sys.executable, SCRIPT, '--venv', kept.parent], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert f'{kept.parent} is in the way' in result.stderr and 'VENV=<folder>' in result.stderr
+    assert list(tmp_path.rglob('*')) == [kept.parent, kept]
+
+
+def test_probe_reads_a_real_environment(setup_env):
+    folder = Path(sys.prefix)
+    if not (folder / 'bin' / 'python').exists():
+        pytest.skip(f'{folder} has no bin/python')
+    env = setup_env.Env(folder)
+    assert env.probe()
+    assert env.state['python'] == '.'.join(map(str, sys.version_info[:3]))
+    assert env.import_error('json') == ''
+    assert 'no_such_module' in env.import_error('no_such_module')

@@ -1,0 +1,353 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Makes the virtual environment of this checkout; `make setup`, `make demo`, `make test` call it.
+
+It returns at once where everything is there, and goes on where an earlier run stopped. In order:
+venv, build tools, torch, mmcv (compiled, with its log in <venv>/mmcv-build.log), all the rest,
+this package (editable), a trial import, and the stamp <venv>/.mmconvnext.json. Nothing is imported
+here but the standard library, so that any `python3` can run it.
+
+A torch that is already in the environment (your CUDA build, say) is never replaced. Name that
+environment, `make setup VENV=/path/to/env`, or do by hand what this does there:
+
+    . /path/to/env/bin/activate
+    pip install "setuptools<81" wheel ninja psutil && pip install --no-build-isolation mmcv==2.1.0
+    pip install --no-build-isolation -e ".[openmmlab]"
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = {'lock': ((3, 11), (3, 12)), 'own torch': ((3, 10), (3, 12))}  # both ends included
+TICK = 20  # seconds between two lines of progress
+GIB_PER_JOB = 2  # what one compiler process of mmcv's largest sources takes
+
+# The two sets provide the same modules (mmengine, mmcv, mmdet, mmseg), so they exclude each other.
+STACKS = {
+    'openmmlab': ('mmengine', 'mmcv', 'mmdet', 'mmsegmentation'),
+    'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation'),
+}
+MMCV = {'openmmlab': 'mmcv', 'onedl': 'onedl-mmcv'}
+WATCHED = ('torch', 'mmcv-lite', *STACKS['openmmlab'], *STACKS['onedl'])
+
+# Reads metadata only: importing torch would take seconds, and this runs before every make target.
+PROBE = """
+import json, os, platform, sys, sysconfig
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+def dist(name):
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
+ours, mmcv = dist('mmconvnext'), find_spec('mmcv')
+folders = list(mmcv.submodule_search_locations or []) if mmcv else []
+print(json.dumps({
+    'python': platform.python_version(),
+    'dists': {name: dist(name).version for name in sys.argv[1:] if dist(name)},
+    'source': json.loads(ours and ours.read_text('direct_url.json') or '{}').get('url'),
+    'ops': any(n.startswith('_ext.') for f in folders if os.path.isdir(f) for n in os.listdir(f)),
+    'pip': dist('pip') is not None,
+    'headers': os.path.isfile(os.path.join(sysconfig.get_path('include'), 'Python.h')),
+}))
+"""
+
+
+class SetupError(Exception):
+    """What is wrong, what is allowed and the way out, for the user."""
+
+
+def say(text: str) -> None:
+    print(f'[setup] {text}', flush=True)
+
+
+class Env:
+    """A virtual environment: its folder, its python, and `state`, what its metadata tells."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / 'bin' / 'python'
+        self.stamp = folder / '.mmconvnext.json'
+        self.state: dict = {}
+
+    def probe(self) -> bool:
+        """Reads `state`; False if the python is missing or does not run."""
+        # -I: no user site, no PYTHONPATH, no current folder (where an egg-info could mislead).
+        command = [str(self.python), '-I', '-c', PROBE, *WATCHED]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True)
+            self.state = json.loads(result.stdout)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def version(self, name: str) -> str | None:
+        """The installed version, without the local part (`+cpu`)."""
+        found = self.state['dists'].get(name)
+        return found and found.split('+')[0]
+
+    def import_error(self, modules: str) -> str:
+        """The last line of what `import <modules>` says when it fails, '' when it does not."""
+        command = [str(self.python), '-I', '-W', 'ignore', '-c', f'import {modules}']
+        result = subprocess.run(command, capture_output=True, text=True)
+        lines = (result.stderr + result.stdout).strip().splitlines() or ['no message']
+        return lines[-1] if result.returncode else ''
+
+    def pip(self, *args: str, quiet: bool = True) -> None:
+        command = [str(self.python), '-m', 'pip', 'install', *(['-q'] if quiet else []), *args]
+        if subprocess.run(command, cwd=ROOT).returncode:
+            raise SetupError(
+                f'this command failed: {" ".join(command)}\n'
+                'Its own message is above. Run the same make target again to go on from there.'
+            )
+
+
+def read_pins(lock: Path) -> dict[str, str]:
+    """{distribution: version} of a lock file."""
+    return dict(re.findall(r'^([\w.-]+)==(\S+)', lock.read_text(), re.MULTILINE))
+
+
+def check_python(version: str, use: str = 'lock') -> None:
+    """Raises for a python older than the locked packages take, or newer than mmcv's setup.py."""
+    oldest, newest = PYTHONS[use]
+    if not oldest <= tuple(map(int, version.split('.')[:2])) <= newest:
+        raise SetupError(
+            'Python {} is not supported: {}.{} to {}.{} are. Name one of them in a new folder, '
+            'e.g. make setup PYTHON=python3.11 VENV=<folder>'.format(version, *oldest, *newest)
+        )
+
+
+def open_venv(env: Env) -> None:
+    """Fills `env.state`, making the environment where there is none or only a broken one."""
+    if env.probe():
+        return
+    folder, what = env.folder, 'making the virtual environment'
+    if (folder / 'pyvenv.cfg').is_file() and folder.parent == ROOT and not folder.is_symlink():
+        what = 'its python does not run: making anew'
+    elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        # Also a broken environment elsewhere: it is not ours, so its packages may be dear.
+        raise SetupError(
+            f'{folder} is in the way: it is not empty, has no bin/python that runs, and is no '
+            'virtual environment of this checkout. Nothing in it was touched. Move it away, or '
+            'name another folder: make setup VENV=<folder>'
+        )
+    check_python(platform.python_version())
+    say(f'{what} {folder} with Python {platform.python_version()}')
+    made = subprocess.run([sys.executable, '-m', 'venv', '--clear', str(folder)])
+    if made.returncode or not env.probe():
+        raise SetupError(
+            f'{sys.executable} -m venv {folder} failed. On Debian and Ubuntu the package '
+            'python3-venv is needed: apt install python3-venv'
+        )
+
+
+def check_one_stack(env: Env, stack: str) -> None:
+    """Raises if the environment holds a distribution of the other set."""
+    other = 'onedl' if stack == 'openmmlab' else 'openmmlab'
+    dists = env.state['dists']
+    foreign = [name for name in STACKS[other] if name in dists]
+    if foreign:
+        own = [name for name in STACKS[stack] if name in dists]
+        raise SetupError(
+            f'{env.folder} holds {", ".join(foreign)} of the set {other!r}'
+            f'{" beside " + ", ".join(own) if own else ""}, and {stack!r} is asked for. Both sets '
+            'provide the same modules, so an environment can hold one only. Remove the folder, '
+            f'or name another: make setup STACK={stack} VENV=<folder>'
+        )
+
+
+def check_compiler(env: Env) -> str:
+    """The C++ compiler's name; raises, before anything long starts, if mmcv cannot be compiled."""
+    candidates = [os.environ.get('CXX', '').split(' ')[0], 'c++', 'g++', 'clang++']
+    compiler = next((name for name in candidates if name and shutil.which(name)), None)
+    if not compiler:
+        raise SetupError(
+            'no C++ compiler on PATH (looked for $CXX, c++, g++, clang++), and mmcv has to be '
+            'compiled. Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++'
+        )
+    if not env.state['headers']:
+        raise SetupError(
+            f'Python.h of Python {env.state["python"]} is missing, and mmcv has to be compiled. '
+            'Debian, Ubuntu: apt install python3-dev; Fedora: dnf install python3-devel'
+        )
+    return compiler
+
+
+def count_jobs(cpus: int, gib: float) -> int:
+    """Compiler processes side by side: one per cpu, as far as the memory goes."""
+    return max(1, min(cpus, int(gib // GIB_PER_JOB)))
+
+
+def progress(log: str, seconds: float) -> str:
+    """One line on how far ninja is, from the text of pip's log so far."""
+    steps = re.findall(r'^\s*\[(\d+)/(\d+)\] ', log, re.MULTILINE)
+    what = 'mmcv ops: {}/{} compiled'.format(*steps[-1]) if steps else 'mmcv: preparing'
+    return f'{what}, {int(seconds) // 60} min {int(seconds) % 60:02} s'
+
+
+def build_mmcv(env: Env, requirement: str, *options: str) -> None:
+    """`pip install` of mmcv from source, told line by line; on failure the end of its log."""
+    # The compiler is in CXX because torch's builder looks for no other name than c++.
+    settings = {**os.environ, 'CXX': os.environ.get('CXX') or check_compiler(env)}
+    gib = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30
+    settings.setdefault('MAX_JOBS', str(count_jobs(os.cpu_count() or 1, gib)))
+    settings['MMCV_WITH_OPS'] = '1'
+    log, started = env.folder / 'mmcv-build.log', time.monotonic()
+    say(f'installing {requirement} with {settings["MAX_JOBS"]} compiler jobs; log: {log}')
+    command = [str(env.python), '-m', 'pip', 'install', '-v', '--no-build-isolation']
+    with log.open('w') as stream:
+        process = subprocess.Popen(
+            [*command, requirement, *options], stdout=stream, stderr=stream, cwd=ROOT, env=settings
+        )
+        while process.poll() is None:
+            try:
+                process.wait(TICK)
+            except subprocess.TimeoutExpired:
+                say(progress(log.read_text(errors='replace'), time.monotonic() - started))
+    if process.returncode:
+        tail = '\n'.join(log.read_text(errors='replace').splitlines()[-30:])
+        raise SetupError(
+            f'{requirement} was not built. The end of {log}:\n{tail}\n'
+            'If the compiler was killed, memory ran out: set MAX_JOBS=1 and run again.'
+        )
+
+
+def install_mmcv(env: Env, name: str, version: str, constraints: list[str]) -> None:
+    """Leaves an mmcv whose compiled operators load with the torch of the environment."""
+    if 'mmcv-lite' in env.state['dists']:
+        say('mmcv-lite has no compiled operators: removing it in favour of mmcv')
+        # mmcv too, because the two share their files.
+        command = [str(env.python), '-m', 'pip', 'uninstall', '-qy', 'mmcv-lite', 'mmcv']
+        subprocess.run(command, check=True)
+        env.state['dists'].pop('mmcv', None)
+    requirement = f'{name}=={version}'
+    if env.version(name) != version:
+        build_mmcv(env, requirement, *constraints)
+    error = env.import_error('mmcv.ops')
+    if error:  # pip's cache keeps the wheel of another torch, or torch was changed since
+        say(f'the operators of mmcv do not load with this torch ({error}): compiling them anew')
+        build_mmcv(env, requirement, '--no-cache-dir', '--force-reinstall', '--no-deps')
+
+
+def fingerprint(state: dict, stack: str) -> dict:
+    """What the stamp records: while it stays equal, there is nothing to do."""
+    files = [ROOT / 'setup.py', *sorted((ROOT / 'requirements').glob('*.txt'))]
+    content = b'\0'.join(path.read_bytes() for path in files)
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    facts = {key: state[key] for key in ('python', 'ops', 'source')}
+    return {'stack': stack, 'requirements': digest, **facts, **state['dists']}
+
+
+def is_ready(env: Env, stack: str) -> bool:
+    try:
+        old = json.loads(env.stamp.read_text())
+    except (OSError, ValueError):
+        return False
+    new = fingerprint(env.state, stack)
+    changed = [
+        f'{key} {old.get(key)} -> {new.get(key)}'
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+    if unquote(new['source'] or '') != f'file://{ROOT}':  # two checkouts share an environment
+        changed.append(f'mmconvnext of {new["source"]}')
+    if not (ROOT / 'mmconvnext/.mim/configs').is_dir():
+        changed.append('mmconvnext/.mim is missing')
+    if changed:
+        say(f'{env.folder} is not as its set-up left it: {", ".join(changed)}')
+    return not changed
+
+
+def install(env: Env, stack: str) -> None:
+    """Every step that is not done yet, in order; each says what it does."""
+    lock, torch = ROOT / 'requirements' / f'{stack}.txt', env.state['dists'].get('torch')
+    pins, mmcv = read_pins(lock), MMCV[stack]
+    own_torch = torch and env.version('torch') != pins['torch']
+    constraints = [] if own_torch else ['-c', str(lock)]
+    check_python(env.state['python'], 'own torch' if own_torch else 'lock')
+    if env.version(mmcv) != pins[mmcv] or not env.state['ops']:
+        check_compiler(env)
+        say(
+            f'{mmcv} {pins[mmcv]} is going to be compiled: about 15 minutes on 2 cores; '
+            'if pip kept its wheel from an earlier time, some seconds'
+        )
+    if not env.state['pip']:
+        subprocess.run([str(env.python), '-m', 'ensurepip'], check=True, stdout=subprocess.DEVNULL)
+    say('installing the build tools')
+    env.pip('-r', 'requirements/build.txt', *constraints)
+    if own_torch:
+        say(f"keeping your torch {torch}; the other versions are pip's choice, not the lock file's")
+    elif not torch:
+        say(f'installing torch {pins["torch"]}')
+        env.pip('torch', *constraints, quiet=False)
+    error = env.import_error('torch')
+    if error:
+        raise SetupError(
+            f'torch in {env.folder} does not import: {error}\nInstall it again: '
+            f'{env.python} -m pip install --force-reinstall torch=={torch or pins["torch"]}'
+        )
+    install_mmcv(env, mmcv, pins[mmcv], constraints)
+    say('installing the other packages and this checkout')
+    env.pip('--no-build-isolation', '-e', f'.[{stack},tests]', *constraints)
+    error = env.import_error('torch, mmengine, mmcv.ops, mmdet, mmseg, mmconvnext')
+    if error:
+        raise SetupError(
+            f'everything is installed, but the imports fail: {error}\nRemove {env.folder} and run '
+            'again; if it stays, the packages in it do not fit its torch.'
+        )
+
+
+def set_up(env: Env, stack: str) -> None:
+    open_venv(env)
+    check_one_stack(env, stack)
+    word = 'ready'
+    if not is_ready(env, stack):
+        env.stamp.unlink(missing_ok=True)
+        install(env, stack)
+        env.probe()
+        env.stamp.write_text(json.dumps(fingerprint(env.state, stack), indent=1))
+        word = 'complete'
+    say(f'{env.folder} is {word} ({stack}, torch {env.state["dists"]["torch"]})')
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--stack', choices=STACKS, default='openmmlab')
+    parser.add_argument('--venv', type=Path, help='default: .venv, or .venv-onedl for onedl')
+    args = parser.parse_args()
+    default = '.venv' if args.stack == 'openmmlab' else f'.venv-{args.stack}'
+    folder = Path(os.path.abspath(args.venv or ROOT / default))  # links stay as they are named
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two makes at once: the folder above is locked, so no lock file is left lying about.
+    lock = os.open(folder.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f'another set-up is at work in {folder.parent}: waiting for it')
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        set_up(Env(folder), args.stack)
+    except (SetupError, subprocess.CalledProcessError) as error:
+        print(f'[setup] error: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('\n[setup] stopped; the next run goes on from here', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
