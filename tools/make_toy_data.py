@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Writes the toy datasets on which small detectors and segmentors learn within minutes."""
+
 from __future__ import annotations
 
 import argparse
@@ -19,7 +20,8 @@ def parse_args() -> argparse.Namespace:
         description='Write seeded toy scenes of discs, squares, triangles and stars: OUT/coco in '
         "COCO's layout for detection and OUT/ade in ADE20K's layout for segmentation. Folders "
         'that hold the wanted dataset already are left as they are.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument('out', type=Path, help='folder to write into, such as data/toy')
     parser.add_argument('--task', choices=[*WRITERS, 'all'], default='all', help='what to write')
     parser.add_argument('--num-train', type=int, default=160, help='training images')
@@ -33,8 +35,9 @@ def main() -> None:
     args = parse_args()
     for task in WRITERS if args.task == 'all' else [args.task]:
         try:
-            root = WRITERS[task](args.out / task, args.num_train, args.num_val, args.size,
-                                 args.seed)
+            root = WRITERS[task](
+                args.out / task, args.num_train, args.num_val, args.size, args.seed
+            )
         except (FileExistsError, ValueError) as error:
             sys.exit(f'make_toy_data: {error}')
         print(f'{task}: {root}')

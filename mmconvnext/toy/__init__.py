@@ -1,10 +1,21 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Seeded toy scenes and their writers in the folder layouts of COCO and ADE20K."""
+
 from .ade import ADE_CLASSES, ADE_PALETTE, void_labels, write_ade
 from .coco import mask_to_polygons, mask_to_rle, write_coco
 from .shapes import CLASSES, PALETTE, VERSION, Scene, make_scene
 
 __all__ = [
-    'ADE_CLASSES', 'ADE_PALETTE', 'CLASSES', 'PALETTE', 'VERSION', 'Scene', 'make_scene',
-    'mask_to_polygons', 'mask_to_rle', 'void_labels', 'write_ade', 'write_coco'
+    'ADE_CLASSES',
+    'ADE_PALETTE',
+    'CLASSES',
+    'PALETTE',
+    'VERSION',
+    'Scene',
+    'make_scene',
+    'mask_to_polygons',
+    'mask_to_rle',
+    'void_labels',
+    'write_ade',
+    'write_coco',
 ]
