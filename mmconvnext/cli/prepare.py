@@ -32,6 +32,7 @@ def read_config(args: argparse.Namespace) -> Config:
     apply_own_data(cfg)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+        cfg.pop('own_data', None)  # used up; options for it would leave a part of it behind
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config, args.toy)
     return cfg

@@ -9,6 +9,7 @@ import matplotlib
 import mmcv
 import numpy as np
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from PIL import Image
 
 SCORE = 0.5  # predictions below are not drawn; our choice
@@ -24,11 +25,9 @@ def draw_predictions(runner: Runner, file: str | Path, num: int = 4) -> Path:
     rows = []
     for batch in runner.val_dataloader:
         for sample in runner.model.val_step(batch):
-            image = mmcv.imread(sample.img_path, channel_order='rgb')
-            runner.visualizer.add_datasample(
-                'val', image, sample, draw_gt=True, draw_pred=True, show=False, **_score(runner)
-            )
-            rows.append(np.asarray(runner.visualizer.get_image()))
+            # One by one, as mmseg's visualizer keeps only what it drew last.
+            sides = [_draw(runner, sample, truth) for truth in (True, False)]
+            rows.append(np.concatenate(sides, axis=1))
             if len(rows) == num:
                 return _stack(rows, Path(file))
     return _stack(rows, Path(file))
@@ -76,6 +75,14 @@ def _series(rows: list[dict], name: str) -> dict[str, list[tuple[int, float]]]:
             if wanted and value is not None and value >= 0:
                 series.setdefault(key, []).append((iteration, value))
     return series
+
+
+def _draw(runner: Runner, sample: BaseDataElement, truth: bool) -> np.ndarray:
+    image = mmcv.imread(sample.img_path, channel_order='rgb')
+    runner.visualizer.add_datasample(
+        'val', image, sample, draw_gt=truth, draw_pred=not truth, show=False, **_score(runner)
+    )
+    return np.asarray(runner.visualizer.get_image())
 
 
 def _score(runner: Runner) -> dict:

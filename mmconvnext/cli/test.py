@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..recipe.errors import RecipeError
-from ..recipe.walk import LOADERS, task
+from ..recipe.walk import LOADERS, dicts, task
 from .options import test_parser
 from .prepare import checked, read_config
 
@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 def _own_weights_only(cfg: Config) -> None:
     """The checkpoint fills the model: fetching pretrained weights before would be in vain."""
-    cfg.model.backbone.init_cfg = None
+    for _, node in dicts(cfg.model):
+        if isinstance(node.get('backbone'), dict):
+            node.backbone.init_cfg = None
 
 
 def _use_tta(cfg: Config) -> None:

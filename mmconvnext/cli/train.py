@@ -43,6 +43,8 @@ def _set_resume(cfg, args: argparse.Namespace) -> None:
         return
     cfg.resume = True
     if args.resume != 'auto':
+        if '://' not in args.resume and not Path(args.resume).is_file():
+            raise RecipeError(f'--resume: there is no checkpoint {args.resume!r}')
         cfg.load_from = args.resume
     elif not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
         raise RecipeError(

@@ -121,7 +121,7 @@ class ConvNeXt(BaseModule):
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map (N, in_channels, H, W) to one (N, C_i, H_i, W_i) for each of ``out_indices``."""
+        """Map (N, in_channels, H, W) to one contiguous (N, C_i, H_i, W_i) for each out index."""
         self._check_input(x)
         maps = {}
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
@@ -129,7 +129,9 @@ class ConvNeXt(BaseModule):
                 break
             x = stage(downsample(x))
             if i in self.out_indices:
-                maps[i] = getattr(self, f'norm{i}')(x)
+                # mmcv's RoIAlign reads a channels-last map as if it were contiguous, without an
+                # error (mmcv issue 2203), so what leaves the backbone must be contiguous.
+                maps[i] = getattr(self, f'norm{i}')(x).contiguous()
         return tuple(maps[i] for i in self.out_indices)
 
     def init_weights(self) -> None:

@@ -41,10 +41,11 @@ def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
 def _batch_size(cfg: Config, images: int) -> list[str]:
     recipe = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     steps = cfg.optim_wrapper.get('accumulative_counts', 1)
-    if not recipe or images * steps == recipe:
+    scaled = recipe and cfg.auto_scale_lr.get('enable')
+    if not recipe or (images * steps == recipe and not (scaled and steps > 1)):
         return []
     head = f'Effective batch {images * steps}, the recipe has {recipe}: '
-    if cfg.auto_scale_lr.get('enable'):
+    if scaled:
         line = f'learning rates are scaled by {images / recipe:g}.'
         if steps > 1:
             line += f' mmengine leaves the {steps} accumulated steps out of that factor.'

@@ -7,12 +7,14 @@ widths, image sizes, proposals, iterations. Every number below is our choice.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config
 
 from .. import toy
 from ..models.arch import get_arch
+from .errors import RecipeError
 from .own_data import apply_own_data
 from .walk import LOADERS, backbones, dicts, pipelines, task
 
@@ -36,7 +38,7 @@ def make_toy(cfg: Config, root: str = ROOT) -> None:
         backbone.update(arch=ARCH, drop_path_rate=DROP_PATH, init_cfg=None)
     if task(cfg) == 'mmdet':
         cfg.own_data = dict(
-            root=str(toy.write_coco(Path(root) / 'coco')),
+            root=_write(toy.write_coco, Path(root) / 'coco'),
             classes=toy.CLASSES,
             palette=toy.PALETTE,
             train=_split('train2017', 'annotations/instances_train2017.json'),
@@ -47,7 +49,7 @@ def make_toy(cfg: Config, root: str = ROOT) -> None:
         scale = DETECTION_SCALE
     else:
         cfg.own_data = dict(
-            root=str(toy.write_ade(Path(root) / 'ade')),
+            root=_write(toy.write_ade, Path(root) / 'ade'),
             classes=toy.ADE_CLASSES,
             palette=toy.ADE_PALETTE,
             train=_split('images/training', 'annotations/training'),
@@ -69,6 +71,13 @@ def make_toy(cfg: Config, root: str = ROOT) -> None:
         # Images this small are read faster than worker processes start.
         cfg[loader].update(num_workers=0, persistent_workers=False)
     cfg.default_hooks.logger.interval = 10
+
+
+def _write(write: Callable[[Path], Path], root: Path) -> str:
+    try:
+        return str(write(root))
+    except FileExistsError as error:
+        raise RecipeError(str(error)) from error
 
 
 def _split(images: str, annotations: str) -> dict:
@@ -106,8 +115,9 @@ def _shorten(cfg: Config, unit: str, length: int) -> None:
         if scheduler.type == 'LinearLR':
             scheduler.end = WARMUP
             continue
-        for key in ('begin', 'end'):
-            scheduler[key] = round(scheduler[key] * factor)
+        for key in ('begin', 'end', 'T_max'):
+            if key in scheduler:
+                scheduler[key] = round(scheduler[key] * factor)
         if 'milestones' in scheduler:
             scheduler.milestones = [round(step * factor) for step in scheduler.milestones]
     cfg.train_cfg.update({unit: length, 'val_interval': length})

@@ -23,7 +23,7 @@ VERSION = 1  # raise it with every change that alters pixels, labels or the file
 # need cos(pi / corners); 0.42 is a chosen star, and 96 corners make a circle to 0.1 %.
 _OUTLINES = [(n, math.cos(math.pi / n)) for n in (96, 4, 3)] + [(5, 0.42)]
 _HUES = (0.0, 0.6, 0.33, 0.13)  # hue a class leans to, as in PALETTE
-_HUE_LEAN = 0.25  # share of objects that follow it; chosen, so colour alone is a poor classifier
+_HUE_LEAN = 0.8  # share of objects that follow it; chosen, so colour helps but does not decide
 _MIN_VISIBLE, _MIN_PIXELS = 0.3, 40  # least share and area of an object that show; chosen
 
 

@@ -18,12 +18,16 @@ def class_names(cfg: Config, dataset: dict) -> tuple[str, ...]:
     """The classes of a dataset config: its metainfo, else those of its type."""
     names = (dataset.get('metainfo') or {}).get('classes')
     if names is None:
-        scope = task(cfg)
-        init_default_scope(scope)
-        with DATASETS.switch_scope_and_registry(scope) as registry:
-            kind = registry.get(dataset.type)
-        names = getattr(kind, 'METAINFO', {}).get('classes') or ()
+        names = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('classes') or ()
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def dataset_type(cfg: Config, dataset: dict) -> type | None:
+    """The class that a dataset config builds; None if it is not registered."""
+    scope = task(cfg)
+    init_default_scope(scope)
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        return registry.get(dataset.type)
 
 
 def check_num_classes(cfg: Config, loaders: tuple) -> None:
@@ -90,7 +94,7 @@ def read_categories(ann_file: str) -> list[str]:
         start = text.rfind(b'"categories"')
         if start < 0:
             raise RecipeError(problem + 'it has no "categories"')
-        value = text[start + len('"categories"') :].decode('utf-8', errors='replace').lstrip(' :\n\t')
+        value = text[start + len('"categories"') :].decode('utf-8', errors='replace').lstrip(': \r\n\t')
     try:
         categories, _ = json.JSONDecoder().raw_decode(value)
         return [category['name'] for category in categories]

@@ -2,6 +2,7 @@
 """Label maps of segmentation: do their ids fit the classes?"""
 from __future__ import annotations
 
+import inspect
 import os
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from ..errors import RecipeError
 from ..walk import datasets
-from .classes import class_names
+from .classes import class_names, dataset_type
 from .files import is_remote
 
 SAMPLE = 20  # label maps looked at in each split; our choice, about a second for ADE20K
@@ -30,14 +31,14 @@ def check_labels(cfg: Config, loaders: tuple) -> None:
         if is_remote(dataset):
             continue
         names = class_names(cfg, dataset)
-        reduce_zero = bool(dataset.get('reduce_zero_label', _default_reduce_zero(dataset)))
-        seen = _ids(path, dataset)
+        reduce_zero = bool(_setting(cfg, dataset, 'reduce_zero_label', False))
+        seen = _ids(path, dataset, _setting(cfg, dataset, 'seg_map_suffix', '.png'))
         if names and seen:
             _judge(path, seen, len(names), reduce_zero)
 
 
 def _judge(path: str, seen: set[int], count: int, reduce_zero: bool) -> None:
-    found = f'{path}: {SAMPLE} label maps hold the ids {_short(seen)}, '
+    found = f'{path}: the first label maps, up to {SAMPLE}, hold the ids {_short(seen)}, '
     if seen == {0, IGNORE}:
         raise RecipeError(
             f'{found}and {IGNORE} means "ignore": only one class would be learned. Masks drawn in '
@@ -58,12 +59,11 @@ def _judge(path: str, seen: set[int], count: int, reduce_zero: bool) -> None:
         )
 
 
-def _ids(path: str, dataset: dict) -> set[int]:
+def _ids(path: str, dataset: dict, suffix: str) -> set[int]:
     prefix = dataset.get('data_prefix') or {}
     if not prefix.get('seg_map_path'):
         return set()
     folder = Path(os.path.join(dataset.get('data_root') or '', prefix['seg_map_path']))
-    suffix = dataset.get('seg_map_suffix', '.png')
     files = sorted(islice(folder.rglob(f'*{suffix}'), SAMPLE))
     if not files:
         raise RecipeError(f'{path}: no label map (*{suffix}) lies in {folder}')
@@ -80,8 +80,15 @@ def _ids(path: str, dataset: dict) -> set[int]:
     return ids
 
 
-def _default_reduce_zero(dataset: dict) -> bool:
-    return dataset.get('type') == 'ADE20KDataset'  # mmseg's only default of True in these recipes
+def _setting(cfg: Config, dataset: dict, key: str, fallback: object) -> object:
+    """A setting of a dataset: its config's, else its type's default, as ADE20KDataset has some."""
+    if key in dataset:
+        return dataset[key]
+    for kind in getattr(dataset_type(cfg, dataset), '__mro__', ()):
+        parameter = inspect.signature(kind.__init__).parameters.get(key)
+        if parameter is not None:
+            return parameter.default
+    return fallback
 
 
 def _short(ids: set[int]) -> str:
