@@ -22,17 +22,17 @@ from .stack import require_stack
 def read_config(args: argparse.Namespace) -> Config:
     """Config of ``args``: loaded, own data or toy data applied, options merged, work dir set."""
     require_stack()
-    # Options are merged twice: first, so that they reach own_data before it is expanded; last, so
-    # that they have the final say over what own_data and --toy set.
-    cfg = load_config(args.config, args.cfg_options)
+    # Options for own_data come before it is expanded; all others last, so that they have the final
+    # say over what own_data and --toy set.
+    options = args.cfg_options or {}
+    first = {key: value for key, value in options.items() if key.partition('.')[0] == 'own_data'}
+    cfg = load_config(args.config, first)
     if args.toy:
         from ..recipe.toy import make_toy
 
         make_toy(cfg)
     apply_own_data(cfg)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-        cfg.pop('own_data', None)  # used up; options for it would leave a part of it behind
+    cfg.merge_from_dict({key: value for key, value in options.items() if key not in first})
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config, args.toy)
     return cfg

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .design import Design
-from .layers import DropPath, GlobalResponseNorm, build_act, build_norm
+from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_last
 
 
 class ConvNeXtBlock(nn.Module):
@@ -96,18 +96,18 @@ class ConvNeXtBlock(nn.Module):
             x = self.grn(x)
         x = self.pwconv2(x)
         if self.norm2 is not None:
-            x = self.norm2(x)
+            x = norm_last(self.norm2, x)
         if self.gamma is not None:
             x = self.gamma * x
         return x.permute(0, 3, 1, 2)  # (N, C, H, W), a view
 
     def _spatial(self, x: Tensor) -> Tensor:
         x = self.dwconv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return self.norm(x)
+        return norm_last(self.norm, x)
 
     def _expand(self, x: Tensor) -> Tensor:
         x = self.pwconv1(x)
-        return x if self.norm1 is None else self.norm1(x)
+        return x if self.norm1 is None else norm_last(self.norm1, x)
 
 
 def _num_groups(channels: int, group_width: int | None) -> int:

@@ -16,7 +16,7 @@ from ..registry import MODELS
 from .arch import get_arch
 from .block import ConvNeXtBlock
 from .design import Design
-from .layer_depth import LayerDepth, get_layer_depth
+from .layer_depth import LayerDepth, get_layer_depth, num_layers
 from .layers import Downsample, build_norm, build_stem
 
 
@@ -28,13 +28,12 @@ class ConvNeXt(BaseModule):
     carry the names of Meta's code: ``downsample_layers.<stage>``, ``stages.<stage>.<block>``, and
     ``norm<stage>`` for the norm of each returned map.
 
-    The input (N, in_channels, H, W) becomes a tuple of maps (N, C_i, H // s_i, W // s_i), one for
-    each of ``out_indices``, with ``out_channels`` C_i and ``out_strides`` s_i (4, 8, 16, 32 with
-    the 4x4 stem). Every reduction rounds down, as in the official code: of sides that are no
-    multiple of the last stride, up to ``out_strides[-1] - 1`` pixels at the right and the bottom
-    border are not seen by the last map. Pad the input to a multiple of 32 to see all (the data
-    preprocessors of mmdet do: ``pad_size_divisor=32``). Any H and W of at least the stem's patch
-    are accepted.
+    The input (N, in_channels, H, W) becomes a tuple of contiguous maps (N, C_i, H // s_i, W // s_i),
+    one for each of ``out_indices``, with ``out_channels`` C_i and ``out_strides`` s_i (4, 8, 16, 32
+    with the 4x4 stem). Every reduction rounds down, as in the official code: pixels beyond the
+    last whole patch are not seen at all, and an odd last row or column of a map has no cell of its
+    own in the next one. Pad the input to a multiple of 32 to avoid both (mmdet's preprocessor does:
+    ``pad_size_divisor=32``). Any H and W of at least the stem's patch are accepted.
 
     Args:
         arch: 'atto', 'femto', 'pico', 'nano', 'tiny', 'small', 'base', 'large', 'xlarge' or
@@ -46,8 +45,8 @@ class ConvNeXt(BaseModule):
             linearly from 0 at the first one.
         layer_scale_init_value: start of V1's layer scale; 0 builds none. None is the version's
             own: 1e-6 (paper, table 5) for V1, no layer scale for V2. The dense recipes start at 1.
-        out_indices: the stages whose maps are returned: one integer or a sequence, negative ones
-            count from the end. Returned in the order given.
+        out_indices: the stages whose maps are returned, in this order: one integer or a sequence,
+            negative ones count from the end. None returns all stages, four in the published archs.
         frozen_stages: mmdet's convention: -1 freezes nothing, 0 the stem, k the stem and the first
             k stages with their downsampling layers and output norms. Frozen parts have
             ``requires_grad=False`` and stay in evaluation mode, hence without stochastic depth.
@@ -69,7 +68,7 @@ class ConvNeXt(BaseModule):
         in_channels: int = 3,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float | None = None,
-        out_indices: int | Sequence[int] = (0, 1, 2, 3),
+        out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         with_cp: bool = False,
         design: Design | Mapping | None = None,
@@ -142,12 +141,19 @@ class ConvNeXt(BaseModule):
 
         Raises:
             CheckpointMismatch: the file does not fill the backbone.
+            ValueError: another initializer stands beside 'Pretrained'.
         """
         if self._is_init:
             return
         logger = MMLogger.get_current_instance()
-        if isinstance(self.init_cfg, Mapping) and self.init_cfg.get('type') == 'Pretrained':
-            options = {key: value for key, value in self.init_cfg.items() if key != 'type'}
+        initializers = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
+        if any(initializer.get('type') == 'Pretrained' for initializer in initializers):
+            if len(initializers) > 1:
+                raise ValueError(
+                    f"init_cfg: 'Pretrained' fills the whole backbone and stands alone, got "
+                    f'{self.init_cfg}'
+                )
+            options = {key: value for key, value in initializers[0].items() if key != 'type'}
             logger.info(load_pretrained(self, **options))
         elif self.init_cfg:
             super().init_weights()
@@ -172,14 +178,16 @@ class ConvNeXt(BaseModule):
 
         Args:
             param_name: the parameter's name in the model that holds the backbone.
-            prefix: where the backbone lies in that model, such as ``backbone.``.
+            prefix: where the backbone lies in that model, such as ``backbone.``. Parameters
+                outside of it are the head's: the last group.
             decay_type: 'layer_wise' or 'stage_wise', see :mod:`.layer_depth`.
 
         Raises:
             ValueError: a name that is not the backbone's, or an unknown decay type.
         """
         if not param_name.startswith(prefix):
-            raise ValueError(f'{param_name!r} does not begin with the prefix {prefix!r}')
+            num_depths = num_layers(self.arch.depths) + 2
+            return LayerDepth(num_depths - 1, num_depths)
         return get_layer_depth(param_name[len(prefix) :], self.arch.depths, decay_type)
 
     def _check_input(self, x: Tensor) -> None:
@@ -224,7 +232,9 @@ def _init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _stage_indices(indices: int | Sequence[int], num_stages: int) -> tuple[int, ...]:
+def _stage_indices(indices: int | Sequence[int] | None, num_stages: int) -> tuple[int, ...]:
+    if indices is None:
+        return tuple(range(num_stages))
     given = (indices,) if isinstance(indices, Integral) else tuple(indices)
     for i in given:
         if isinstance(i, bool) or not isinstance(i, Integral) or not -num_stages <= i < num_stages:

@@ -27,7 +27,8 @@ class Design:
 
     Args:
         stem: 'patchify', a non-overlapping convolution, or 'resnet', a 7x7 convolution of stride 2
-            with norm, activation and a 3x3 max pooling of stride 2 (section 2.2).
+            with norm, activation and a 3x3 max pooling of stride 2 (section 2.2), both padded, so
+            that sides are rounded up.
         stem_patch_size: kernel and stride in pixels of the patchify stem (section 2.2).
         group_width: channels in a group of the spatial convolution: 1 is depthwise, 32 is
             ResNeXt-like, None is one group, a dense convolution (section 2.3).

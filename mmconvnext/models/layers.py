@@ -24,21 +24,6 @@ class LayerNorm2d(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class _ChannelsLastBatchNorm(nn.Module):
-    """Mixed in before a batch norm: makes it work on (N, H, W, C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-class BatchNormLast(_ChannelsLastBatchNorm, nn.BatchNorm2d):
-    """BatchNorm over the last dimension of (N, H, W, C)."""
-
-
-class SyncBatchNormLast(_ChannelsLastBatchNorm, nn.SyncBatchNorm):
-    """SyncBatchNorm over the last dimension of (N, H, W, C)."""
-
-
 class GlobalResponseNorm(nn.Module):
     """Global response normalization of (N, H, W, C), ConvNeXt V2 section 3.2.
 
@@ -55,9 +40,11 @@ class GlobalResponseNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=torch.float32)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=wide)
         scale = norm / (norm.mean(dim=-1, keepdim=True) + self.eps)
-        return x + self.gamma * (x * scale.to(x.dtype)) + self.beta
+        # gamma * scale before x: where one channel dominates, x * scale alone overflows float16.
+        return x + x * (self.gamma * scale).to(x.dtype) + self.beta.to(x.dtype)
 
 
 class DropPath(nn.Module):
@@ -120,13 +107,22 @@ def build_stem(design: Design, in_channels: int, channels: int) -> nn.Sequential
 
 
 def build_norm(design: Design, channels: int, channels_last: bool = False) -> nn.Module:
-    """The design's norm for (N, C, H, W), or for (N, H, W, C) if ``channels_last``."""
-    first, last = {
-        'LN': (LayerNorm2d, nn.LayerNorm),
-        'BN': (nn.BatchNorm2d, BatchNormLast),
-        'SyncBN': (nn.SyncBatchNorm, SyncBatchNormLast),
-    }[design.norm]
-    return (last if channels_last else first)(channels, eps=design.eps)
+    """The design's norm for (N, C, H, W); for :func:`norm_last` if ``channels_last``."""
+    if design.norm == 'LN':
+        return (nn.LayerNorm if channels_last else LayerNorm2d)(channels, eps=design.eps)
+    kind = nn.BatchNorm2d if design.norm == 'BN' else nn.SyncBatchNorm
+    return kind(channels, eps=design.eps)
+
+
+def norm_last(norm: nn.Module, x: Tensor) -> Tensor:
+    """Apply ``norm`` to (N, H, W, C).
+
+    A batch norm is one of (N, C, H, W) here too: mmengine and torch convert SyncBN to BN and back
+    by building such modules anew.
+    """
+    if isinstance(norm, nn.LayerNorm):
+        return norm(x)
+    return norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def build_act(design: Design) -> nn.Module:

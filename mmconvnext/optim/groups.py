@@ -20,12 +20,12 @@ class Group:
         return {'params': self.params, **self.settings}
 
 
-def merge(rows: list[tuple[nn.Parameter, int, dict]]) -> list[Group]:
+def merge(rows: list[tuple[nn.Parameter, int, dict]], base_lr: float) -> list[Group]:
     """Merge (parameter, depth, settings) rows whose settings are equal.
 
-    The group of the highest rate comes first, because mmengine logs the rate of the first group as
-    ``lr``: the head's, not a hundredth of it. Within a group the parameters keep the model's order,
-    so equal models give equal groups, which is what resuming relies on.
+    A group at ``base_lr`` comes first, because mmengine logs the rate of the first group as ``lr``;
+    the others follow from the highest rate down. Within a group the parameters keep the model's
+    order, so equal models give equal groups, which is what resuming relies on.
     """
     groups: dict[tuple, Group] = {}
     for param, depth, settings in rows:
@@ -33,8 +33,12 @@ def merge(rows: list[tuple[nn.Parameter, int, dict]]) -> list[Group]:
         group = groups.setdefault(key, Group(settings))
         group.params.append(param)
         group.depths.add(depth)
-    order = sorted(groups.items(), key=lambda item: (-item[1].settings['lr'], item[0]))
-    return [group for _, group in order]
+
+    def rank(item: tuple[tuple, Group]) -> tuple:
+        key, lr = item[0], item[1].settings['lr']
+        return lr != base_lr, -lr, key
+
+    return [group for _, group in sorted(groups.items(), key=rank)]
 
 
 def format_table(groups: list[Group]) -> str:

@@ -100,13 +100,13 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             name = names[id(param)]
             group['lr'] = group.get('lr', self.base_lr) * scales[name]
             group.setdefault('weight_decay', self.base_wd)
-            if self._is_scale(name):
+            if param.ndim > 1 and self._is_scale(name):
                 group['weight_decay'] = 0.0
             # mmengine leaves the factors of custom_keys in the group, where they would only
             # keep equal groups apart.
             settings = {k: v for k, v in group.items() if k not in ('lr_mult', 'decay_mult')}
             rows.append((param, depths[name], settings))
-        groups = merge(rows)
+        groups = merge(rows, self.base_lr)
         params.extend(group.as_param_group() for group in groups)
         MMLogger.get_current_instance().info(
             'Learning rates: %s decay %g\n%s', self.decay_type, self.decay_rate, format_table(groups)
@@ -147,7 +147,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
 
     def _is_scale(self, name: str) -> bool:
-        """A GRN or layer-scale parameter whose decay the user did not choose."""
+        """GRN or layer scale, for shapes that mmengine's rules miss, unless custom_keys has it."""
         custom_keys = self.paramwise_cfg.get('custom_keys', {})
         return name.rpartition('.')[2] in SCALE_NAMES and not any(k in name for k in custom_keys)
 

@@ -18,8 +18,9 @@ def check_channels(cfg: Config) -> None:
     for path, backbone in backbones(cfg):
         try:
             arch = get_arch(backbone.get('arch', 'tiny'), backbone.get('version', 'v1'))
-            indices = backbone.get('out_indices', (0, 1, 2, 3))
-            indices = [indices] if isinstance(indices, int) else list(indices)
+            indices = backbone.get('out_indices')
+            indices = range(len(arch.channels)) if indices is None else indices
+            indices = [indices] if isinstance(indices, int) else indices
             channels = [arch.channels[i] for i in indices]
         except (ValueError, IndexError) as error:
             raise RecipeError(f'{path}: {error}') from error

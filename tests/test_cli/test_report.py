@@ -1,0 +1,116 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""cli/report.py: a run is drawn from its log and its model, into files that hold what they say."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmconvnext.cli import report
+from mmconvnext.cli.report import draw_curve, draw_predictions
+
+
+def write_log(folder, rows):
+    file = folder / 'vis_data/scalars.json'
+    file.parent.mkdir(parents=True)
+    file.write_text('\n'.join(map(json.dumps, rows)) + '\n')
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """(title, [label, ...], [points, ...]) of the panels of the figure that is saved."""
+    from matplotlib.figure import Figure
+
+    panels = []
+    save = Figure.savefig
+
+    def keep(figure, *args, **kwargs):
+        for axis in figure.axes:
+            lines = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
+            panels.append((axis.get_title(), lines))
+        return save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, 'savefig', keep)
+    return panels
+
+
+def test_curve_of_a_detector(tmp_path, drawn):
+    write_log(
+        tmp_path / '20250101_000000',
+        [
+            dict(loss=3.0, loss_cls=1.0, lr=0.1, epoch=1, iter=10),
+            dict(loss=2.0, loss_cls=0.5, lr=0.1, epoch=1, iter=20),
+            {'coco/bbox_mAP': 0.25, 'coco/bbox_mAP_50': 0.5, 'coco/segm_mAP': 0.2, 'step': 1},
+            dict(loss=1.0, loss_cls=0.2, lr=0.1, epoch=2, iter=40),
+            {'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0, 'coco/segm_mAP': 0.4, 'step': 2},
+        ],
+    )
+    file = draw_curve(tmp_path, tmp_path / 'curve.png')
+    assert file == tmp_path / 'curve.png'
+    assert drawn == [
+        ('loss', {'loss': [[10, 3.0], [20, 2.0], [40, 1.0]]}),
+        (
+            'mAP',
+            {
+                'coco/bbox_mAP': [[20, 0.25], [40, 0.5]],
+                'coco/segm_mAP': [[20, 0.2], [40, 0.4]],
+            },
+        ),
+    ]
+    with Image.open(file) as image:
+        assert image.size == (1200, 400)
+
+
+def test_curve_of_a_segmentor(tmp_path, drawn):
+    write_log(
+        tmp_path / '20250101_000000',
+        [
+            dict(loss=3.0, lr=0.1, iter=50, step=50),
+            dict(mIoU=12.5, aAcc=50.0, step=50),
+            dict(mIoU=None, step=50),
+        ],
+    )
+    draw_curve(str(tmp_path), str(tmp_path / 'curve.png'))
+    assert drawn == [('loss', {'loss': [[50, 3.0]]}), ('mIoU', {'mIoU': [[50, 12.5]]})]
+
+
+def test_the_newest_run_is_drawn(tmp_path, drawn):
+    write_log(tmp_path / '20250101_000000', [dict(loss=3.0, iter=1)])
+    write_log(tmp_path / '20250102_000000', [dict(loss=2.0, iter=2)])
+    draw_curve(tmp_path, tmp_path / 'curve.png')
+    assert drawn == [('loss', {'loss': [[2, 2.0]]})]
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match='holds no run'):
+        draw_curve(tmp_path, tmp_path / 'curve.png')
+    assert not (tmp_path / 'curve.png').exists()
+
+
+def test_curve_of_a_real_run(segmentor_run, tmp_path, drawn):
+    draw_curve(segmentor_run.work_dir, tmp_path / 'curve.png')
+    assert [title for title, _ in drawn] == ['loss', 'mIoU']
+    assert [point[0] for point in drawn[0][1]['loss']] == [1, 2]
+    assert drawn[1][1]['mIoU'][0][0] == 2
+
+
+@pytest.mark.parametrize('num, rows', [(2, 2), (9, 3)])
+@pytest.mark.parametrize('kind', ['detector', 'segmentor'])
+def test_predictions_beside_the_truth(request, tmp_path, kind, num, rows):
+    run = request.getfixturevalue(f'{kind}_run')
+    file = draw_predictions(run.runner, tmp_path / 'new' / 'predictions.png', num)
+    with Image.open(file) as image:
+        picture = np.asarray(image)
+    assert picture.shape == (rows * (96 + 8), 2 * 96, 3)
+    first = picture[4:100]
+    assert (first[:, :96] != first[:, 96:]).any()  # truth and prediction differ after 2 iterations
+
+
+def test_rows_of_different_widths_are_padded_white(tmp_path):
+    rows = [np.zeros((10, 20, 3), np.uint8), np.zeros((5, 30, 3), np.uint8)]
+    with Image.open(report._stack(rows, tmp_path / 'a.png')) as image:
+        picture = np.asarray(image)
+    assert picture.shape == (10 + 5 + 16, 30, 3)
+    assert (picture[4:14, :20] == 0).all() and (picture[4:14, 20:] == 255).all()
+    assert (picture[:4] == 255).all() and (picture[22:27] == 0).all()

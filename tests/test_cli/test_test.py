@@ -1,0 +1,212 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""cli/test.py: evaluation gives the run's own metrics, writes what was asked for, and only that."""
+
+import pickle
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fixtures import MASK_RCNN, ROOT, UPERNET, write_coco_file
+from PIL import Image
+
+from mmconvnext.cli import test as module
+from mmconvnext.cli.test import main
+from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.toy import ADE_CLASSES
+
+
+def evaluate(run, *argv):
+    return main(
+        [
+            run.config,
+            run.checkpoint,
+            '--toy',
+            '--work-dir',
+            'tested',
+            *argv,
+            '--cfg-options',
+            *run.options,
+        ]
+    )
+
+
+@pytest.fixture
+def built(monkeypatch, workplace):
+    """A function that returns the config that the runner would get."""
+
+    class Fake:
+        @classmethod
+        def from_cfg(cls, cfg):
+            cls.cfg = cfg
+            return cls()
+
+        def test(self):
+            return {}
+
+    def build(*argv):
+        Path('x.pth').touch()
+        main([argv[0], 'x.pth', '--toy', *argv[1:]])
+        return Fake.cfg
+
+    monkeypatch.setattr(module, 'Runner', Fake)
+    return build
+
+
+# A detector
+
+
+def test_a_detectors_metrics_pictures_and_predictions(detector_run, workplace, toy_root):
+    metrics = evaluate(detector_run, '--show-dir', 'shown', '--out', 'out.pkl')
+    logged = detector_run.runner.message_hub
+    for kind in ('bbox', 'segm'):
+        key = f'coco/{kind}_mAP'
+        assert metrics[key] == logged.get_scalar(f'val/{key}').current()
+    images = sorted(path.name for path in (toy_root / 'coco/val2017').iterdir())
+    assert sorted(path.name for path in Path('shown').iterdir()) == images
+    with open('out.pkl', 'rb') as file:
+        predictions = pickle.load(file)
+    assert [Path(p['img_path']).name for p in predictions] == images
+    for prediction in predictions:
+        found = prediction['pred_instances']
+        assert len(found['bboxes']) == len(found['scores']) == len(found['masks']) <= 5
+        assert prediction['ori_shape'] == (96, 96)
+
+
+def test_tta_of_a_detector_is_refused(built):
+    with pytest.raises(RecipeError, match='--tta: this recipe has no test-time augmentation'):
+        built(MASK_RCNN, '--tta')
+
+
+def test_the_checkpoint_is_loaded_not_resumed(built):
+    cfg = built(MASK_RCNN)
+    assert cfg.load_from == 'x.pth'
+    assert not cfg.resume
+
+
+# A segmentor
+
+
+def test_a_segmentors_metrics_pictures_and_label_maps(segmentor_run, workplace, toy_root):
+    metrics = evaluate(segmentor_run, '--show-dir', 'shown', '--out', 'out')
+    assert metrics['mIoU'] == segmentor_run.runner.message_hub.get_scalar('val/mIoU').current()
+    stems = sorted(path.stem for path in (toy_root / 'ade/images/validation').iterdir())
+    assert len({path.name for path in Path('shown').rglob('*.png')}) == len(stems) == 3
+    maps = sorted(Path('out').iterdir())
+    assert [path.name for path in maps] == [f'{name}.png' for name in stems]
+    for path in maps:
+        labels = np.asarray(Image.open(path))
+        assert labels.shape == (96, 96)
+        # As in ADE20K's files: 0 is no class.
+        assert set(np.unique(labels)) <= set(range(1, 1 + len(ADE_CLASSES)))
+
+
+def test_tta_of_a_segmentor(segmentor_run, workplace):
+    plain = evaluate(segmentor_run)
+    augmented = evaluate(segmentor_run, '--tta')
+    assert set(augmented) == set(plain) >= {'mIoU', 'aAcc', 'mAcc'}
+    assert 0 <= augmented['mIoU'] <= 100
+    assert augmented != plain
+
+
+def test_tta_is_the_published_one(built):
+    cfg = built(UPERNET, '--tta')
+    assert cfg.model.type == 'SegTTAModel'
+    assert cfg.model.module.type == 'EncoderDecoder'
+    assert cfg.model.module.test_cfg == dict(mode='whole')
+    assert cfg.model.module.backbone.init_cfg is None
+    (augment,) = [s for s in cfg.test_dataloader.dataset.pipeline if s.type == 'TestTimeAug']
+    scales, flips = augment.transforms[:2]
+    assert [step.scale_factor for step in scales] == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    assert [step.prob for step in flips] == [0.0, 1.0]
+    plain = built(UPERNET)
+    assert plain.model.type == 'EncoderDecoder' and plain.model.test_cfg.mode == 'slide'
+
+
+# Refused
+
+
+def test_a_missing_checkpoint(workplace):
+    with pytest.raises(RecipeError, match=r"there is no checkpoint 'gone\.pth'"):
+        main([UPERNET, 'gone.pth', '--toy'])
+
+
+def test_an_existing_output_is_never_overwritten(built):
+    Path('mine.pkl').write_text('precious')
+    with pytest.raises(RecipeError, match=r'--out: mine\.pkl exists and would be overwritten'):
+        built(MASK_RCNN, '--out', 'mine.pkl')
+    assert Path('mine.pkl').read_text() == 'precious'
+    Path('maps').mkdir()
+    with pytest.raises(RecipeError, match=r'--out: maps exists and would be overwritten'):
+        built(UPERNET, '--out', 'maps')
+
+
+def test_a_detectors_output_needs_the_suffix(built):
+    with pytest.raises(RecipeError, match=r"--out: .* go into a \.pkl file, got 'a\.json'"):
+        built(MASK_RCNN, '--out', 'a.json')
+    (coco, dump) = built(MASK_RCNN, '--out', 'a.pickle').test_evaluator
+    assert coco.type == 'CocoMetric'
+    assert dump == dict(type='DumpDetResults', out_file_path='a.pickle')
+
+
+def test_only_test_data_and_no_pretrained_weights_are_needed(coco_data, workplace, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module.Runner, 'from_cfg', lambda cfg: seen.append(cfg) or _Nothing())
+    root = Path(coco_data['root'])
+    (root / 'train.json').unlink()
+    config = workplace / 'mine.py'
+    config.write_text(f'_base_ = {MASK_RCNN!r}\nown_data = {coco_data}\n')
+    Path('x.pth').touch()
+    assert main([str(config), 'x.pth']) == {}
+    assert seen[0].test_evaluator.ann_file == str(root / 'val.json')
+    assert seen[0].model.backbone.init_cfg is None  # pretrained weights would be fetched in vain
+    write_coco_file(root / 'val.json', ('bird',))
+    with pytest.raises(RecipeError, match='test_dataloader.dataset: 0 of 2 class names match'):
+        main([str(config), 'x.pth'])
+
+
+def test_a_backbone_nested_in_another_model_fetches_nothing_either(workplace, load):
+    model = load(MASK_RCNN).model.to_dict()
+    config = Path('wrapped.py')
+    config.write_text(
+        f'_base_ = {MASK_RCNN!r}\nmodel = dict(_delete_=True, type="Wrapper", detector={model})\n'
+    )
+    cfg = module.read_config(module.test_parser().parse_args([str(config), 'x.pth']))
+    module._own_weights_only(cfg)
+    assert cfg.model.detector.backbone.init_cfg is None
+
+
+class _Nothing:
+    def test(self):
+        return {}
+
+
+# Launcher
+
+DIST = ROOT / 'tools/dist_test.sh'
+
+
+def test_dist_test(fake_program, monkeypatch):
+    for name in ('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT'):
+        monkeypatch.delenv(name, raising=False)
+    assert subprocess.run(['bash', '-n', str(DIST)]).returncode == 0
+    fake_program('torchrun')
+    done = subprocess.run(
+        [str(DIST), 'a.py', 'x y.pth', '2', '--tta'], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        '--nnodes=1',
+        '--node_rank=0',
+        '--nproc_per_node=2',
+        '--master_addr=127.0.0.1',
+        '--master_port=29500',
+        f'{ROOT}/tools/test.py',
+        'a.py',
+        'x y.pth',
+        '--launcher',
+        'pytorch',
+        '--tta',
+    ]
+    done = subprocess.run([str(DIST), 'a.py', 'x.pth'], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr == f'usage: {DIST} CONFIG CHECKPOINT GPUS [options of test.py]\n'

@@ -1,0 +1,294 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""The house rules of CONTRIBUTING.md, executed: import arrows, sizes, file heads, mirrors, text.
+
+Each rule is a function that returns what breaks it, so that it is tried on a bad example too.
+"""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAD = '# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0'
+FOLDERS = ('.ci', 'benchmarks', 'configs', 'docs', 'mmconvnext', 'requirements', 'tests', 'tools')
+TEXT = {'.cff', '.in', '.json', '.md', '.py', '.sh', '.toml', '.txt', '.yaml', '.yml', ''}
+
+# What each module may import besides the standard library; a leading dot is mmconvnext, and a name
+# covers what is below it. The longest row that matches a module counts; '' is mmconvnext itself.
+MAY_IMPORT = {
+    '': '.registry .version .checkpoint.safe_globals mmengine',
+    '.version': '',
+    '.registry': 'mmengine',
+    '.checkpoint': '.checkpoint mmengine numpy torch',
+    '.models': '.models',
+    '.models.arch': '',
+    '.models.design': '',
+    '.models.layer_depth': '',
+    '.models.layers': '.models.design torch',
+    '.models.block': '.models.design .models.layers torch',
+    '.models.convnext': '.models .checkpoint .registry mmengine torch',
+    '.optim': '.optim .registry mmengine torch',
+    '.toy': '.toy numpy PIL',
+    '.recipe': '.recipe .toy .models.arch mmengine numpy PIL torch',
+    '.cli': '.cli .recipe .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
+}
+
+# Machine paths and package indices: what works on one machine only. Spelt so that this file passes.
+FORBIDDEN = {
+    'a path of one machine': r'(^|[^A-Za-z0-9_.])/(work|root|home|Users)/',
+    'a package index': r'py[p]i\.(org|python)|python[h]osted',
+}
+
+
+def below(*folders: str, suffix: str = '.py') -> list[str]:
+    """Files below the folders, as paths from the root."""
+    found = [path for folder in folders for path in (ROOT / folder).rglob(f'*{suffix}')]
+    hidden = {'__pycache__', '.mim'}
+    return sorted(str(p.relative_to(ROOT)) for p in found if not hidden & set(p.parts))
+
+
+def text_files() -> list[str]:
+    folders = [name for name in FOLDERS if (ROOT / name).is_dir()]
+    names = below(*folders, suffix='') + [path.name for path in ROOT.iterdir()]
+    return sorted(n for n in names if Path(n).suffix in TEXT and (ROOT / n).is_file())
+
+
+def read(file: str) -> str:
+    return (ROOT / file).read_text(encoding='utf-8')
+
+
+PACKAGE = below('mmconvnext')
+TOOLS = below('tools') + below('tools', suffix='.sh')
+LEAVES = [name for name in below('configs') if '_base_' not in Path(name).parts]
+PYTHON = PACKAGE + below('tools', 'tests')
+
+
+# Import arrows
+
+
+def module_of(file: str) -> str:
+    """'mmconvnext/models/arch.py' -> '.models.arch'; the package itself is ''."""
+    parts = Path(file).with_suffix('').parts[1:]
+    return ''.join(f'.{part}' for part in parts if part != '__init__')
+
+
+MODULES = {module_of(file) for file in PACKAGE}
+
+
+def imports(source: str, file: str) -> set[str]:
+    """Every module that the source imports, wherever in it, ours with a leading dot.
+
+    Seen are the statements, and `import_module` and `__import__` of a literal.
+    """
+    package = (
+        module_of(file) if file.endswith('__init__.py') else module_of(file).rpartition('.')[0]
+    )
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ''
+            if node.level:
+                up = package.split('.')
+                up = '.'.join(up[: len(up) - node.level + 1])
+                base = f'mmconvnext{up}' + (f'.{base}' if base else '')
+            found |= {f'{base}.{alias.name}' if base else alias.name for alias in node.names}
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
+            if name in ('import_module', '__import__'):
+                found.add(str(node.args[0].value))
+    return {_known(name) for name in found}
+
+
+def _known(name: str) -> str:
+    """Cuts imported objects off: a module of ours with a leading dot, else the distribution."""
+    top, _, rest = name.partition('.')
+    if top != 'mmconvnext':
+        return top
+    name = f'.{rest}' if rest else ''
+    return name if name in MODULES or not name else name.rpartition('.')[0]
+
+
+def covers(row: str, module: str) -> bool:
+    return module == row or (row != '' and module.startswith(f'{row}.'))
+
+
+def wrong_imports(source: str, file: str) -> set[str]:
+    module = module_of(file)
+    rows = [row for row in MAY_IMPORT if covers(row, module)]
+    assert rows, f'{file} has no row in MAY_IMPORT: say what it may import'
+    allowed = MAY_IMPORT[max(rows, key=len)].split()
+    return {
+        name
+        for name in imports(source, file) - sys.stdlib_module_names
+        if not any(covers(row, name) for row in allowed)
+    }
+
+
+@pytest.mark.parametrize('file', PACKAGE)
+def test_imports_follow_the_arrows(file):
+    wrong = wrong_imports(read(file), file)
+    assert not wrong, f'{file} may not import {sorted(wrong)}; see MAY_IMPORT'
+
+
+@pytest.mark.parametrize(
+    ('file', 'source', 'wrong'),
+    [
+        ('models/arch.py', 'import torch.nn as nn', {'torch'}),
+        ('models/arch.py', 'from .design import Design', {'.models.design'}),
+        ('models/layers.py', 'from .block import ConvNeXtBlock', {'.models.block'}),
+        ('models/block.py', 'from mmconvnext.models import convnext', {'.models.convnext'}),
+        ('optim/groups.py', 'from ..models import ConvNeXt', {'.models'}),
+        ('optim/groups.py', 'def f():\n    import mmdet', {'mmdet'}),
+        ('registry.py', 'import torch', {'torch'}),
+        ('registry.py', 'from importlib import import_module\nimport_module("mmseg.x")', {'mmseg'}),
+        ('toy/coco.py', 'import torch\nfrom .. import version', {'torch', '.version'}),
+        ('recipe/checks/model.py', 'from ...cli.prepare import say', {'.cli.prepare'}),
+        ('recipe/walk.py', 'from .. import cli', {'.cli'}),
+        ('recipe/walk.py', 'import mmdet.apis', {'mmdet'}),
+        ('__init__.py', 'from .models import ConvNeXt', {'.models'}),
+        ('recipe/checks/__init__.py', 'from .files import a\nfrom ..walk import b', set()),
+        ('models/convnext.py', 'import math\nimport torch\nfrom ..registry import MODELS', set()),
+        ('cli/train.py', 'from ..recipe.load import load_config\nimport mmdet', set()),
+    ],
+)
+def test_wrong_imports_are_seen(file, source, wrong):
+    assert wrong_imports(source, f'mmconvnext/{file}') == wrong
+
+
+# Sizes
+
+
+def too_long(source: str, limit: int) -> str:
+    count = len(source.splitlines())
+    return f'{count} lines, at most {limit} are allowed' if count > limit else ''
+
+
+LIMITS = [
+    *((file, 300) for file in PACKAGE),
+    *((file, 25) for file in LEAVES),
+    # setup_env.py runs before anything is installed, so it has all it needs in itself.
+    *((file, 60) for file in TOOLS if file != 'tools/setup_env.py'),
+]
+
+
+@pytest.mark.parametrize(('file', 'limit'), LIMITS)
+def test_files_are_short(file, limit):
+    assert not too_long(read(file), limit), f'{file}: {too_long(read(file), limit)}'
+
+
+def test_a_long_file_is_seen():
+    assert not too_long('x\n' * 25, 25)
+    assert too_long('x\n' * 26, 25) == '26 lines, at most 25 are allowed'
+
+
+# File heads
+
+
+def head_fault(source: str, docstring: bool = True) -> str:
+    lines = source.splitlines()
+    if lines and lines[0].startswith('#!'):
+        lines = lines[1:]
+    if not lines or lines[0] != HEAD:
+        return f'the first line must be {HEAD!r}'
+    if docstring and not ast.get_docstring(ast.parse(source)):
+        return 'the module has no docstring'
+    return ''
+
+
+@pytest.mark.parametrize('file', PYTHON)
+def test_head(file):
+    # An __init__.py among the tests is a mere mark of pytest's: there is nothing to say.
+    fault = head_fault(read(file), docstring=not re.match('tests/.*__init__.py', file))
+    assert not fault, f'{file}: {fault}'
+
+
+def test_a_bad_head_is_seen():
+    assert not head_fault(f'{HEAD}\n"""Purpose."""\n')
+    assert not head_fault(f'#!/usr/bin/env python\n{HEAD}\n"""Purpose."""\n')
+    assert 'first line' in head_fault('"""Purpose."""\n')
+    assert 'first line' in head_fault(f'\n{HEAD}\n"""Purpose."""\n')
+    assert 'docstring' in head_fault(f'{HEAD}\nimport os\n')
+
+
+# Mirrors
+
+
+def mirrored(file: str) -> list[str]:
+    """The modules a test in a folder may be about, `test_block_speed.py`: block_speed, block."""
+    *folders, name = Path(file).with_suffix('').parts[1:]
+    package = ['mmconvnext', *(folder.removeprefix('test_') for folder in folders)]
+    words = name.removeprefix('test_').split('_')
+    return ['/'.join([*package, '_'.join(words[:end])]) for end in range(len(words), 0, -1)]
+
+
+@pytest.mark.parametrize('file', [f for f in below('tests') if f.count('/') > 1 and '/test_' in f])
+def test_tests_mirror_the_package(file):
+    if Path(file).name in ('__init__.py', 'conftest.py'):
+        folder = Path(mirrored(file)[0]).parent
+        assert (ROOT / folder).is_dir(), f'{file}: there is no folder {folder}'
+        return
+    modules = mirrored(file)
+    found = [m for m in modules if (ROOT / f'{m}.py').is_file() or (ROOT / m).is_dir()]
+    assert found, f'{file}: there is no {modules[0]}.py, nor a module whose name begins it'
+
+
+def test_mirrors_are_found():
+    assert mirrored('tests/test_recipe/test_checks/test_model.py') == [
+        'mmconvnext/recipe/checks/model'
+    ]
+    assert mirrored('tests/test_models/test_layer_depth.py') == [
+        'mmconvnext/models/layer_depth',
+        'mmconvnext/models/layer',
+    ]
+
+
+def test_every_tool_has_its_line():
+    text = read('tools/README.md')
+    missing = [Path(file).name for file in TOOLS if f'`{Path(file).name}' not in text]
+    assert not missing, f'tools/README.md does not name {missing}'
+
+
+# Text
+
+
+def text_faults(source: str) -> list[str]:
+    faults = []
+    for number, line in enumerate(source.splitlines(), 1):
+        if not line.isascii():
+            faults.append(f'line {number} is not ASCII: {ascii(line)}')
+        faults += [
+            f'line {number} names {what}: {line.strip()}'
+            for what, pattern in FORBIDDEN.items()
+            if re.search(pattern, line)
+        ]
+    return faults
+
+
+@pytest.mark.parametrize('file', text_files())
+def test_text_is_plain_and_of_no_machine(file):
+    faults = text_faults(read(file))
+    assert not faults, '\n'.join([file, *faults])
+
+
+@pytest.mark.parametrize(
+    ('parts', 'fault'),
+    [
+        (('', 'work', 'main'), 'a path of one machine'),
+        (('see file://', 'root', 'x'), 'a path of one machine'),
+        (('https://py' + 'pi.org', 'x'), 'a package index'),
+        (('files.python' + 'hosted.org', 'x'), 'a package index'),
+        (('caf\u00e9',), 'not ASCII'),
+    ],
+)
+def test_bad_text_is_seen(parts, fault):
+    assert fault in text_faults('fine\n' + '/'.join(parts))[0]
+
+
+@pytest.mark.parametrize('line', ['work_dirs/run', 'a/work/b', './root/x', 'https://x.org/home/y'])
+def test_good_text_passes(line):
+    assert text_faults(line) == []

@@ -1,0 +1,95 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: the defaults are the paper's final model, and no wrong switch passes unnoticed."""
+
+import dataclasses
+
+import pytest
+from mmengine import ConfigDict
+
+from mmconvnext.models.design import CHOICES, Design
+
+
+def test_defaults_are_the_papers_final_model():
+    # "A ConvNet for the 2020s", sections 2.2 to 2.6; eps: official models/convnext.py.
+    assert dataclasses.asdict(Design()) == dict(
+        stem='patchify',
+        stem_patch_size=4,
+        group_width=1,
+        expansion_ratio=4,
+        spatial_first=True,
+        kernel_size=7,
+        act='GELU',
+        act_after='expansion',
+        norm='LN',
+        norm_after='spatial',
+        norm_eps=None,
+    )
+    assert Design().eps == 1e-6
+
+
+@pytest.mark.parametrize('kind', [dict, ConfigDict])
+def test_of_a_mapping_changes_only_what_it_says(kind):
+    design = Design.of(kind(kernel_size=3))
+    assert design == dataclasses.replace(Design(), kernel_size=3)
+
+
+def test_of_other_values():
+    design = Design(act='ReLU')
+    assert Design.of(design) is design
+    assert Design.of(None) == Design.of({}) == Design()
+
+
+@pytest.mark.parametrize('value', [['act'], 'ReLU', 3])
+def test_of_wrong_type_is_named(value):
+    with pytest.raises(
+        TypeError, match=f'design must be a dict or None, got {type(value).__name__}'
+    ):
+        Design.of(value)
+
+
+def test_unknown_key_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown keys \['act_layer', 'kernel'\].*'kernel_size'"):
+        Design.of(dict(kernel=3, act_layer='ReLU'))
+
+
+@pytest.mark.parametrize(
+    ('norm', 'norm_eps', 'eps'),
+    [('LN', None, 1e-6), ('BN', None, 1e-5), ('SyncBN', None, 1e-5), ('BN', 1e-3, 1e-3)],
+)
+def test_eps_in_force(norm, norm_eps, eps):
+    assert Design(norm=norm, norm_eps=norm_eps).eps == eps
+
+
+@pytest.mark.parametrize('field', sorted(CHOICES))
+def test_unknown_choice_is_named_with_the_known_ones(field):
+    with pytest.raises(ValueError, match=rf"design\.{field}='no' is unknown.*{CHOICES[field][-1]}"):
+        Design(**{field: 'no'})
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'match'),
+    [
+        ('stem_patch_size', 0, 'a positive integer, got 0'),
+        ('stem_patch_size', 4.0, r'a positive integer, got 4\.0'),
+        ('group_width', 0, 'a positive integer, or None for a dense convolution, got 0'),
+        ('group_width', True, 'got True'),
+        ('expansion_ratio', 0, 'a positive number, got 0'),
+        ('expansion_ratio', '4', "a positive number, got '4'"),
+        ('spatial_first', 1, 'True or False, got 1'),
+        ('kernel_size', 4, 'a positive odd integer .*, got 4'),
+        ('kernel_size', -1, 'got -1'),
+        ('kernel_size', (7, 7), r'got \(7, 7\)'),
+        ('norm_eps', 0, 'a positive number, or None, got 0'),
+        ('norm_eps', '1e-6', "got '1e-6'"),
+    ],
+)
+def test_value_out_of_range_is_named(field, value, match):
+    with pytest.raises(ValueError, match=match) as error:
+        Design(**{field: value})
+    assert str(error.value).startswith(f'design.{field} must be ')
+
+
+def test_patch_size_without_effect_is_refused():
+    assert Design(stem='resnet').stem_patch_size == 4
+    with pytest.raises(ValueError, match="stem_patch_size=2 has no effect on stem='resnet'"):
+        Design(stem='resnet', stem_patch_size=2)

@@ -1,0 +1,155 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: each layer is its formula, in the memory order and the precision that it promises."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmconvnext.models.design import Design
+from mmconvnext.models.layers import (
+    Downsample,
+    DropPath,
+    GlobalResponseNorm,
+    LayerNorm2d,
+    build_act,
+    build_norm,
+    build_stem,
+)
+
+
+def randomize(module: nn.Module) -> nn.Module:
+    for param in module.parameters():
+        nn.init.normal_(param, mean=0.5)
+    return module
+
+
+def test_layer_norm_2d_is_its_formula():
+    layer = randomize(LayerNorm2d(6, eps=1e-2))
+    x = torch.randn(2, 6, 3, 5)
+    mean = x.mean(1, keepdim=True)
+    var = (x - mean).square().mean(1, keepdim=True)
+    weight, bias = layer.weight[:, None, None], layer.bias[:, None, None]
+    torch.testing.assert_close(layer(x), (x - mean) / (var + 1e-2).sqrt() * weight + bias)
+
+
+def test_grn_is_its_formula():
+    layer = randomize(GlobalResponseNorm(6))
+    x = torch.randn(2, 3, 5, 6)
+    norm = x.square().sum((1, 2), keepdim=True).sqrt()
+    scale = norm / (norm.mean(-1, keepdim=True) + 1e-6)
+    torch.testing.assert_close(layer(x), layer.gamma * (x * scale) + layer.beta + x)
+
+
+def test_grn_starts_as_the_identity():
+    layer, x = GlobalResponseNorm(6), torch.randn(2, 3, 5, 6)
+    assert torch.equal(layer(x), x)
+    assert layer.gamma.shape == layer.beta.shape == (6,)
+
+
+def test_grn_of_a_dead_map_is_finite_in_value_and_gradient():
+    layer = randomize(GlobalResponseNorm(4))
+    x = torch.zeros(1, 3, 3, 4, requires_grad=True)
+    layer(x).sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_grn_has_the_gradients_of_its_formula_in_float64():
+    layer = GlobalResponseNorm(3).double()
+
+    def apply(x, gamma, beta):
+        return torch.func.functional_call(layer, dict(gamma=gamma, beta=beta), (x,))
+
+    x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    gamma, beta = torch.randn(2, 3, dtype=torch.float64).requires_grad_().unbind()
+    assert torch.autograd.gradcheck(apply, (x, gamma, beta))
+
+
+def test_drop_path_is_the_identity_without_rate_and_in_evaluation():
+    x = torch.randn(4, 3)
+    assert DropPath(0.0)(x) is x
+    assert DropPath(0.9).eval()(x) is x
+
+
+@pytest.mark.parametrize('shape', [(4000, 2), (4000, 2, 1, 3)])
+def test_drop_path_drops_whole_samples_and_keeps_the_mean(shape):
+    out = DropPath(0.25)(torch.ones(shape)).flatten(1)
+    assert out.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert torch.equal(out.min(1).values, out.max(1).values)
+    assert out.mean().item() == pytest.approx(1, abs=0.05)
+
+
+def test_drop_path_rate_is_shown():
+    assert repr(DropPath(1 / 3)) == 'DropPath(rate=0.333)'
+
+
+@pytest.mark.parametrize('size', [(2, 2), (5, 4), (7, 9)])
+def test_downsample_halves_and_rounds_down(size):
+    layer = randomize(Downsample(4, 6, Design()))
+    x = torch.randn(2, 4, *size)
+    expected = F.conv2d(layer[0](x), layer[1].weight, layer[1].bias, stride=2)
+    assert expected.shape == (2, 6, size[0] // 2, size[1] // 2)
+    torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize(('size', 'out'), [((1, 1), (1, 1)), ((1, 4), (1, 2)), ((5, 1), (2, 1))])
+def test_downsample_of_a_single_pixel_pads_with_zeros(size, out):
+    layer = randomize(Downsample(4, 6, Design()))
+    x = torch.randn(2, 4, *size)
+    assert layer(x).shape == (2, 6, *out)
+    kernel = layer[1].weight[:, :, : min(2, size[0]), : min(2, size[1])]
+    corner = layer[0](x)[:, :, :2, :2]
+    expected = torch.einsum('nchw,ochw->no', corner, kernel) + layer[1].bias
+    torch.testing.assert_close(layer(x)[:, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ('switches', 'kinds', 'stride'),
+    [
+        (dict(), [nn.Conv2d, LayerNorm2d], 4),
+        (dict(stem_patch_size=2), [nn.Conv2d, LayerNorm2d], 2),
+        (dict(stem='resnet'), [nn.Conv2d, LayerNorm2d, nn.GELU, nn.MaxPool2d], 4),
+        (
+            dict(stem='resnet', norm='BN', act='ReLU'),
+            [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d],
+            4,
+        ),
+    ],
+)
+def test_stem(switches, kinds, stride):
+    stem = build_stem(Design(**switches), 5, 8)
+    assert [type(layer) for layer in stem] == kinds
+    assert stem(torch.randn(2, 5, 32, 48)).shape == (2, 8, 32 // stride, 48 // stride)
+    kernel = 7 if switches.get('stem') == 'resnet' else stride
+    assert stem[0].weight.shape == (8, 5, kernel, kernel)
+
+
+def test_both_memory_orders_of_layer_norm_agree():
+    first = randomize(build_norm(Design(), 6))
+    last = build_norm(Design(), 6, channels_last=True)
+    last.load_state_dict(first.state_dict())
+    x = torch.randn(2, 6, 3, 4)
+    torch.testing.assert_close(last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), first(x))
+
+
+@pytest.mark.parametrize(
+    ('norm', 'kind'), [('LN', nn.LayerNorm), ('BN', nn.BatchNorm2d), ('SyncBN', nn.SyncBatchNorm)]
+)
+def test_kind_and_eps_of_a_norm(norm, kind):
+    layer = build_norm(Design(norm=norm, norm_eps=0.25), 6)
+    assert isinstance(layer, kind)
+    assert layer.eps == 0.25
+
+
+@pytest.mark.parametrize(
+    ('act', 'function'),
+    [
+        ('GELU', F.gelu),
+        ('GELU_tanh', lambda x: F.gelu(x, approximate='tanh')),
+        ('ReLU', F.relu),
+        ('SiLU', F.silu),
+    ],
+)
+def test_activation(act, function):
+    x = torch.linspace(-4, 4, 33)
+    assert torch.equal(build_act(Design(act=act))(x), function(x))

@@ -1,0 +1,508 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: each trainable parameter is in exactly one group, with the rate of its depth and the
+decay of its role, wherever the backbone is nested; what cannot be right is refused by name.
+"""
+
+import copy
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmconvnext.models import ConvNeXt
+from mmconvnext.models.layer_depth import get_layer_depth
+
+LR, DECAY, RATE = 1e-3, 0.05, 0.5
+DEPTHS = (1, 1, 2, 1)  # 6 layers, 8 groups
+
+
+class Detector(nn.Module):
+    """A backbone and a head with each kind of parameter that heads have."""
+
+    def __init__(self, version: str = 'v1', **options) -> None:
+        super().__init__()
+        arch = dict(depths=DEPTHS, channels=[4, 8, 12, 16])
+        self.backbone = ConvNeXt(arch, version, **options)
+        self.neck = nn.Sequential(nn.Conv2d(16, 4, 1), nn.BatchNorm2d(4))
+        self.head = nn.Conv2d(4, 1, 1)  # one class
+
+    def forward(self, x):
+        maps = self.backbone(x)
+        return self.head(self.neck(maps[-1])).square().mean() + sum(m.mean() ** 2 for m in maps)
+
+
+def build(model: nn.Module, wrapper: dict | None = None, **paramwise) -> OptimWrapper:
+    paramwise.setdefault('decay_rate', RATE)
+    cfg = dict(
+        type='OptimWrapper',
+        constructor='mmconvnext.LayerDecayOptimWrapperConstructor',
+        optimizer=dict(type='AdamW', lr=LR, weight_decay=DECAY),
+        paramwise_cfg=paramwise,
+    )
+    return build_optim_wrapper(model, {**cfg, **(wrapper or {})})
+
+
+def settings(model: nn.Module, wrapper: OptimWrapper) -> dict[str, tuple[float, float]]:
+    """Name -> (rate over the base rate, weight decay) of every parameter that is optimized."""
+    names = {id(param): name for name, param in model.named_parameters()}
+    return {
+        names[id(param)]: (group['lr'] / LR, group['weight_decay'])
+        for group in wrapper.optimizer.param_groups
+        for param in group['params']
+    }
+
+
+def scale_of(name: str, decay_type: str = 'layer_wise') -> float:
+    depth, num_depths = get_layer_depth(name, DEPTHS, decay_type)
+    return RATE ** (num_depths - 1 - depth)
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('decay_type', ['layer_wise', 'stage_wise'])
+def test_every_parameter_has_the_rate_of_its_depth_and_the_decay_of_its_role(decay_type, version):
+    model = Detector(version)
+    result = settings(model, build(model, decay_type=decay_type))
+    assert set(result) == {name for name, _ in model.named_parameters()}
+    for name, param in model.named_parameters():
+        inside = name.startswith('backbone.')
+        scale = scale_of(name.removeprefix('backbone.'), decay_type) if inside else 1.0
+        decay = DECAY if param.ndim > 1 else 0.0
+        assert result[name] == (pytest.approx(scale), decay), name
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('decay_type', ['layer_wise', 'stage_wise'])
+def test_groups_are_disjoint_complete_and_merged(decay_type, version):
+    model = Detector(version)
+    groups = build(model, decay_type=decay_type).optimizer.param_groups
+    given = [id(param) for group in groups for param in group['params']]
+    assert len(given) == len(set(given))
+    assert set(given) == {id(param) for param in model.parameters()}
+    keys = [(group['lr'], group['weight_decay']) for group in groups]
+    assert len(set(keys)) == len(keys)
+    assert len(groups) == 2 * 6  # stem, four stages, head; with and without weight decay
+
+
+def test_groups_come_in_the_same_order_twice():
+    orders = []
+    for _ in range(2):
+        model = Detector()
+        names = {id(param): name for name, param in model.named_parameters()}
+        groups = build(model).optimizer.param_groups
+        orders.append([[names[id(param)] for param in group['params']] for group in groups])
+    assert orders[0] == orders[1]
+    model_order = [name for name, _ in Detector().named_parameters()]
+    for group in orders[0]:
+        assert group == sorted(group, key=model_order.index)
+
+
+@pytest.mark.parametrize(
+    'depths', [(1, 1, 2, 1), (2, 2, 6, 2), (1, 1, 36, 1), (2,), (1, 2, 3, 4, 5)]
+)
+@pytest.mark.parametrize('decay_type', ['layer_wise', 'stage_wise'])
+def test_no_rate_is_above_the_heads(depths, decay_type):
+    with torch.device('meta'):
+        arch = dict(depths=depths, channels=[4] * len(depths))
+        model = nn.ModuleDict(
+            dict(backbone=ConvNeXt(arch, out_indices=range(len(depths))), head=nn.Conv2d(4, 1, 1))
+        )
+    scales = [scale for scale, _ in settings(model, build(model, decay_type=decay_type)).values()]
+    assert max(scales) == 1.0
+    assert min(scales) > 0
+
+
+def test_rate_one_is_no_decay():
+    model = Detector()
+    result = settings(model, build(model, decay_rate=1))
+    assert {scale for scale, _ in result.values()} == {1.0}
+
+
+@pytest.mark.parametrize('paramwise', [{}, dict(bias_lr_mult=2.0), dict(head_lr_mult=0.1)], ids=str)
+def test_logged_rate_is_the_full_one(paramwise):
+    """mmengine logs the first group's rate as `lr`."""
+    assert build(Detector(), **paramwise).get_lr()['lr'][0] == LR
+
+
+def test_frozen_parameters_are_absent():
+    model = Detector(frozen_stages=2)
+    model.neck[0].weight.requires_grad_(False)
+    result = settings(model, build(model))
+    assert set(result) == {name for name, param in model.named_parameters() if param.requires_grad}
+    assert 'backbone.stages.1.0.gamma' not in result
+    assert 'neck.0.weight' not in result
+    assert result['backbone.stages.2.0.gamma'] == (scale_of('stages.2.0.gamma'), 0.0)
+
+
+def test_table_is_logged_once_without_a_line_per_parameter(log_records):
+    model = Detector(frozen_stages=1)
+    groups = build(model).optimizer.param_groups
+    (record,) = log_records
+    assert record.levelno == logging.INFO
+    title, header, *lines = record.getMessage().splitlines()
+    assert title == 'Learning rates: layer_wise decay 0.5'
+    assert header.split() == ['depth', 'lr', 'weight', 'decay', 'tensors', 'parameters']
+    assert len(lines) == len(groups)
+    for line, group in zip(lines, groups, strict=True):
+        depth, lr, decay, tensors, numel = line.split()
+        assert float(lr) == pytest.approx(group['lr'], rel=1e-3)
+        assert float(lr) / LR == pytest.approx(RATE ** (7 - int(depth)), rel=1e-3)
+        assert float(decay) == group['weight_decay']
+        assert int(tensors) == len(group['params'])
+        assert int(numel.replace(',', '')) == sum(p.numel() for p in group['params'])
+
+
+# --- where the backbone is ------------------------------------------------------------------------
+
+
+class Wrapper(nn.Module):
+    """As data-parallel wrappers: the model is the attribute `module`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize(
+    ('nest', 'prefixes'),
+    [
+        (lambda m: m, ['']),
+        (
+            lambda m: nn.ModuleDict(dict(teacher=m, student=copy.deepcopy(m))),
+            ['teacher.', 'student.'],
+        ),
+        (lambda m: nn.Sequential(nn.Sequential(m)), ['0.0.']),
+    ],
+    ids=['plain', 'teacher and student', 'sequential'],
+)
+@pytest.mark.parametrize('wrap', [lambda m: m, Wrapper], ids=['', 'wrapped'])
+def test_backbone_is_found_where_it_is(nest, prefixes, wrap):
+    model = nest(Detector())
+    result = settings(model, build(wrap(model)))
+    assert set(result) == {name for name, _ in model.named_parameters()}
+    for prefix in prefixes:
+        for tail in ('downsample_layers.0.0.weight', 'stages.2.1.pwconv1.weight', 'norm0.bias'):
+            scale, _ = result[f'{prefix}backbone.{tail}']
+            assert scale == pytest.approx(scale_of(tail)), prefix + tail
+        assert result[f'{prefix}head.weight'] == (1.0, DECAY)
+
+
+def test_model_that_is_a_backbone_only():
+    model = ConvNeXt(dict(depths=DEPTHS, channels=[4, 8, 12, 16]))
+    assert settings(model, build(model)) == {
+        name: (pytest.approx(scale_of(name)), DECAY if param.ndim > 1 else 0.0)
+        for name, param in model.named_parameters()
+    }
+
+
+def test_backbones_of_other_depths_have_their_own_scales():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rgb = ConvNeXt(dict(depths=[1, 1, 2, 1], channels=[4] * 4))
+            self.depth = ConvNeXt(dict(depths=[1, 1, 27, 1], channels=[4] * 4))
+
+    model = Two()
+    result = settings(model, build(model))
+    assert result['rgb.downsample_layers.0.0.weight'][0] == pytest.approx(RATE**7)
+    assert result['depth.downsample_layers.0.0.weight'][0] == pytest.approx(RATE**13)
+
+
+def test_model_without_such_a_backbone_is_refused():
+    model = nn.ModuleDict(dict(backbone=nn.Conv2d(3, 4, 1), head=nn.Linear(4, 1)))
+    match = r"no module with get_layer_depth\(\) in ModuleDict made of \['Conv2d', 'Linear'\]"
+    with pytest.raises(ValueError, match=match):
+        build(model)
+
+
+class OtherBackbone(nn.Module):
+    """Knows its depths as mmpretrain's backbones do: two arguments, a plain tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.block = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        assert param_name.startswith(prefix)
+        return (0 if param_name[len(prefix) :].startswith('stem') else 1), 3
+
+
+def test_backbones_of_mmpretrain_work_layer_wise_only():
+    model = nn.ModuleDict(dict(backbone=OtherBackbone(), head=nn.Linear(2, 1)))
+    assert settings(model, build(model)) == {
+        'backbone.stem.weight': (RATE**2, DECAY),
+        'backbone.stem.bias': (RATE**2, 0.0),
+        'backbone.block.weight': (RATE, DECAY),
+        'backbone.block.bias': (RATE, 0.0),
+        'head.weight': (1.0, DECAY),
+        'head.bias': (1.0, 0.0),
+    }
+    match = "OtherBackbone only knows decay_type='layer_wise', got 'stage_wise'"
+    with pytest.raises(ValueError, match=match):
+        build(model, decay_type='stage_wise')
+    with pytest.raises(ValueError, match='num_layers=6, but OtherBackbone needs 1; correct it'):
+        build(model, num_layers=6)
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('num_layers', [None, 6])
+def test_right_num_layers_changes_nothing(num_layers):
+    model = Detector()
+    assert settings(model, build(model, num_layers=num_layers)) == settings(model, build(model))
+
+
+def test_wrong_num_layers_names_the_right_one():
+    match = r'num_layers=12, but ConvNeXt with depths \[1, 1, 2, 1\] needs 6; correct it or, better'
+    with pytest.raises(ValueError, match=match):
+        build(Detector(), num_layers=12)
+
+
+@pytest.mark.parametrize(
+    ('paramwise', 'match'),
+    [
+        (dict(decay_rat=0.9), r"unknown keys \['decay_rat'\]; the keys are \['decay_rate', "),
+        (dict(decay_rate=0), 'decay_rate must be above 0 and at most 1, got 0'),
+        (dict(decay_rate=1.1), 'decay_rate must be above 0 and at most 1, got 1.1'),
+        (dict(decay_rate='0.9'), "decay_rate must be above 0 and at most 1, got '0.9'"),
+        (dict(decay_rate=True), 'decay_rate must be above 0 and at most 1, got True'),
+        (dict(decay_rate=float('nan')), 'decay_rate must be above 0 and at most 1, got nan'),
+        (dict(decay_type='block_wise'), "decay_type='block_wise' is unknown; choose one of"),
+        (dict(head_lr_mult=0), 'head_lr_mult must be positive, got 0'),
+        (dict(head_lr_mult=-1), 'head_lr_mult must be positive, got -1'),
+    ],
+)
+def test_wrong_option_is_named(paramwise, match):
+    with pytest.raises(ValueError, match=match):
+        build(Detector(), **paramwise)
+
+
+@pytest.mark.parametrize('paramwise', [None, {}, dict(decay_type='layer_wise')])
+def test_missing_decay_rate_is_named(paramwise):
+    with pytest.raises(ValueError, match="paramwise_cfg needs 'decay_rate'"):
+        build(Detector(), dict(paramwise_cfg=paramwise))
+
+
+def test_missing_lr_is_named():
+    with pytest.raises(ValueError, match="the optimizer needs 'lr': layer-wise decay scales it"):
+        build(Detector(), dict(optimizer=dict(type='AdamW')))
+
+
+def test_weight_decay_is_optional():
+    model = Detector()
+    wrapper = build(model, dict(optimizer=dict(type='SGD', lr=LR)))
+    assert {decay for _, decay in settings(model, wrapper).values()} == {0.0}
+
+
+def test_options_of_the_caller_are_not_changed():
+    cfg = dict(
+        constructor='mmconvnext.LayerDecayOptimWrapperConstructor',
+        optimizer=dict(type='SGD', lr=LR),
+        paramwise_cfg=dict(decay_rate=RATE, num_layers=6, custom_keys=dict(neck=dict(lr_mult=2))),
+    )
+    before = copy.deepcopy(cfg)
+    build_optim_wrapper(Detector(), cfg)
+    assert cfg == before
+
+
+def test_custom_keys_multiply_the_rate_of_the_layer():
+    model = Detector('v2')
+    custom_keys = {
+        'stages.2': dict(lr_mult=0.1),
+        'grn': dict(decay_mult=0.5),
+        'neck': dict(lr_mult=4.0, decay_mult=0.0),
+        'neck.1': dict(decay_mult=2.0),
+    }
+    result = settings(model, build(model, custom_keys=custom_keys))
+    plain = settings(model, build(model))
+    for name, (scale, decay) in plain.items():
+        expected = (scale, decay)
+        if 'stages.2' in name:  # the longest key that matches is the one
+            expected = (0.1 * scale, DECAY)
+        elif 'grn' in name:
+            expected = (scale, 0.5 * DECAY)
+        elif name.startswith('neck.1'):
+            expected = (1.0, 2 * DECAY)
+        elif name.startswith('neck.0'):
+            expected = (4.0, 0.0)
+        assert result[name] == pytest.approx(expected), name
+
+
+def test_custom_keys_do_not_split_equal_groups():
+    model = Detector()
+    plain = build(model).optimizer.param_groups
+    ones = dict(neck=dict(lr_mult=1.0), head=dict(lr_mult=1.0, decay_mult=1.0))
+    keyed = build(model, custom_keys=ones, norm_decay_mult=0.0).optimizer.param_groups
+    assert len(keyed) == len(plain)
+    assert all('lr_mult' not in group and 'decay_mult' not in group for group in keyed)
+
+
+def test_custom_settings_of_the_optimizer_reach_it():
+    model = Detector()
+    groups = build(model, custom_keys=dict(neck=dict(betas=(0.5, 0.5)))).optimizer.param_groups
+    (special,) = (group for group in groups if group['betas'] == (0.5, 0.5))
+    assert {id(p) for p in special['params']} == {id(p) for p in model.neck.parameters()}
+
+
+def test_bias_lr_mult():
+    model = Detector()
+    result, plain = settings(model, build(model, bias_lr_mult=2.0)), settings(model, build(model))
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            assert result[f'{name}.bias'] == (pytest.approx(2 * plain[f'{name}.bias'][0]), 0.0)
+            assert result[f'{name}.weight'] == plain[f'{name}.weight']
+
+
+def test_head_lr_mult_leaves_the_backbone():
+    model = Detector()
+    result, plain = settings(model, build(model, head_lr_mult=3.0)), settings(model, build(model))
+    for name, (scale, decay) in plain.items():
+        factor = 1.0 if name.startswith('backbone.') else 3.0
+        assert result[name] == (pytest.approx(factor * scale), decay), name
+
+
+@pytest.mark.parametrize(
+    ('option', 'changed'),
+    [
+        ('norm_decay_mult', lambda m, n: isinstance(m, (nn.LayerNorm, nn.BatchNorm2d))),
+        ('bias_decay_mult', lambda m, n: isinstance(m, (nn.Conv2d, nn.Linear)) and n == 'bias'),
+        ('dwconv_decay_mult', lambda m, n: getattr(m, 'groups', 1) > 1 and n == 'weight'),
+    ],
+)
+def test_decay_options_of_mmengine(option, changed):
+    model = Detector()
+    result = settings(model, build(model, **{option: 0.5}))
+    plain = settings(model, build(model))
+    count = 0
+    for prefix, module in model.named_modules():
+        for name, _ in module.named_parameters(recurse=False):
+            full = f'{prefix}.{name}'
+            expected = 0.5 * DECAY if changed(module, name) else plain[full][1]
+            count += changed(module, name)
+            assert result[full] == (plain[full][0], expected), full
+    assert count > 0
+
+
+def test_shared_parameters_need_bypass_duplicate():
+    model = Detector()
+    model.second = model.head
+    result = settings(model, build(model, bypass_duplicate=True))
+    assert set(result) == {name for name, _ in model.named_parameters()}
+
+
+def test_scales_of_any_shape_have_no_decay_but_one_class_convolutions_do():
+    model = Detector('v2')
+    grn = model.backbone.stages[0][0].grn
+    grn.gamma = nn.Parameter(grn.gamma.detach().reshape(1, 1, 1, -1))  # Meta's shape
+    grn.beta = nn.Parameter(grn.beta.detach().reshape(1, 1, 1, -1))
+    model.neck.layer_scale = nn.Parameter(torch.ones(4, 1, 1))  # torchvision's
+    model.neck.gamma = nn.Parameter(torch.ones(4, 1, 1))
+    result = settings(model, build(model))
+    for name in ('backbone.stages.0.0.grn.gamma', 'backbone.stages.0.0.grn.beta'):
+        assert result[name] == (pytest.approx(scale_of('stages.0.0.grn.gamma')), 0.0)
+    assert result['neck.layer_scale'] == result['neck.gamma'] == (1.0, 0.0)
+    assert model.head.weight.shape == (1, 4, 1, 1)
+    assert result['head.weight'] == (1.0, DECAY)
+    assert result['backbone.stages.0.0.dwconv.weight'][1] == DECAY
+
+
+# --- in training ----------------------------------------------------------------------------------
+
+
+def train_step(model: nn.Module, wrapper: OptimWrapper) -> float:
+    with wrapper.optim_context(model):
+        loss = model(torch.randn(2, 3, 32, 32))
+    wrapper.update_params(loss)
+    return loss.item()
+
+
+def moved(model: nn.Module, before: dict) -> set[str]:
+    return {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+
+
+def test_accumulation_updates_at_the_last_of_the_counts():
+    model = Detector(layer_scale_init_value=1.0)
+    wrapper = build(model, dict(accumulative_counts=3))
+    wrapper.initialize_count_status(model, 0, 6)
+    before = copy.deepcopy(model.state_dict())
+    for _ in range(2):
+        train_step(model, wrapper)
+        assert moved(model, before) == set()
+    train_step(model, wrapper)
+    assert {'head.weight', 'backbone.downsample_layers.0.0.weight'} <= moved(model, before)
+
+
+def test_amp_wrapper_in_bfloat16(monkeypatch):
+    from mmengine.optim.optimizer import amp_optimizer_wrapper
+
+    # It asserts a GPU, but computes with autocast wherever the model is.
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    model = Detector(layer_scale_init_value=1.0)
+    wrapper = build(model, dict(type='AmpOptimWrapper', dtype='bfloat16'))
+    assert type(wrapper).__name__ == 'AmpOptimWrapper'
+    plain = build(model)
+    assert settings(model, wrapper) == settings(model, plain)
+    before = copy.deepcopy(model.state_dict())
+    seen = []
+    model.head.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+    assert torch.isfinite(torch.tensor(train_step(model, wrapper)))
+    assert seen == [torch.bfloat16]
+    assert 'backbone.stages.2.1.pwconv1.weight' in moved(model, before)
+
+
+@pytest.mark.parametrize('kind', [dict(foreach=True), dict(fused=True)], ids=str)
+def test_multi_tensor_optimizers_step_as_the_plain_one(kind):
+    model, twin = Detector().eval(), Detector().eval()
+    twin.load_state_dict(model.state_dict())
+    optimizer = dict(type='AdamW', lr=LR, weight_decay=DECAY)
+    for net, options in ((model, dict(foreach=False)), (twin, kind)):
+        wrapper = build(net, dict(optimizer={**optimizer, **options}))
+        torch.manual_seed(1)
+        for _ in range(2):
+            train_step(net, wrapper)
+    for name, param in model.named_parameters():
+        torch.testing.assert_close(twin.get_parameter(name), param, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_auto_scaling_multiplies_every_group():
+    model = Detector()
+    wrapper, plain = build(model), build(model)
+    runner = SimpleNamespace(
+        _train_dataloader=dict(batch_size=4),
+        world_size=2,
+        param_schedulers=None,
+        logger=logging.getLogger('runner'),
+    )
+    Runner.scale_lr(runner, wrapper, dict(enable=True, base_batch_size=16))
+    rates = [group['lr'] for group in wrapper.optimizer.param_groups]
+    expected = [0.5 * group['lr'] for group in plain.optimizer.param_groups]
+    assert rates == pytest.approx(expected)
+
+
+def test_resume_continues_the_run():
+    """Two steps in one run are two steps with a restart between them."""
+    states = []
+    for restart in (False, True):
+        torch.manual_seed(1)
+        model = Detector(layer_scale_init_value=1.0)
+        wrapper = build(model)
+        train_step(model, wrapper)
+        if restart:
+            saved = copy.deepcopy((model.state_dict(), wrapper.state_dict()))
+            random_state = torch.get_rng_state()
+            model = Detector(layer_scale_init_value=1.0)
+            wrapper = build(model)
+            model.load_state_dict(saved[0])
+            wrapper.load_state_dict(saved[1])
+            torch.set_rng_state(random_state)
+        train_step(model, wrapper)
+        states.append(model.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(states[1][name], value), name

@@ -1,0 +1,12 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the recipe's tests: configs, small data of one's own, tiny toy data."""
+
+from fixtures import (  # noqa: F401
+    coco_data,
+    config_cache,
+    load,
+    seg_data,
+    toy_data,
+    toy_root,
+    workplace,
+)

@@ -1,0 +1,182 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""recipe/own_data.py: one dict reaches every place that users forget, and says what it lacks."""
+
+import pytest
+from fixtures import CASCADE, COCO_CLASSES, FASTER_RCNN, MASK_RCNN, SEG_CLASSES, UPERNET
+from mmengine.config import Config
+
+from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.own_data import apply_own_data
+from mmconvnext.recipe.walk import LOADERS
+
+
+def test_no_own_data_changes_nothing(load):
+    cfg, before = load(UPERNET), load(UPERNET)
+    apply_own_data(cfg)
+    assert cfg.to_dict() == before.to_dict()
+
+
+def test_detection_reaches_loaders_evaluators_and_heads(load, coco_data):
+    cfg = load(CASCADE)
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    assert 'own_data' not in cfg
+    for loader, split in zip(LOADERS, ('train', 'val', 'val')):
+        dataset = cfg[loader].dataset
+        assert dataset.type == 'CocoDataset'
+        assert dataset.data_root == coco_data['root']
+        assert dataset.ann_file == f'{split}.json'
+        assert dataset.data_prefix == dict(img=f'{split}/')
+        assert dataset.metainfo == dict(classes=tuple(COCO_CLASSES))
+    assert cfg.train_dataloader.dataset.filter_cfg.filter_empty_gt is True
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        assert evaluator.ann_file == f'{coco_data["root"]}/val.json'
+        assert evaluator.metric == ['bbox', 'segm']
+    assert [head.num_classes for head in cfg.model.roi_head.bbox_head] == [2, 2, 2]
+    assert cfg.model.roi_head.mask_head.num_classes == 2
+    assert '80' not in [str(v) for v in _values(cfg.model, 'num_classes')]
+
+
+def test_detection_test_split_and_palette(load, coco_data):
+    cfg = load(FASTER_RCNN)
+    coco_data.update(
+        test=dict(images='held_out', annotations='held_out.json'), palette=[[1, 2, 3], [4, 5, 6]]
+    )
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    assert cfg.val_dataloader.dataset.ann_file == 'val.json'
+    assert cfg.test_dataloader.dataset.ann_file == 'held_out.json'
+    assert cfg.test_dataloader.dataset.data_prefix.img == 'held_out/'
+    assert cfg.val_evaluator.ann_file.endswith('/val.json')
+    assert cfg.test_evaluator.ann_file.endswith('/held_out.json')
+    for loader in LOADERS:
+        assert cfg[loader].dataset.metainfo.palette == [(1, 2, 3), (4, 5, 6)]
+
+
+@pytest.mark.parametrize('reduce', [False, True])
+def test_segmentation_reaches_loaders_heads_and_all_pipelines(load, seg_data, reduce):
+    cfg = load(UPERNET)
+    if reduce:
+        seg_data['reduce_zero_label'] = True
+    cfg.own_data = seg_data
+    apply_own_data(cfg)
+    assert 'own_data' not in cfg
+    for loader, split in zip(LOADERS, ('train', 'val', 'val')):
+        dataset = cfg[loader].dataset
+        assert dataset.type == 'BaseSegDataset'
+        assert dataset.data_root == seg_data['root']
+        assert dataset.data_prefix == dict(
+            img_path=f'{split}/images', seg_map_path=f'{split}/labels'
+        )
+        assert dataset.metainfo.classes == tuple(SEG_CLASSES)
+        assert (dataset.img_suffix, dataset.seg_map_suffix) == ('.jpg', '.png')
+        assert dataset.reduce_zero_label is reduce
+    assert cfg.model.decode_head.num_classes == cfg.model.auxiliary_head.num_classes == 3
+    for pipeline in (*(cfg[loader].dataset.pipeline for loader in LOADERS), cfg.tta_pipeline):
+        # None would take the dataset's: that is right as well.
+        assert set(_values(pipeline, 'reduce_zero_label')) <= {reduce, None}
+    assert _values(cfg.train_dataloader.dataset.pipeline, 'reduce_zero_label') == [reduce]
+
+
+def test_segmentation_reaches_a_tta_pipeline_that_states_it(load, seg_data):
+    cfg = load(UPERNET)
+    cfg.merge_from_dict({'tta_pipeline.1.transforms.2.0.reduce_zero_label': True})
+    cfg.own_data = seg_data
+    apply_own_data(cfg)
+    assert _values(cfg.tta_pipeline, 'reduce_zero_label') == [False]
+
+
+def test_segmentation_suffixes(load, seg_data):
+    cfg = load(UPERNET)
+    cfg.own_data = dict(seg_data, image_suffix='.tif', label_suffix='_mask.png')
+    apply_own_data(cfg)
+    for loader in LOADERS:
+        assert cfg[loader].dataset.img_suffix == '.tif'
+        assert cfg[loader].dataset.seg_map_suffix == '_mask.png'
+
+
+def test_datasets_inside_a_wrapper_are_set(load, coco_data):
+    cfg = load(MASK_RCNN)
+    cfg.train_dataloader.dataset = dict(
+        type='RepeatDataset', times=3, dataset=cfg.train_dataloader.dataset
+    )
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    assert cfg.train_dataloader.dataset.type == 'RepeatDataset'
+    assert cfg.train_dataloader.dataset.dataset.ann_file == 'train.json'
+    assert 'ann_file' not in cfg.train_dataloader.dataset
+
+
+def test_a_list_of_evaluators(load, coco_data):
+    cfg = load(MASK_RCNN)
+    cfg.val_evaluator = [cfg.val_evaluator, dict(type='DumpDetResults', out_file_path='x.pkl')]
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    assert cfg.val_evaluator[0].ann_file == f'{coco_data["root"]}/val.json'
+    assert 'ann_file' not in cfg.val_evaluator[1]
+
+
+def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data):
+    cfg = load(UPERNET)
+    steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
+    cfg.own_data = seg_data
+    apply_own_data(cfg)
+    assert [step.type for step in cfg.train_dataloader.dataset.pipeline] == steps
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            dict(root=...),
+            r"own_data lacks \['root'\]; it needs \['classes', 'root', 'train', 'val'\]",
+        ),
+        (dict(train=..., val=...), r"own_data lacks \['train', 'val'\]"),
+        (
+            dict(clases=['a']),
+            r"own_data has unknown keys \['clases'\]; .* may have \['palette', 'test'\]",
+        ),
+        (dict(reduce_zero_label=True), r"own_data has unknown keys \['reduce_zero_label'\]"),
+        (dict(train=dict(images='train')), r"own_data\.train lacks \['annotations'\]; it needs"),
+        (
+            dict(val=dict(images='a', annotations='b', ann_file='c')),
+            r"own_data\.val has unknown keys \['ann_file'\]",
+        ),
+        (dict(test=dict(img='a')), r"own_data\.test lacks \['annotations', 'images'\]"),
+        (dict(classes='cat'), r"own_data\.classes must be a list .* got 'cat'"),
+        (dict(classes=[]), r'own_data\.classes must be a list .* got \[\]'),
+        (dict(classes=[1, 2]), r'own_data\.classes must be a list .* got \[1, 2\]'),
+    ],
+)
+def test_wrong_keys(load, coco_data, change, message):
+    coco_data.update(change)
+    cfg = load(MASK_RCNN)
+    cfg.own_data = {key: value for key, value in coco_data.items() if value is not ...}
+    with pytest.raises(RecipeError, match=message):
+        apply_own_data(cfg)
+
+
+def test_segmentation_keys_are_listed(load, seg_data):
+    cfg = load(UPERNET)
+    cfg.own_data = dict(seg_data, suffix='.png')
+    with pytest.raises(
+        RecipeError,
+        match=r"unknown keys \['suffix'\].*may have \['image_suffix', 'label_suffix', 'palette', "
+        r"'reduce_zero_label', 'test'\]",
+    ):
+        apply_own_data(cfg)
+
+
+def test_another_scope_is_refused():
+    with pytest.raises(RecipeError, match="default_scope='mmpose'.*'mmdet' and 'mmseg'"):
+        apply_own_data(Config(dict(default_scope='mmpose', own_data=dict(root='x'))))
+
+
+def _values(node, key) -> list:
+    """All values of ``key`` at any depth."""
+    if isinstance(node, dict):
+        found = [node[key]] if key in node else []
+        return found + [v for child in node.values() for v in _values(child, key)]
+    if isinstance(node, (list, tuple)):
+        return [v for child in node for v in _values(child, key)]
+    return []

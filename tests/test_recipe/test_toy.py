@@ -1,0 +1,165 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""recipe/toy.py: --toy shrinks any recipe, keeps what makes it, and leaves its file alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fixtures import CASCADE, FASTER_RCNN, LEAVES, MASK_RCNN, NUCLEI, UPERNET, stem
+from mmengine.config import Config
+from PIL import Image
+
+from mmconvnext.models.arch import get_arch
+from mmconvnext.recipe import toy as module
+from mmconvnext.recipe.checks import check_recipe
+from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.toy import make_toy
+from mmconvnext.recipe.walk import LOADERS, dicts, pipelines
+from mmconvnext.toy import ADE_CLASSES, CLASSES
+
+ALL = [*map(str, LEAVES), NUCLEI]
+
+
+@pytest.mark.parametrize('config', ALL, ids=stem)
+def test_every_recipe_becomes_a_rehearsal_that_passes_the_checks(load, toy_data, config):
+    cfg = load(config)
+    make_toy(cfg)
+    assert check_recipe(cfg) == []
+    assert 'own_data' not in cfg
+    assert cfg.model.backbone.arch == 'atto' and cfg.model.backbone.init_cfg is None
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size
+    assert all(cfg[loader].num_workers == 0 for loader in LOADERS)
+    widths = [node[k] for _, node in dicts(cfg.model) for k in module.WIDTH_KEYS if k in node]
+    # The backbone's own widest map has 320 channels.
+    assert max(w for width in widths for w in np.atleast_1d(width)) <= 320
+
+
+@pytest.mark.parametrize('config', [MASK_RCNN, UPERNET], ids=stem)
+def test_the_recipe_itself_stays_untouched(load, toy_data, config):
+    text = Path(config).read_bytes()
+    before = Config.fromfile(config).to_dict()
+    make_toy(load(config))
+    assert Config.fromfile(config).to_dict() == before
+    assert Path(config).read_bytes() == text
+
+
+def test_a_detector_keeps_what_makes_it(load, toy_data):
+    real, cfg = load(CASCADE), load(CASCADE)
+    make_toy(cfg)
+    assert [step.type for step in pipelines(cfg)] == [step.type for step in pipelines(real)]
+    assert cfg.optim_wrapper.paramwise_cfg == real.optim_wrapper.paramwise_cfg
+    assert cfg.optim_wrapper.constructor == real.optim_wrapper.constructor
+    assert cfg.model.train_cfg.rpn == real.model.train_cfg.rpn
+    for stage in range(3):
+        ours, theirs = (c.model.train_cfg.rcnn[stage] for c in (cfg, real))
+        assert ours.assigner == theirs.assigner
+        assert (ours.sampler.num, theirs.sampler.num) == (64, 512)
+        ours, theirs = (c.model.roi_head.bbox_head[stage] for c in (cfg, real))
+        assert (ours.type, ours.loss_bbox) == (theirs.type, theirs.loss_bbox)
+        assert ours.num_classes == len(CLASSES)
+    assert cfg.val_evaluator.metric == real.val_evaluator.metric
+    assert cfg.val_evaluator.ann_file.endswith('coco/annotations/instances_val2017.json')
+
+
+def test_a_segmentor_keeps_what_makes_it(load, toy_data):
+    real, cfg = load(UPERNET), load(UPERNET)
+    make_toy(cfg)
+    assert [step.type for step in pipelines(cfg)] == [step.type for step in pipelines(real)]
+    assert cfg.optim_wrapper.paramwise_cfg == real.optim_wrapper.paramwise_cfg
+    channels = list(get_arch('atto').channels)
+    assert cfg.model.decode_head.in_channels == channels
+    assert cfg.model.auxiliary_head.in_channels == channels[2]
+    assert cfg.model.decode_head.num_classes == len(ADE_CLASSES)
+    assert cfg.model.test_cfg.mode == 'slide'
+    assert all(cfg[loader].dataset.reduce_zero_label for loader in LOADERS)
+
+
+def test_each_size_shrinks_once(load, toy_data):
+    """Loaders that share a pipeline must not have it scaled twice."""
+    cfg = load(MASK_RCNN)
+    make_toy(cfg)
+    for loader in LOADERS[1:]:
+        (resize,) = [s for s in cfg[loader].dataset.pipeline if s.type == 'Resize']
+        assert tuple(resize.scale) == (320, 192)  # of (1333, 800), times 0.24
+    (choice,) = [s for s in cfg.train_dataloader.dataset.pipeline if s.type == 'RandomChoice']
+    assert choice.transforms[1][1].crop_size == (92, 144)  # of (384, 600)
+    assert choice.transforms[0][0].scales[0] == (115, 320)  # of (480, 1333)
+
+    cfg = load(UPERNET)
+    make_toy(cfg)
+    assert cfg.model.data_preprocessor.size == (128, 128)
+    assert cfg.model.test_cfg.crop_size == (128, 128)
+    assert cfg.model.test_cfg.stride == (85, 85)  # of 341
+    (crop,) = [s for s in cfg.train_dataloader.dataset.pipeline if s.type == 'RandomCrop']
+    assert crop.crop_size == (128, 128)
+    for loader in LOADERS[1:]:
+        (resize,) = [s for s in cfg[loader].dataset.pipeline if s.type == 'Resize']
+        assert resize.scale == (512, 128)
+    ((resize, *_),) = [s.transforms for s in cfg.tta_pipeline if s.type == 'TestTimeAug']
+    assert [step.scale_factor for step in resize] == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+
+
+def test_the_schedule_keeps_its_proportions(load, toy_data):
+    cfg = load(MASK_RCNN)
+    make_toy(cfg)
+    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 16
+    warmup, steps = cfg.param_scheduler
+    assert warmup.end == 50
+    assert (steps.begin, steps.end, steps.milestones) == (0, 16, [12, 15])  # of 36: 27, 33
+    assert cfg.default_hooks.checkpoint.interval == 16
+
+    cfg = load(UPERNET)
+    make_toy(cfg)
+    assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == 600
+    assert (cfg.param_scheduler[1].begin, cfg.param_scheduler[1].end) == (0, 600)
+    assert cfg.default_hooks.checkpoint.interval == 600
+
+
+def test_a_cosine_schedule_ends_with_the_rehearsal(load, toy_data):
+    cfg = load(NUCLEI)
+    make_toy(cfg)
+    cosine = cfg.param_scheduler[1]
+    assert cosine.type == 'CosineAnnealingLR'
+    assert cosine.T_max == cosine.end == cfg.train_cfg.max_epochs == 16
+
+
+def test_boxes_only_stays_boxes_only(load, toy_data):
+    cfg = load(FASTER_RCNN)
+    make_toy(cfg)
+    assert cfg.model.roi_head.mask_head is None
+    assert cfg.val_evaluator.metric == 'bbox'
+
+
+def test_own_data_of_the_config_give_way(load, toy_data):
+    cfg = load(NUCLEI)
+    make_toy(cfg)
+    assert cfg.train_dataloader.dataset.metainfo.classes == tuple(CLASSES)
+    assert 'nuclei' not in cfg.pretty_text
+
+
+def test_data_are_written_below_the_root_and_only_once(load, tmp_path, monkeypatch):
+    from mmconvnext import toy
+
+    calls = []
+    write = toy.write_coco
+
+    def small(root):
+        calls.append(root)
+        return write(root, num_train=1, num_val=1, size=64)
+
+    monkeypatch.setattr(toy, 'write_coco', small)
+    for _ in range(2):
+        cfg = load(MASK_RCNN)
+        make_toy(cfg, str(tmp_path))
+    assert calls == [tmp_path / 'coco'] * 2
+    assert cfg.train_dataloader.dataset.data_root == str(tmp_path / 'coco')
+    images = list((tmp_path / 'coco').rglob('*.png'))
+    assert len(images) == 2 and Image.open(images[0]).size == (64, 64)
+
+
+def test_other_files_in_the_place_of_the_toy_data_are_kept(load, tmp_path):
+    (tmp_path / 'coco').mkdir()
+    (tmp_path / 'coco' / 'mine.txt').write_text('precious')
+    with pytest.raises(RecipeError, match='coco is in the way'):
+        make_toy(load(MASK_RCNN), str(tmp_path))
+    assert (tmp_path / 'coco' / 'mine.txt').read_text() == 'precious'

@@ -1,0 +1,289 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: the backbone and the constructor plug into any MM project, by name alone.
+
+What depends on what was imported before runs in a fresh interpreter.
+"""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hub import get_config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+ARCH = dict(depths=[1, 1, 2, 1], channels=[8, 16, 32, 64])
+BACKBONE = dict(type='mmconvnext.ConvNeXt', arch=ARCH, layer_scale_init_value=1.0)
+OPTIM_WRAPPER = dict(
+    type='OptimWrapper',
+    constructor='mmconvnext.LayerDecayOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    paramwise_cfg=dict(decay_rate=0.7, decay_type='layer_wise'),
+)
+
+# --- names ----------------------------------------------------------------------------------------
+
+PREAMBLE = f"""
+import sys
+from torch import nn
+from mmengine.registry import MODELS as ROOT, OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
+from mmengine.registry import DefaultScope, Registry
+from mmengine.optim import build_optim_wrapper
+
+BACKBONE = {BACKBONE!r}
+OPTIM_WRAPPER = {OPTIM_WRAPPER!r}
+PLAIN = {{**BACKBONE, 'type': 'ConvNeXt'}}
+PLAIN_WRAPPER = {{**OPTIM_WRAPPER, 'constructor': 'LayerDecayOptimWrapperConstructor'}}
+
+
+def is_ours(model):
+    return type(model).__module__ == 'mmconvnext.models.convnext'
+
+
+def check(registry, backbone, wrapper):
+    model = nn.ModuleDict(dict(backbone=registry.build(backbone)))
+    assert is_ours(model['backbone'])
+    groups = build_optim_wrapper(model, wrapper).optimizer.param_groups
+    assert len({{group['lr'] for group in groups}}) == 6
+
+"""
+
+
+def run(code: str) -> None:
+    result = subprocess.run([sys.executable, '-c', PREAMBLE + code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_full_names_build_from_the_root_and_any_child_without_an_import():
+    run("""
+assert 'mmconvnext' not in sys.modules
+MINE = Registry('model', parent=ROOT, scope='myproject')
+check(MINE, BACKBONE, OPTIM_WRAPPER)
+check(ROOT, BACKBONE, OPTIM_WRAPPER)
+""")
+
+
+def test_plain_names_build_after_custom_imports():
+    run("""
+from mmengine import Config
+assert 'ConvNeXt' not in ROOT.module_dict
+Config.fromstring("custom_imports = dict(imports=['mmconvnext'])", '.py')
+MINE = Registry('model', parent=ROOT, scope='myproject')
+check(MINE, PLAIN, PLAIN_WRAPPER)
+check(ROOT, PLAIN, PLAIN_WRAPPER)
+""")
+
+
+@pytest.mark.parametrize('package', ['mmdet', 'mmseg'])
+def test_names_build_in_the_scope_of(package):
+    run(f"""
+from {package}.registry import MODELS
+
+with DefaultScope.overwrite_default_scope({package!r}):
+    assert 'mmconvnext' not in sys.modules
+    check(MODELS, BACKBONE, OPTIM_WRAPPER)
+    check(MODELS, PLAIN, PLAIN_WRAPPER)
+""")
+
+
+def test_another_convnext_of_a_child_registry_stays_its_own():
+    run("""
+THEIRS = Registry('model', parent=ROOT, scope='mmpretrain', locations=[])
+
+
+@THEIRS.register_module()
+class ConvNeXt(nn.Module):
+    pass
+
+
+import mmconvnext
+
+MINE = Registry('model', parent=ROOT, scope='myproject')
+assert type(THEIRS.build(dict(type='ConvNeXt'))) is ConvNeXt
+assert type(MINE.build(dict(type='mmpretrain.ConvNeXt'))) is ConvNeXt
+check(MINE, PLAIN, PLAIN_WRAPPER)
+check(THEIRS, BACKBONE, OPTIM_WRAPPER)
+""")
+
+
+def test_another_convnext_of_the_root_registry_is_left_alone():
+    run("""
+@ROOT.register_module()
+class ConvNeXt(nn.Module):
+    pass
+
+
+@ROOT_CONSTRUCTORS.register_module()
+class LayerDecayOptimWrapperConstructor:
+    pass
+
+
+import mmconvnext
+
+assert type(ROOT.build(dict(type='ConvNeXt'))) is ConvNeXt
+assert ROOT_CONSTRUCTORS.get('LayerDecayOptimWrapperConstructor').__module__ == '__main__'
+check(ROOT, BACKBONE, OPTIM_WRAPPER)
+""")
+
+
+# --- in models that are not ours ------------------------------------------------------------------
+
+
+def build_model(config: dict, scope: str) -> nn.Module:
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(config)
+        model.init_weights()
+    return model.train()
+
+
+def assert_one_step_trains(model: nn.Module, data: dict) -> None:
+    """Loss finite; every parameter that asks for a gradient has one; the step moves all ends."""
+    wrapper = build_optim_wrapper(model, OPTIM_WRAPPER)
+    before = {name: param.detach().clone() for name, param in model.named_parameters()}
+    data = model.data_preprocessor(data, training=True)
+    loss, log = model.parse_losses(model(**data, mode='loss'))
+    assert torch.isfinite(loss) and loss > 0, log
+    wrapper.update_params(loss)
+    backbone = {name: p for name, p in model.named_parameters() if name.startswith('backbone.')}
+    assert [name for name, param in backbone.items() if not torch.equal(param, before[name])] == [
+        name for name, param in backbone.items() if param.requires_grad
+    ]
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved - set(backbone)
+
+
+def detection_data() -> dict:
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+
+    sample = DetDataSample(metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64)))
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([[4.0, 6.0, 40.0, 50.0], [20.0, 10.0, 60.0, 30.0]]),
+        labels=torch.tensor([0, 2]),
+        masks=BitmapMasks(np.ones((2, 64, 64), np.uint8), 64, 64),
+    )
+    images = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(2)]
+    return dict(inputs=images, data_samples=[sample, sample.clone()])
+
+
+DET_PREPROCESSOR = dict(
+    type='DetDataPreprocessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    pad_size_divisor=32,
+)
+NECK = dict(
+    type='FPN',
+    in_channels=ARCH['channels'],
+    out_channels=16,
+    start_level=1,
+    add_extra_convs='on_output',
+    num_outs=5,
+)
+RETINANET = dict(
+    type='RetinaNet',
+    data_preprocessor=DET_PREPROCESSOR,
+    backbone=BACKBONE,
+    neck=NECK,
+    bbox_head=dict(
+        type='RetinaHead',
+        num_classes=3,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        anchor_generator=dict(
+            type='AnchorGenerator',
+            octave_base_scale=4,
+            scales_per_octave=3,
+            ratios=[0.5, 1.0, 2.0],
+            strides=[8, 16, 32, 64, 128],
+        ),
+    ),
+    train_cfg=dict(
+        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
+        sampler=dict(type='PseudoSampler'),
+        allowed_border=-1,
+        pos_weight=-1,
+    ),
+)
+FCOS = dict(
+    type='FCOS',
+    data_preprocessor=DET_PREPROCESSOR,
+    backbone=BACKBONE,
+    neck=NECK,
+    bbox_head=dict(
+        type='FCOSHead',
+        num_classes=3,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        norm_cfg=dict(type='GN', num_groups=4),
+    ),
+)
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('config', [RETINANET, FCOS], ids=lambda config: config['type'])
+def test_detectors_of_mmdet_train(config, version):
+    backbone = dict(BACKBONE, version=version)
+    if version == 'v2':
+        backbone.pop('layer_scale_init_value')
+    backbone['out_indices'] = (1, 2, 3)
+    neck = dict(config['neck'], in_channels=ARCH['channels'][1:], start_level=0)
+    model = build_model(dict(config, backbone=backbone, neck=neck), 'mmdet')
+    assert_one_step_trains(model, detection_data())
+
+
+def test_mask2former_of_mmdet_trains():
+    """Its shipped recipe with nothing but the backbone exchanged, and fewer decoder layers."""
+    config = get_config('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py').model
+    config.backbone = BACKBONE
+    config.data_preprocessor.batch_augments = None  # it pads to 1024x1024
+    config.panoptic_head.in_channels = ARCH['channels']
+    config.panoptic_head.pixel_decoder.encoder.num_layers = 1
+    config.panoptic_head.transformer_decoder.num_layers = 1
+    assert_one_step_trains(build_model(config, 'mmdet'), detection_data())
+
+
+def segmentation_data() -> dict:
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    sample = SegDataSample(metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64)))
+    sample.gt_sem_seg = PixelData(data=torch.randint(0, 4, (1, 64, 64)))
+    images = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(2)]
+    return dict(inputs=images, data_samples=[sample, sample.clone()])
+
+
+HEAD = dict(
+    channels=16,
+    num_classes=4,
+    norm_cfg=dict(type='BN'),
+    loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False),
+)
+FCN_HEAD = dict(HEAD, type='FCNHead', in_channels=64, in_index=3, num_convs=1)
+SEGFORMER_HEAD = dict(
+    HEAD, type='SegformerHead', in_channels=ARCH['channels'], in_index=[0, 1, 2, 3]
+)
+
+
+@pytest.mark.parametrize('head', [FCN_HEAD, SEGFORMER_HEAD], ids=lambda head: head['type'])
+def test_segmentors_of_mmseg_train(head):
+    config = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(
+            type='SegDataPreProcessor',
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+            size=(64, 64),
+        ),
+        backbone=dict(BACKBONE, out_indices=-1) if head is FCN_HEAD else BACKBONE,
+        decode_head=dict(head, in_index=0) if head is FCN_HEAD else head,
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+    )
+    assert_one_step_trains(build_model(config, 'mmseg'), segmentation_data())
