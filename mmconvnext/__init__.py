@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """ConvNeXt for dense prediction in MMDetection, MMSegmentation and any other MM project."""
+
 from importlib import import_module
 
 try:

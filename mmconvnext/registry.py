@@ -5,6 +5,7 @@ mmengine imports this module by itself when a config says ``type='mmconvnext.X'`
 ``locations`` below then import the modules that register X: such a config needs no
 ``custom_imports``, in whichever MM project it is built.
 """
+
 from importlib import import_module
 
 from mmengine.registry import MODELS as ROOT_MODELS

@@ -3,6 +3,7 @@
 
 Writes toy data, trains a small Mask R-CNN ConvNeXt on it, evaluates with COCO's metrics, draws.
 """
+
 import time
 from pathlib import Path
 

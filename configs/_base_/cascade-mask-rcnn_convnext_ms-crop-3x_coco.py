@@ -1,8 +1,10 @@
-# Cascade Mask R-CNN (4conv1fc boxes, GIoU, SyncBN) with ConvNeXt on COCO: heads, data, multi-scale crop augmentation and 3x schedule are
-# mmdet's own recipe. Changed: the backbone and its learning rates come from this package, and the
-# warm-up is the official one. Normal scale: 8 GPUs x 2 images. A leaf states arch, weights, drop
-# path, learning rate and decay.
-_base_ = 'mmdet::convnext/cascade-mask-rcnn_convnext-t-p4-w7_fpn_4conv1fc-giou_amp-ms-crop-3x_coco.py'
+# Cascade Mask R-CNN (4conv1fc boxes, GIoU, SyncBN) with ConvNeXt on COCO: heads, data, multi-scale
+# crop augmentation and 3x schedule are mmdet's own recipe. Changed: the backbone and its learning
+# rates come from this package, and the warm-up is the official one. Normal scale: 8 GPUs x 2
+# images. A leaf states arch, weights, drop path, learning rate and decay.
+_base_ = (
+    'mmdet::convnext/cascade-mask-rcnn_convnext-t-p4-w7_fpn_4conv1fc-giou_amp-ms-crop-3x_coco.py'
+)
 
 custom_imports = dict(_delete_=True, imports=['mmconvnext'], allow_failed_imports=False)
 checkpoint_file = None  # a left-over of the base: each leaf names its file in init_cfg

@@ -1,5 +1,5 @@
-# A small Mask R-CNN that learns from random weights in minutes on a CPU, for small data of your own:
-# atto backbone, 64-channel neck and heads, few proposals. All values are our choice.
+# A small Mask R-CNN that learns from random weights in minutes on a CPU, for small data of your
+# own: atto backbone, 64-channel neck and heads, few proposals. All values are our choice.
 _base_ = './mask-rcnn_convnext_ms-crop-3x_coco.py'
 
 model = dict(

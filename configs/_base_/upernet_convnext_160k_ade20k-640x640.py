@@ -39,6 +39,29 @@ param_scheduler = [
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 
 # --tta: the published "ms+flip" figures are whole-image, multi-scale and flipped, where the
-# single-scale ones slide a window (official _ms and _ss configs).
+# single-scale ones slide a window (official _ms and _ss configs, mmseg 0's --aug-test). mmseg 1's
+# own tta_pipeline scales the image's size instead of 2560x640.
 tta_model = dict(type='SegTTAModel')
 tta_test_cfg = dict(mode='whole')
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale=scale, keep_ratio=True)
+                for scale in [
+                    (1280, 320),
+                    (1920, 480),
+                    (2560, 640),
+                    (3200, 800),
+                    (3840, 960),
+                    (4480, 1120),
+                ]
+            ],
+            [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Pretrained weights of a backbone: read, checked name by name, loaded or refused."""
+
 from __future__ import annotations
 
 import re
@@ -92,5 +93,5 @@ def _check(checkpoint: str, own: Mapping, weights: Mapping, fresh: list[str]) ->
                 for what, names in problems.items()
                 if names
             )
-            + '\nCheck arch and version against the file; its names must be those of Meta\'s code.'
+            + "\nCheck arch and version against the file; its names must be those of Meta's code."
         )

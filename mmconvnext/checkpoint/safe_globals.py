@@ -5,6 +5,7 @@ torch 2.6 and later unpickle nothing but tensors and what is allow-listed. The c
 mmengine writes hold its message hub: histories of scalars in a ``HistoryBuffer`` of numpy arrays.
 mmengine 0.10.7 does not list them, so its own runs can neither be resumed nor tested.
 """
+
 from __future__ import annotations
 
 from pickle import UnpicklingError

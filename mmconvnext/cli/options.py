@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Command-line options, spelt as in mmdet's and mmseg's own tools."""
+
 from __future__ import annotations
 
 import argparse
@@ -57,8 +58,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='settings of the config to change, such as train_dataloader.batch_size=4',
     )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
-    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch passes it; torchrun sets the environment instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The one way from options to a config that is ready to run."""
+
 from __future__ import annotations
 
 import argparse
@@ -51,8 +52,9 @@ def say(line: str, level: int = logging.INFO) -> None:
 
 
 def world_size() -> int:
-    """Processes of this run, as torchrun and slurm announce them."""
-    return int(os.environ.get('WORLD_SIZE', os.environ.get('SLURM_NTASKS', 1)))
+    """Processes of this run, as torchrun, slurm and Open MPI announce them."""
+    names = ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
+    return next((int(os.environ[name]) for name in names if name in os.environ), 1)
 
 
 def run(main: Callable[[], None]) -> None:

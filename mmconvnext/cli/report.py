@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Pictures of a run: predictions beside the ground truth, and the learning curve."""
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Is the MM stack whole? Its own errors name neither the cause nor the way out."""
+
 from __future__ import annotations
 
 from importlib import import_module

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Evaluation: what ``tools/test.py`` does."""
+
 from __future__ import annotations
 
 import os
@@ -21,6 +22,8 @@ def main(argv: list[str] | None = None) -> dict:
     if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
         raise RecipeError(f'there is no checkpoint {args.checkpoint!r}')
     cfg.load_from = args.checkpoint
+    if not args.work_dir:  # mmengine writes the config there, over the one of the training
+        cfg.work_dir = os.path.join(cfg.work_dir, 'test')
     _own_weights_only(cfg)
     if args.tta:
         _use_tta(cfg)
@@ -64,10 +67,13 @@ def _show(cfg: Config, folder: str) -> None:
 def _save(cfg: Config, out: str) -> None:
     if os.path.exists(out):
         raise RecipeError(f'--out: {out} exists and would be overwritten; choose another name')
+    is_file = out.endswith(('.pkl', '.pickle'))
     if task(cfg) == 'mmseg':
+        if is_file:
+            raise RecipeError(f'--out: label maps of a segmentor go into a folder, got {out!r}')
         cfg.test_evaluator.update(output_dir=out, keep_results=True)
         return
-    if not out.endswith(('.pkl', '.pickle')):
+    if not is_file:
         raise RecipeError(f'--out: predictions of a detector go into a .pkl file, got {out!r}')
     metrics = cfg.test_evaluator
     metrics = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]

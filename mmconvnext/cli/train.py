@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Training: what ``tools/train.py`` does."""
+
 from __future__ import annotations
 
 import argparse
@@ -45,6 +46,8 @@ def _set_resume(cfg, args: argparse.Namespace) -> None:
     if args.resume != 'auto':
         if '://' not in args.resume and not Path(args.resume).is_file():
             raise RecipeError(f'--resume: there is no checkpoint {args.resume!r}')
+        if Path(args.resume).resolve().parent != Path(cfg.work_dir).resolve():
+            refuse_used(cfg.work_dir)
         cfg.load_from = args.resume
     elif not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
         raise RecipeError(

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Published sizes of ConvNeXt V1 and V2: blocks and channels of each stage."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -60,7 +61,7 @@ def get_arch(arch: str | Mapping, version: str = 'v1') -> Arch:
     if version not in row.versions:
         published = [name for name, other in ARCHS.items() if version in other.versions]
         raise ValueError(
-            f"arch={arch!r} was never published as ConvNeXt {version.upper()}, only as "
+            f'arch={arch!r} was never published as ConvNeXt {version.upper()}, only as '
             f'{", ".join(v.upper() for v in row.versions)}; {version.upper()} has {published}. To '
             f'build it all the same, pass arch=dict(depths={list(row.depths)}, '
             f'channels={list(row.channels)})'
@@ -77,7 +78,9 @@ def _custom_arch(arch: Mapping) -> Arch:
     for key in ('depths', 'channels'):
         value = arch[key]
         if not isinstance(value, (list, tuple)) or not value:
-            raise ValueError(f'arch[{key!r}] must be a list with one integer a stage, got {value!r}')
+            raise ValueError(
+                f'arch[{key!r}] must be a list with one integer a stage, got {value!r}'
+            )
         if any(isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in value):
             raise ValueError(f'arch[{key!r}] must hold positive integers, got {value!r}')
         values[key] = tuple(int(n) for n in value)

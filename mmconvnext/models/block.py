@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The ConvNeXt block, V1 and V2, with every ablation of its design in one forward."""
+
 from __future__ import annotations
 
 import torch

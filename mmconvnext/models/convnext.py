@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """ConvNeXt V1 and V2 as a backbone of multi-scale features for detection and segmentation."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +29,13 @@ class ConvNeXt(BaseModule):
     carry the names of Meta's code: ``downsample_layers.<stage>``, ``stages.<stage>.<block>``, and
     ``norm<stage>`` for the norm of each returned map.
 
-    The input (N, in_channels, H, W) becomes a tuple of contiguous maps (N, C_i, H // s_i, W // s_i),
-    one for each of ``out_indices``, with ``out_channels`` C_i and ``out_strides`` s_i (4, 8, 16, 32
-    with the 4x4 stem). Every reduction rounds down, as in the official code: pixels beyond the
-    last whole patch are not seen at all, and an odd last row or column of a map has no cell of its
-    own in the next one. Pad the input to a multiple of 32 to avoid both (mmdet's preprocessor does:
-    ``pad_size_divisor=32``). Any H and W of at least the stem's patch are accepted.
+    The input (N, in_channels, H, W) becomes a tuple of maps (N, C_i, H // s_i, W // s_i), one for
+    each of ``out_indices``, contiguous in memory, with ``out_channels`` C_i and ``out_strides`` s_i
+    (4, 8, 16, 32 with the 4x4 stem). Every reduction rounds down, as in the official code: pixels
+    beyond the last whole patch are not seen at all, and an odd last row or column of a map has no
+    cell of its own in the next one. Pad the input to a multiple of 32 to avoid both (mmdet's
+    preprocessor does: ``pad_size_divisor=32``). Any H and W of at least the stem's patch are
+    accepted.
 
     Args:
         arch: 'atto', 'femto', 'pico', 'nano', 'tiny', 'small', 'base', 'large', 'xlarge' or
@@ -79,7 +81,11 @@ class ConvNeXt(BaseModule):
         self.version = version
         self.design = design = Design.of(design)
         depths, channels = self.arch.depths, self.arch.channels
-        if isinstance(in_channels, bool) or not isinstance(in_channels, Integral) or in_channels < 1:
+        if (
+            isinstance(in_channels, bool)
+            or not isinstance(in_channels, Integral)
+            or in_channels < 1
+        ):
             raise ValueError(f'in_channels must be a positive integer, got {in_channels!r}')
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate must be in [0, 1), got {drop_path_rate!r}')
@@ -264,7 +270,7 @@ def _layer_scale(value: float | None, version: str) -> float:
         raise ValueError(f'layer_scale_init_value must be 0 (none) or positive, got {value!r}')
     if version == 'v2' and value > 0:
         raise ValueError(
-            f"layer_scale_init_value={value!r}: ConvNeXt V2 has GRN instead of a layer scale; "
+            f'layer_scale_init_value={value!r}: ConvNeXt V2 has GRN instead of a layer scale; '
             "leave it out, or use version='v1'"
         )
     return float(value)

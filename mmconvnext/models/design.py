@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The paper's design decisions as switches: what an ablation turns back, one field an idea."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -77,9 +78,7 @@ class Design:
                 f'design.stem_patch_size={self.stem_patch_size!r} has no effect on '
                 "stem='resnet', whose stride is always 4; leave it out"
             )
-        if self.group_width is not None and (
-            not _is_int(self.group_width) or self.group_width < 1
-        ):
+        if self.group_width is not None and (not _is_int(self.group_width) or self.group_width < 1):
             self._refuse('group_width', 'a positive integer, or None for a dense convolution')
         if not _is_number(self.expansion_ratio) or self.expansion_ratio <= 0:
             self._refuse('expansion_ratio', 'a positive number')

@@ -5,6 +5,7 @@ Source of both rules: ``get_num_layer_layer_wise`` and ``get_num_layer_stage_wis
 official ``mmcv_custom/layer_decay_optimizer_constructor.py``, generalized from the two tables
 there (6 groups for depth 9, 12 for depth 27) to any depths.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -36,9 +37,7 @@ def num_layers(depths: Sequence[int]) -> int:
     return len(depths) - 1 + max(3, -(-depths[-2] // 3))
 
 
-def get_layer_depth(
-    name: str, depths: Sequence[int], decay_type: str = 'layer_wise'
-) -> LayerDepth:
+def get_layer_depth(name: str, depths: Sequence[int], decay_type: str = 'layer_wise') -> LayerDepth:
     """Depth group of the backbone's parameter ``name``.
 
     'layer_wise': the stem is 0; stages count on from 1, one group each, the last but one a group
@@ -56,9 +55,7 @@ def get_layer_depth(
         ValueError: an unknown ``decay_type``, or a name that the backbone cannot have.
     """
     if decay_type not in DECAY_TYPES:
-        raise ValueError(
-            f'decay_type={decay_type!r} is unknown; choose one of {list(DECAY_TYPES)}'
-        )
+        raise ValueError(f'decay_type={decay_type!r} is unknown; choose one of {list(DECAY_TYPES)}')
     num_depths = num_layers(depths) + 2
     kind, _, rest = name.partition('.')
     if kind.startswith('norm') and kind[4:].isdigit() and int(kind[4:]) < len(depths):

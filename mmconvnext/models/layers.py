@@ -4,6 +4,7 @@
 Shapes: N images, C channels, H rows, W columns. The blocks work on (N, H, W, C), where the
 pointwise convolutions are plain linear layers; all else of the network speaks (N, C, H, W).
 """
+
 from __future__ import annotations
 
 import torch

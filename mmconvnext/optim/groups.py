@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Optimizer groups: merging parameters of equal settings, and the table of what came out."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

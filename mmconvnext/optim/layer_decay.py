@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Optimizer groups with a learning rate that decays with the depth of the layer."""
+
 from __future__ import annotations
 
 import inspect
@@ -109,7 +110,10 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         groups = merge(rows, self.base_lr)
         params.extend(group.as_param_group() for group in groups)
         MMLogger.get_current_instance().info(
-            'Learning rates: %s decay %g\n%s', self.decay_type, self.decay_rate, format_table(groups)
+            'Learning rates: %s decay %g\n%s',
+            self.decay_type,
+            self.decay_rate,
+            format_table(groups),
         )
 
     def _depths_and_scales(self, model: nn.Module) -> tuple[dict[str, int], dict[str, float]]:

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Config files: found by path, or answered with the nearest names there are."""
+
 from __future__ import annotations
 
 import difflib

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Fitting a recipe for 8 GPUs to the machine at hand, and saying what that changes."""
+
 from __future__ import annotations
 
 import torch
@@ -26,12 +27,10 @@ def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
     loader = cfg.get('train_dataloader')
     if loader is None:
         return lines
-    if world_size == 1 and any(
-        node.get('type') == 'SyncBN' for _, node in dicts(cfg.model)
-    ):
+    if world_size == 1 and any(node.get('type') == 'SyncBN' for _, node in dicts(cfg.model)):
         lines.append(
             f'One process: SyncBN becomes BN over its batch of {loader.batch_size} images, where '
-            'the recipe has all GPUs\' together; expect a lower result, or train on more images '
+            "the recipe has all GPUs' together; expect a lower result, or train on more images "
             "at once, or set norm_cfg=dict(type='GN', num_groups=32) in the heads."
         )
     lines.extend(_batch_size(cfg, loader.batch_size * world_size))

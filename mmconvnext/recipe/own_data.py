@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """``own_data``: one dict in a config that points a recipe at other data."""
+
 from __future__ import annotations
 
 import posixpath

@@ -5,6 +5,7 @@ What makes the recipe stays: detector, heads, losses, assigners, augmentation st
 its layer-wise decay, schedulers with their proportions, evaluators. What costs shrinks: backbone,
 widths, image sizes, proposals, iterations. Every number below is our choice.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -104,7 +105,9 @@ def _shrink_segmentor(cfg: Config) -> None:
     channels = list(get_arch(ARCH).channels)
     for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
         index = head.get('in_index', -1)
-        head.in_channels = [channels[i] for i in index] if hasattr(index, '__len__') else channels[index]
+        head.in_channels = (
+            [channels[i] for i in index] if hasattr(index, '__len__') else channels[index]
+        )
         head.channels = WIDTHS.get(head.channels, head.channels)
 
 

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Finding the parts of an MM config that more than one step looks at."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def dicts(node: object, path: str = '') -> Iterator[tuple[str, ConfigDict]]:
 
 
 def datasets(cfg: Config, loaders: tuple = LOADERS) -> Iterator[tuple[str, ConfigDict]]:
-    """The innermost datasets of the loaders (inside RepeatDataset and the like), with their path."""
+    """The innermost datasets of the loaders (inside RepeatDataset and the like), and paths."""
     for loader in loaders:
         if cfg.get(loader):
             for path, node in dicts(cfg[loader].dataset, f'{loader}.dataset'):
@@ -54,7 +55,7 @@ def pipelines(cfg: Config) -> Iterator[ConfigDict]:
         for path, node in dicts(cfg.get(loader) or {}, loader):
             if '.pipeline.' in path and 'type' in node:
                 yield node
-    for path, node in dicts(cfg.get('tta_pipeline') or []):
+    for _, node in dicts(cfg.get('tta_pipeline') or []):
         if 'type' in node:
             yield node
 

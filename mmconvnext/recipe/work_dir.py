@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Where a run writes, and that it overwrites no other run."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -149,6 +149,17 @@ def test_a_detectors_output_needs_the_suffix(built):
     assert dump == dict(type='DumpDetResults', out_file_path='a.pickle')
 
 
+def test_a_segmentors_output_is_a_folder(built):
+    with pytest.raises(RecipeError, match=r"--out: .* go into a folder, got 'a\.pkl'"):
+        built(UPERNET, '--out', 'a.pkl')
+
+
+def test_the_config_of_the_training_is_not_written_over(built):
+    stem = Path(UPERNET).stem
+    assert built(UPERNET).work_dir == f'work_dirs/{stem}_toy/test'
+    assert built(UPERNET, '--work-dir', 'named').work_dir == 'named'
+
+
 def test_only_test_data_and_no_pretrained_weights_are_needed(coco_data, workplace, monkeypatch):
     seen = []
     monkeypatch.setattr(module.Runner, 'from_cfg', lambda cfg: seen.append(cfg) or _Nothing())

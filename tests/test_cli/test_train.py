@@ -79,6 +79,12 @@ def test_resume_from_a_missing_file_is_refused(workplace):
 # Resuming
 
 
+def test_resume_from_elsewhere_spares_another_run(detector_run, workplace):
+    Path('other.pth').touch()
+    with pytest.raises(RecipeError, match='holds another run'):
+        detector(detector_run.work_dir, '--resume', 'other.pth')
+
+
 @pytest.fixture
 def still_upernet(workplace):
     """UPerNet without anything random in its images or layers, so that runs can be compared."""

@@ -1,11 +1,13 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """What can be known to fail, or to be silently wrong, before anything is built."""
+
 from mmengine.config import Config
 
 from ..walk import LOADERS, task
 from .classes import check_categories, check_num_classes
 from .files import check_files
 from .labels import check_labels
+from .masks import check_masks
 from .model import check_channels, check_constructor
 
 
@@ -21,6 +23,8 @@ def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
     check_files(cfg, loaders)
     if task(cfg) == 'mmdet':
         warnings += check_categories(cfg, loaders)
+        if 'train_dataloader' in loaders:
+            check_masks(cfg)
     else:
         check_labels(cfg, loaders)
     return warnings

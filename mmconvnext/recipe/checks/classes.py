@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Class names: do heads, metainfo and COCO annotations agree?"""
+
 from __future__ import annotations
 
 import json
@@ -12,6 +13,8 @@ from mmengine.registry import DATASETS, init_default_scope
 from ..errors import RecipeError
 from ..walk import datasets, dicts, task
 from .files import is_remote
+
+LONGEST = 2**24  # bytes read for the categories: LVIS's 1203 take less than one; our choice
 
 
 def class_names(cfg: Config, dataset: dict) -> tuple[str, ...]:
@@ -94,7 +97,8 @@ def read_categories(ann_file: str) -> list[str]:
         start = text.rfind(b'"categories"')
         if start < 0:
             raise RecipeError(problem + 'it has no "categories"')
-        value = text[start + len('"categories"') :].decode('utf-8', errors='replace').lstrip(': \r\n\t')
+        start += len('"categories"')
+        value = text[start : start + LONGEST].decode('utf-8', errors='replace').lstrip(': \r\n\t')
     try:
         categories, _ = json.JSONDecoder().raw_decode(value)
         return [category['name'] for category in categories]

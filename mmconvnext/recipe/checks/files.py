@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Data folders and annotation files: are they where the config says?"""
+
 from __future__ import annotations
 
 import os
@@ -8,11 +9,11 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..errors import RecipeError
-from ..walk import datasets
+from ..walk import datasets, evaluators
 
 
 def check_files(cfg: Config, loaders: tuple) -> None:
-    """Every local folder and annotation file of the loaders exists.
+    """Every local folder and annotation file of the loaders and the evaluators exists.
 
     Raises:
         RecipeError: one is missing; the message draws the layout that the config expects.
@@ -23,11 +24,18 @@ def check_files(cfg: Config, loaders: tuple) -> None:
         expected = local_paths(dataset)
         missing = [p for p in expected if not os.path.exists(p)]
         if missing:
-            layout = '\n'.join(f'  {p}{"" if os.path.exists(p) else "   <- missing"}' for p in expected)
+            layout = '\n'.join(f'  {p}{"   <- missing" * (p in missing)}' for p in expected)
             raise RecipeError(
                 f'{path}: {missing[0]} does not exist. Expected layout:\n{layout}\n'
                 'Put or link the data there, set own_data in your config (README, "Your own '
                 'data"), or rehearse with --toy'
+            )
+    for metric in evaluators(cfg):
+        file = metric.get('ann_file')
+        if file and '://' not in file and not os.path.exists(file):
+            raise RecipeError(
+                f'the {metric.type} of an evaluator reads {file}, which does not exist; it is '
+                "usually the annotation file of that loader's dataset"
             )
 
 

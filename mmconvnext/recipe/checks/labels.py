@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Label maps of segmentation: do their ids fit the classes?"""
+
 from __future__ import annotations
 
 import inspect

@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Does what follows the backbone expect its channels, and does somebody apply the decay rate?"""
+
 from __future__ import annotations
 
 from mmengine.config import Config

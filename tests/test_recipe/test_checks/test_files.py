@@ -80,3 +80,9 @@ def test_paths_are_joined_as_the_datasets_join_them():
     assert local_paths(dataset) == ['data/x', '/abs/a.json', 'data/x/train']
     assert local_paths(dict(ann_file='a.json', data_prefix=dict(img=''))) == ['a.json']
     assert local_paths(dict(data_root='r')) == ['r']
+
+
+def test_the_annotation_file_of_an_evaluator_is_looked_for(own):
+    own.val_evaluator.ann_file = 'elsewhere.json'
+    with pytest.raises(RecipeError, match='CocoMetric of an evaluator reads elsewhere.json'):
+        check_files(own, LOADERS)

@@ -1,0 +1,57 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Masks of instances: does the training data have those that its pipeline loads?"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+from mmengine.config import Config
+
+from ..errors import RecipeError
+from ..walk import datasets, dicts
+from .files import is_remote
+
+SAMPLE = 200  # annotations looked at; our choice
+
+
+def check_masks(cfg: Config) -> None:
+    """Where the training pipeline loads masks, the annotations have them in a form that it reads.
+
+    Raises:
+        RecipeError: boxes only (mmdet: ``KeyError: 'gt_masks'`` from a worker), or RLE masks with
+            ``poly2mask=False``, which mmdet flags as ignored one by one, without a word.
+    """
+    loads = [
+        node
+        for _, node in dicts(cfg.get('train_dataloader') or {})
+        if node.get('type') == 'LoadAnnotations' and node.get('with_mask')
+    ]
+    if not loads:
+        return
+    for path, dataset in datasets(cfg, ('train_dataloader',)):
+        file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+        if is_remote(dataset) or not file.endswith('.json'):
+            continue
+        starts = _segmentations(file)
+        if not starts:
+            raise RecipeError(
+                f'{path}: {file} has boxes but no masks ("segmentation"), which this recipe '
+                'trains on; take configs/faster_rcnn/'
+                'faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
+            )
+        if set(starts) == {b'{'} and any(node.get('poly2mask') is False for node in loads):
+            raise RecipeError(
+                f'{path}: 0 of {len(starts)} masks usable: {file} has RLE masks, which need '
+                'poly2mask=True in LoadAnnotations'
+            )
+
+
+def _segmentations(file: str) -> list[bytes]:
+    """The first character of each segmentation: ``[`` polygons, ``{`` RLE."""
+    key, starts, at = b'"segmentation"', [], -1
+    with open(file, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        while len(starts) < SAMPLE and (at := text.find(key, at + 1)) >= 0:
+            value = text[at + len(key) : at + len(key) + 100].lstrip(b': \r\n\t')
+            starts.append(value[:1])
+    return starts

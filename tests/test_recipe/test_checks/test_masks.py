@@ -1,0 +1,58 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""recipe/checks/masks.py: data whose masks the pipeline cannot use are refused before training."""
+
+import json
+
+import pytest
+from fixtures import FASTER_RCNN, MASK_RCNN
+
+from mmconvnext.recipe.checks.masks import check_masks
+from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.walk import dicts
+
+RLE = dict(size=[8, 8], counts=[0, 64])
+POLYGON = [[0, 0, 4, 0, 4, 4]]
+
+
+@pytest.fixture
+def own(load, tmp_path):
+    """A config whose training annotations have the given masks; None is boxes only."""
+
+    def build(recipe, *masks):
+        annotations = [dict(id=i, bbox=[0, 0, 4, 4]) for i in range(len(masks))]
+        for annotation, mask in zip(annotations, masks):
+            if mask is not None:
+                annotation['segmentation'] = mask
+        file = tmp_path / 'train.json'
+        file.write_text(
+            json.dumps(dict(images=[], annotations=annotations, categories=[]), indent=1)
+        )
+        cfg = load(recipe)
+        cfg.train_dataloader.dataset.update(data_root=str(tmp_path), ann_file='train.json')
+        return cfg
+
+    return build
+
+
+def poly2mask(cfg, value):
+    for _, node in dicts(cfg.train_dataloader):
+        if node.get('type') == 'LoadAnnotations':
+            node.poly2mask = value
+    return cfg
+
+
+def test_boxes_without_masks_name_the_recipe_for_them(own):
+    with pytest.raises(RecipeError, match='has boxes but no masks.*configs/faster_rcnn'):
+        check_masks(own(MASK_RCNN, None, None))
+    check_masks(own(FASTER_RCNN, None, None))
+
+
+def test_rle_masks_need_poly2mask(own):
+    with pytest.raises(RecipeError, match='0 of 2 masks usable: .* need poly2mask=True'):
+        check_masks(poly2mask(own(MASK_RCNN, RLE, RLE), False))
+    check_masks(poly2mask(own(MASK_RCNN, RLE, RLE), True))
+    check_masks(own(MASK_RCNN, RLE, RLE))
+
+
+def test_polygons_pass_beside_a_crowd(own):
+    check_masks(poly2mask(own(MASK_RCNN, POLYGON, RLE), False))
