@@ -4,13 +4,20 @@ _base_ = './mask-rcnn_convnext_ms-crop-3x_coco.py'
 
 model = dict(
     backbone=dict(arch='atto', drop_path_rate=0.0),
-    neck=dict(in_channels=[40, 80, 160, 320], out_channels=64),
+    # From random weights neck and mask head learn faster with a norm (arXiv 1811.08883).
+    neck=dict(
+        in_channels=[40, 80, 160, 320],
+        out_channels=64,
+        norm_cfg=dict(type='GN', num_groups=16),
+    ),
     rpn_head=dict(in_channels=64, feat_channels=64),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64),
         bbox_head=dict(in_channels=64, fc_out_channels=256),
         mask_roi_extractor=dict(out_channels=64),
-        mask_head=dict(in_channels=64, conv_out_channels=64),
+        mask_head=dict(
+            in_channels=64, conv_out_channels=64, norm_cfg=dict(type='GN', num_groups=16)
+        ),
     ),
     train_cfg=dict(rpn_proposal=dict(max_per_img=500), rcnn=dict(sampler=dict(num=128))),
 )
@@ -32,17 +39,17 @@ test_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline)
+    batch_size=2, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline)
 )
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(
-    optimizer=dict(lr=8e-4),
+    optimizer=dict(lr=6e-4),
     # From random weights every layer has all to learn: no decay.
     paramwise_cfg=dict(decay_rate=1.0),
 )
-auto_scale_lr = dict(base_batch_size=4)
+auto_scale_lr = dict(base_batch_size=2)
 max_epochs = 40
 train_cfg = dict(max_epochs=max_epochs, val_interval=10)
 param_scheduler = [

@@ -117,7 +117,10 @@ def test_tta_is_the_published_one(built):
     assert cfg.model.module.backbone.init_cfg is None
     (augment,) = [s for s in cfg.test_dataloader.dataset.pipeline if s.type == 'TestTimeAug']
     scales, flips = augment.transforms[:2]
-    assert [step.scale_factor for step in scales] == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    # Of 2048 x 512, times the toy's 0.25.
+    assert [tuple(step.scale) for step in scales] == [
+        tuple(int(side * ratio) for side in (512, 128)) for ratio in (0.5, 0.75, 1, 1.25, 1.5, 1.75)
+    ]
     assert [step.prob for step in flips] == [0.0, 1.0]
     plain = built(UPERNET)
     assert plain.model.type == 'EncoderDecoder' and plain.model.test_cfg.mode == 'slide'

@@ -96,17 +96,17 @@ def test_each_size_shrinks_once(load, toy_data):
         (resize,) = [s for s in cfg[loader].dataset.pipeline if s.type == 'Resize']
         assert resize.scale == (512, 128)
     ((resize, *_),) = [s.transforms for s in cfg.tta_pipeline if s.type == 'TestTimeAug']
-    assert [step.scale_factor for step in resize] == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    assert [step.scale[1] for step in resize] == [64, 96, 128, 160, 192, 224]  # of 512, 0.5 to 1.75
 
 
 def test_the_schedule_keeps_its_proportions(load, toy_data):
     cfg = load(MASK_RCNN)
     make_toy(cfg)
-    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 16
+    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 7
     warmup, steps = cfg.param_scheduler
     assert warmup.end == 50
-    assert (steps.begin, steps.end, steps.milestones) == (0, 16, [12, 15])  # of 36: 27, 33
-    assert cfg.default_hooks.checkpoint.interval == 16
+    assert (steps.begin, steps.end, steps.milestones) == (0, 7, [5, 6])  # of 36: 27, 33
+    assert cfg.default_hooks.checkpoint.interval == 7
 
     cfg = load(UPERNET)
     make_toy(cfg)
@@ -120,7 +120,7 @@ def test_a_cosine_schedule_ends_with_the_rehearsal(load, toy_data):
     make_toy(cfg)
     cosine = cfg.param_scheduler[1]
     assert cosine.type == 'CosineAnnealingLR'
-    assert cosine.T_max == cosine.end == cfg.train_cfg.max_epochs == 16
+    assert cosine.T_max == cosine.end == cfg.train_cfg.max_epochs == 7
 
 
 def test_boxes_only_stays_boxes_only(load, toy_data):
