@@ -50,7 +50,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(decay_rate=1.0),
 )
 auto_scale_lr = dict(base_batch_size=2)
-max_epochs = 40
+max_epochs = 30
 train_cfg = dict(max_epochs=max_epochs, val_interval=10)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100),
