@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import mmcv
 import numpy as np
+import torch
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from PIL import Image
@@ -17,6 +18,7 @@ SCORE = 0.5  # predictions below are not drawn; our choice
 CURVES = ('loss', 'mAP', 'mIoU')  # what is drawn, in panels from left to right
 
 
+@torch.no_grad()
 def draw_predictions(runner: Runner, file: str | Path, num: int = 4) -> Path:
     """Draw the first ``num`` validation images into one PNG: truth on the left, model on the right.
 
