@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from mmconvnext.cli import report
-from mmconvnext.cli import report
 from mmconvnext.cli.report import draw_curve, draw_predictions
 
 
