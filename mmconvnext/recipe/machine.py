@@ -50,6 +50,8 @@ def _batch_size(cfg: Config, images: int) -> list[str]:
             line += f' mmengine leaves the {steps} accumulated steps out of that factor.'
         return [head + line]
     ways = f'--auto-scale-lr (learning rates x {images / recipe:g})'
-    if recipe % images == 0:
+    if images == recipe:
+        ways = '--cfg-options optim_wrapper.accumulative_counts=1'
+    elif recipe % images == 0:
         ways += f' or --cfg-options optim_wrapper.accumulative_counts={recipe // images}'
     return [f'{head}learning rates are NOT scaled; use {ways}.']

@@ -75,8 +75,8 @@ def test_options_have_the_last_word_over_toy(toy_data):
 @pytest.mark.parametrize(
     ('config', 'option', 'end', 'steps'),
     [
-        (UPERNET, 'train_cfg.max_iters=100', 600, None),
-        (MASK_RCNN, 'train_cfg.max_epochs=2', 16, [12, 15]),
+        (UPERNET, 'train_cfg.max_iters=100', 1600, None),
+        (MASK_RCNN, 'train_cfg.max_epochs=2', 6, [4, 6]),
     ],
     ids=['iterations', 'epochs'],
 )

@@ -76,6 +76,14 @@ def test_accumulated_steps_count(load, gpu):
     assert 'accumulative_counts=8' in line
 
 
+def test_steps_that_go_beyond_the_recipes_batch_are_to_be_dropped(load, gpu):
+    cfg = load(MASK_RCNN)
+    cfg.optim_wrapper.accumulative_counts = 2
+    (line,) = fit_to_machine(cfg, world_size=8)
+    assert 'Effective batch 32, the recipe has 16' in line
+    assert 'use --cfg-options optim_wrapper.accumulative_counts=1.' in line
+
+
 def test_scaling_says_its_factor(load, gpu):
     cfg = load(MASK_RCNN)
     cfg.auto_scale_lr.enable = True
