@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('out', type=Path, help='folder to write into, such as data/toy')
     parser.add_argument('--task', choices=[*WRITERS, 'all'], default='all', help='what to write')
-    parser.add_argument('--num-train', type=int, default=480, help='training images')
+    parser.add_argument('--num-train', type=int, default=440, help='training images')
     parser.add_argument('--num-val', type=int, default=40, help='validation images')
     parser.add_argument('--size', type=int, default=192, help='side of the images in pixels')
     parser.add_argument('--seed', type=int, default=0, help='other seeds give other images')

@@ -31,7 +31,7 @@ MASK_CONVS = 2  # of 4, which would be a third of a step
 DETECTION_BATCH, DETECTION_LR = 2, 6e-4
 SEGMENTATION_BATCH, SEGMENTATION_LR = 4, 1e-3
 WARMUP = 50  # iterations
-EPOCHS, ITERATIONS = 6, 1600  # of detection and segmentation
+EPOCHS, ITERATIONS = 7, 1600  # of detection and segmentation
 SIZE_KEYS = ('scale', 'scales', 'crop_size', 'stride', 'size')
 DETECTION_SCALE = 192 / 800  # short side of the toy images over the recipes'
 SEGMENTATION_SCALE = 128 / 512
@@ -71,6 +71,7 @@ def make_toy(cfg: Config, root: str = ROOT) -> None:
                 node[key] = _scaled(node[key], scale)
     cfg.optim_wrapper.optimizer.lr = lr
     cfg.auto_scale_lr = dict(enable=False, base_batch_size=batch)
+    cfg.randomness = dict(seed=0)  # a rehearsal that comes out the same twice
     cfg.train_dataloader.batch_size = batch
     for loader in LOADERS:
         # Images this small are read faster than worker processes start.

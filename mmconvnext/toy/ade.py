@@ -30,7 +30,7 @@ def void_labels(scene: Scene) -> np.ndarray:
 
 
 def write_ade(
-    root: str | Path, num_train: int = 480, num_val: int = 40, size: int = 192, seed: int = 0
+    root: str | Path, num_train: int = 440, num_val: int = 40, size: int = 192, seed: int = 0
 ) -> Path:
     """Writes a toy dataset in ADE20K's layout and returns `root`.
 

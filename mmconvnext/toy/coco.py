@@ -143,7 +143,7 @@ def _annotations(scene: Scene) -> list:
 
 
 def write_coco(
-    root: str | Path, num_train: int = 480, num_val: int = 40, size: int = 192, seed: int = 0
+    root: str | Path, num_train: int = 440, num_val: int = 40, size: int = 192, seed: int = 0
 ) -> Path:
     """Writes a toy dataset in COCO's layout and returns `root`.
 

@@ -18,6 +18,12 @@ from torch import nn
 from mmconvnext.checkpoint.safe_globals import allow_own_checkpoints
 
 
+@pytest.fixture(autouse=True)
+def allowed():
+    """onedl's mmengine withdraws its own list after each load, and with it what it shares."""
+    allow_own_checkpoints()
+
+
 class ToyModel(BaseModel):
     def __init__(self) -> None:
         super().__init__()
@@ -161,6 +167,7 @@ def test_runner_resumes_its_own_run(work_dir):
     resumed = runner(work_dir, max_iters=3, resume=True)
     resumed.train()
     assert resumed.iter == 3
+    allow_own_checkpoints()
     last = torch.load(work_dir / 'iter_3.pth', weights_only=True)
     history, _ = last['message_hub']['log_scalars']['train/loss'].data
     assert len(history) == 3

@@ -76,7 +76,7 @@ def test_options_have_the_last_word_over_toy(toy_data):
     ('config', 'option', 'end', 'steps'),
     [
         (UPERNET, 'train_cfg.max_iters=100', 1600, None),
-        (MASK_RCNN, 'train_cfg.max_epochs=2', 6, [4, 6]),
+        (MASK_RCNN, 'train_cfg.max_epochs=2', 7, [5, 6]),
     ],
     ids=['iterations', 'epochs'],
 )

@@ -102,11 +102,11 @@ def test_each_size_shrinks_once(load, toy_data):
 def test_the_schedule_keeps_its_proportions(load, toy_data):
     cfg = load(MASK_RCNN)
     make_toy(cfg)
-    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 6
+    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 7
     warmup, steps = cfg.param_scheduler
     assert warmup.end == 50
-    assert (steps.begin, steps.end, steps.milestones) == (0, 6, [4, 6])  # of 36: 27, 33
-    assert cfg.default_hooks.checkpoint.interval == 6
+    assert (steps.begin, steps.end, steps.milestones) == (0, 7, [5, 6])  # of 36: 27, 33
+    assert cfg.default_hooks.checkpoint.interval == 7
 
     cfg = load(UPERNET)
     make_toy(cfg)
@@ -120,7 +120,7 @@ def test_a_cosine_schedule_ends_with_the_rehearsal(load, toy_data):
     make_toy(cfg)
     cosine = cfg.param_scheduler[1]
     assert cosine.type == 'CosineAnnealingLR'
-    assert cosine.T_max == cosine.end == cfg.train_cfg.max_epochs == 6
+    assert cosine.T_max == cosine.end == cfg.train_cfg.max_epochs == 7
 
 
 def test_boxes_only_stays_boxes_only(load, toy_data):
