@@ -25,9 +25,8 @@ WIDTHS = {256: 64, 512: 64, 1024: 128}  # channels of neck and heads, the recipe
 WIDTH_KEYS = ('in_channels', 'out_channels', 'feat_channels', 'conv_out_channels')
 WIDTH_KEYS += ('fc_out_channels', 'channels')
 ROIS, PROPOSALS = 64, 200  # sampled RoIs, of 512; proposals, of 1000 or 2000
-MASK_CONVS = 2  # of 4, which would be a third of a step
-# Images in a batch and learning rate. From random weights, where the recipes fine-tune at 1e-4; a
-# detector learns more in the same minutes from 2 images at 6e-4 than from 4 at 1e-3.
+MASK_CONVS = 2  # of 4, for speed
+# Images in a batch and learning rate, from random weights, where the recipes fine-tune at 1e-4.
 DETECTION_BATCH, DETECTION_LR = 2, 6e-4
 SEGMENTATION_BATCH, SEGMENTATION_LR = 4, 1e-3
 WARMUP = 50  # iterations
