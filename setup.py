@@ -83,7 +83,7 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
-    package_data={'mmconvnext': ['**/*.yml', '**/*.txt', '**/*.cpp']},
+    package_data={'mmconvnext': ['**/*.csv', '**/*.yml', '**/*.txt', '**/*.cpp']},
     exclude_package_data={'mmconvnext': ['.mim/**']},
     cmdclass={'build_py': BuildPy, 'sdist': Sdist, 'editable_wheel': EditableWheel},
     install_requires=requirements('runtime'),

@@ -24,6 +24,7 @@ allow_own_checkpoints()
 _LAZY = {
     'ConvNeXt': 'mmconvnext.models',
     'LayerDecayOptimWrapperConstructor': 'mmconvnext.optim',
+    'lenient_loading': 'mmconvnext.checkpoint.load',
 }
 __all__ = [*_LAZY, '__version__']
 

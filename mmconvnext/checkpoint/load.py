@@ -1,107 +1,243 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Pretrained weights of a backbone: read, checked name by name, loaded or refused."""
+"""Weights into a backbone: recognised, renamed, checked name by name, loaded or refused.
+
+Two entrances, one way: :func:`load_pretrained` for a file (``init_cfg``), :func:`adapt_state_dict`
+for whatever ``load_state_dict`` brings, of the backbone alone or of any model around it.
+"""
 
 from __future__ import annotations
 
+import inspect
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 
-import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-# Where a file keeps its weights: Meta 'model', OpenMMLab 'state_dict'.
-ENVELOPES = ('state_dict', 'model')
-# A classifier's own parts, in Meta's names: its last norm works on pooled features, and the
-# official dense models start with fresh norms on every map.
-CLASSIFIER = re.compile(r'(head|norm)\.')
-# The norms of the returned maps, which no classifier has.
-OUTPUT_NORMS = re.compile(r'norm\d+\.')
+from .envelope import unwrap
+from .errors import CheckpointError, CheckpointMismatch
+from .fit import Fit, Shape, fit, fit_leniently
+from .formats import detect, listed, to_native
+from .numerics import check_numerics, config_beside, trained_with
+from .read import read_checkpoint
+from .tables import FORMATS, META, Format
+
+# What the errors offer besides mending the config.
+FILE_WAY_OUT = '\nTo load only what fits: strict=False in the init_cfg.'
+DICT_WAY_OUT = (
+    '\nTo load only what fits: `with mmconvnext.lenient_loading():` around the call that loads.'
+)
+_lenient: ContextVar[bool] = ContextVar('lenient', default=False)
 
 
-class CheckpointMismatch(ValueError):
-    """A checkpoint does not fill the backbone; the message lists the first names of each side."""
+@contextmanager
+def lenient_loading() -> Iterator[None]:
+    """Within this context a state dict that does not fit a backbone is a warning, not an error.
+
+    A whole model's ``load_state_dict(strict=False)`` is no such choice: torch does not hand it down
+    to the backbone, and mmengine's ``load_checkpoint`` says it by default.
+    """
+    token = _lenient.set(True)
+    try:
+        yield
+    finally:
+        _lenient.reset(token)
 
 
 def load_pretrained(
-    backbone: nn.Module, checkpoint: str, prefix: str = '', map_location: str = 'cpu'
+    backbone: nn.Module,
+    checkpoint: str | Path,
+    prefix: str | None = None,
+    map_location: str = 'cpu',
+    *,
+    strict: bool = True,
+    envelope: str | None = None,
+    stem: str = 'repeat',
+    classifier_norm: str = 'drop',
 ) -> str:
-    """Load a file with Meta's parameter names into ``backbone``; return a line that says what.
+    """Load published or own weights into ``backbone``; return a line that says what was loaded.
 
-    Every tensor of the backbone must be in the file with its shape, but for the output norms
-    (``norm0`` ...), which stay as they are where the file has none. What the file has besides is an
-    error too, but for the classifier's ``head`` and ``norm``.
+    The format is recognised by the names in the file. Every tensor of the backbone must be filled,
+    but for the output norms (``norm0`` ...), which stay as they are where the file has none. What
+    the file has besides is an error too, but for what its format announces (a classifier's head and
+    norm, a decoder) and what lies beside the network (the rest of a detector, a text tower).
 
     Args:
         backbone: what is filled; unchanged if an error is raised.
-        checkpoint: path or http(s) URL; a download is kept in torch's hub folder.
-        prefix: takes only the file's tensors below it, such as ``backbone.``.
+        checkpoint: path, http(s) URL or short name, see :func:`.read.read_checkpoint`.
+        prefix: where the network lies in the file, such as ``backbone.``; found by itself unless
+            the file holds several (a teacher and a student).
         map_location: where the tensors are read to.
+        strict: False loads what fits and reports the rest.
+        envelope: the key to open where a file has several, such as 'model_ema'.
+        stem: 'repeat', 'mean' or 'zero': how the filters of the stem become those of
+            ``in_channels``, see :func:`.stem.inflate`.
+        classifier_norm: 'drop', or 'reuse' as the norm of the last map. The official dense models
+            drop it; mmpretrain's converted classifiers keep it as norm3.
 
     Raises:
-        CheckpointMismatch: a tensor is missing, left over or of another shape.
+        FileNotFoundError: there is no such file, nor such a short name.
+        CheckpointUnreadable: the file is damaged, no checkpoint, or not safe to read.
+        CheckpointMismatch: the weights are not this backbone's.
     """
-    if not isinstance(checkpoint, str) or not checkpoint:
-        raise ValueError(f'checkpoint must be a path or a URL, got {checkpoint!r}')
-    content = _read(checkpoint, map_location)
-    weights = _tensors(content, checkpoint)
-    if prefix:
-        prefix = prefix.rstrip('.') + '.'
-        below = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
-        if not below:
-            raise CheckpointMismatch(
-                f'{checkpoint} has no tensor below {prefix!r}; its names begin with '
-                f'{sorted({k.partition(".")[0] for k in weights})[:5]}'
-            )
-        weights = below
-    dropped = sorted(k for k in weights if CLASSIFIER.match(k))
-    weights = {k: v for k, v in weights.items() if k not in dropped}
-    own = backbone.state_dict()
-    fresh = sorted(k for k in own if OUTPUT_NORMS.match(k) and k not in weights)
-    _check(checkpoint, own, weights, fresh)
-    backbone.load_state_dict(weights, strict=False)  # checked above, stricter than strict=True
-    line = f'Loaded {len(weights)} of {len(own)} tensors from {checkpoint}'
-    if fresh:
-        line += f'; new: {", ".join(fresh)}'
-    if dropped:
-        line += f'; dropped: {", ".join(dropped)}'
+    content = read_checkpoint(checkpoint, map_location)
+    try:
+        found = unwrap(content, envelope)
+        plan = Plan(backbone, found.tensors, prefix, strict)
+        # Without the check a config.json of the working folder would speak for a short name.
+        config = config_beside(Path(checkpoint)) if Path(checkpoint).exists() else {}
+        result = plan.fit(config, stem=stem, classifier_norm=classifier_norm)
+    except CheckpointError as error:
+        way_out = FILE_WAY_OUT if isinstance(error, CheckpointMismatch) else ''
+        raise type(error)(f'{checkpoint}: {error}{way_out}') from error
+    # Complete by now, hence taken as it is by adapt_state_dict.
+    backbone.load_state_dict({**plan.own, **result.tensors})
+    source = f'{checkpoint} ({plan.row.name} names'
+    source += f' in {found.path!r})' if found.path else ')'
+    line = plan.report(source, result)
+    if found.others:
+        line += f'; passed over, envelope= chooses: {", ".join(found.others)}'
     return line
 
 
-def _read(checkpoint: str, map_location: str) -> object:
-    """Read with ``weights_only=True``: mmengine's loader is not strict about that for URLs, nor,
-    in the onedl set, for files."""
-    if checkpoint.startswith(('http://', 'https://')):
-        return torch.hub.load_state_dict_from_url(
-            checkpoint, map_location=map_location, weights_only=True
-        )
-    return torch.load(checkpoint, map_location=map_location, weights_only=True)
+def adapt_state_dict(
+    backbone: nn.Module, state_dict: MutableMapping[str, Tensor], prefix: str
+) -> None:
+    """Turn the part of ``state_dict`` below ``prefix`` into the backbone's own names, in place.
 
+    torch and mmengine come here by way of ``_load_from_state_dict``, with a copy of the user's
+    dict. Weights that are the backbone's own, name by name and shape by shape, pass untouched.
 
-def _tensors(content: object, checkpoint: str) -> dict[str, Tensor]:
-    for key in ENVELOPES:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointMismatch(f'{checkpoint} holds no weights, but {type(content).__name__}')
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
-
-
-def _check(checkpoint: str, own: Mapping, weights: Mapping, fresh: list[str]) -> None:
-    missing = [k for k in own if k not in weights and k not in fresh]
-    unexpected = [k for k in weights if k not in own]
-    shapes = [
-        f'{k} {tuple(weights[k].shape)} for {tuple(own[k].shape)}'
-        for k in own
-        if k in weights and weights[k].shape != own[k].shape
-    ]
-    problems = {'missing': missing, 'left over': unexpected, 'of another shape': shapes}
-    if any(problems.values()):
-        raise CheckpointMismatch(
-            f'{checkpoint} does not fit this backbone:\n'
-            + '\n'.join(
-                f'  {len(names)} {what}: {", ".join(names[:5])}{" ..." if len(names) > 5 else ""}'
-                for what, names in problems.items()
-                if names
+    Raises:
+        CheckpointMismatch: they are not this backbone's, unless within :func:`lenient_loading`.
+    """
+    below = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+    own = backbone.state_dict()
+    if below.keys() == own.keys() and all(below[k].shape == own[k].shape for k in own):
+        return
+    strict = not _lenient.get()
+    try:
+        if not below:
+            raise CheckpointMismatch(
+                "none of the names begins so. A backbone's or a classifier's weights belong in its "
+                "init_cfg=dict(type='Pretrained', checkpoint=...)"
             )
-            + "\nCheck arch and version against the file; its names must be those of Meta's code."
+        plan = Plan(backbone, below, None, strict)
+        result = plan.fit({})
+    except CheckpointMismatch as error:
+        error = f'weights for {prefix or "the backbone"}: {error}'
+        if strict:
+            raise CheckpointMismatch(error + DICT_WAY_OUT) from None
+        print_log(error, 'current', logging.WARNING)
+        return
+    for name in below:
+        del state_dict[prefix + name]
+    kept = {name: own[name] for name in result.fresh}
+    state_dict.update({prefix + k: v for k, v in {**result.tensors, **kept}.items()})
+    line = plan.report(f'a state dict in {plan.row.name} names', result)
+    print_log(f'{prefix}{" " * bool(prefix)}{line}', 'current')
+
+
+def pretrained_options(init_cfg: Mapping) -> dict:
+    """The arguments of :func:`load_pretrained` in an ``init_cfg`` of type 'Pretrained'.
+
+    Raises:
+        ValueError: an unknown key, or no checkpoint.
+    """
+    options = {key: value for key, value in init_cfg.items() if key != 'type'}
+    allowed = list(inspect.signature(load_pretrained).parameters)[1:]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown or not options.get('checkpoint'):
+        fault = f'has unknown keys {unknown}' if unknown else 'names no checkpoint'
+        raise ValueError(f'init_cfg {fault}; besides type it takes {allowed}')
+    return options
+
+
+class Plan:
+    """Which tensors of a flat dict become which of a backbone's.
+
+    Raises:
+        CheckpointMismatch: there is no ConvNeXt among them, or more than one.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: str | None, strict: bool
+    ) -> None:
+        self.backbone, self.strict = backbone, strict
+        self.own = backbone.state_dict()
+        self.row, self.prefix = _choose(tensors, prefix, strict)
+        self.inside = {
+            name[len(self.prefix) :]: value
+            for name, value in tensors.items()
+            if name.startswith(self.prefix)
+        }
+        self.outside = [name for name in tensors if not name.startswith(self.prefix)]
+
+    def fit(self, config: Mapping, **options: str) -> Fit:
+        """Everything checked; ``config`` is the config.json beside the file."""
+        from ..models.arch import ARCHS  # here, because models imports this module
+
+        try:
+            native = to_native(self.inside, self.row)
+            is_classifier = self._is_classifier()
+            result = fit(native, self.own, ARCHS, is_classifier=is_classifier, **options)
+            # Weights under our own names may be of an ablation; only the published are known.
+            if self.row.name not in ('native', 'meta') or is_classifier:
+                known = trained_with(self.row, Shape.of(native.tensors).channels, config)
+                design = self.backbone.design
+                check_numerics(known, dict(norm_eps=design.eps, act=design.act))
+        except CheckpointMismatch as error:
+            if self.strict:
+                raise
+            native = to_native(self.inside, self.row, strict=False)
+            return fit_leniently(native, self.own, str(error))
+        return result
+
+    def report(self, source: str, result: Fit) -> str:
+        """One line: how many of how many tensors, from where, what is new, what was dropped."""
+        filled, total = len(result.tensors), len(self.own)
+        line = f'Loaded {filled} of {total} tensors from {source}'
+        if self.prefix:
+            line += f', below {self.prefix!r}'
+        for what, names in {'new': result.fresh, 'dropped': result.dropped}.items():
+            modules = dict.fromkeys(re.sub(r'\.(weight|bias)$', '', name) for name in names)
+            if modules:
+                line += f'; {what}: {listed(modules, 10)}'
+        line += ''.join(f'; {note}' for note in result.notes)
+        if self.outside:
+            line += f'; {len(self.outside)} beside {self.prefix!r} not read'
+        return line
+
+    def _is_classifier(self) -> bool:
+        """mmpretrain: head beside backbone; the others: head below the same prefix."""
+        base = self.prefix.removesuffix('backbone.')
+        heads = ('head.', 'classifier.')
+        return any(name.startswith(heads) for name in self.inside) or any(
+            name.startswith(tuple(base + head for head in ('head.fc.', 'head.layers.')))
+            for name in self.outside
         )
+
+
+def _choose(tensors: Mapping[str, Tensor], prefix: str | None, strict: bool) -> tuple[Format, str]:
+    if prefix:
+        prefix = prefix.rstrip('.') + '.'
+    found = [(row, at) for row, at in detect(tensors) if prefix is None or at.startswith(prefix)]
+    if len(found) == 1:
+        return found[0]
+    if found and len({at for _, at in found}) > 1:
+        places = ', '.join(repr(at) for _, at in found)
+        raise CheckpointMismatch(
+            f'there are several ConvNeXts, below {places}; choose with prefix='
+        )
+    if not strict:
+        return META, prefix or ''
+    begin = sorted({name.partition('.')[0] for name in tensors})
+    where = f'below {prefix!r} ' if prefix else ''
+    raise CheckpointMismatch(
+        f'there is no ConvNeXt {where}in any known format ({", ".join(FORMATS)}); the names begin '
+        f'with {listed(begin)}'
+    )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import count
 from numbers import Integral
 
@@ -12,7 +13,12 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..checkpoint.load import load_pretrained
+from ..checkpoint.load import (
+    adapt_state_dict,
+    lenient_loading,
+    load_pretrained,
+    pretrained_options,
+)
 from ..registry import MODELS
 from .arch import get_arch
 from .block import ConvNeXtBlock
@@ -54,8 +60,9 @@ class ConvNeXt(BaseModule):
             ``requires_grad=False`` and stay in evaluation mode, hence without stochastic depth.
         with_cp: recompute each block's branch in the backward pass, to save memory.
         design: switches for ablations, see :class:`Design`: a dict of what departs from the paper.
-        init_cfg: None, or dict(type='Pretrained', checkpoint=..., prefix=...), which must fill
-            the whole backbone but the output norms (see ``mmconvnext.checkpoint``), or any other
+        init_cfg: None, or dict(type='Pretrained', checkpoint=...), a path, URL or short name of
+            weights in any published format, which must fill the whole backbone but the output
+            norms (options: :func:`mmconvnext.checkpoint.load.load_pretrained`), or any other
             initializer of mmengine.
 
     Raises:
@@ -159,8 +166,7 @@ class ConvNeXt(BaseModule):
                     f"init_cfg: 'Pretrained' fills the whole backbone and stands alone, got "
                     f'{self.init_cfg}'
                 )
-            options = {key: value for key, value in initializers[0].items() if key != 'type'}
-            logger.info(load_pretrained(self, **options))
+            logger.info(load_pretrained(self, **pretrained_options(initializers[0])))
         elif self.init_cfg:
             super().init_weights()
         else:
@@ -169,6 +175,20 @@ class ConvNeXt(BaseModule):
                 'weights, truncated normal of std 0.02, zero biases'
             )
         self._is_init = True
+
+    def load_state_dict(self, state_dict: Mapping, strict: bool = True, *args, **kwargs):
+        """Load weights in any published format, see :func:`.checkpoint.load.adapt_state_dict`.
+
+        Raises:
+            CheckpointMismatch: they are not this backbone's; ``strict=False`` makes that a warning.
+        """
+        with nullcontext() if strict else lenient_loading():
+            return super().load_state_dict(state_dict, strict, *args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        # Reached from the load_state_dict of any model around the backbone, torch's or mmengine's.
+        adapt_state_dict(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def train(self, mode: bool = True) -> ConvNeXt:
         """Switch between training and evaluation; frozen parts stay in evaluation mode."""

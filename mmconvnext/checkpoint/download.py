@@ -1,0 +1,107 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""URLs to files: downloaded once, into the cache that torch.hub and mmengine share."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlparse
+
+import torch
+from mmengine.dist import barrier, get_dist_info
+
+from .errors import CheckpointUnreadable
+
+# OpenMMLab's and torch.hub's custom: the name ends in the first digits of the file's SHA-256.
+HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
+DATE = re.compile(r'(19|20)\d\d(0[1-9]|1[0-2])[0-3]\d')
+# File names that are the same in every repository would meet in the cache.
+SHARED_NAMES = ('model.', 'pytorch_model.', 'open_clip_model.', 'open_clip_pytorch_model.')
+
+
+def is_url(source: str) -> bool:
+    return source.startswith(('http://', 'https://'))
+
+
+def cached(url: str) -> Path:
+    """Where a download lies or will lie."""
+    parts = [part for part in urlparse(url).path.split('/') if part]
+    name = parts[-1] if parts else urlparse(url).netloc
+    if name.startswith(SHARED_NAMES):
+        name = '--'.join([*parts[:2], name])  # huggingface.co/ORGANISATION/REPOSITORY/...
+    return Path(torch.hub.get_dir()) / 'checkpoints' / name
+
+
+def download(url: str) -> Path:
+    """Return the file of a URL, fetched on rank 0 if it is not in the cache.
+
+    A partial download never gets the final name (torch.hub writes beside it and renames).
+
+    Raises:
+        CheckpointUnreadable: the content is not what the hash in the name says; a bad file that was
+            in the cache is renamed to NAME.bad.
+        ConnectionError: the server cannot be reached or refuses; the message says where to put a
+            file that was fetched by other means.
+    """
+    path = cached(url)
+    rank, world_size = get_dist_info()
+    if rank == 0:
+        if path.is_file():
+            _check_hash(path, url)
+        else:
+            _fetch(url, path)
+    if world_size > 1:
+        barrier()
+    return path
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a bad file of the cache to NAME.bad, so that the next attempt fetches it anew."""
+    bad = path.with_name(f'{path.name}.bad')
+    if get_dist_info()[0] == 0 and path.is_file():
+        path.replace(bad)
+    return bad
+
+
+def _fetch(url: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash(url))
+    except HTTPError as error:
+        why = f'{error.code} {error.reason}'
+        if error.code in (401, 403):
+            why += ' (it may ask for a login)'
+        raise ConnectionError(_unreachable(url, path, why)) from error
+    except (URLError, TimeoutError, ConnectionError) as error:
+        why = getattr(error, 'reason', error)
+        raise ConnectionError(_unreachable(url, path, why)) from error
+    except RuntimeError as error:  # torch.hub: invalid hash value
+        raise CheckpointUnreadable(f'{url}: {error}; nothing was kept. Try again') from error
+
+
+def _unreachable(url: str, path: Path, why: object) -> str:
+    return (
+        f'cannot download {url}: {why}. Fetch it on another machine and put it at {path}, or name '
+        'its path instead'
+    )
+
+
+def _hash(url: str) -> str | None:
+    match = HASH.search(urlparse(url).path)
+    return match[1] if match and not DATE.fullmatch(match[1]) else None
+
+
+def _check_hash(path: Path, url: str) -> None:
+    expected = _hash(url)
+    if expected is None:
+        return
+    with path.open('rb') as file:
+        found = hashlib.file_digest(file, 'sha256').hexdigest()
+    if not found.startswith(expected):
+        bad = set_aside(path)
+        raise CheckpointUnreadable(
+            f'{path}: its SHA-256 begins with {found[: len(expected)]}, the name says {expected}. '
+            f'It is now called {bad.name}; the next attempt downloads it again'
+        )

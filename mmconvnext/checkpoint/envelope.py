@@ -1,0 +1,70 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What lies around the tensors in a file: one flat dict of them is taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .errors import CheckpointMismatch, CheckpointUnreadable
+
+# In order of preference where a file holds several. OpenMMLab: state_dict (EMAHook swaps the
+# averaged weights into it); Meta: model, model_ema; DeepSpeed: module; DINO and its kin: teacher,
+# which is what they publish; timm: state_dict, state_dict_ema.
+ENVELOPES = (
+    *('state_dict', 'model', 'module', 'teacher', 'model_ema', 'state_dict_ema', 'ema_state_dict'),
+    *('ema', 'student', 'network', 'backbone', 'encoder'),
+)
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """The tensors of a file, the keys they lay under, and the keys that were passed over."""
+
+    tensors: dict[str, Tensor]
+    path: str = ''
+    others: tuple[str, ...] = ()
+
+
+def unwrap(content: object, choice: str | None = None) -> Unwrapped:
+    """Take the weights out of a checkpoint, however deep they are nested.
+
+    Args:
+        content: what the file holds.
+        choice: the envelope to open, 'model_ema' say, where the file has more than one.
+
+    Raises:
+        CheckpointUnreadable: there are no tensors.
+        CheckpointMismatch: ``choice`` is not in the file.
+    """
+    path, others = [], []
+    while isinstance(content, Mapping):
+        found = [key for key in content if _is_envelope(key, content[key], choice)]
+        found.sort(key=lambda key: -1 if key == choice else ENVELOPES.index(key))
+        if not found:
+            break
+        path.append(found[0])
+        others += found[1:]
+        content = content[found[0]]
+    if choice and choice not in path:
+        raise CheckpointMismatch(
+            f'envelope={choice!r}: the file has none of that name; it has {[*path, *others]}'
+        )
+    tensors = (
+        {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        if isinstance(content, Mapping)
+        else {}
+    )
+    if not tensors:
+        inside = sorted(map(str, content))[:5] if isinstance(content, Mapping) else []
+        raise CheckpointUnreadable(
+            f'holds no weights, but a {type(content).__name__}'
+            + (f' with the keys {inside}' if inside else '')
+        )
+    return Unwrapped(tensors, '.'.join(path), tuple(others))
+
+
+def _is_envelope(key: object, value: object, choice: str | None) -> bool:
+    return key in (*ENVELOPES, choice) and isinstance(value, Mapping) and bool(value)

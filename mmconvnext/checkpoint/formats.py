@@ -1,0 +1,103 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Formats recognised, and weights renamed from each to ours and back.
+
+The functions map dicts to dicts and know nothing of files or modules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .errors import CheckpointMismatch
+from .layouts import LAYOUTS, to_our_layout
+from .tables import FORMATS, META, NATIVE, TIMM, TIMM_CONV, Format
+
+
+def detect(weights: Mapping[str, Tensor]) -> list[tuple[Format, str]]:
+    """Find every ConvNeXt in a flat dict: its format and the prefix of its names."""
+    found = []
+    for name in weights:
+        for row in FORMATS.values():
+            match = row.signature.fullmatch(name)
+            if match:
+                found.append((_variant(row, weights, match['prefix']), match['prefix']))
+                break  # rows that share a signature are told apart by _variant
+    return found
+
+
+def _variant(row: Format, weights: Mapping[str, Tensor], prefix: str) -> Format:
+    """Tell formats of the same names apart by the layout of a tensor."""
+    if row is NATIVE:
+        grn = weights.get(f'{prefix}stages.0.0.grn.gamma')
+        return NATIVE if grn is not None and grn.ndim == 1 else META
+    if row is TIMM:
+        linear = weights.get(f'{prefix}{TIMM.theirs("stages.0.0.pwconv1.weight")}')
+        return TIMM_CONV if linear is not None and linear.ndim == 4 else TIMM
+    return row
+
+
+@dataclass(frozen=True)
+class Native:
+    """Weights under our names, and what was beside them."""
+
+    tensors: dict[str, Tensor]
+    final_norm: dict[str, Tensor]  # 'weight', 'bias'; empty if the file has none
+    dropped: list[str]  # their names: classifier, decoder
+
+
+def to_native(weights: Mapping[str, Tensor], row: Format, strict: bool = True) -> Native:
+    """Rename and reshape the network's tensors; the names carry no prefix any more.
+
+    ``strict=False`` counts unknown names among the dropped.
+
+    Raises:
+        CheckpointMismatch: a name that is neither the network's nor announced by the format.
+    """
+    tensors, final_norm, dropped, unknown = {}, {}, [], []
+    for name, value in weights.items():
+        own = row.ours(name)
+        part = row.final_norm_part(name)
+        if part:
+            final_norm[part] = value
+        if own is not None:
+            tensors[own] = to_our_layout(own, name, value)
+        elif part or row.is_other(name):
+            dropped.append(name)
+        else:
+            unknown.append(name)
+    if unknown and strict:
+        raise CheckpointMismatch(
+            f'{listed(unknown)} {"is no name" if len(unknown) == 1 else "are no names"} of a '
+            f'ConvNeXt in the format {row.name} ({row.source})'
+        )
+    return Native(tensors, final_norm, dropped + unknown)
+
+
+def from_native(tensors: Mapping[str, Tensor], row: Format) -> dict[str, Tensor]:
+    """The reverse of :func:`to_native`, without prefix and envelope.
+
+    Raises:
+        CheckpointMismatch: a tensor for which the format has no name, such as output norms in timm.
+    """
+    unknown = [name for name in tensors if row.theirs(name) is None]
+    if unknown:
+        raise CheckpointMismatch(f'the format {row.name} has no name for {listed(unknown)}')
+    return {row.theirs(name): _layout(row, name)(value) for name, value in tensors.items()}
+
+
+def _layout(row: Format, name: str) -> Callable[[Tensor], Tensor]:
+    for pattern, layout in row.layouts.items():
+        if re.fullmatch(pattern, name):
+            return LAYOUTS[layout]
+    return lambda tensor: tensor
+
+
+def listed(names: Iterable[str], limit: int = 5) -> str:
+    """The first names, for messages."""
+    names = list(names)
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more

@@ -1,0 +1,75 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""mmengine's own entry points, made to read and write as this package does.
+
+``load_from``, resume, ``mmengine.runner.load_checkpoint`` and the ``init_cfg`` of other modules
+read through ``CheckpointLoader``; its schemes for paths and http(s) become ours, so that they know
+safetensors, short names and damaged files, and never unpickle more than is safe. Checkpoints are
+written through the storage backend 'local'; ours writes a whole file or none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mmengine.runner.checkpoint as mmengine_checkpoint
+from mmengine.fileio import LocalBackend, register_backend
+from torch import Tensor
+
+from .atomic import atomic_path
+from .envelope import unwrap
+from .errors import CheckpointUnreadable
+from .read import read_checkpoint
+from .safe_globals import torch_load
+
+
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's backend for local files, which leaves no half file when it is interrupted."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write ``obj`` beside ``filepath``, then rename; parent folders are made."""
+        with atomic_path(filepath) as path:
+            path.write_bytes(obj)
+
+
+def load_from_local(filename: str, map_location: object = None) -> dict:
+    """Read a path or the short name of published weights as mmengine expects it.
+
+    A file of mmengine's is returned whole; the weights of any other come under 'state_dict', where
+    mmengine looks for them.
+
+    Raises:
+        FileNotFoundError, CheckpointUnreadable: see :func:`.read.read_checkpoint`.
+    """
+    content = read_checkpoint(filename, map_location)
+    if isinstance(content, dict) and 'state_dict' in content:
+        return content
+    try:
+        found = unwrap(content)
+    except CheckpointUnreadable as error:
+        raise CheckpointUnreadable(f'{filename} {error}') from error
+    return {'state_dict': found.tensors} if found.path else content
+
+
+def load_from_http(filename: str, map_location: object = None, **_: object) -> dict:
+    """The same for a URL. mmengine's further arguments, folder and progress bar, have no effect."""
+    return load_from_local(filename, map_location)
+
+
+def install() -> None:
+    """Put the above in place of mmengine's own; calling it again changes nothing."""
+    loader = mmengine_checkpoint.CheckpointLoader
+    loader.register_scheme('', load_from_local, force=True)
+    loader.register_scheme(('http://', 'https://'), load_from_http, force=True)
+    # mmengine's loaders for torchvision:// and openmmlab:// call these two by name. The second one
+    # is onedl's alone, and reads a refused file again with weights_only=False.
+    mmengine_checkpoint.load_from_http = load_from_http
+    if hasattr(mmengine_checkpoint, '_safe_torch_load'):
+        mmengine_checkpoint._safe_torch_load = _safe_torch_load
+    register_backend('local', AtomicLocalBackend, force=True, prefixes='')
+
+
+def _safe_torch_load(
+    file: object, map_location: object = None, weights_only: bool | None = None
+) -> Tensor | dict:
+    """Onedl's function of that name without its second, unsafe attempt."""
+    return torch_load(file, map_location)

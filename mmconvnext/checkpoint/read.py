@@ -1,0 +1,176 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Files to their content, by what is in them rather than by their extension.
+
+Every pickle is read under ``weights_only=True``: a checkpoint cannot run code. Nothing here, and
+nothing that calls it, falls back to anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+
+from . import zoo
+from .download import download, is_url, set_aside
+from .errors import CheckpointError, CheckpointUnreadable
+from .safe_globals import allow_own_checkpoints, torch_load
+
+# What Hugging Face repositories call their weights, in the order in which they are looked for.
+REPOSITORY_FILES = (
+    *('model.safetensors', 'model.safetensors.index.json'),
+    *('pytorch_model.bin', 'pytorch_model.bin.index.json'),
+)
+
+
+def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
+    """Read a checkpoint.
+
+    Args:
+        source: a path (.pth, .pt, .bin, .safetensors, the index of a sharded one, or the folder of
+            a Hugging Face repository), an http(s) URL, or the short name of published weights.
+        map_location: where tensors are put, as in torch.load.
+
+    Raises:
+        FileNotFoundError: no such file and no such short name.
+        CheckpointUnreadable: empty, truncated, no checkpoint at all, or not safe to read. A bad
+            download is renamed to NAME.bad; files of the user are left alone.
+    """
+    path = locate(source)
+    try:
+        return _read(path, map_location)
+    except CheckpointError as error:
+        if path == Path(source).expanduser():
+            raise
+        bad = set_aside(path)
+        raise CheckpointUnreadable(
+            f'{error}\nIt was downloaded for {source!r} and is now called {bad.name}; the next '
+            'attempt downloads it again'
+        ) from error
+
+
+def locate(source: str | Path) -> Path:
+    """The file of a path, a URL or a short name; a file of that name comes before a short name.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    if not str(source):
+        raise ValueError('the checkpoint is an empty string; name a path, a URL or a short name')
+    if is_url(str(source)):
+        return download(str(source))
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    row = zoo.find(str(source))
+    if row:
+        return download(row.url)
+    near = zoo.nearest(str(source))
+    raise FileNotFoundError(
+        f'{str(source)!r} is neither a file nor the name of published weights'
+        + (f'; did you mean {", ".join(near)}?' if near else '')
+        + ' (tools/list_weights.py lists the names)'
+    )
+
+
+def _read(path: Path, map_location: object) -> object:
+    if path.is_dir():
+        path = _file_of_repository(path)
+    with path.open('rb') as file:
+        head = file.read(512)
+    start = head.lstrip().lower()
+    if not head:
+        raise CheckpointUnreadable(f'{path} is empty (0 bytes)')
+    if start.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
+        raise CheckpointUnreadable(
+            f'{path} is a web page, not weights: the server answered with {start[:40]!r}; open the '
+            'link in a browser to see why (a login, a moved file)'
+        )
+    if head.startswith(b'version https://git-lfs'):
+        raise CheckpointUnreadable(
+            f'{path} is a pointer of Git LFS, not the weights; run `git lfs pull` in its repository'
+        )
+    if start.startswith(b'{'):
+        return _read_shards(path, map_location)
+    if head[8:9] == b'{':
+        return _read_safetensors(path, map_location)
+    if head.startswith((b'PK\x03\x04', b'\x80')):
+        return _read_torch(path, map_location)
+    raise CheckpointUnreadable(
+        f'{path} is no checkpoint: it begins with {head[:16]!r}. Accepted are the files of '
+        'torch.save and safetensors'
+    )
+
+
+def _file_of_repository(folder: Path) -> Path:
+    for name in REPOSITORY_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointUnreadable(f'the folder {folder} has none of {", ".join(REPOSITORY_FILES)}')
+
+
+def _read_shards(index: Path, map_location: object) -> dict:
+    """{'weight_map': {name of a tensor: name of a file beside the index}}."""
+    try:
+        names = json.loads(index.read_text(encoding='utf-8'))['weight_map']
+        files = sorted(set(names.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointUnreadable(
+            f"{index} is JSON, but no index of a sharded checkpoint (it needs 'weight_map')"
+        ) from error
+    missing = [f for f in files if Path(f).name != f or not (index.parent / f).is_file()]
+    if missing:
+        raise CheckpointUnreadable(f'{index} names {missing[0]!r}, which is not beside it')
+    tensors: dict = {}
+    for file in files:
+        tensors.update(_read(index.parent / file, map_location))
+    lost = sorted(set(names) - set(tensors))
+    if lost:
+        raise CheckpointUnreadable(f'{index} promises {lost[0]}, which {names[lost[0]]} lacks')
+    return tensors
+
+
+def _read_safetensors(path: Path, map_location: object) -> dict:
+    import safetensors
+    from safetensors.torch import load_file
+
+    device = map_location if isinstance(map_location, (str, torch.device)) else 'cpu'
+    try:
+        return load_file(path, device=str(device))
+    except safetensors.SafetensorError as error:
+        raise CheckpointUnreadable(
+            f'{path} is a damaged or truncated safetensors file: {error}'
+        ) from error
+
+
+def _read_torch(path: Path, map_location: object) -> object:
+    allow_own_checkpoints()  # each time: onedl's mmengine takes the list away after its own loads
+    try:
+        return torch_load(path, map_location)
+    except UnpicklingError as error:
+        text = ' '.join(str(error).split())
+        if 'truncated' in text or 'Ran out of input' in text:
+            raise CheckpointUnreadable(f'{path} is truncated: {text}') from error
+        raise CheckpointUnreadable(
+            f'{path} is not safe to read and was not read: it holds {_culprit(text)}, which could '
+            'run code. Have its author save tensors only (a state_dict, or safetensors); if you '
+            'trust the file, allow-list what it holds with torch.serialization.add_safe_globals'
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        text = ' '.join(str(error).split())[:120]
+        if 'TorchScript' in text:
+            raise CheckpointUnreadable(
+                f'{path} is a TorchScript program, not a checkpoint; save its state_dict() instead'
+            ) from error
+        raise CheckpointUnreadable(
+            f'{path} is damaged or truncated ({path.stat().st_size} bytes): {text}'
+        ) from error
+
+
+def _culprit(text: str) -> str:
+    """What the file wanted to import, in torch's message."""
+    match = re.search(r'GLOBAL:? `?([\w.]+)', text) or re.search(r'getattr\(.*?\)', text)
+    return match[match.lastindex or 0] if match else text[:200]
