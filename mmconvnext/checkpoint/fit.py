@@ -28,6 +28,7 @@ class Fit:
     fresh: list[str]
     dropped: list[str]
     notes: list[str]
+    problem: str = ''  # why a strict fit was refused, where the user asked for less
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def fit(
             notes.append(f'stem: {tensors[STEM].shape[1]} -> {channels} channels by {stem!r}')
             tensors[STEM] = inflated
     fresh = sorted(k for k in own if OUTPUT_NORM.fullmatch(k) and k not in tensors)
-    _compare_names(tensors, own, fresh)
+    _compare_names(tensors, own, fresh, native.unknown)
     _check_values(tensors)
     return Fit(tensors, fresh, sorted(dropped), notes)
 
@@ -116,9 +117,9 @@ def fit(
 def fit_leniently(native: Native, own: Mapping[str, Tensor], problem: str) -> Fit:
     """Only what has a name and a shape of the backbone's; ``problem`` is reported with it."""
     tensors = {k: v for k, v in native.tensors.items() if k in own and v.shape == own[k].shape}
-    left_over = [name for name in native.tensors if name not in tensors]
     fresh = [name for name in own if name not in tensors]
-    return Fit(tensors, fresh, sorted([*native.dropped, *left_over]), [f'NOT STRICT: {problem}'])
+    dropped = [*native.dropped, *native.unknown, *(k for k in native.tensors if k not in tensors)]
+    return Fit(tensors, fresh, sorted(dropped), [], problem)
 
 
 def _compare_size(file: Shape, own: Shape, archs: Mapping) -> None:
@@ -165,9 +166,9 @@ def _reuse(final_norm: Mapping[str, Tensor], tensors: dict, own: Mapping) -> str
     return f"{last} is the classifier's norm"
 
 
-def _compare_names(tensors: Mapping, own: Mapping, fresh: list[str]) -> None:
+def _compare_names(tensors: Mapping, own: Mapping, fresh: list[str], unknown: list[str]) -> None:
     missing = [k for k in own if k not in tensors and k not in fresh]
-    left_over = [k for k in tensors if k not in own]
+    left_over = [k for k in tensors if k not in own] + unknown
     shapes = [
         f'{k} {tuple(tensors[k].shape)} for {tuple(own[k].shape)}'
         for k in own

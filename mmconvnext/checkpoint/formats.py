@@ -45,36 +45,29 @@ class Native:
     """Weights under our names, and what was beside them."""
 
     tensors: dict[str, Tensor]
-    final_norm: dict[str, Tensor]  # 'weight', 'bias'; empty if the file has none
-    dropped: list[str]  # their names: classifier, decoder
+    final_norm: dict[str, Tensor]  # a classifier's: 'weight', 'bias'; empty if there is none
+    dropped: list[str]  # names that the format announces: classifier, decoder
+    unknown: list[str]  # names that it does not
 
 
-def to_native(weights: Mapping[str, Tensor], row: Format, strict: bool = True) -> Native:
-    """Rename and reshape the network's tensors; the names carry no prefix any more.
+def to_native(weights: Mapping[str, Tensor], row: Format) -> Native:
+    """Rename and reshape the network's tensors; their names carry no prefix any more.
 
-    ``strict=False`` counts unknown names among the dropped.
-
-    Raises:
-        CheckpointMismatch: a name that is neither the network's nor announced by the format.
+    Whoever calls this must refuse, or report, the unknown.
     """
-    tensors, final_norm, dropped, unknown = {}, {}, [], []
+    native = Native({}, {}, [], [])
     for name, value in weights.items():
         own = row.ours(name)
         part = row.final_norm_part(name)
         if part:
-            final_norm[part] = value
+            native.final_norm[part] = value
         if own is not None:
-            tensors[own] = to_our_layout(own, name, value)
+            native.tensors[own] = to_our_layout(own, name, value)
         elif part or row.is_other(name):
-            dropped.append(name)
+            native.dropped.append(name)
         else:
-            unknown.append(name)
-    if unknown and strict:
-        raise CheckpointMismatch(
-            f'{listed(unknown)} {"is no name" if len(unknown) == 1 else "are no names"} of a '
-            f'ConvNeXt in the format {row.name} ({row.source})'
-        )
-    return Native(tensors, final_norm, dropped + unknown)
+            native.unknown.append(name)
+    return native
 
 
 def from_native(tensors: Mapping[str, Tensor], row: Format) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ def load_pretrained(
     stem: str = 'repeat',
     classifier_norm: str = 'drop',
 ) -> str:
-    """Load published or own weights into ``backbone``; return a line that says what was loaded.
+    """Load published or own weights into ``backbone``; log and return a line that says what.
 
     The format is recognised by the names in the file. Every tensor of the backbone must be filled,
     but for the output norms (``norm0`` ...), which stay as they are where the file has none. What
@@ -98,10 +98,9 @@ def load_pretrained(
     backbone.load_state_dict({**plan.own, **result.tensors})
     source = f'{checkpoint} ({plan.row.name} names'
     source += f' in {found.path!r})' if found.path else ')'
-    line = plan.report(source, result)
     if found.others:
-        line += f'; passed over, envelope= chooses: {", ".join(found.others)}'
-    return line
+        result.notes.append(f'passed over, envelope= chooses: {", ".join(found.others)}')
+    return plan.report(source, result)
 
 
 def adapt_state_dict(
@@ -138,8 +137,7 @@ def adapt_state_dict(
         del state_dict[prefix + name]
     kept = {name: own[name] for name in result.fresh}
     state_dict.update({prefix + k: v for k, v in {**result.tensors, **kept}.items()})
-    line = plan.report(f'a state dict in {plan.row.name} names', result)
-    print_log(f'{prefix}{" " * bool(prefix)}{line}', 'current')
+    plan.report(f'a state dict in {plan.row.name} names', result, at=prefix)
 
 
 def pretrained_options(init_cfg: Mapping) -> dict:
@@ -181,8 +179,8 @@ class Plan:
         """Everything checked; ``config`` is the config.json beside the file."""
         from ..models.arch import ARCHS  # here, because models imports this module
 
+        native = to_native(self.inside, self.row)
         try:
-            native = to_native(self.inside, self.row)
             is_classifier = self._is_classifier()
             result = fit(native, self.own, ARCHS, is_classifier=is_classifier, **options)
             # Weights under our own names may be of an ablation; only the published are known.
@@ -193,14 +191,13 @@ class Plan:
         except CheckpointMismatch as error:
             if self.strict:
                 raise
-            native = to_native(self.inside, self.row, strict=False)
             return fit_leniently(native, self.own, str(error))
         return result
 
-    def report(self, source: str, result: Fit) -> str:
-        """One line: how many of how many tensors, from where, what is new, what was dropped."""
-        filled, total = len(result.tensors), len(self.own)
-        line = f'Loaded {filled} of {total} tensors from {source}'
+    def report(self, source: str, result: Fit, at: str = '') -> str:
+        """Log how many of how many tensors, from where, what is new, what was dropped."""
+        line = f'{at} ' if at else ''
+        line += f'Loaded {len(result.tensors)} of {len(self.own)} tensors from {source}'
         if self.prefix:
             line += f', below {self.prefix!r}'
         for what, names in {'new': result.fresh, 'dropped': result.dropped}.items():
@@ -210,6 +207,9 @@ class Plan:
         line += ''.join(f'; {note}' for note in result.notes)
         if self.outside:
             line += f'; {len(self.outside)} beside {self.prefix!r} not read'
+        if result.problem:
+            line += f'; NOT STRICT, although {result.problem}'
+        print_log(line, 'current', logging.WARNING if result.problem else logging.INFO)
         return line
 
     def _is_classifier(self) -> bool:
@@ -226,12 +226,12 @@ def _choose(tensors: Mapping[str, Tensor], prefix: str | None, strict: bool) -> 
     if prefix:
         prefix = prefix.rstrip('.') + '.'
     found = [(row, at) for row, at in detect(tensors) if prefix is None or at.startswith(prefix)]
-    if len(found) == 1:
+    places = sorted({at for _, at in found})
+    if len(places) == 1:
         return found[0]
-    if found and len({at for _, at in found}) > 1:
-        places = ', '.join(repr(at) for _, at in found)
+    if places:
         raise CheckpointMismatch(
-            f'there are several ConvNeXts, below {places}; choose with prefix='
+            f'there are {len(places)} ConvNeXts, below {places}; choose with prefix='
         )
     if not strict:
         return META, prefix or ''

@@ -58,8 +58,8 @@ def locate(source: str | Path) -> Path:
     Raises:
         FileNotFoundError: there is neither.
     """
-    if not str(source):
-        raise ValueError('the checkpoint is an empty string; name a path, a URL or a short name')
+    if not isinstance(source, (str, Path)) or not str(source):
+        raise ValueError(f'a checkpoint is a path, a URL or a short name, got {source!r}')
     if is_url(str(source)):
         return download(str(source))
     path = Path(source).expanduser()

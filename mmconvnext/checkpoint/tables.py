@@ -82,7 +82,8 @@ def _rename(name: str, rows: Iterable[tuple[re.Pattern, str]]) -> str | None:
 
 # facebookresearch/ConvNeXt and ConvNeXt-V2, models/convnext.py and convnextv2.py: the names of this
 # package. The others: classifier; FCMAE's decoder (V2, models/fcmae.py); DINOv3's list of norms,
-# three identities and the final norm again (facebookresearch/dinov3, models/convnext.py).
+# three identities and the final norm again (facebookresearch/dinov3, models/convnext.py), and the
+# heads of EUPE, distilled in that code.
 NATIVE = Format(
     name='native',
     source='mmconvnext',
@@ -97,7 +98,16 @@ NATIVE = Format(
         'norm{i}.{p}': 'norm{i}.{p}',
     },
     final_norm='norm.{p}',
-    others=(r'head\.', r'norm\.', r'norms\.', r'mask_token$', r'proj\.', r'decoder\.', r'pred\.'),
+    others=(
+        r'head\.',
+        r'norm\.',
+        r'norms\.',
+        r'projectors\.',
+        r'mask_token$',
+        r'proj\.',
+        r'decoder\.',
+        r'pred\.',
+    ),
     envelope='state_dict',
 )
 META = replace(

@@ -166,7 +166,7 @@ class ConvNeXt(BaseModule):
                     f"init_cfg: 'Pretrained' fills the whole backbone and stands alone, got "
                     f'{self.init_cfg}'
                 )
-            logger.info(load_pretrained(self, **pretrained_options(initializers[0])))
+            load_pretrained(self, **pretrained_options(initializers[0]))
         elif self.init_cfg:
             super().init_weights()
         else:

@@ -1,0 +1,215 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: every published format becomes the same network, and can be written back bit by bit.
+
+`tests/data/sources` holds weights and feature maps that the sources' own code produced;
+`tests/data/keys` the names and shapes of their tiny-size models. Both say how they were made.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from mmconvnext import ConvNeXt
+from mmconvnext.checkpoint.errors import CheckpointMismatch
+from mmconvnext.checkpoint.formats import detect, from_native, to_native
+from mmconvnext.checkpoint.tables import FORMATS
+
+DATA = Path(__file__).resolve().parents[1] / 'data'
+ARCH = dict(depths=[1, 1, 2, 1], channels=[4, 8, 12, 16])  # of tests/data/sources
+
+# family: (format, prefix, version); the keys are of tiny, where not said otherwise.
+FAMILIES = {
+    'meta_v1': ('meta', '', 'v1'),
+    'meta_v2': ('meta', '', 'v2'),
+    'meta_fcmae': ('meta', '', 'v2'),
+    'meta_fcmae_sparse': ('meta-sparse', 'encoder.', 'v2'),
+    'dinov3': ('meta', '', 'v1'),
+    'mmpretrain_v1': ('mmpretrain', 'backbone.', 'v1'),
+    'mmpretrain_v2': ('mmpretrain', 'backbone.', 'v2'),
+    'timm_v1': ('timm', '', 'v1'),
+    'timm_v1_conv_mlp': ('timm-conv', '', 'v1'),
+    'timm_hnf': ('timm-conv', '', 'v1'),
+    'timm_v2': ('timm', '', 'v2'),
+    'timm_features': ('timm-features', '', 'v1'),
+    'openclip': ('timm', 'visual.trunk.', 'v1'),
+    'torchvision': ('torchvision', '', 'v1'),
+    'hf_v1': ('hf', 'convnext.', 'v1'),
+    'hf_v2': ('hf', 'convnextv2.', 'v2'),
+    'hf_backbone': ('hf', '', 'v1'),
+    'hf_dinov3': ('hf-dinov3', '', 'v1'),
+}
+KEYS_ARCH = {'timm_v1_conv_mlp': 'nano'}
+
+
+def source(family: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights under the source's names, and 'image', 'map0' to 'map3'."""
+    with safe_open(DATA / 'sources' / f'{family}.safetensors', 'pt') as file:
+        content = {name: file.get_tensor(name) for name in file.keys()}
+    weights = {k.removeprefix('weights/'): v for k, v in content.items() if k[:8] == 'weights/'}
+    return weights, {k: v for k, v in content.items() if k[:8] != 'weights/'}
+
+
+def keys(family: str) -> dict[str, Tensor]:
+    """The published names, each with an empty tensor of its shape."""
+    lines = (DATA / 'keys' / f'{family}.txt').read_text().splitlines()
+    rows = (line.split() for line in lines if line and not line.startswith('#'))
+    return {
+        name: torch.empty([int(n) for n in shape.split('x') if n != 'scalar'], device='meta')
+        for name, shape in rows
+    }
+
+
+def raw_maps(backbone: ConvNeXt, image: Tensor) -> list[Tensor]:
+    """The output of each stage before its norm, which is what all sources have."""
+    maps = []
+    for downsample, stage in zip(backbone.downsample_layers, backbone.stages):
+        image = stage(downsample(image))
+        maps.append(image)
+    return maps
+
+
+def inside(weights: dict, prefix: str) -> dict:
+    return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def test_every_source_has_its_row():
+    assert {p.stem for p in (DATA / 'sources').glob('*.safetensors')} == set(FAMILIES)
+    assert {p.stem for p in (DATA / 'keys').glob('*.txt')} == set(FAMILIES)
+    assert {name for name, _, _ in FAMILIES.values()} == set(FORMATS) - {'native'}
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_same_maps_as_the_source(family):
+    weights, expected = source(family)
+    backbone = ConvNeXt(ARCH, FAMILIES[family][2]).eval()
+    backbone.load_state_dict(weights)
+    with torch.no_grad():
+        maps = raw_maps(backbone, expected['image'])
+    for i, value in enumerate(maps):
+        torch.testing.assert_close(value, expected[f'map{i}'], rtol=1e-5, atol=1e-5)
+
+
+def test_output_norms_of_a_foreign_backbone_are_kept():
+    weights, expected = source('hf_backbone')
+    backbone = ConvNeXt(ARCH).eval()
+    backbone.load_state_dict(weights)
+    with torch.no_grad():
+        maps = backbone(expected['image'])
+    for i, value in enumerate(maps):
+        torch.testing.assert_close(value, expected[f'norm_map{i}'], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_format_and_prefix_are_recognised_by_the_names(family):
+    name, prefix, _ = FAMILIES[family]
+    for weights in (source(family)[0], keys(family)):
+        ((row, at),) = detect(weights)
+        assert (row.name, at) == (name, prefix)
+        deeper = {f'module.detector.{k}': v for k, v in weights.items()}
+        assert detect(deeper) == [(row, f'module.detector.{prefix}')]
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_published_names_fill_the_published_size(family):
+    name, prefix, version = FAMILIES[family]
+    with torch.device('meta'):
+        own = ConvNeXt(KEYS_ARCH.get(family, 'tiny'), version).state_dict()
+    native = to_native(inside(keys(family), prefix), FORMATS[name])
+    assert native.unknown == []
+    needed = {k: v.shape for k, v in own.items() if not k.startswith('norm')}
+    assert {k: v.shape for k, v in native.tensors.items() if not k.startswith('norm')} == needed
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_round_trip_is_bitwise(family):
+    name, prefix, _ = FAMILIES[family]
+    weights = inside(source(family)[0], prefix)
+    native = to_native(weights, FORMATS[name])
+    back = from_native(native.tensors, FORMATS[name])
+    assert set(back) == set(weights) - set(native.dropped)
+    for key, value in back.items():
+        if '.grn.' not in key:  # published in several layouts; written in one
+            assert value.shape == weights[key].shape, key
+        assert torch.equal(value.flatten(), weights[key].flatten()), key
+    again = to_native(back, FORMATS[name])
+    for key, value in native.tensors.items():
+        assert torch.equal(again.tensors[key], value), key
+
+
+@pytest.mark.parametrize('row', FORMATS.values(), ids=lambda row: row.name)
+def test_own_weights_survive_every_format(row):
+    version = 'v1' if row.theirs('stages.0.0.grn.gamma') is None else 'v2'
+    weights = ConvNeXt(ARCH, version).state_dict()
+    weights = {k: torch.randn_like(v) for k, v in weights.items() if row.theirs(k) is not None}
+    theirs = from_native(weights, row)
+    assert len(theirs) == len(weights)
+    ((found, prefix),) = detect(theirs)
+    assert (found, prefix) == (row, '')
+    native = to_native(theirs, row)
+    assert list(native.tensors) == list(weights) and not native.unknown
+    for key, value in weights.items():
+        assert torch.equal(native.tensors[key], value), key
+
+
+def test_what_a_format_has_no_name_for_is_refused_by_name():
+    weights = ConvNeXt(ARCH).state_dict()
+    with pytest.raises(CheckpointMismatch, match=r'timm has no name for norm0\.weight, norm0\.b'):
+        from_native(weights, FORMATS['timm'])
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('fault', ['extra', 'missing', 'misshapen'])
+def test_fault_in_a_foreign_file_is_named(fault, family):
+    name, prefix, version = FAMILIES[family]
+    row, weights = FORMATS[name], source(family)[0]
+    key = prefix + row.theirs('stages.2.1.dwconv.bias')
+    if fault == 'extra':
+        weights[f'{prefix}surplus.weight'] = torch.ones(3)
+        match = r'1 left over: surplus\.weight'
+    elif fault == 'missing':
+        del weights[key]
+        match = r'1 missing: stages\.2\.1\.dwconv\.bias'
+    else:
+        weights[key] = torch.ones(7)
+        match = r'1 of another shape: stages\.2\.1\.dwconv\.bias \(7,\) for \(12,\)'
+    backbone = ConvNeXt(ARCH, version)
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    with pytest.raises(CheckpointMismatch, match=match):
+        backbone.load_state_dict(weights)
+    for k, value in backbone.state_dict().items():
+        assert torch.equal(value, before[k]), k
+
+
+@pytest.mark.parametrize('shape', [(-1,), (1, -1), (1, 1, 1, -1), (-1, 1, 1)], ids=str)
+def test_grn_is_the_same_in_every_layout(shape):
+    weights, expected = source('meta_v2')
+    weights = {k: v.reshape(shape) if '.grn.' in k else v for k, v in weights.items()}
+    backbone = ConvNeXt(ARCH, 'v2').eval()
+    backbone.load_state_dict(weights)
+    reference = ConvNeXt(ARCH, 'v2').eval()
+    reference.load_state_dict(source('meta_v2')[0])
+    with torch.no_grad():
+        pairs = zip(raw_maps(backbone, expected['image']), raw_maps(reference, expected['image']))
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_transformers_loads_what_we_write():
+    transformers = pytest.importorskip('transformers')
+    config = transformers.ConvNextConfig(
+        hidden_sizes=ARCH['channels'],
+        depths=ARCH['depths'],
+        out_features=['stage1', 'stage2', 'stage3', 'stage4'],
+    )
+    theirs = transformers.ConvNextBackbone(config).eval()
+    backbone = ConvNeXt(ARCH).eval()
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.normal_(0, 0.3)
+    theirs.load_state_dict(from_native(backbone.state_dict(), FORMATS['hf']), strict=True)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for ours, other in zip(backbone(image), theirs(image).feature_maps):
+            torch.testing.assert_close(ours, other, rtol=1e-5, atol=1e-5)
