@@ -34,7 +34,7 @@ MAY_IMPORT = {
     '.checkpoint.read': '.checkpoint safetensors torch',
     '.checkpoint.convert': '.checkpoint safetensors torch',
     '.checkpoint.load': '.checkpoint .models.arch mmengine torch',
-    '.models': '.models',
+    '.models': '.models .checkpoint.mmengine_io',
     '.models.arch': '',
     '.models.design': '',
     '.models.layer_depth': '',
@@ -44,7 +44,7 @@ MAY_IMPORT = {
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
     '.recipe': '.recipe .toy .models.arch mmengine numpy PIL torch',
-    '.cli': '.cli .recipe .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
+    '.cli': '.cli .checkpoint .recipe .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }
 
 # Machine paths and package indices: what works on one machine only. Spelt so that this file passes.

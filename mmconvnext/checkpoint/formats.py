@@ -29,6 +29,57 @@ def detect(weights: Mapping[str, Tensor]) -> list[tuple[Format, str]]:
     return found
 
 
+def choose(
+    tensors: Mapping[str, Tensor], prefix: str | None = None, strict: bool = True
+) -> tuple[Format, str]:
+    """The one ConvNeXt among the tensors: its format and the prefix of its names.
+
+    Args:
+        tensors: a flat dict.
+        prefix: what its names begin with at least; None looks everywhere.
+        strict: False takes weights without a known name for our own.
+
+    Raises:
+        CheckpointMismatch: there is none, or more than one.
+    """
+    if prefix:
+        prefix = prefix.rstrip('.') + '.'
+    found = [(row, at) for row, at in detect(tensors) if prefix is None or at.startswith(prefix)]
+    places = sorted({at for _, at in found})
+    if len(places) == 1:
+        return found[0]
+    if places:
+        raise CheckpointMismatch(
+            f'there are {len(places)} ConvNeXts, below {places}; choose with prefix='
+        )
+    if not strict:
+        return META, prefix or ''
+    begin = sorted({name.partition('.')[0] for name in tensors})
+    where = f'below {prefix!r} ' if prefix else ''
+    raise CheckpointMismatch(
+        f'there is no ConvNeXt {where}in any known format ({", ".join(FORMATS)}); the names begin '
+        f'with {listed(begin)}'
+    )
+
+
+def split(tensors: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], list[str]]:
+    """What lies below the prefix, without it, and the names of the rest."""
+    inside = {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}
+    return inside, [name for name in tensors if not name.startswith(prefix)]
+
+
+def is_classifier(inside: Iterable[str], outside: Iterable[str], prefix: str) -> bool:
+    """Whether a classification head came with the network.
+
+    mmpretrain and transformers have it beside the network, the others below the same prefix.
+    """
+    base = prefix[: prefix.rstrip('.').rfind('.') + 1]
+    beside = tuple(base + head for head in ('head.fc.', 'head.layers.', 'classifier.'))
+    return any(name.startswith(('head.', 'classifier.')) for name in inside) or any(
+        name.startswith(beside) for name in outside
+    )
+
+
 def _variant(row: Format, weights: Mapping[str, Tensor], prefix: str) -> Format:
     """Tell formats of the same names apart by the layout of a tensor."""
     if row is NATIVE:

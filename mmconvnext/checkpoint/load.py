@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from .envelope import unwrap
 from .errors import CheckpointError, CheckpointMismatch
 from .fit import Fit, Shape, fit, fit_leniently
-from .formats import detect, listed, to_native
+from .formats import choose, is_classifier, listed, split, to_native
 from .numerics import check_numerics, config_beside, trained_with
 from .read import read_checkpoint
-from .tables import FORMATS, META, Format
 
 # What the errors offer besides mending the config.
 FILE_WAY_OUT = '\nTo load only what fits: strict=False in the init_cfg.'
@@ -167,13 +166,8 @@ class Plan:
     ) -> None:
         self.backbone, self.strict = backbone, strict
         self.own = backbone.state_dict()
-        self.row, self.prefix = _choose(tensors, prefix, strict)
-        self.inside = {
-            name[len(self.prefix) :]: value
-            for name, value in tensors.items()
-            if name.startswith(self.prefix)
-        }
-        self.outside = [name for name in tensors if not name.startswith(self.prefix)]
+        self.row, self.prefix = choose(tensors, prefix, strict)
+        self.inside, self.outside = split(tensors, self.prefix)
 
     def fit(self, config: Mapping, **options: str) -> Fit:
         """Everything checked; ``config`` is the config.json beside the file."""
@@ -181,10 +175,10 @@ class Plan:
 
         native = to_native(self.inside, self.row)
         try:
-            is_classifier = self._is_classifier()
-            result = fit(native, self.own, ARCHS, is_classifier=is_classifier, **options)
+            classifier = is_classifier(self.inside, self.outside, self.prefix)
+            result = fit(native, self.own, ARCHS, is_classifier=classifier, **options)
             # Weights under our own names may be of an ablation; only the published are known.
-            if self.row.name not in ('native', 'meta') or is_classifier:
+            if self.row.name not in ('native', 'meta') or classifier:
                 known = trained_with(self.row, Shape.of(native.tensors).channels, config)
                 design = self.backbone.design
                 check_numerics(known, dict(norm_eps=design.eps, act=design.act))
@@ -211,33 +205,3 @@ class Plan:
             line += f'; NOT STRICT, although {result.problem}'
         print_log(line, 'current', logging.WARNING if result.problem else logging.INFO)
         return line
-
-    def _is_classifier(self) -> bool:
-        """mmpretrain: head beside backbone; the others: head below the same prefix."""
-        base = self.prefix.removesuffix('backbone.')
-        heads = ('head.', 'classifier.')
-        return any(name.startswith(heads) for name in self.inside) or any(
-            name.startswith(tuple(base + head for head in ('head.fc.', 'head.layers.')))
-            for name in self.outside
-        )
-
-
-def _choose(tensors: Mapping[str, Tensor], prefix: str | None, strict: bool) -> tuple[Format, str]:
-    if prefix:
-        prefix = prefix.rstrip('.') + '.'
-    found = [(row, at) for row, at in detect(tensors) if prefix is None or at.startswith(prefix)]
-    places = sorted({at for _, at in found})
-    if len(places) == 1:
-        return found[0]
-    if places:
-        raise CheckpointMismatch(
-            f'there are {len(places)} ConvNeXts, below {places}; choose with prefix='
-        )
-    if not strict:
-        return META, prefix or ''
-    begin = sorted({name.partition('.')[0] for name in tensors})
-    where = f'below {prefix!r} ' if prefix else ''
-    raise CheckpointMismatch(
-        f'there is no ConvNeXt {where}in any known format ({", ".join(FORMATS)}); the names begin '
-        f'with {listed(begin)}'
-    )

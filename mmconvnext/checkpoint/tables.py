@@ -134,7 +134,7 @@ META_SPARSE = Format(
         'stages.{i}.{j}.grn.beta': 'stages.{i}.{j}.grn.beta',
     },
     final_norm='norm.ln.{p}',
-    others=(r'norm\.', r'head\.'),
+    others=(r'norm\.', r'head\.', r'mask_token$', r'proj\.', r'decoder\.', r'pred\.'),
     layouts={
         r'.*\.grn\..*': '(1, C)',
         r'.*\.dwconv\.bias': '(1, C)',

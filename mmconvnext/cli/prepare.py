@@ -12,6 +12,7 @@ from collections.abc import Callable
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..checkpoint.errors import CheckpointError
 from ..recipe.checks import check_recipe
 from ..recipe.errors import RecipeError
 from ..recipe.load import load_config
@@ -58,9 +59,9 @@ def world_size() -> int:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a tool's ``main``; show a :class:`RecipeError` as one message, exit status 2."""
+    """Call a tool's ``main``; show what the user can mend as one message, exit status 2."""
     try:
         main()
-    except RecipeError as error:
+    except (RecipeError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
