@@ -44,7 +44,9 @@ MAY_IMPORT = {
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
     '.recipe': '.recipe .toy .models.arch mmengine numpy PIL torch',
-    '.cli': '.cli .checkpoint .recipe .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
+    '.cli.whole_model': '.checkpoint .models .recipe mmengine',
+    '.cli': '.cli .checkpoint .recipe .toy .version'
+    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }
 
 # Machine paths and package indices: what works on one machine only. Spelt so that this file passes.

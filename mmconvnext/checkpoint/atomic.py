@@ -16,7 +16,7 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     An error, a full disk or a killed process leaves ``final`` as it was. What a killed process
     leaves is called FINAL.part; the next attempt writes over it. Parent folders are made.
     """
-    final = Path(final)
+    final = Path(os.path.realpath(final))  # a link stays one, as with open()
     final.parent.mkdir(parents=True, exist_ok=True)
     part = final.with_name(f'{final.name}.part')
     try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import barrier, get_dist_info
+from mmengine.dist import broadcast_object_list, get_dist_info
 
 from .errors import CheckpointUnreadable
 
@@ -37,23 +38,30 @@ def cached(url: str) -> Path:
 def download(url: str) -> Path:
     """Return the file of a URL, fetched on rank 0 if it is not in the cache.
 
-    A partial download never gets the final name (torch.hub writes beside it and renames).
+    An interrupted download never gets the final name (torch.hub writes beside it and renames). Of a
+    body that ends too early torch.hub says nothing, unless there is a hash; reading it does.
 
-    Raises:
+    Raises, on every rank:
         CheckpointUnreadable: the content is not what the hash in the name says; a bad file that was
             in the cache is renamed to NAME.bad.
         ConnectionError: the server cannot be reached or refuses; the message says where to put a
             file that was fetched by other means.
     """
     path = cached(url)
-    rank, world_size = get_dist_info()
-    if rank == 0:
-        if path.is_file():
-            _check_hash(path, url)
-        else:
-            _fetch(url, path)
-    if world_size > 1:
-        barrier()
+    fault: list = [None]
+    if get_dist_info()[0] == 0:
+        try:
+            if path.is_file():
+                _check_hash(path, url)
+            else:
+                _fetch(url, path)
+        except (OSError, ValueError) as error:
+            fault = [error]
+    broadcast_object_list(fault)  # the other ranks would wait for one that is gone
+    if fault[0] is not None:
+        raise fault[0]
+    if not path.is_file():  # on a node that does not share the disk of rank 0
+        _fetch(url, path)
     return path
 
 
@@ -74,7 +82,7 @@ def _fetch(url: str, path: Path) -> None:
         if error.code in (401, 403):
             why += ' (it may ask for a login)'
         raise ConnectionError(_unreachable(url, path, why)) from error
-    except (URLError, TimeoutError, ConnectionError) as error:
+    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         why = getattr(error, 'reason', error)
         raise ConnectionError(_unreachable(url, path, why)) from error
     except RuntimeError as error:  # torch.hub: invalid hash value
@@ -97,8 +105,11 @@ def _check_hash(path: Path, url: str) -> None:
     expected = _hash(url)
     if expected is None:
         return
+    digest = hashlib.sha256()
     with path.open('rb') as file:
-        found = hashlib.file_digest(file, 'sha256').hexdigest()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    found = digest.hexdigest()
     if not found.startswith(expected):
         bad = set_aside(path)
         raise CheckpointUnreadable(

@@ -17,6 +17,7 @@ ENVELOPES = (
     *('state_dict', 'model', 'module', 'teacher', 'model_ema', 'state_dict_ema', 'ema_state_dict'),
     *('ema', 'student', 'network', 'backbone', 'encoder'),
 )
+DEEPEST = 9  # our choice; no file nests more than 2, and a dict in a pickle may hold itself
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def unwrap(content: object, choice: str | None = None) -> Unwrapped:
         CheckpointMismatch: ``choice`` is not in the file.
     """
     path, others = [], []
-    while isinstance(content, Mapping):
+    while isinstance(content, Mapping) and len(path) < DEEPEST:
         found = [key for key in content if _is_envelope(key, content[key], choice)]
         found.sort(key=lambda key: -1 if key == choice else ENVELOPES.index(key))
         if not found:
@@ -53,7 +54,7 @@ def unwrap(content: object, choice: str | None = None) -> Unwrapped:
             f'envelope={choice!r}: the file has none of that name; it has {[*path, *others]}'
         )
     tensors = (
-        {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
         if isinstance(content, Mapping)
         else {}
     )

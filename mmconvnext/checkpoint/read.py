@@ -24,6 +24,7 @@ REPOSITORY_FILES = (
     *('model.safetensors', 'model.safetensors.index.json'),
     *('pytorch_model.bin', 'pytorch_model.bin.index.json'),
 )
+LONGEST_HEADER = 100_000_000  # bytes, of a safetensors file: the library's own limit
 
 
 def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
@@ -76,7 +77,7 @@ def locate(source: str | Path) -> Path:
     )
 
 
-def _read(path: Path, map_location: object) -> object:
+def _read(path: Path, map_location: object, *, may_be_index: bool = True) -> object:
     if path.is_dir():
         path = _file_of_repository(path)
     with path.open('rb') as file:
@@ -93,10 +94,11 @@ def _read(path: Path, map_location: object) -> object:
         raise CheckpointUnreadable(
             f'{path} is a pointer of Git LFS, not the weights; run `git lfs pull` in its repository'
         )
-    if start.startswith(b'{'):
-        return _read_shards(path, map_location)
-    if head[8:9] == b'{':
+    # Before JSON: the length of a header may begin with a space, and go on with a brace.
+    if head[8:9] == b'{' and int.from_bytes(head[:8], 'little') <= LONGEST_HEADER:
         return _read_safetensors(path, map_location)
+    if start.startswith(b'{') and may_be_index:
+        return _read_shards(path, map_location)
     if head.startswith((b'PK\x03\x04', b'\x80')):
         return _read_torch(path, map_location)
     raise CheckpointUnreadable(
@@ -116,8 +118,8 @@ def _read_shards(index: Path, map_location: object) -> dict:
     """{'weight_map': {name of a tensor: name of a file beside the index}}."""
     try:
         names = json.loads(index.read_text(encoding='utf-8'))['weight_map']
-        files = sorted(set(names.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        files = sorted({str(file) for file in names.values()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointUnreadable(
             f"{index} is JSON, but no index of a sharded checkpoint (it needs 'weight_map')"
         ) from error
@@ -126,7 +128,8 @@ def _read_shards(index: Path, map_location: object) -> dict:
         raise CheckpointUnreadable(f'{index} names {missing[0]!r}, which is not beside it')
     tensors: dict = {}
     for file in files:
-        tensors.update(_read(index.parent / file, map_location))
+        shard = _read(index.parent / file, map_location, may_be_index=False)
+        tensors.update(shard if isinstance(shard, dict) else {})
     lost = sorted(set(names) - set(tensors))
     if lost:
         raise CheckpointUnreadable(f'{index} promises {lost[0]}, which {names[lost[0]]} lacks')
@@ -149,18 +152,23 @@ def _read_safetensors(path: Path, map_location: object) -> dict:
 def _read_torch(path: Path, map_location: object) -> object:
     allow_own_checkpoints()  # each time: onedl's mmengine takes the list away after its own loads
     try:
-        return torch_load(path, map_location)
+        with path.open('rb') as file:  # of a path torch.load would judge by the extension
+            return torch_load(file, map_location)
     except UnpicklingError as error:
         text = ' '.join(str(error).split())
         if 'truncated' in text or 'Ran out of input' in text:
             raise CheckpointUnreadable(f'{path} is truncated: {text}') from error
         raise CheckpointUnreadable(
-            f'{path} is not safe to read and was not read: it holds {_culprit(text)}, which could '
-            'run code. Have its author save tensors only (a state_dict, or safetensors); if you '
-            'trust the file, allow-list what it holds with torch.serialization.add_safe_globals'
+            f'{path} is not safe to read and was not read: {_culprit(text)}. Have its author save '
+            'tensors only (a state_dict, or safetensors); if you trust the file, allow-list what '
+            'it holds with torch.serialization.add_safe_globals'
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        text = ' '.join(str(error).split())[:120]
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # a damaged file can fail anywhere in torch.load
+        text = (' '.join(str(error).split()) or type(error).__name__)[:120]
+        if 'map_location' in str(error):  # the file is sound, this machine has no such device
+            raise
         if 'TorchScript' in text:
             raise CheckpointUnreadable(
                 f'{path} is a TorchScript program, not a checkpoint; save its state_dict() instead'
@@ -171,6 +179,13 @@ def _read_torch(path: Path, map_location: object) -> object:
 
 
 def _culprit(text: str) -> str:
-    """What the file wanted to import, in torch's message."""
-    match = re.search(r'GLOBAL:? `?([\w.]+)', text) or re.search(r'getattr\(.*?\)', text)
-    return match[match.lastindex or 0] if match else text[:200]
+    """What the file wanted to import or call, in torch's message; else the end of the message."""
+    match = (
+        re.search(r'GLOBAL:? `?([\w.]+)', text)
+        or re.search(r"but got <class '([\w.]+)'>", text)
+        or re.search(r'(getattr\(.*?\))', text)
+    )
+    if match:
+        return f'it holds {match[1]}, which could run code'
+    text = text.rpartition('WeightsUnpickler error: ')[2].partition(' Check the doc')[0]
+    return f'torch says {text[:200]!r}'

@@ -8,10 +8,11 @@ mmengine 0.10.7 does not list them, so its own runs can neither be resumed nor t
 
 from __future__ import annotations
 
+import codecs
 import pickle
 from argparse import Namespace
 from pickle import UnpicklingError
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from mmengine.logging.history_buffer import HistoryBuffer
 
 # The methods that a HistoryBuffer keeps in its state, pickled as getattr(HistoryBuffer, name).
 STATISTICS = ('current', 'max', 'mean', 'min')
+# The first torch whose list takes an object with the name that it has in files; 2.4 and 2.5 have a
+# list of bare objects, those before have none.
+LISTS_NAMES = (2, 6)
 
 
 def history_method(owner: object, name: str) -> object:
@@ -38,20 +42,20 @@ def allow_own_checkpoints() -> None:
     Besides the message hub that is ``argparse.Namespace``, a mere record: Meta's training code
     stores its arguments in one.
     """
-    add = getattr(torch.serialization, 'add_safe_globals', None)
-    if add is None:  # before torch 2.4 there is no list to add to, see torch_load
+    if torch.__version__ < LISTS_NAMES:
         return
     types = _types()
     types.remove(history_method)
-    add([*types, (history_method, 'builtins.getattr')])
+    torch.serialization.add_safe_globals([*types, (history_method, 'builtins.getattr')])
 
 
 def torch_load(path: object, map_location: object = None) -> object:
     """Call ``torch.load`` so that the file can build tensors and what is allow-listed, no more."""
-    if hasattr(torch.serialization, 'add_safe_globals'):
+    if torch.__version__ >= LISTS_NAMES:
         allow_own_checkpoints()  # each time: onedl's mmengine takes it back after its own loads
         return torch.load(path, map_location=map_location, weights_only=True)
-    # Before torch 2.4 the list of weights_only is closed, and HistoryBuffer is not on it.
+    # The list of weights_only is closed, or cannot hold our getattr.
+    _refuse_torchscript(path)
     return torch.load(path, map_location=map_location, pickle_module=_PICKLE, weights_only=False)
 
 
@@ -71,20 +75,28 @@ def _types() -> list:
     ]
 
 
-class _Unpickler(pickle.Unpickler):
-    """A pickle.Unpickler that finds what torch's own weights_only finds, and our types."""
+class _Unpickler(pickle._Unpickler):
+    """Python's own Unpickler, which finds what torch's weights_only finds, and our types."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> object:
+        module = 'builtins' if module == '__builtin__' else module  # protocol 2 writes Python 2
         if (module, name) == ('builtins', 'getattr'):
             return history_method
         known = torch._weights_only_unpickler._get_allowed_globals()
-        known = {**known, **{f'{t.__module__}.{t.__name__}': t for t in _types()}}
-        # torch.serialization maps old storages to functions and classes by itself.
-        if f'{module}.{name}' in known:
-            return known[f'{module}.{name}']
-        if module == 'torch' and name.endswith('Storage'):
-            return super().find_class(module, name)
-        raise UnpicklingError(f'Unsupported GLOBAL {module}.{name}')
+        # _codecs.encode: how protocol 2 writes the bytes of an array; torch lists it since 2.4.
+        known = {**known, **{f'{t.__module__}.{t.__name__}': t for t in [*_types(), codecs.encode]}}
+        if f'{module}.{name}' not in known:
+            raise UnpicklingError(f'Unsupported GLOBAL {module}.{name}')
+        return known[f'{module}.{name}']
+
+    def load_build(self) -> None:
+        if isinstance(self.stack[-2], (type, FunctionType)):  # it may set a class's methods
+            raise UnpicklingError(f'it changes {self.stack[-2]!r}: refused')
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
 
 
 _PICKLE = SimpleNamespace(
@@ -92,3 +104,14 @@ _PICKLE = SimpleNamespace(
     Unpickler=_Unpickler,
     load=lambda file, **kw: _Unpickler(file, **kw).load(),
 )
+
+
+def _refuse_torchscript(path: object) -> None:
+    """torch.load without weights_only would run such a file's own code to build its objects."""
+    with torch.serialization._open_file_like(path, 'rb') as file:
+        start = file.tell()
+        if torch.serialization._is_zipfile(file):
+            with torch.serialization._open_zipfile_reader(file) as archive:
+                if torch.serialization._is_torchscript_zip(archive):
+                    raise RuntimeError('TorchScript is not read')
+        file.seek(start)

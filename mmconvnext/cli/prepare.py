@@ -8,10 +8,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..checkpoint import zoo
 from ..checkpoint.errors import CheckpointError
 from ..recipe.checks import check_recipe
 from ..recipe.errors import RecipeError
@@ -44,6 +46,21 @@ def checked(cfg: Config, loaders: tuple) -> None:
     """Run all checks of the config and its data; log the warnings."""
     for warning in check_recipe(cfg, loaders):
         say(warning, logging.WARNING)
+
+
+def require_checkpoint(checkpoint: str) -> None:
+    """Check that a path, or a short name of published weights, is one; URLs are left alone.
+
+    Raises:
+        RecipeError: there is neither such a file nor such a name.
+    """
+    if '://' in checkpoint or Path(checkpoint).exists() or zoo.find(checkpoint):
+        return
+    near = zoo.nearest(checkpoint)
+    raise RecipeError(
+        f'there is no checkpoint {checkpoint!r}, and no published weights are called so'
+        + (f'; did you mean {", ".join(near)}?' if near else '')
+    )
 
 
 def say(line: str, level: int = logging.INFO) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -12,15 +11,15 @@ from mmengine.runner import Runner
 from ..recipe.errors import RecipeError
 from ..recipe.walk import LOADERS, dicts, task
 from .options import test_parser
-from .prepare import checked, read_config
+from .prepare import checked, read_config, require_checkpoint
+from .whole_model import WholeModel
 
 
 def main(argv: list[str] | None = None) -> dict:
     """Parse ``argv``, evaluate, return the metrics."""
     args = test_parser().parse_args(argv)
     cfg = read_config(args)
-    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
-        raise RecipeError(f'there is no checkpoint {args.checkpoint!r}')
+    require_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     if not args.work_dir:  # mmengine writes the config there, over the one of the training
         cfg.work_dir = os.path.join(cfg.work_dir, 'test')
@@ -32,7 +31,9 @@ def main(argv: list[str] | None = None) -> dict:
     if args.out:
         _save(cfg, args.out)
     checked(cfg, LOADERS[2:])
-    return Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(WholeModel())
+    return runner.test()
 
 
 def _own_weights_only(cfg: Config) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from mmengine.runner import Runner
@@ -11,9 +12,10 @@ from mmengine.runner import Runner
 from ..recipe.errors import RecipeError
 from ..recipe.machine import fit_to_machine
 from ..recipe.walk import LOADERS
-from ..recipe.work_dir import refuse_used
+from ..recipe.work_dir import last_checkpoint, refuse_used
 from .options import train_parser
-from .prepare import checked, read_config, say, world_size
+from .prepare import checked, read_config, require_checkpoint, say, world_size
+from .whole_model import WholeModel
 
 
 def main(argv: list[str] | None = None) -> Runner:
@@ -34,6 +36,8 @@ def main(argv: list[str] | None = None) -> Runner:
     for line in fit_to_machine(cfg, world_size() if args.launcher != 'none' else 1):
         say(line)
     runner = Runner.from_cfg(cfg)
+    if cfg.get('resume'):
+        runner.register_hook(WholeModel(resume=True))
     runner.train()
     return runner
 
@@ -44,13 +48,11 @@ def _set_resume(cfg, args: argparse.Namespace) -> None:
         return
     cfg.resume = True
     if args.resume != 'auto':
-        if '://' not in args.resume and not Path(args.resume).is_file():
-            raise RecipeError(f'--resume: there is no checkpoint {args.resume!r}')
+        require_checkpoint(args.resume)
         if Path(args.resume).resolve().parent != Path(cfg.work_dir).resolve():
             refuse_used(cfg.work_dir)
         cfg.load_from = args.resume
-    elif not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
-        raise RecipeError(
-            f'--resume: {cfg.work_dir} holds no run to continue (no last_checkpoint); name its '
-            'folder with --work-dir, or a checkpoint with --resume FILE'
-        )
+        return
+    cfg.load_from, note = last_checkpoint(cfg.work_dir)
+    if note:
+        say(note, logging.WARNING)

@@ -29,3 +29,31 @@ def refuse_used(work_dir: str) -> None:
             'whose checkpoints this one would overwrite; continue it with --resume, or choose '
             'another folder with --work-dir'
         )
+
+
+def last_checkpoint(work_dir: str) -> tuple[str, str]:
+    """The checkpoint that ``--resume`` continues from, and a warning or ''.
+
+    mmengine notes its name in ``last_checkpoint`` after each save. If the process was killed in
+    between, or before the note was written to its end, the newest checkpoint is taken.
+
+    Raises:
+        RecipeError: the folder holds no run.
+    """
+    note = Path(work_dir) / 'last_checkpoint'
+    named = note.read_text().strip() if note.is_file() else ''
+    beside = Path(work_dir) / Path(named).name  # the folder may have been moved since
+    if '://' in named:
+        return named, ''
+    for path in (Path(named), beside):
+        if named and path.is_file():
+            return str(path), ''
+    saved = [path for path in Path(work_dir).glob('*.pth') if not path.name.startswith('best_')]
+    saved.sort(key=lambda path: path.stat().st_mtime)
+    if not saved:
+        raise RecipeError(
+            f'--resume: {work_dir} holds no run to continue (no checkpoints); name its folder with '
+            '--work-dir, or a checkpoint with --resume FILE'
+        )
+    fault = f'names {named!r}, which is gone' if named else 'is missing or empty'
+    return str(saved[-1]), f'{note} {fault}; resuming from the newest checkpoint, {saved[-1]}'

@@ -1,18 +1,24 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: a file fills the whole backbone, or is refused by name and changes nothing.
+"""Contract: weights fill the whole backbone, or are refused by name and change nothing.
 
-The files are written here, with the names that Meta's checkpoints have.
+The files are written here, with the names that Meta's checkpoints have; `test_formats.py` has all
+others. `init_cfg`, torch's and mmengine's `load_state_dict` and `load_checkpoint` alike.
 """
 
 import copy
 import logging
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from mmengine.model import BaseModel
+from mmengine.runner import load_checkpoint
+from torch import Tensor, nn
 
-from mmconvnext.checkpoint.load import CheckpointMismatch, load_pretrained
+from mmconvnext.checkpoint.errors import CheckpointMismatch, CheckpointUnreadable
+from mmconvnext.checkpoint.load import lenient_loading, load_pretrained
+from mmconvnext.checkpoint.stem import inflate
 from mmconvnext.models import ConvNeXt
 
 NORMS = [f'norm{i}.{tail}' for i in range(4) for tail in ('weight', 'bias')]
@@ -63,10 +69,12 @@ def test_file_fills_the_backbone_but_its_output_norms(envelope, backbone, tmp_pa
     line = load_pretrained(backbone, path)
     assert_filled(backbone, weights, before)
     count = len(before)
-    assert line == (
-        f'Loaded {count - 8} of {count} tensors from {path}; new: {", ".join(sorted(NORMS))}; '
-        f'dropped: {", ".join(sorted(CLASSIFIER))}'
+    found = re.fullmatch(
+        rf'Loaded {count - 8} of {count} tensors from {re.escape(path)} \((meta|native) names'
+        r"( in '(state_dict|model)')?\); new: norm0, norm1, norm2, norm3; dropped: head, norm",
+        line,
     )
+    assert found, line
 
 
 def test_classifier_norm_does_not_become_the_last_output_norm(backbone, tmp_path):
@@ -78,7 +86,8 @@ def test_file_with_output_norms_fills_them_too(backbone, tmp_path):
     weights = {k: torch.randn_like(v) for k, v in backbone.state_dict().items()}
     path = write(weights, tmp_path)
     line = load_pretrained(backbone, path)
-    assert line == f'Loaded {len(weights)} of {len(weights)} tensors from {path}'
+    count = len(weights)
+    assert re.fullmatch(f'Loaded {count} of {count} tensors from {path} \\(\\w+ names\\)', line)
     for name, value in backbone.state_dict().items():
         assert torch.equal(value, weights[name]), name
 
@@ -93,85 +102,254 @@ def test_prefix_takes_the_part_of_a_detector(prefix, backbone, tmp_path):
         assert torch.equal(value, weights[name]), name
 
 
-def test_prefix_without_a_tensor_is_named(backbone, tmp_path):
+def test_prefix_is_found_without_being_named(backbone, tmp_path):
+    weights = {k: torch.randn_like(v) for k, v in backbone.state_dict().items()}
+    detector = {f'module.model.backbone.{k}': v for k, v in weights.items()}
+    detector['module.model.neck.weight'] = torch.zeros(3)
+    line = load_pretrained(backbone, write({'state_dict': detector}, tmp_path))
+    assert line.endswith(
+        "below 'module.model.backbone.'; 1 beside 'module.model.backbone.' not read"
+    )
+    assert torch.equal(backbone.norm2.bias, weights['norm2.bias'])
+
+
+def test_prefix_without_a_network_is_named(backbone, tmp_path):
     path = write({'encoder.x': torch.zeros(1), 'head.y': torch.zeros(1)}, tmp_path)
-    match = r"no tensor below 'backbone\.'; its names begin with \['encoder', 'head'\]"
+    match = r"no ConvNeXt below 'backbone\.' in any .*the names begin with encoder, head"
     with pytest.raises(CheckpointMismatch, match=match):
         load_pretrained(backbone, path, 'backbone')
+
+
+def test_teacher_and_student_must_be_chosen(backbone, tmp_path):
+    own = backbone.state_dict()
+    weights = {f'{who}.backbone.{k}': torch.randn_like(v) for k, v in own.items() for who in 'ab'}
+    path = write(weights, tmp_path)
+    match = r"2 ConvNeXts, below \['a\.backbone\.', 'b\.backbone\.'\]; choose with prefix="
+    with pytest.raises(CheckpointMismatch, match=match):
+        load_pretrained(backbone, path)
+    load_pretrained(backbone, path, 'b')
+    assert torch.equal(backbone.norm0.weight, weights['b.backbone.norm0.weight'])
+
+
+def test_envelope_can_be_chosen_and_others_are_named(backbone, tmp_path):
+    first, second = classifier_weights(backbone), classifier_weights(backbone)
+    path = write({'model': first, 'model_ema': second}, tmp_path)
+    assert 'passed over, envelope= chooses: model_ema' in load_pretrained(backbone, path)
+    assert torch.equal(backbone.stages[0][0].norm.bias, first['stages.0.0.norm.bias'])
+    load_pretrained(backbone, path, envelope='model_ema')
+    assert torch.equal(backbone.stages[0][0].norm.bias, second['stages.0.0.norm.bias'])
 
 
 def without(weights: dict, *names: str) -> dict:
     return {k: v for k, v in weights.items() if k not in names}
 
 
-@pytest.mark.parametrize(
-    ('change', 'match'),
-    [
-        (
-            lambda w: without(w, 'stages.2.1.dwconv.bias', 'downsample_layers.1.0.weight'),
-            r'2 missing: downsample_layers\.1\.0\.weight, stages\.2\.1\.dwconv\.bias',
-        ),
-        (
-            lambda w: {**w, 'stages.2.2.norm.bias': torch.zeros(32)},
-            r'1 left over: stages\.2\.2\.norm\.bias',
-        ),
-        (lambda w: {**w, 'decoder.weight': torch.zeros(3)}, r'1 left over: decoder\.weight'),
-        (
-            lambda w: {**w, 'downsample_layers.0.0.weight': torch.zeros(8, 4, 4, 4)},
-            r'1 of another shape: downsample_layers\.0\.0\.weight \(8, 4, 4, 4\) for \(8, 3',
-        ),
-        (
-            lambda w: {**w, 'norm2.weight': torch.zeros(5)},
-            r'1 of another shape: norm2\.weight \(5,\) for \(32,\)',
-        ),
-        (
-            lambda w: {k.replace('dwconv', 'depthwise_conv'): v for k, v in w.items()},
-            r'(?s)10 missing: (\S+, ){4}\S+ \.\.\.\n  10 left over: .*depthwise_conv\.\w+ \.\.\.',
-        ),
-    ],
-    ids=['missing', 'further block', 'foreign part', 'stem', 'output norm', 'other names'],
-)
-def test_mismatch_is_named_and_changes_nothing(change, match, backbone, tmp_path):
+MISMATCHES = {
+    'missing': (
+        lambda w: without(w, 'stages.2.1.dwconv.bias', 'downsample_layers.1.0.weight'),
+        r'2 missing: downsample_layers\.1\.0\.weight, stages\.2\.1\.dwconv\.bias',
+    ),
+    'further part': (
+        lambda w: {**w, 'stages.2.1.norm.extra': torch.zeros(32)},
+        r'1 left over: stages\.2\.1\.norm\.extra',
+    ),
+    'foreign part': (
+        lambda w: {**w, 'surplus.weight': torch.zeros(3)},
+        r'1 left over: surplus\.weight',
+    ),
+    'shape': (
+        lambda w: {**w, 'stages.0.0.dwconv.weight': torch.zeros(8, 1, 5, 5)},
+        r'1 of another shape: stages\.0\.0\.dwconv\.weight \(8, 1, 5, 5\) for \(8, 1, 7, 7\)',
+    ),
+    'output norm': (
+        lambda w: {**w, 'norm2.weight': torch.zeros(5)},
+        r'1 of another shape: norm2\.weight \(5,\) for \(32,\)',
+    ),
+    'half renamed': (
+        lambda w: {k.replace('pwconv1', 'fc1'): v for k, v in w.items()},
+        r'(?s)10 missing: (\S+ ){5}and 5 more\n  10 left over: .*fc1\.\w+ and 5 more',
+    ),
+    'another size': (
+        lambda w: {**w, 'stages.2.2.pwconv2.weight': torch.zeros(32, 128)},
+        r'the weights are of V\d \(depths \(1, 1, 3, 1\), channels .*, the backbone is V\d '
+        r"\(depths \(1, 1, 2, 1\).*; set arch=\{'depths': \[1, 1, 3, 1\], ",
+    ),
+    'not a number': (
+        lambda w: {**w, 'stages.1.0.norm.bias': torch.full((16,), float('nan'))},
+        r'stages\.1\.0\.norm\.bias: NaN or infinite values',
+    ),
+    'quantized': (
+        lambda w: {**w, 'stages.1.0.norm.bias': torch.zeros(16, dtype=torch.int8)},
+        r'stages\.1\.0\.norm\.bias: torch\.int8 is no floating-point type',
+    ),
+    'no network': (
+        lambda w: {'fc.weight': torch.ones(3)},
+        'there is no ConvNeXt in any known format',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', MISMATCHES)
+def test_mismatch_is_named_and_changes_nothing(name, backbone, tmp_path):
+    change, match = MISMATCHES[name]
     before = copy.deepcopy(backbone.state_dict())
     path = write({'model': change(classifier_weights(backbone))}, tmp_path)
     with pytest.raises(CheckpointMismatch, match=match) as error:
         load_pretrained(backbone, path)
-    assert str(error.value).startswith(f'{path} does not fit this backbone:\n')
-    assert str(error.value).endswith(
-        "Check arch and version against the file; its names must be those of Meta's code."
-    )
-    for name, value in backbone.state_dict().items():
-        assert torch.equal(value, before[name]), name
+    assert str(error.value).startswith(f'{path}: ')
+    assert str(error.value).endswith('To load only what fits: strict=False in the init_cfg.')
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize('name', MISMATCHES)
+def test_not_strict_is_reported_as_such(name, backbone, tmp_path, log_records):
+    change, match = MISMATCHES[name]
+    weights = change(classifier_weights(backbone))
+    path = write({'model': weights}, tmp_path)
+    line = load_pretrained(backbone, path, strict=False)
+    assert 'NOT STRICT, although' in line
+    (record,) = log_records
+    assert record.levelno == logging.WARNING and record.getMessage() == line
+    if name != 'no network':
+        assert torch.equal(backbone.stages[0][0].norm.bias, weights['stages.0.0.norm.bias'])
+
+
+def test_published_sizes_are_named(tmp_path):
+    with torch.device('meta'):
+        small, tiny = ConvNeXt('small'), ConvNeXt('tiny')
+    weights = {k: torch.zeros(v.shape, device='meta') for k, v in small.state_dict().items()}
+    with pytest.raises(
+        CheckpointMismatch,
+        match=r'the weights are of small V1 \(depths \(3, 3, 27, 3\), .* the backbone is tiny V1 '
+        r"\(depths \(3, 3, 9, 3\), .*; set arch='small', version='v1'",
+    ):
+        tiny.load_state_dict(without(weights, 'norm0.weight'))
 
 
 def test_weights_of_the_other_version_are_refused(tiny_arch, tmp_path):
     v1, v2 = ConvNeXt(tiny_arch, 'v1'), ConvNeXt(tiny_arch, 'v2')
     path = write(classifier_weights(v2), tmp_path)
-    with pytest.raises(CheckpointMismatch, match=r'(?s)5 missing: .*gamma.*10 left over: .*grn'):
+    with pytest.raises(CheckpointMismatch, match=r"are of V2 .* is V1 .*version='v2'"):
         load_pretrained(v1, path)
     path = write(classifier_weights(v1), tmp_path)
-    with pytest.raises(CheckpointMismatch, match=r'(?s)10 missing: .*grn.*5 left over: .*gamma'):
+    with pytest.raises(CheckpointMismatch, match=r"are of V1 .* is V2 .*version='v1'"):
         load_pretrained(v2, path)
+
+
+def test_grn_left_at_zero_is_refused(tiny_arch, tmp_path):
+    backbone = ConvNeXt(tiny_arch, 'v2')
+    weights = classifier_weights(backbone)
+    weights = {k: torch.zeros_like(v) if '.grn.' in k else v for k, v in weights.items()}
+    with pytest.raises(CheckpointMismatch, match='every gamma and beta of the global response'):
+        load_pretrained(backbone, write(weights, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('build', 'drop', 'match'),
+    [
+        (
+            dict(layer_scale_init_value=0),
+            False,
+            'has layer scale: set layer_scale_init_value above',
+        ),
+        (dict(), True, 'The file has no layer scale: set layer_scale_init_value=0'),
+    ],
+    ids=['in the file', 'in the backbone'],
+)
+def test_layer_scale_on_one_side_only(build, drop, match, tiny_arch, tmp_path):
+    weights = classifier_weights(ConvNeXt(tiny_arch))
+    if drop:
+        weights = {k: v for k, v in weights.items() if not k.endswith('.gamma')}
+    with pytest.raises(CheckpointMismatch, match=match):
+        load_pretrained(ConvNeXt(tiny_arch, **build), write(weights, tmp_path))
 
 
 @pytest.mark.parametrize('content', [{}, {'model': {}}, {'epoch': 3}, [1, 2], 'text'], ids=str)
 def test_file_without_weights_is_named(content, backbone, tmp_path):
     path = write(content, tmp_path)
     with pytest.raises(
-        CheckpointMismatch, match='weights.pth holds no weights, but (dict|list|str)'
+        CheckpointUnreadable, match='weights.pth: holds no weights, but a (dict|list|str)'
     ):
         load_pretrained(backbone, path)
 
 
 @pytest.mark.parametrize('value', [None, '', 3, ['a.pth']])
 def test_checkpoint_that_is_no_path_is_named(value, backbone):
-    with pytest.raises(ValueError, match='checkpoint must be a path or a URL, got '):
+    with pytest.raises(ValueError, match='a checkpoint is a path, a URL or a short name, got '):
         load_pretrained(backbone, value)
 
 
 def test_missing_file_is_named(backbone, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere.pth'):
         load_pretrained(backbone, str(tmp_path / 'nowhere.pth'))
+
+
+# What is announced
+
+
+def test_classifier_norm_can_be_reused(backbone, tmp_path):
+    weights = classifier_weights(backbone)
+    path = write(weights, tmp_path)
+    line = load_pretrained(backbone, path, classifier_norm='reuse')
+    assert "norm3 is the classifier's norm" in line and 'new: norm0, norm1, norm2;' in line
+    assert torch.equal(backbone.norm3.weight, weights['norm.weight'])
+    with pytest.raises(ValueError, match="classifier_norm='keep': choose 'drop' or 'reuse'"):
+        load_pretrained(backbone, path, classifier_norm='keep')
+    bare = write(without(weights, 'norm.weight', 'norm.bias'), tmp_path)
+    with pytest.raises(CheckpointMismatch, match="'reuse': the file has no final norm of a class"):
+        load_pretrained(backbone, bare, classifier_norm='reuse')
+
+
+def mmpretrain(weights: dict) -> dict:
+    """The same weights as mmpretrain's classifiers and dense models have them."""
+    renamed = {
+        k.replace('dwconv', 'depthwise_conv').replace('pwconv', 'pointwise_conv'): v
+        for k, v in weights.items()
+    }
+    return {f'backbone.{k}': v for k, v in renamed.items()}
+
+
+@pytest.mark.parametrize('head', [True, False], ids=['classifier', 'without its head'])
+def test_norm3_of_a_classifier_is_no_output_norm(head, backbone, tmp_path):
+    own = backbone.state_dict()
+    weights = {k: torch.randn_like(v) for k, v in own.items() if k not in NORMS[:6]}
+    content = mmpretrain(weights)
+    if head:
+        content['head.fc.weight'] = torch.zeros(5, 64)
+    path = write({'state_dict': content}, tmp_path)
+    line = load_pretrained(backbone, path)
+    assert 'new: norm0, norm1, norm2, norm3; dropped: norm3' in line
+    assert (backbone.norm3.weight == 1).all()
+    load_pretrained(backbone, path, classifier_norm='reuse')
+    assert torch.equal(backbone.norm3.weight, weights['norm3.weight'])
+
+
+def test_norm3_of_a_dense_model_is_kept(tiny_arch, tmp_path):
+    backbone = ConvNeXt(tiny_arch, out_indices=[3])
+    weights = {k: torch.randn_like(v) for k, v in backbone.state_dict().items()}
+    path = write({'state_dict': mmpretrain(weights)}, tmp_path)
+    load_pretrained(backbone, path)
+    assert torch.equal(backbone.norm3.weight, weights['norm3.weight'])
+    path = write({**mmpretrain(weights), 'head.fc.weight': torch.zeros(5, 64)}, tmp_path)
+    assert 'new: norm3' in load_pretrained(backbone, path)
+
+
+def test_output_norms_of_maps_that_are_not_returned_are_dropped(tiny_arch, tmp_path):
+    weights = {k: torch.randn_like(v) for k, v in ConvNeXt(tiny_arch).state_dict().items()}
+    backbone = ConvNeXt(tiny_arch, out_indices=[1, 2, 3])
+    assert 'dropped: norm0' in load_pretrained(backbone, write(weights, tmp_path))
+    assert torch.equal(backbone.norm1.weight, weights['norm1.weight'])
+
+
+@pytest.mark.parametrize('rule', ['repeat', 'mean', 'zero'])
+def test_stem_is_inflated_and_that_is_said(rule, tiny_arch, tmp_path):
+    weights = classifier_weights(ConvNeXt(tiny_arch))
+    backbone = ConvNeXt(tiny_arch, in_channels=5)
+    line = load_pretrained(backbone, write(weights, tmp_path), stem=rule)
+    assert f"stem: 3 -> 5 channels by '{rule}'" in line
+    expected = inflate(weights['downsample_layers.0.0.weight'], 5, rule)
+    assert torch.equal(backbone.downsample_layers[0][0].weight, expected)
 
 
 class TouchFile:
@@ -187,7 +365,7 @@ class TouchFile:
 def test_file_that_runs_code_is_refused(backbone, tmp_path):
     trace = tmp_path / 'trace'
     path = write({'model': classifier_weights(backbone), 'x': TouchFile(trace)}, tmp_path)
-    with pytest.raises(Exception, match='Weights only load failed'):
+    with pytest.raises(CheckpointUnreadable, match='not safe to read .* holds pathlib'):
         load_pretrained(backbone, path)
     assert not trace.exists()
 
@@ -235,3 +413,135 @@ def test_second_init_weights_keeps_what_was_trained_since(tiny_arch, tmp_path):
         model.stages[0][0].gamma.fill_(7)
     model.init_weights()
     assert (model.norm0.weight == 7).all() and (model.stages[0][0].gamma == 7).all()
+
+
+@pytest.mark.parametrize(
+    ('init_cfg', 'match'),
+    [
+        (dict(checkpoint='a.pth', stict=False), r"unknown keys \['stict'\]; besides type it takes"),
+        (dict(), 'init_cfg names no checkpoint'),
+        (dict(checkpoint=''), 'init_cfg names no checkpoint'),
+        (dict(checkpoint=None), 'init_cfg names no checkpoint'),
+    ],
+)
+def test_init_cfg_is_checked(init_cfg, match, tiny_arch):
+    model = ConvNeXt(tiny_arch, init_cfg=dict(type='Pretrained', **init_cfg))
+    with pytest.raises(ValueError, match=match):
+        model.init_weights()
+
+
+# --- through load_state_dict and load_checkpoint, at any depth ------------------------------------
+
+
+class Model(BaseModel):
+    """A model around the backbone; ``nest`` says how deep."""
+
+    def __init__(self, arch: dict, nest: int = 0) -> None:
+        super().__init__()
+        self.backbone = ConvNeXt(arch)
+        for _ in range(nest):
+            self.backbone = nn.ModuleDict({'inner': self.backbone})
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, inputs: Tensor) -> None:
+        """Never called."""
+
+
+def load_with_torch(model: nn.Module, weights: dict, folder: Path) -> None:
+    model.load_state_dict(weights)
+
+
+def load_with_mmengine(model: nn.Module, weights: dict, folder: Path) -> None:
+    load_checkpoint(model, write({'state_dict': weights}, folder))
+
+
+entrances = pytest.mark.parametrize('load', [load_with_torch, load_with_mmengine])
+
+
+@entrances
+@pytest.mark.parametrize('nest', [0, 1, 3])
+def test_foreign_detector_fills_ours_at_any_depth(nest, load, tiny_arch, tmp_path, log_records):
+    model = Model(tiny_arch, nest)
+    path = 'backbone.' + 'inner.' * nest
+    weights = {k: torch.randn_like(v) for k, v in model.state_dict().items()}
+    foreign = {
+        k.replace('dwconv', 'depthwise_conv').replace('pwconv', 'pointwise_conv'): v
+        for k, v in weights.items()
+    }
+    load(model, dict(foreign), tmp_path)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    lines = [r.getMessage() for r in log_records if 'Loaded' in r.getMessage()]
+    count = len(ConvNeXt(tiny_arch).state_dict())
+    assert lines == [
+        f'{path} Loaded {count} of {count} tensors from a state dict in mmpretrain names'
+    ]
+
+
+@entrances
+def test_own_weights_pass_without_a_word(load, tiny_arch, tmp_path, log_records):
+    model = Model(tiny_arch)
+    weights = {k: torch.randn_like(v) for k, v in model.state_dict().items()}
+    load(model, weights, tmp_path)
+    assert torch.equal(model.backbone.norm1.bias, weights['backbone.norm1.bias'])
+    assert not [r for r in log_records if 'Loaded' in r.getMessage()]
+
+
+@entrances
+@pytest.mark.parametrize('name', [name for name in MISMATCHES if name != 'no network'])
+def test_no_entrance_lets_a_mismatch_in(name, load, tiny_arch, tmp_path):
+    change, match = MISMATCHES[name]
+    model = Model(tiny_arch)
+    weights = change(classifier_weights(model.backbone))
+    weights = {f'backbone.{k}': v for k, v in weights.items()}
+    weights.update({k: v for k, v in model.state_dict().items() if k.startswith('head.')})
+    with pytest.raises(CheckpointMismatch, match=match) as error:
+        load(model, weights, tmp_path)
+    assert str(error.value).startswith('weights for backbone.: ')
+    assert 'with mmconvnext.lenient_loading()' in str(error.value)
+
+
+@entrances
+def test_weights_of_a_backbone_are_no_weights_of_a_detector(load, tiny_arch, tmp_path):
+    model = Model(tiny_arch)
+    with pytest.raises(CheckpointMismatch, match=r'none of the names begins so\. .* init_cfg=dict'):
+        load(model, classifier_weights(model.backbone), tmp_path)
+
+
+def test_lenient_loading_warns(tiny_arch, log_records):
+    model = Model(tiny_arch)
+    weights = {f'backbone.{k}': v for k, v in classifier_weights(model.backbone).items()}
+    del weights['backbone.stages.1.0.gamma']
+    with lenient_loading():
+        model.load_state_dict(weights, strict=False)
+        model.load_state_dict({'head.bias': torch.ones(3)}, strict=False)
+    assert torch.equal(model.backbone.stages[0][0].gamma, weights['backbone.stages.0.0.gamma'])
+    assert (model.head.bias == 1).all()
+    levels = [r.levelno for r in log_records]
+    assert levels == [logging.WARNING] * 2
+    assert '1 missing: stages.1.0.gamma' in log_records[0].getMessage()
+    with pytest.raises(CheckpointMismatch):
+        model.load_state_dict(weights, strict=False)
+
+
+def test_strict_false_on_the_backbone_itself_is_a_choice(backbone, log_records):
+    weights = classifier_weights(backbone)
+    del weights['stages.1.0.norm.bias']
+    backbone.load_state_dict(weights, strict=False)
+    assert torch.equal(backbone.stages[0][0].norm.bias, weights['stages.0.0.norm.bias'])
+    (record,) = log_records
+    assert record.levelno == logging.WARNING and 'NOT STRICT' in record.getMessage()
+
+
+def test_what_the_user_gave_is_not_changed(backbone):
+    weights = classifier_weights(backbone)
+    copies = dict(weights)
+    backbone.load_state_dict(weights)
+    assert list(weights) == list(copies) and all(weights[k] is copies[k] for k in copies)
+
+
+def test_copies_and_pickles_still_load(backbone):
+    weights = {k: torch.randn_like(v) for k, v in backbone.state_dict().items()}
+    clone = copy.deepcopy(backbone)
+    clone.load_state_dict(weights)
+    assert torch.equal(clone.norm3.bias, weights['norm3.bias'])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fixtures import MASK_RCNN, ROOT, UPERNET, write_coco_file
 from PIL import Image
 
@@ -40,6 +41,9 @@ def built(monkeypatch, workplace):
         def from_cfg(cls, cfg):
             cls.cfg = cfg
             return cls()
+
+        def register_hook(self, hook):
+            pass
 
         def test(self):
             return {}
@@ -191,8 +195,53 @@ def test_a_backbone_nested_in_another_model_fetches_nothing_either(workplace, lo
 
 
 class _Nothing:
+    def register_hook(self, hook):
+        pass
+
     def test(self):
         return {}
+
+
+# Checkpoints of others
+
+
+ZOO = {'dwconv': 'depthwise_conv', 'pwconv': 'pointwise_conv'}  # mmpretrain's names
+
+
+def test_a_detector_of_the_zoo_evaluates_as_it_is(detector_run, workplace):
+    content = torch.load(detector_run.checkpoint, weights_only=True)
+    weights = content['state_dict']
+    for ours, theirs in ZOO.items():
+        weights = {k.replace(ours, theirs): v for k, v in weights.items()}
+    assert any('backbone.stages.0.0.depthwise_conv' in name for name in weights)
+    torch.save({'state_dict': weights, 'meta': {'CLASSES': ('a',)}}, 'zoo.pth')
+    zoo = detector_run._replace(checkpoint='zoo.pth')
+    assert evaluate(zoo) == evaluate(detector_run)
+
+
+@pytest.mark.parametrize('fault', ['missing', 'shape'])
+def test_heads_that_the_checkpoint_does_not_fill_are_refused(fault, segmentor_run, workplace):
+    content = torch.load(segmentor_run.checkpoint, weights_only=True)
+    weights = content['state_dict']
+    head = weights.pop('decode_head.conv_seg.weight')
+    match = r'does not fill the model:\n  1 missing: decode_head\.conv_seg\.weight\nTake'
+    if fault == 'shape':
+        weights['decode_head.conv_seg.weight'] = head[:1]
+        match = r'1 of another shape: decode_head\.conv_seg\.weight \(1, 16, 1, 1\) for '
+    torch.save({'state_dict': weights}, 'bad.pth')
+    with pytest.raises(RecipeError, match=match):
+        evaluate(segmentor_run._replace(checkpoint='bad.pth'))
+
+
+def test_a_classifier_is_no_segmentor(segmentor_run, workplace):
+    content = torch.load(segmentor_run.checkpoint, weights_only=True)['state_dict']
+    weights = {k: v for k, v in content.items() if k.startswith('backbone.')}
+    torch.save({'state_dict': weights}, 'classifier.pth')
+    with pytest.raises(RecipeError, match=r'missing: decode_head\.'):
+        evaluate(segmentor_run._replace(checkpoint='classifier.pth'))
+    torch.save({k[9:]: v for k, v in weights.items()}, 'backbone.pth')
+    with pytest.raises(RecipeError, match=r'missing: decode_head\.'):
+        evaluate(segmentor_run._replace(checkpoint='backbone.pth'))
 
 
 # Launcher

@@ -71,7 +71,7 @@ def test_resume_without_a_run_is_refused(workplace):
 
 
 def test_resume_from_a_missing_file_is_refused(workplace):
-    with pytest.raises(RecipeError, match=r"--resume: there is no checkpoint 'gone\.pth'"):
+    with pytest.raises(RecipeError, match=r"there is no checkpoint 'gone\.pth'"):
         segmentor('new', '--resume', 'gone.pth')
     assert not Path('new').exists()
 
@@ -165,6 +165,35 @@ def test_resume_from_a_named_checkpoint(segmentor_run, workplace):
     )
     assert runner.iter == 3
     assert [row['step'] for row in logged('elsewhere')] == [3]
+
+
+def test_a_run_whose_note_was_cut_off_resumes_from_its_newest_checkpoint(segmentor_run, workplace):
+    shutil.copytree(segmentor_run.work_dir, 'killed')
+    Path('killed/last_checkpoint').write_text('')
+    Path('killed/iter_4.pth.part').write_bytes(b'half')
+    runner = segmentor('killed', '--resume', options=('train_cfg.max_iters=3',))
+    assert runner.iter == 3
+
+
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        (lambda c: c.pop('optimizer'), r'no optimizer\), so it cannot be resumed; start from'),
+        (lambda c: c.pop('message_hub'), r'no message_hub\), so it cannot be resumed'),
+        (lambda c: c['meta'].pop('iter'), r'no iteration count\), so it cannot be resumed'),
+        (
+            lambda c: c['state_dict'].pop('decode_head.conv_seg.bias'),
+            r'1 missing: decode_head\.conv_seg\.bias\nTake the config',
+        ),
+    ],
+    ids=['optimizer', 'message hub', 'iteration', 'head'],
+)
+def test_resume_from_what_is_no_run_is_refused(change, match, segmentor_run, workplace):
+    content = torch.load(segmentor_run.checkpoint, weights_only=True)
+    change(content)
+    torch.save(content, 'published.pth')
+    with pytest.raises(RecipeError, match=match):
+        segmentor('elsewhere', '--resume', 'published.pth')
 
 
 # What the machine and the batch change

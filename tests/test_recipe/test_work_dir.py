@@ -1,10 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/work_dir.py: each config has its folder, and no run writes over another."""
 
+import os
+
 import pytest
 
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.recipe.work_dir import default_work_dir, refuse_used
+from mmconvnext.recipe.work_dir import default_work_dir, last_checkpoint, refuse_used
 
 
 def test_default_work_dir():
@@ -36,3 +38,35 @@ def test_many_checkpoints_are_cut_short(tmp_path):
         (tmp_path / f'iter_{i}.pth').touch()
     with pytest.raises(RecipeError, match=r'\(iter_0\.pth, iter_1\.pth, iter_2\.pth \.\.\.\)'):
         refuse_used(str(tmp_path))
+
+
+def test_last_checkpoint_is_the_noted_one(tmp_path):
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        (tmp_path / name).touch()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+    assert last_checkpoint(str(tmp_path)) == (str(tmp_path / 'epoch_1.pth'), '')
+    (tmp_path / 'last_checkpoint').write_text('moved/away/epoch_1.pth')
+    assert last_checkpoint(str(tmp_path)) == (str(tmp_path / 'epoch_1.pth'), '')
+    (tmp_path / 'last_checkpoint').write_text('s3://bucket/epoch_1.pth')
+    assert last_checkpoint(str(tmp_path)) == ('s3://bucket/epoch_1.pth', '')
+
+
+@pytest.mark.parametrize(
+    ('note', 'said'),
+    [(None, 'missing or empty'), ('', 'missing or empty'), ('x/epoch_3.pth', 'which is gone')],
+)
+def test_without_a_note_the_newest_checkpoint_is_taken(note, said, tmp_path):
+    for age, name in enumerate(['best_AP.pth', 'epoch_2.pth', 'epoch_1.pth']):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    (tmp_path / 'epoch_3.pth.part').touch()
+    if note is not None:
+        (tmp_path / 'last_checkpoint').write_text(note)
+    path, warning = last_checkpoint(str(tmp_path))
+    assert path == str(tmp_path / 'epoch_2.pth')
+    assert said in warning and 'resuming from the newest checkpoint' in warning
+
+
+def test_a_folder_without_checkpoints_holds_no_run(tmp_path):
+    with pytest.raises(RecipeError, match='--resume: .* holds no run to continue'):
+        last_checkpoint(str(tmp_path))

@@ -1,0 +1,173 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: a converted file loads again as the same weights; nothing is overwritten or lost."""
+
+import hashlib
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmconvnext import ConvNeXt
+from mmconvnext.checkpoint.convert import SUFFIXES, TARGETS, convert
+from mmconvnext.checkpoint.errors import CheckpointMismatch
+from mmconvnext.checkpoint.formats import from_native
+from mmconvnext.checkpoint.load import load_pretrained
+from mmconvnext.checkpoint.tables import FORMATS
+
+HEADS = {'neck.weight': torch.arange(3.0), 'roi_head.bias': torch.arange(4.0)}
+
+
+def random_weights(arch, version='v1', norms=True) -> dict:
+    weights = ConvNeXt(arch, version).state_dict()
+    return {k: torch.randn_like(v) for k, v in weights.items() if norms or k[:4] != 'norm'}
+
+
+@pytest.fixture(params=['v1', 'v2'])
+def detector(request, tiny_arch, tmp_path):
+    """Weights, and a checkpoint of a run that has them below `backbone.`."""
+    weights = random_weights(tiny_arch, request.param)
+    content = {
+        'meta': {'epoch': 3, 'dataset_meta': {'classes': ('a', 'b')}},
+        'state_dict': {**{f'backbone.{k}': v for k, v in weights.items()}, **HEADS},
+        'optimizer': {'state': {0: {'step': torch.tensor(7.0)}}},
+        'message_hub': {},
+    }
+    torch.save(content, tmp_path / 'epoch_3.pth')
+    return weights, tmp_path / 'epoch_3.pth', ConvNeXt(tiny_arch, request.param)
+
+
+def assert_loads(backbone, path, weights, norms=True):
+    load_pretrained(backbone, path)
+    for name, value in backbone.state_dict().items():
+        if norms or not name.startswith('norm'):
+            assert torch.equal(value, weights[name]), name
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES)
+@pytest.mark.parametrize('to', TARGETS)
+def test_backbone_alone(to, suffix, detector, tmp_path):
+    weights, source, backbone = detector
+    drop = to in ('timm',)
+    path, lines = convert(
+        source, tmp_path / f'new/folder/out{suffix}', to, backbone_only=True, drop_norms=drop
+    )
+    assert path == tmp_path / f'new/folder/out{suffix}'
+    assert_loads(backbone, path, weights, norms=not drop)
+    content = load_file(path) if suffix == '.safetensors' else torch.load(path, weights_only=True)
+    if FORMATS[to].envelope and suffix != '.safetensors':
+        content = content[FORMATS[to].envelope]
+    prefix = FORMATS[to].prefix
+    kept = {k: v for k, v in weights.items() if not drop or k[:4] != 'norm'}
+    assert set(content) == {f'{prefix}{k}' for k in from_native(kept, FORMATS[to])}
+    assert re.match(r'\d+ tensors, (native|meta) -> ', lines[0])
+    assert 'neck.weight, roi_head.bias' in lines[1]
+
+
+@pytest.mark.parametrize('to', TARGETS)
+def test_inside_a_detector_the_rest_stays(to, detector, tmp_path):
+    weights, source, backbone = detector
+    path, _ = convert(source, tmp_path / 'out.pth', to, drop_norms=to == 'timm')
+    before, after = (torch.load(p, weights_only=True) for p in (source, path))
+    assert after['meta'] == before['meta'] and after['optimizer'] == before['optimizer']
+    for name, value in HEADS.items():
+        assert torch.equal(after['state_dict'][name], value)
+    kept = {k: v for k, v in weights.items() if to != 'timm' or k[:4] != 'norm'}
+    theirs = from_native(kept, FORMATS[to])
+    assert set(after['state_dict']) == {*HEADS, *(f'backbone.{k}' for k in theirs)}
+    assert_loads(backbone, path, weights, norms=to != 'timm')
+
+
+def test_there_and_back_is_bitwise(detector, tmp_path):
+    weights, source, _ = detector
+    convert(source, tmp_path / 'a.pth', 'mmpretrain')
+    convert(tmp_path / 'a.pth', tmp_path / 'b.safetensors', 'hf')
+    convert(tmp_path / 'b.safetensors', tmp_path / 'c.pth', 'meta')
+    path, _ = convert(tmp_path / 'c.pth', tmp_path / 'd.pth', 'native', prefix='backbone')
+    content = torch.load(path, weights_only=True)
+    for name, value in weights.items():
+        assert torch.equal(content[f'backbone.{name}'], value), name
+
+
+@pytest.mark.parametrize('option', ['drop_optimizer', 'publish'])
+def test_what_a_training_needs_is_dropped_on_request(option, detector, tmp_path):
+    weights, source, backbone = detector
+    path, lines = convert(source, tmp_path / 'out.pth', 'native', **{option: True})
+    assert set(torch.load(path, weights_only=True)) == {'meta', 'state_dict'}
+    assert lines[1] == 'left out: optimizer, message_hub'
+    assert_loads(backbone, path, weights)
+
+
+def test_published_name_has_the_hash_of_the_file(detector, tmp_path):
+    path, _ = convert(detector[1], tmp_path / 'net.pth', 'native', publish=True)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert path.name == f'net-{digest[:8]}.pth'
+    assert not (tmp_path / 'net.pth').exists()
+
+
+def test_a_classifiers_head_and_norm_are_left_out(tiny_arch, tmp_path):
+    weights = random_weights(tiny_arch, norms=False)
+    head = {'head.weight': torch.ones(5, 64), 'norm.weight': torch.ones(64)}
+    torch.save({'model': {**weights, **head}}, tmp_path / 'meta.pth')
+    path, lines = convert(tmp_path / 'meta.pth', tmp_path / 'mm.pth', 'mmpretrain')
+    assert lines[1] == 'left out: head.weight, norm.weight'
+    content = torch.load(path, weights_only=True)['state_dict']
+    assert not [name for name in content if 'norm3' in name or 'head' in name]
+    content.update({'head.fc.weight': torch.ones(5, 64), 'backbone.norm3.weight': torch.ones(64)})
+    torch.save({'state_dict': content}, tmp_path / 'classifier.pth')
+    path, lines = convert(tmp_path / 'classifier.pth', tmp_path / 'back.pth', 'meta')
+    assert set(torch.load(path, weights_only=True)['model']) == set(weights)
+
+
+def test_ema_weights_can_be_chosen(detector, tmp_path):
+    weights, source, backbone = detector
+    content = torch.load(source, weights_only=True)
+    ema = {f'module.backbone.{k}': v + 1 for k, v in weights.items()}
+    content['ema_state_dict'] = {'steps': torch.tensor(3), **ema}
+    torch.save(content, source)
+    path, _ = convert(
+        source, tmp_path / 'ema.pth', 'native', backbone_only=True, envelope='ema_state_dict'
+    )
+    assert_loads(backbone, path, {k: v + 1 for k, v in weights.items()})
+
+
+@pytest.mark.parametrize('arch', ['atto', 'tiny'])
+def test_timm_gets_the_layout_of_its_variants(arch, tmp_path):
+    torch.save(random_weights(arch, norms=False), tmp_path / 'own.pth')
+    path, _ = convert(tmp_path / 'own.pth', tmp_path / 'timm.safetensors', 'timm')
+    axes = load_file(path)['stages.0.blocks.0.mlp.fc1.weight'].ndim
+    assert axes == (4 if arch == 'atto' else 2)
+
+
+# Refused
+
+
+def test_an_existing_file_is_never_overwritten(detector, tmp_path):
+    (tmp_path / 'mine.pth').write_bytes(b'precious')
+    with pytest.raises(FileExistsError, match=r'mine\.pth exists and would be overwritten'):
+        convert(detector[1], tmp_path / 'mine.pth', 'meta')
+    assert (tmp_path / 'mine.pth').read_bytes() == b'precious'
+
+
+def test_output_norms_have_no_name_in_timm(detector, tmp_path):
+    with pytest.raises(
+        CheckpointMismatch, match=r'timm(-conv)? has no name for norm0\.weight, .*--drop-norms'
+    ):
+        convert(detector[1], tmp_path / 'out.pth', 'timm')
+    assert not (tmp_path / 'out.pth').exists()
+
+
+def test_unknown_target_and_suffix_are_named(detector, tmp_path):
+    with pytest.raises(ValueError, match=r"to='keras' is no format to write; choose one of \['nat"):
+        convert(detector[1], tmp_path / 'out.pth', 'keras')
+    with pytest.raises(
+        ValueError, match=r'out\.onnx must end in one of \.pth, \.pt, \.bin, \.safet'
+    ):
+        convert(detector[1], tmp_path / 'out.onnx', 'meta')
+
+
+def test_unknown_names_are_refused(tiny_arch, tmp_path):
+    torch.save({**random_weights(tiny_arch), 'surplus.weight': torch.ones(1)}, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointMismatch, match=r'surplus\.weight'):
+        convert(tmp_path / 'a.pth', tmp_path / 'b.pth', 'hf')
+    assert not (tmp_path / 'b.pth').exists()

@@ -1,0 +1,95 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: weights trained with another epsilon or activation are refused, and the way out works.
+
+The facts are timm's and transformers', see `mmconvnext/checkpoint/numerics.py`.
+"""
+
+import json
+
+import pytest
+import torch
+
+from mmconvnext import ConvNeXt
+from mmconvnext.checkpoint.errors import CheckpointMismatch
+from mmconvnext.checkpoint.formats import from_native
+from mmconvnext.checkpoint.load import load_pretrained
+from mmconvnext.checkpoint.numerics import trained_with
+from mmconvnext.checkpoint.tables import FORMATS, HF, HF_DINOV3, META, TIMM
+
+XXLARGE = (384, 768, 1536, 3072)
+TEST = dict(depths=[1, 2, 4, 2], channels=[24, 32, 48, 64])  # timm's test_convnext
+
+
+def write(folder, arch, row='timm', config=None):
+    weights = {k: v for k, v in ConvNeXt(arch).state_dict().items() if k[:4] != 'norm'}
+    torch.save(from_native(weights, FORMATS[row]), folder / 'weights.bin')
+    if config is not None:
+        (folder / 'config.json').write_text(json.dumps(config))
+    return folder / 'weights.bin'
+
+
+@pytest.mark.parametrize(
+    ('row', 'channels', 'config', 'expected'),
+    [
+        (TIMM, (96, 192, 384, 768), {}, (1e-6, 'GELU')),
+        (TIMM, XXLARGE, {}, (1e-5, 'GELU')),
+        (META, XXLARGE, {}, (1e-6, 'GELU')),
+        (TIMM, (24, 32, 48, 64), {}, (1e-5, 'GELU_tanh')),
+        (TIMM, (1, 2), {'model_args': {'act_layer': 'silu', 'norm_eps': 1e-4}}, (1e-4, 'SiLU')),
+        (HF, (1, 2), {'hidden_act': 'gelu', 'layer_norm_eps': 1e-12}, (1e-6, 'GELU')),
+        (HF, (1, 2), {'hidden_act': 'gelu_new'}, (1e-6, 'GELU_tanh')),
+        (HF_DINOV3, (1, 2), {'layer_norm_eps': 1e-5}, (1e-5, 'GELU')),
+    ],
+)
+def test_what_sources_are_trained_with(row, channels, config, expected):
+    known = trained_with(row, channels, config)
+    assert (known['norm_eps'], known['act']) == expected
+
+
+def test_known_difference_is_refused_and_the_way_out_works(tmp_path):
+    path = write(tmp_path, TEST)
+    with pytest.raises(
+        CheckpointMismatch,
+        match=r"trained with norm_eps=1e-05, act='GELU_tanh', the backbone has norm_eps=1e-06, "
+        r"act='GELU'; set design=dict\(norm_eps=1e-05, act='GELU_tanh'\)",
+    ):
+        load_pretrained(ConvNeXt(TEST), path)
+    load_pretrained(ConvNeXt(TEST, design=dict(norm_eps=1e-5, act='GELU_tanh')), path)
+
+
+@pytest.mark.parametrize('where', ['file', 'folder'])
+def test_config_beside_the_file_is_believed(where, tiny_arch, tmp_path):
+    path = write(tmp_path, tiny_arch, 'hf', {'hidden_act': 'relu'})
+    if where == 'folder':
+        path.rename(tmp_path / 'pytorch_model.bin')
+        path = tmp_path
+    with pytest.raises(
+        CheckpointMismatch, match=r"trained with act='ReLU', .* set design=dict\(act"
+    ):
+        load_pretrained(ConvNeXt(tiny_arch), path)
+    load_pretrained(ConvNeXt(tiny_arch, design=dict(act='ReLU')), path)
+
+
+def test_unknown_activation_is_named(tiny_arch, tmp_path):
+    path = write(tmp_path, tiny_arch, 'hf', {'hidden_act': 'quick_gelu'})
+    with pytest.raises(CheckpointMismatch, match="activation 'quick_gelu'; this package has"):
+        load_pretrained(ConvNeXt(tiny_arch), path)
+
+
+@pytest.mark.parametrize('content', ['not json', '[1]', '{}'])
+def test_other_files_of_that_name_are_ignored(content, tiny_arch, tmp_path):
+    path = write(tmp_path, tiny_arch)
+    (tmp_path / 'config.json').write_text(content)
+    load_pretrained(ConvNeXt(tiny_arch), path)
+
+
+def test_pretrained_weights_in_an_ablation_of_the_activation_are_refused(tiny_arch, tmp_path):
+    path = write(tmp_path, tiny_arch)
+    with pytest.raises(CheckpointMismatch, match=r"trained with act='GELU', .* act='ReLU'"):
+        load_pretrained(ConvNeXt(tiny_arch, design=dict(act='ReLU')), path)
+
+
+def test_own_weights_of_an_ablation_load(tiny_arch, tmp_path):
+    model = ConvNeXt(tiny_arch, design=dict(act='ReLU'))
+    torch.save(model.state_dict(), tmp_path / 'own.pth')
+    load_pretrained(ConvNeXt(tiny_arch, design=dict(act='ReLU')), tmp_path / 'own.pth')
