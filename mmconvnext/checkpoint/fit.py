@@ -17,7 +17,7 @@ from .errors import CheckpointMismatch
 from .formats import Native, listed
 from .stem import STEM, inflate
 
-OUTPUT_NORM = re.compile(r'norm\d+\.(weight|bias)')
+OUTPUT_NORM = re.compile(r'norm\d+\.\w+')
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,14 @@ def fit(
     final_norm = _take_final_norm(native, tensors, own, is_classifier, dropped)
     if classifier_norm == 'reuse':
         notes.append(_reuse(final_norm, tensors, own))
-    for name in [n for n in tensors if OUTPUT_NORM.fullmatch(n) and n not in own]:
-        dropped.append(name)  # of a map that is not returned
-        del tensors[name]
+    beside = [  # norms of maps that are not returned
+        name
+        for name in (*tensors, *native.unknown)
+        if OUTPUT_NORM.fullmatch(name) and name not in own
+    ]
+    dropped += beside
+    tensors = {name: value for name, value in tensors.items() if name not in beside}
+    unknown = [name for name in native.unknown if name not in beside]
     if STEM in tensors and STEM in own and tensors[STEM].shape != own[STEM].shape:
         channels = own[STEM].shape[1]
         inflated = inflate(tensors[STEM], channels, stem)
@@ -109,8 +114,8 @@ def fit(
             notes.append(f'stem: {tensors[STEM].shape[1]} -> {channels} channels by {stem!r}')
             tensors[STEM] = inflated
     fresh = sorted(k for k in own if OUTPUT_NORM.fullmatch(k) and k not in tensors)
-    _compare_names(tensors, own, fresh, native.unknown)
-    _check_values(tensors)
+    _compare_names(tensors, own, fresh, unknown)
+    _check_values(tensors, own)
     return Fit(tensors, fresh, sorted(dropped), notes)
 
 
@@ -186,11 +191,11 @@ def _compare_names(tensors: Mapping, own: Mapping, fresh: list[str], unknown: li
     raise CheckpointMismatch('\n'.join(['the weights do not fit the backbone:', *lines]))
 
 
-def _check_values(tensors: Mapping[str, Tensor]) -> None:
-    kinds = [k for k, v in tensors.items() if not v.is_floating_point()]
+def _check_values(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    kinds = [k for k, v in tensors.items() if v.is_floating_point() != own[k].is_floating_point()]
     if kinds:
         raise CheckpointMismatch(
-            f'{listed(kinds)}: {tensors[kinds[0]].dtype} is no floating-point type; quantized '
+            f'{listed(kinds)}: {tensors[kinds[0]].dtype} for {own[kinds[0]].dtype}; quantized '
             'weights cannot be loaded'
         )
     broken = [k for k, v in tensors.items() if not v.isfinite().all()]

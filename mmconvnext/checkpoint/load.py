@@ -115,7 +115,7 @@ def adapt_state_dict(
     """
     below = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
     own = backbone.state_dict()
-    if below.keys() == own.keys() and all(below[k].shape == own[k].shape for k in own):
+    if below.keys() == own.keys() and all(_same(own[k], below[k]) for k in own):
         return
     strict = not _lenient.get()
     try:
@@ -154,6 +154,10 @@ def pretrained_options(init_cfg: Mapping) -> dict:
     return options
 
 
+def _same(own: Tensor | None, given: Tensor) -> bool:
+    return own is not None and own.shape == given.shape
+
+
 class Plan:
     """Which tensors of a flat dict become which of a backbone's.
 
@@ -173,7 +177,12 @@ class Plan:
         """Everything checked; ``config`` is the config.json beside the file."""
         from ..models.arch import ARCHS  # here, because models imports this module
 
-        native = to_native(self.inside, self.row)
+        own_names = {}
+        if self.row.name in ('native', 'meta'):  # an ablation has names that no table knows
+            own_names = {k: v for k, v in self.inside.items() if _same(self.own.get(k), v)}
+        rest = {k: v for k, v in self.inside.items() if k not in own_names}
+        native = to_native(rest, self.row)
+        native.tensors.update(own_names)
         try:
             classifier = is_classifier(self.inside, self.outside, self.prefix)
             result = fit(native, self.own, ARCHS, is_classifier=classifier, **options)

@@ -39,7 +39,8 @@ SEGMENTATION_SCALE = 128 / 512
 def make_toy(cfg: Config, root: str = ROOT) -> None:
     """Turn ``cfg`` into its rehearsal in place; write the toy data below ``root`` if missing."""
     for _, backbone in backbones(cfg):
-        backbone.update(arch=ARCH, drop_path_rate=DROP_PATH, init_cfg=None)
+        backbone.update(arch=ARCH, drop_path_rate=DROP_PATH)
+        backbone.pop('init_cfg', None)  # gone rather than None: --cfg-options may give another
     if task(cfg) == 'mmdet':
         cfg.own_data = dict(
             root=_write(toy.write_coco, Path(root) / 'coco'),

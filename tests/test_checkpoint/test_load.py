@@ -180,7 +180,7 @@ MISMATCHES = {
     ),
     'quantized': (
         lambda w: {**w, 'stages.1.0.norm.bias': torch.zeros(16, dtype=torch.int8)},
-        r'stages\.1\.0\.norm\.bias: torch\.int8 is no floating-point type',
+        r'stages\.1\.0\.norm\.bias: torch\.int8 for torch\.float32; quantized',
     ),
     'no network': (
         lambda w: {'fc.weight': torch.ones(3)},
@@ -368,6 +368,20 @@ def test_file_that_runs_code_is_refused(backbone, tmp_path):
     with pytest.raises(CheckpointUnreadable, match='not safe to read .* holds pathlib'):
         load_pretrained(backbone, path)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    'design', [dict(norm='BN'), dict(norm_after='every_conv', act='ReLU'), dict(stem='resnet')]
+)
+def test_own_weights_of_an_ablation_load(design, tiny_arch, tmp_path):
+    trained, fresh = (ConvNeXt(tiny_arch, design=design) for _ in range(2))
+    weights = trained.state_dict()
+    path = write({'state_dict': {f'backbone.{k}': v for k, v in weights.items()}}, tmp_path)
+    load_pretrained(fresh, path)
+    for name, value in fresh.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    partial = ConvNeXt(tiny_arch, design=design, out_indices=[2, 3])
+    assert 'dropped: norm0' in load_pretrained(partial, path)
 
 
 # --- through init_cfg -----------------------------------------------------------------------------

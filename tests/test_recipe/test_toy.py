@@ -26,7 +26,10 @@ def test_every_recipe_becomes_a_rehearsal_that_passes_the_checks(load, toy_data,
     make_toy(cfg)
     assert check_recipe(cfg) == []
     assert 'own_data' not in cfg
-    assert cfg.model.backbone.arch == 'atto' and cfg.model.backbone.init_cfg is None
+    assert cfg.model.backbone.arch == 'atto' and 'init_cfg' not in cfg.model.backbone
+    options = {f'model.backbone.init_cfg.{key}': key for key in ('type', 'checkpoint')}
+    cfg.merge_from_dict(options)
+    assert cfg.model.backbone.init_cfg == dict(type='type', checkpoint='checkpoint')
     assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size
     assert all(cfg[loader].num_workers == 0 for loader in LOADERS)
     widths = [node[k] for _, node in dicts(cfg.model) for k in module.WIDTH_KEYS if k in node]
