@@ -17,6 +17,7 @@ from .errors import CheckpointMismatch
 from .formats import Native, listed
 from .stem import STEM, inflate
 
+LAYER_SCALE = re.compile(r'stages\.\d+\.\d+\.gamma')
 OUTPUT_NORM = re.compile(r'norm\d+\.\w+')
 
 
@@ -95,7 +96,13 @@ def fit(
     if classifier_norm not in ('drop', 'reuse'):
         raise ValueError(f"classifier_norm={classifier_norm!r}: choose 'drop' or 'reuse'")
     tensors, dropped, notes = dict(native.tensors), list(native.dropped), []
-    _compare_size(Shape.of(tensors), Shape.of(own), archs)
+    file, needed = Shape.of(tensors), Shape.of(own)
+    if needed.version != file.version and not any(map(LAYER_SCALE.fullmatch, (*tensors, *own))):
+        raise CheckpointMismatch(
+            'only one of weights and backbone has GRN, and neither has layer scale: a V2 file that '
+            'a converter has cut, or a V2 file for a V1 backbone without layer scale'
+        )
+    _compare_size(file, needed, archs)
     final_norm = _take_final_norm(native, tensors, own, is_classifier, dropped)
     if classifier_norm == 'reuse':
         notes.append(_reuse(final_norm, tensors, own))
@@ -183,10 +190,10 @@ def _compare_names(tensors: Mapping, own: Mapping, fresh: list[str], unknown: li
     lines = [f'  {len(names)} {what}: {listed(names)}' for what, names in problems.items() if names]
     if not lines:
         return
-    scale = re.compile(r'stages\.\d+\.\d+\.gamma')
-    if any(map(scale.fullmatch, left_over)):
+    scaled = [any(map(LAYER_SCALE.fullmatch, names)) for names in (tensors, own)]
+    if scaled == [True, False]:
         lines.append('The file has layer scale: set layer_scale_init_value above 0')
-    elif any(map(scale.fullmatch, missing)):
+    elif scaled == [False, True]:
         lines.append('The file has no layer scale: set layer_scale_init_value=0')
     raise CheckpointMismatch('\n'.join(['the weights do not fit the backbone:', *lines]))
 

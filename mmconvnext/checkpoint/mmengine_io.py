@@ -10,8 +10,10 @@ written through the storage backend 'local'; ours writes a whole file or none.
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
+import torch
 from mmengine.fileio import LocalBackend, register_backend
 from torch import Tensor
 
@@ -60,9 +62,11 @@ def install() -> None:
     loader = mmengine_checkpoint.CheckpointLoader
     loader.register_scheme('', load_from_local, force=True)
     loader.register_scheme(('http://', 'https://'), load_from_http, force=True)
-    # mmengine's loaders for torchvision:// and openmmlab:// call these two by name. The second one
-    # is onedl's alone, and reads a refused file again with weights_only=False.
+    # mmengine's loaders for torchvision://, openmmlab://, s3:// and others call these by name: one
+    # for URLs, torch.load, which is unsafe by default before torch 2.6, and a function that only
+    # onedl has, and that reads a refused file again with weights_only=False.
     mmengine_checkpoint.load_from_http = load_from_http
+    mmengine_checkpoint.torch = _TORCH
     if hasattr(mmengine_checkpoint, '_safe_torch_load'):
         mmengine_checkpoint._safe_torch_load = _safe_torch_load
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')
@@ -73,3 +77,15 @@ def _safe_torch_load(
 ) -> Tensor | dict:
     """Onedl's function of that name without its second, unsafe attempt."""
     return torch_load(file, map_location)
+
+
+class _Torch(ModuleType):
+    """torch, but for ``load``."""
+
+    load = staticmethod(torch_load)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(torch, name)
+
+
+_TORCH = _Torch('torch')

@@ -245,6 +245,13 @@ def test_grn_left_at_zero_is_refused(tiny_arch, tmp_path):
         load_pretrained(backbone, write(weights, tmp_path))
 
 
+def test_lost_grn_is_not_taken_for_v1(tiny_arch, tmp_path):
+    backbone = ConvNeXt(tiny_arch, 'v2')
+    weights = {k: v for k, v in classifier_weights(backbone).items() if '.grn.' not in k}
+    with pytest.raises(CheckpointMismatch, match='has GRN, and neither has layer scale: a V2 file'):
+        load_pretrained(backbone, write(weights, tmp_path))
+
+
 @pytest.mark.parametrize(
     ('build', 'drop', 'match'),
     [
