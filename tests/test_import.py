@@ -68,11 +68,13 @@ def test_public_names_are_there_on_demand():
     assert set(mmconvnext.__all__) == {
         'ConvNeXt',
         'LayerDecayOptimWrapperConstructor',
+        'lenient_loading',
         '__version__',
     }
     assert mmconvnext.ConvNeXt.__module__ == 'mmconvnext.models.convnext'
     constructor = mmconvnext.LayerDecayOptimWrapperConstructor
     assert constructor.__module__ == 'mmconvnext.optim.layer_decay'
+    assert mmconvnext.lenient_loading.__module__ == 'mmconvnext.checkpoint.load'
 
 
 def test_unknown_name_is_an_attribute_error():

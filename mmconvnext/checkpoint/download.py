@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 import torch
 from mmengine.dist import broadcast_object_list, get_dist_info
 
-from .errors import CheckpointUnreadable
+from .errors import CheckpointUnreachable, CheckpointUnreadable
 
 # OpenMMLab's and torch.hub's custom: the name ends in the first digits of the file's SHA-256.
 HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
@@ -44,8 +44,8 @@ def download(url: str) -> Path:
     Raises, on every rank:
         CheckpointUnreadable: the content is not what the hash in the name says; a bad file that was
             in the cache is renamed to NAME.bad.
-        ConnectionError: the server cannot be reached or refuses; the message says where to put a
-            file that was fetched by other means.
+        CheckpointUnreachable: the server cannot be reached or refuses; the message says where to
+            put a file that was fetched by other means.
     """
     path = cached(url)
     fault: list = [None]
@@ -81,10 +81,10 @@ def _fetch(url: str, path: Path) -> None:
         why = f'{error.code} {error.reason}'
         if error.code in (401, 403):
             why += ' (it may ask for a login)'
-        raise ConnectionError(_unreachable(url, path, why)) from error
+        raise CheckpointUnreachable(_unreachable(url, path, why)) from error
     except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         why = getattr(error, 'reason', error)
-        raise ConnectionError(_unreachable(url, path, why)) from error
+        raise CheckpointUnreachable(_unreachable(url, path, why)) from error
     except RuntimeError as error:  # torch.hub: invalid hash value
         raise CheckpointUnreadable(f'{url}: {error}; nothing was kept. Try again') from error
 

@@ -15,3 +15,11 @@ class CheckpointUnreadable(CheckpointError):
 
 class CheckpointMismatch(CheckpointError):
     """The weights are not this backbone's; the message lists the first names of each side."""
+
+
+class CheckpointNotFound(CheckpointError, FileNotFoundError):
+    """Neither a file nor the name of published weights."""
+
+
+class CheckpointUnreachable(CheckpointError, ConnectionError):
+    """A download failed; the message says where to put a file that was fetched otherwise."""

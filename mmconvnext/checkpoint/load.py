@@ -79,7 +79,7 @@ def load_pretrained(
             drop it; mmpretrain's converted classifiers keep it as norm3.
 
     Raises:
-        FileNotFoundError: there is no such file, nor such a short name.
+        CheckpointNotFound: there is no such file, nor such a short name.
         CheckpointUnreadable: the file is damaged, no checkpoint, or not safe to read.
         CheckpointMismatch: the weights are not this backbone's.
     """

@@ -40,7 +40,7 @@ def load_from_local(filename: str, map_location: object = None) -> dict:
     mmengine looks for them.
 
     Raises:
-        FileNotFoundError, CheckpointUnreadable: see :func:`.read.read_checkpoint`.
+        CheckpointError: see :func:`.read.read_checkpoint`.
     """
     content = read_checkpoint(filename, map_location)
     if isinstance(content, dict) and 'state_dict' in content:

@@ -16,8 +16,8 @@ import torch
 
 from . import zoo
 from .download import download, is_url, set_aside
-from .errors import CheckpointError, CheckpointUnreadable
-from .safe_globals import allow_own_checkpoints, torch_load
+from .errors import CheckpointError, CheckpointNotFound, CheckpointUnreadable
+from .safe_globals import torch_load
 
 # What Hugging Face repositories call their weights, in the order in which they are looked for.
 REPOSITORY_FILES = (
@@ -36,7 +36,7 @@ def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
         map_location: where tensors are put, as in torch.load.
 
     Raises:
-        FileNotFoundError: no such file and no such short name.
+        CheckpointNotFound: no such file and no such short name.
         CheckpointUnreadable: empty, truncated, no checkpoint at all, or not safe to read. A bad
             download is renamed to NAME.bad; files of the user are left alone.
     """
@@ -57,7 +57,7 @@ def locate(source: str | Path) -> Path:
     """The file of a path, a URL or a short name; a file of that name comes before a short name.
 
     Raises:
-        FileNotFoundError: there is neither.
+        CheckpointNotFound: there is neither.
     """
     if not isinstance(source, (str, Path)) or not str(source):
         raise ValueError(f'a checkpoint is a path, a URL or a short name, got {source!r}')
@@ -70,7 +70,7 @@ def locate(source: str | Path) -> Path:
     if row:
         return download(row.url)
     near = zoo.nearest(str(source))
-    raise FileNotFoundError(
+    raise CheckpointNotFound(
         f'{str(source)!r} is neither a file nor the name of published weights'
         + (f'; did you mean {", ".join(near)}?' if near else '')
         + ' (tools/list_weights.py lists the names)'
@@ -150,7 +150,6 @@ def _read_safetensors(path: Path, map_location: object) -> dict:
 
 
 def _read_torch(path: Path, map_location: object) -> object:
-    allow_own_checkpoints()  # each time: onedl's mmengine takes the list away after its own loads
     try:
         with path.open('rb') as file:  # of a path torch.load would judge by the extension
             return torch_load(file, map_location)

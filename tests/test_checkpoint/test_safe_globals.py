@@ -1,7 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what mmengine's Runner writes can be read under ``weights_only=True``; code cannot."""
+"""Contract: what mmengine's Runner writes can be read under ``weights_only=True``; code cannot.
 
+The same before torch 2.6, whose list of safe names is too short or not there at all.
+"""
+
+import io
 import pickle
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +19,11 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
+from torch.torch_version import TorchVersion
 
-from mmconvnext.checkpoint.safe_globals import allow_own_checkpoints
+from mmconvnext.checkpoint.errors import CheckpointUnreadable
+from mmconvnext.checkpoint.read import read_checkpoint
+from mmconvnext.checkpoint.safe_globals import allow_own_checkpoints, torch_load
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +138,7 @@ def test_allow_list_holds_no_function_with_effects(cleared):
     types = {f'{kind.__module__}.{kind.__name__}' for kind in objects if isinstance(kind, type)}
     assert types == {
         'mmengine.logging.history_buffer.HistoryBuffer',
+        'argparse.Namespace',
         'numpy.ndarray',
         'numpy.dtype',
         *(f'numpy.dtypes.{kind}DType' for kind in ('Float64', 'Float32', 'Int64', 'Int32', 'Bool')),
@@ -212,3 +221,116 @@ def test_code_in_a_checkpoint_is_refused(hide, tmp_path):
     assert not trace.exists()
     torch.load(tmp_path / 'evil.pth', weights_only=False)
     assert trace.exists()  # it would have run
+
+
+def test_arguments_of_metas_training_code_load(tmp_path):
+    content = {'model': {'a': torch.ones(2)}, 'args': Namespace(lr=4e-3, drop_path=0.1)}
+    torch.save(content, tmp_path / 'meta.pth')
+    assert torch_load(tmp_path / 'meta.pth')['args'] == content['args']
+
+
+def test_torch_load_allows_what_it_needs_by_itself(work_dir, cleared):
+    assert torch_load(work_dir / 'iter_2.pth')['meta']['iter'] == 2
+
+
+# Before torch 2.6
+
+
+@pytest.fixture(params=['2.0.1', '2.3.1', '2.5.1'])
+def old_torch(request, monkeypatch):
+    """A torch of that version, as far as the package asks; this one's file format is the same."""
+    known = dict(torch._weights_only_unpickler._get_allowed_globals())
+    del known['_codecs.encode']  # known since 2.4
+    monkeypatch.setattr(torch._weights_only_unpickler, '_get_allowed_globals', lambda: known)
+    monkeypatch.setattr(torch, '__version__', TorchVersion(request.param))
+    monkeypatch.delattr(torch.serialization, 'add_safe_globals')
+
+
+def test_checkpoint_of_mmengine_loads_on_old_torch(old_torch, work_dir):
+    allow_own_checkpoints()  # has nothing to add to
+    checkpoint = read_checkpoint(work_dir / 'iter_2.pth')
+    assert set(checkpoint['state_dict']) == {'linear.weight', 'linear.bias'}
+    loss = checkpoint['message_hub']['log_scalars']['train/loss']
+    assert isinstance(loss, HistoryBuffer) and loss.mean() == loss.data[0].mean()
+    assert checkpoint['optimizer']['param_groups'][0]['initial_lr'] == 0.1
+
+
+TENSORS = {
+    'float': torch.arange(5.0),
+    'half': torch.ones(2, 3).half(),
+    'bfloat16': torch.ones(2).bfloat16(),
+    'long': torch.arange(3),
+    'bool': torch.tensor([True, False]),
+    'parameter': nn.Parameter(torch.ones(2)),
+    'view': torch.arange(12.0).reshape(3, 4)[1:, ::2],
+}
+
+
+@pytest.mark.parametrize('protocol', [2, 4])
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])
+def test_plain_files_load_on_old_torch(zipped, protocol, old_torch, tmp_path):
+    content = {'model': TENSORS, 'args': Namespace(lr=1), 'seen': {1, 2}, 'lr': np.float64(0.5)}
+    path = tmp_path / 'w.pth'
+    torch.save(content, path, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
+    for source in (path, str(path), io.BytesIO(path.read_bytes())):
+        found = torch_load(source, 'cpu')
+        assert {key: found[key] for key in ('args', 'seen', 'lr')} == {
+            key: content[key] for key in ('args', 'seen', 'lr')
+        }
+        for name, tensor in TENSORS.items():
+            assert torch.equal(found['model'][name], tensor)
+            assert found['model'][name].dtype == tensor.dtype
+
+
+def test_malicious_file_is_refused_on_old_torch(evil, old_torch):
+    path, trace = evil
+    match = r'not safe to read and was not read: it holds (\w+\.system|\w+\.eval|getattr\(.*\)), w'
+    with pytest.raises(CheckpointUnreadable, match=match):
+        read_checkpoint(path)
+    assert not trace.exists()
+
+
+@pytest.mark.filterwarnings('ignore')  # of torch: TorchScript is deprecated
+def test_torchscript_is_refused_on_old_torch(old_torch, tmp_path):
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / 'w.pt'))
+    with pytest.raises(CheckpointUnreadable, match='is a TorchScript program'):
+        read_checkpoint(tmp_path / 'w.pt')
+
+
+def test_pickled_module_is_refused_on_old_torch(old_torch, tmp_path):
+    torch.save(nn.Linear(2, 2), tmp_path / 'w.pt')
+    with pytest.raises(CheckpointUnreadable, match=r'it holds torch\.nn\.modules\.linear\.Linear'):
+        read_checkpoint(tmp_path / 'w.pt')
+
+
+@pytest.mark.parametrize('length', [1, 10, 100, 400, 600, -1])
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])
+def test_truncated_files_are_refused_on_old_torch(zipped, length, old_torch, tmp_path):
+    path = tmp_path / 'w.pth'
+    torch.save(TENSORS, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(CheckpointUnreadable, match='truncated|is no checkpoint'):
+        read_checkpoint(path)
+
+
+# A pickle of HistoryBuffer, the class, whose state is (None, {'mean': 1}): a new attribute.
+CHANGED = (
+    b'\x80\x02cmmengine.logging.history_buffer\nHistoryBuffer\nN}X\x04\x00\x00\x00meanK\x01s\x86b.'
+)
+
+
+def assert_changes_are_refused(folder: Path, match: str) -> None:
+    parts = [pickle.dumps(value, 2) for value in (torch.serialization.MAGIC_NUMBER, 1001, {}, [])]
+    (folder / 'w.pt').write_bytes(b''.join([*parts[:3], CHANGED, parts[3]]))
+    before = HistoryBuffer.mean
+    with pytest.raises(CheckpointUnreadable, match=match):
+        read_checkpoint(folder / 'w.pt')
+    assert HistoryBuffer.mean is before
+
+
+def test_a_file_cannot_change_a_class(tmp_path):
+    assert_changes_are_refused(tmp_path, 'not safe to read and was not read')
+
+
+def test_a_file_cannot_change_a_class_on_old_torch(old_torch, tmp_path):
+    assert_changes_are_refused(tmp_path, "it changes <class '.*HistoryBuffer'>")

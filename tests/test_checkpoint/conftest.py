@@ -1,0 +1,109 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What tests of checkpoints share: a web server, an empty cache, files that would run code."""
+
+import os
+import socket
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by path: ``answers[path]`` is a body, or (status, body, bytes promised, ending).
+
+    The ending is None, 'reset' (the connection breaks) or 'wait' (nothing comes until ``close``).
+    """
+
+    def __init__(self):
+        super().__init__(('127.0.0.1', 0), Handler)
+        self.answers, self.asked, self.over = {}, [], threading.Event()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def url(self, path: str) -> str:
+        return f'http://127.0.0.1:{self.server_port}{path}'
+
+    def close(self) -> None:
+        self.over.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        answer = self.server.answers.get(self.path, (404, b'none', 4, None))
+        if isinstance(answer, bytes):
+            answer = 200, answer, len(answer), None
+        status, body, promised, ending = answer
+        self.send_response(status)
+        self.send_header('Content-Length', str(promised))
+        self.end_headers()
+        self.wfile.write(body)
+        if ending == 'wait':
+            self.server.over.wait(10)
+        if ending == 'reset':  # a socket that lingers for no time is not closed in order
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            os.close(self.connection.detach())
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder into which downloads go, an empty one."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.setattr(torch.hub, '_hub_dir', None)
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    return tmp_path / 'torch/hub/checkpoints'
+
+
+class Call:
+    """Pickled as the call of a function, which whoever unpickles it makes."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.parts = function, arguments
+
+    def __reduce__(self):
+        return self.parts
+
+    def __call__(self):  # pickle lets nothing else stand where a function is called
+        raise NotImplementedError
+
+
+def _chain(trace):
+    """From a class that is allowed, over what its methods know, to eval."""
+    known = Call(getattr, Call(getattr, HistoryBuffer, '__init__'), '__globals__')
+    builtins = Call(Call(getattr, known, 'get'), '__builtins__')
+    return Call(Call(Call(getattr, builtins, 'get'), 'eval'), f'open({str(trace)!r}, "w")')
+
+
+EVILS = {
+    'os.system': lambda trace: Call(os.system, f'touch {trace}'),
+    'eval': lambda trace: Call(eval, f'open({str(trace)!r}, "w")'),
+    'getattr': _chain,
+}
+
+
+@pytest.fixture(params=[*EVILS, 'legacy os.system', 'legacy getattr'])
+def evil(request, tmp_path):
+    """A checkpoint that would create a file, and that file; it must not be there at the end."""
+    trace, path = tmp_path / 'trace', tmp_path / 'evil.pth'
+    _, legacy, name = request.param.rpartition('legacy ')
+    content = {'state_dict': {'weight': torch.ones(2)}, 'meta': EVILS[name](trace)}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    yield path, trace
+    assert not trace.exists()
+    torch.load(path, weights_only=False)
+    assert trace.exists()  # it would have run

@@ -1,0 +1,142 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: a file is there whole or as it was, whatever interrupts its writing."""
+
+import contextlib
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.fileio import LocalBackend
+from mmengine.runner.checkpoint import save_checkpoint
+
+from mmconvnext.checkpoint.atomic import atomic_path
+from mmconvnext.checkpoint.mmengine_io import AtomicLocalBackend, install
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_appears_at_the_end(tmp_path):
+    final = tmp_path / 'new/deep/file.pth'
+    with atomic_path(str(final)) as path:
+        path.write_bytes(b'new')
+        assert not final.exists()
+    assert final.read_bytes() == b'new' and names(final.parent) == ['file.pth']
+
+
+@pytest.mark.parametrize('error', [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_error_leaves_what_was_there(error, tmp_path):
+    final = tmp_path / 'file'
+    final.write_bytes(b'old')
+    with pytest.raises(error, match='stop'), atomic_path(final) as path:
+        path.write_bytes(b'half')
+        raise error('stop')
+    assert final.read_bytes() == b'old' and names(tmp_path) == ['file']
+
+
+def test_error_before_anything_was_written(tmp_path):
+    with pytest.raises(RuntimeError, match='stop'), atomic_path(tmp_path / 'file'):
+        raise RuntimeError('stop')
+    assert names(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path):
+    (tmp_path / 'file.part').write_bytes(b'longer than the new content')
+    with atomic_path(tmp_path / 'file') as path:
+        path.write_bytes(b'new')
+    assert names(tmp_path) == ['file'] and (tmp_path / 'file').read_bytes() == b'new'
+
+
+def test_link_stays_one(tmp_path):
+    (tmp_path / 'real').write_bytes(b'old')
+    (tmp_path / 'link').symlink_to('real')
+    with atomic_path(tmp_path / 'link') as path:
+        path.write_bytes(b'new')
+    assert (tmp_path / 'link').is_symlink() and (tmp_path / 'real').read_bytes() == b'new'
+
+
+# A full disk
+
+
+@contextlib.contextmanager
+def largest_file(size: int):
+    """No file can grow beyond ``size``; writing fails as on a full disk (EFBIG for ENOSPC)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_leaves_what_was_there(tmp_path):
+    install()
+    final = tmp_path / 'latest.pth'
+    save_checkpoint({'state_dict': {'weight': torch.ones(3)}}, str(final))
+    large = {'state_dict': {'weight': torch.ones(3_000_000)}}
+    with largest_file(4_000_000), pytest.raises(OSError, match='File too large'):
+        save_checkpoint(large, str(final))
+    assert names(tmp_path) == ['latest.pth']
+    assert len(torch.load(final, weights_only=True)['state_dict']['weight']) == 3
+
+
+def test_without_our_backend_a_full_disk_leaves_half_a_file(tmp_path):
+    for backend, left in ((LocalBackend(), 4_000_000), (AtomicLocalBackend(), 3)):
+        (tmp_path / 'file').write_bytes(b'old')
+        with largest_file(4_000_000), pytest.raises(OSError, match='File too large'):
+            backend.put(bytes(5_000_000), tmp_path / 'file')
+        assert (tmp_path / 'file').stat().st_size == left
+
+
+# A killed process
+
+# Saves a small checkpoint, then a large one; a thread kills the process in the middle of it.
+SAVE = """
+import os, signal, sys, threading
+from pathlib import Path
+import torch
+from mmengine.runner.checkpoint import save_checkpoint
+
+folder = Path(sys.argv[1])
+if sys.argv[2] == 'ours':
+    import mmconvnext.models
+final = str(folder / 'latest.pth')
+save_checkpoint({'state_dict': {'weight': torch.ones(3)}}, final)
+small = (folder / 'latest.pth').stat().st_size
+
+def watch():
+    while not any(path.stat().st_size > 2 * small for path in folder.iterdir()):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+large = {'state_dict': {'weight': torch.ones(50_000_000)}}
+threading.Thread(target=watch, daemon=True).start()
+save_checkpoint(large, final)
+"""
+LARGE = 200_000_000  # bytes of its tensor
+
+
+def save_and_be_killed(folder, backend: str):
+    """The file that is left under the final name."""
+    folder.mkdir()
+    command = [sys.executable, '-c', SAVE, str(folder), backend]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert result.returncode == -9, result.stderr
+    return folder / 'latest.pth'
+
+
+@pytest.mark.slow
+def test_killed_process_leaves_the_old_checkpoint(tmp_path):
+    final = save_and_be_killed(tmp_path / 'ours', 'ours')
+    assert len(torch.load(final, weights_only=True)['state_dict']['weight']) == 3
+    part = final.with_name('latest.pth.part')
+    assert names(final.parent) == [final.name, part.name]
+    assert 0 < part.stat().st_size < LARGE
+
+    half = save_and_be_killed(tmp_path / 'mmengine', 'mmengine')
+    assert 1000 < half.stat().st_size < LARGE
+    with pytest.raises((RuntimeError, OSError)):
+        torch.load(half, weights_only=True)

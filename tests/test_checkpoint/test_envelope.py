@@ -1,0 +1,116 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: the weights of a file are found under whatever wraps them, or it is said what is."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+
+from mmconvnext.checkpoint.envelope import ENVELOPES, Unwrapped, unwrap
+from mmconvnext.checkpoint.errors import CheckpointMismatch, CheckpointUnreadable
+
+WEIGHTS = {'a.weight': torch.ones(2), 'a.bias': torch.zeros(2)}
+AVERAGED = {name: value + 1 for name, value in WEIGHTS.items()}
+
+
+def assert_found(found: Unwrapped, tensors: dict, path: str, others: tuple = ()) -> None:
+    assert found.tensors.keys() == tensors.keys()
+    assert all(found.tensors[name] is tensors[name] for name in tensors)
+    assert (found.path, found.others) == (path, others)
+
+
+def test_bare_weights():
+    assert_found(unwrap(WEIGHTS), WEIGHTS, '')
+    assert_found(unwrap(OrderedDict(WEIGHTS)), WEIGHTS, '')
+
+
+def test_parameters_are_tensors():
+    module = nn.Linear(2, 2)
+    parameters = dict(module.named_parameters())
+    assert_found(unwrap(parameters), parameters, '')
+
+
+@pytest.mark.parametrize('key', ENVELOPES)
+def test_each_envelope_is_opened(key):
+    assert_found(unwrap({'epoch': 3, key: WEIGHTS, 'optimizer': {'state': {}}}), WEIGHTS, key)
+
+
+def test_envelopes_in_envelopes():
+    content = {'state_dict': {'model': WEIGHTS}, 'meta': {'state_dict': 'no'}}
+    assert_found(unwrap(content), WEIGHTS, 'state_dict.model')
+
+
+@pytest.mark.parametrize(
+    ('preferred', 'other'),
+    [
+        ('state_dict', 'ema_state_dict'),  # mmengine's EMAHook: the average is in the first
+        ('model', 'model_ema'),
+        ('teacher', 'student'),
+        ('state_dict', 'state_dict_ema'),
+        ('state_dict', 'model'),
+    ],
+)
+def test_preferred_envelope_and_choice(preferred, other):
+    content = {other: AVERAGED, preferred: WEIGHTS}
+    assert_found(unwrap(content), WEIGHTS, preferred, (other,))
+    assert_found(unwrap(content, other), AVERAGED, other, (preferred,))
+
+
+def test_choice_of_a_key_that_is_no_known_envelope():
+    content = {'model': WEIGHTS, 'swa': AVERAGED}
+    assert_found(unwrap(content), WEIGHTS, 'model')
+    assert_found(unwrap(content, 'swa'), AVERAGED, 'swa', ('model',))
+
+
+def test_choice_below_another_envelope():
+    content = {'state_dict': {'model': WEIGHTS, 'model_ema': AVERAGED}}
+    assert_found(unwrap(content, 'model_ema'), AVERAGED, 'state_dict.model_ema', ('model',))
+
+
+def test_choice_that_is_not_there_is_named():
+    match = r"envelope='ema': the file has none of that name; it has \['model', 'model_ema'\]"
+    with pytest.raises(CheckpointMismatch, match=match):
+        unwrap({'model': WEIGHTS, 'model_ema': AVERAGED}, 'ema')
+    with pytest.raises(CheckpointMismatch, match=r"envelope='ema': .* it has \[\]"):
+        unwrap(WEIGHTS, 'ema')
+
+
+def test_empty_envelopes_and_values_that_are_none_are_passed_over():
+    content = {'state_dict': {}, 'model': WEIGHTS, 'teacher': None, 'student': torch.ones(1)}
+    assert_found(unwrap(content), WEIGHTS, 'model')
+
+
+def test_only_named_tensors_count():
+    content = {**WEIGHTS, 'epoch': 3, 'lr': 0.1, 0: torch.ones(1), 'note': 'x'}
+    assert_found(unwrap(content), WEIGHTS, '')
+
+
+def test_module_of_that_name_is_no_envelope():
+    tensors = {'model': torch.ones(1), 'backbone': torch.ones(1)}
+    assert_found(unwrap(tensors), tensors, '')
+
+
+@pytest.mark.parametrize(
+    ('content', 'match'),
+    [
+        ({}, '^holds no weights, but a dict$'),
+        ({'epoch': 3, 'b': 1}, r"^holds no weights, but a dict with the keys \['b', 'epoch'\]$"),
+        ({'model': {'x': 'y'}}, r"^holds no weights, but a dict with the keys \['x'\]$"),
+        ({0: torch.ones(1)}, r"^holds no weights, but a dict with the keys \['0'\]$"),
+        ([1], '^holds no weights, but a list$'),
+        (torch.ones(1), '^holds no weights, but a Tensor$'),
+        (None, '^holds no weights, but a NoneType$'),
+    ],
+    ids=['empty', 'no tensor', 'envelope', 'numbered', 'list', 'tensor', 'none'],
+)
+def test_file_without_weights_is_named(content, match):
+    with pytest.raises(CheckpointUnreadable, match=match):
+        unwrap(content)
+
+
+def test_dict_that_holds_itself_ends():
+    content = {'model': {}}
+    content['model'] = content
+    with pytest.raises(CheckpointUnreadable, match=r"holds no weights, .* \['model'\]"):
+        unwrap(content)

@@ -1,0 +1,302 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: mmengine's own entry points read what ours read, whole, and run nothing in a file."""
+
+import dataclasses
+import io
+import json
+
+import mmengine.runner.checkpoint as mmengine_checkpoint
+import pytest
+import torch
+from mmengine.fileio import get_file_backend
+from mmengine.fileio.backends.registry_utils import backends
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.model import BaseModel, BaseModule
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.visualization import Visualizer
+from safetensors.torch import save_file
+from torch import nn
+
+import mmconvnext.models  # noqa: F401, installs
+from mmconvnext.checkpoint import mmengine_io, zoo
+from mmconvnext.checkpoint.envelope import unwrap
+from mmconvnext.checkpoint.errors import CheckpointUnreadable
+from mmconvnext.checkpoint.read import read_checkpoint
+from mmconvnext.checkpoint.safe_globals import torch_load
+
+WEIGHTS = {'weight': torch.arange(6.0).reshape(2, 3), 'bias': torch.ones(2)}
+REFUSED = 'is not safe to read and was not read'
+
+
+def assert_weights(tensors: dict) -> None:
+    assert tensors.keys() == WEIGHTS.keys()
+    assert all(torch.equal(tensors[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+def load(source: object) -> dict:
+    return CheckpointLoader.load_checkpoint(str(source), map_location='cpu')
+
+
+# What CheckpointLoader reads
+
+
+def test_bare_weights_and_safetensors(tmp_path):
+    torch.save(WEIGHTS, tmp_path / 'w.pth')
+    assert_weights(load(tmp_path / 'w.pth'))
+    save_file(WEIGHTS, tmp_path / 'model.safetensors')
+    assert_weights(load(tmp_path / 'model.safetensors'))
+    assert_weights(load(tmp_path))  # a repository of Hugging Face
+
+
+@pytest.mark.parametrize('key', ['model', 'module', 'teacher'])
+def test_other_envelopes_come_as_state_dict(key, tmp_path):
+    torch.save({key: WEIGHTS, 'optimizer': {'lr': 1}, 'epoch': 7}, tmp_path / 'w.pth')
+    content = load(tmp_path / 'w.pth')
+    assert list(content) == ['state_dict']
+    assert_weights(content['state_dict'])
+
+
+def test_urls_and_short_names(server, cache, monkeypatch):
+    with io.BytesIO() as file:
+        torch.save({'model': WEIGHTS}, file)
+        server.answers['/w.pth'] = file.getvalue()
+    assert_weights(load(server.url('/w.pth'))['state_dict'])
+    row = dataclasses.replace(zoo.find('convnext-tiny_in1k'), url=server.url('/w.pth'))
+    monkeypatch.setitem(zoo.published(), row.name, row)
+    assert_weights(load('convnext-tiny_in1k')['state_dict'])
+    assert server.asked == ['/w.pth']
+
+
+def test_file_without_weights_is_named(tmp_path):
+    torch.save({'epoch': 3}, tmp_path / 'w.pth')
+    match = r"w\.pth holds no weights, but a dict with the keys \['epoch'\]"
+    with pytest.raises(CheckpointUnreadable, match=match):
+        load(tmp_path / 'w.pth')
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.pth.* is neither a file nor the name'):
+        load(tmp_path / 'nowhere.pth')
+
+
+@pytest.mark.parametrize('envelope', [None, 'model', 'state_dict'])
+def test_load_checkpoint_fills_a_module(envelope, tmp_path):
+    torch.save({envelope: WEIGHTS} if envelope else WEIGHTS, tmp_path / 'w.pth')
+    module = nn.Linear(3, 2)
+    load_checkpoint(module, str(tmp_path / 'w.pth'), strict=True)
+    assert_weights(module.state_dict())
+
+
+class Neck(BaseModule):
+    def __init__(self, init_cfg: dict) -> None:
+        super().__init__(init_cfg)
+        self.linear = nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize('prefix', [None, 'neck.'])
+def test_init_cfg_of_another_module(prefix, tmp_path):
+    tensors = {f'{prefix or ""}linear.{name}': value for name, value in WEIGHTS.items()}
+    path = tmp_path / 'model.safetensors'
+    save_file(tensors, path)
+    neck = Neck(dict(type='Pretrained', checkpoint=str(path), prefix=prefix))
+    neck.init_weights()
+    assert_weights(neck.linear.state_dict())
+
+
+# What a Runner wrote
+
+
+class ToyModel(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 1)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return dict(loss=self.linear(torch.stack(inputs)).square().mean())
+
+
+def runner(work_dir, **options) -> Runner:
+    data = [dict(inputs=torch.ones(2), data_samples=i) for i in range(2)]
+    return Runner(
+        model=ToyModel(),
+        work_dir=str(work_dir),
+        train_dataloader=dict(dataset=data, batch_size=1, sampler=dict(type='DefaultSampler')),
+        train_cfg=dict(by_epoch=False, max_iters=3),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.5)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=3, by_epoch=False)),
+        custom_hooks=[dict(type='EMAHook', momentum=0.3)],
+        experiment_name=f'{work_dir.name}-{len(MessageHub._instance_dict)}',
+        **options,
+    )
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A run with averaged weights, and its checkpoint."""
+    work_dir = tmp_path_factory.mktemp('run')
+    run = runner(work_dir)
+    run.train()
+    yield run, work_dir / 'iter_3.pth'
+    for singletons in (MessageHub, DefaultScope, Visualizer):  # what runners leave in the process
+        singletons._instance_dict.clear()
+
+
+def averaged(run: Runner) -> torch.Tensor:
+    (hook,) = (hook for hook in run.hooks if type(hook).__name__ == 'EMAHook')
+    return hook.ema_model.module.linear.weight
+
+
+def test_checkpoint_of_mmengine_comes_whole(trained):
+    content = load(trained[1])
+    assert {'meta', 'state_dict', 'ema_state_dict', 'message_hub', 'optimizer'} <= set(content)
+    assert content['meta']['iter'] == 3
+    assert content['optimizer']['param_groups'][0]['lr'] == 0.5
+    losses = content['message_hub']['log_scalars']['train/loss']
+    assert isinstance(losses, HistoryBuffer) and len(losses.data[0]) >= 1
+
+
+def test_weights_of_a_run_with_ema_are_the_averaged(trained):
+    run, path = trained
+    average, last = averaged(run), run.model.linear.weight
+    assert not torch.equal(average, last)
+    found = unwrap(read_checkpoint(path))
+    assert (found.path, found.others) == ('state_dict', ('ema_state_dict',))
+    assert torch.equal(found.tensors['linear.weight'], average)
+    model = ToyModel()
+    load_checkpoint(model, str(path), strict=True)
+    assert torch.equal(model.linear.weight, average)
+
+
+def test_run_with_ema_resumes(trained, tmp_path):
+    run, path = trained
+    resumed = runner(tmp_path / 'resumed', load_from=str(path), resume=True)
+    resumed.train()  # at its end already: it only reads the checkpoint
+    assert resumed.iter == 3
+    assert torch.equal(resumed.model.linear.weight, run.model.linear.weight)
+    assert torch.equal(averaged(resumed), averaged(run))
+
+
+# Files that would run code
+
+
+def test_path_to_a_malicious_file(evil, tmp_path):
+    path, trace = evil
+    for read in (load, lambda source: load_checkpoint(nn.Linear(3, 2), str(source))):
+        with pytest.raises(CheckpointUnreadable, match=REFUSED):
+            read(path)
+    with pytest.raises(CheckpointUnreadable, match=REFUSED):
+        Neck(dict(type='Pretrained', checkpoint=str(path))).init_weights()
+    assert not trace.exists()
+
+
+def test_url_of_a_malicious_file(evil, server, cache, monkeypatch, tmp_path):
+    """By itself, and by the tables of mmengine's that lead to URLs."""
+    path, trace = evil
+    server.answers['/w.pth'] = path.read_bytes()
+    table = {'model': server.url('/w.pth')}
+    monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
+    (tmp_path / 'open_mmlab.json').write_text(json.dumps(table))
+    monkeypatch.setattr(mmengine_checkpoint, 'get_torchvision_models', lambda: table)
+    monkeypatch.setattr(mmengine_checkpoint, 'get_mmcls_models', lambda: table)
+    schemes = ('openmmlab', 'open-mmlab', 'torchvision', 'modelzoo', 'mmcls')
+    sources = [server.url('/w.pth'), *(f'{scheme}://model' for scheme in schemes)]
+    for source in sources:
+        with pytest.raises(CheckpointUnreadable, match=REFUSED):
+            load(source)
+    assert not trace.exists()
+    assert len(server.asked) == len(sources)  # each time the bad file is set aside
+    assert [path.name for path in cache.iterdir()] == ['w.pth.bad']
+
+
+@pytest.fixture
+def unsafe_default(monkeypatch):
+    """What torch.load does before 2.6, unless it is told otherwise."""
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+
+
+# Of torch, and of our unpickler for torch before 2.6.
+NOT_READ = r'Weights only load failed|Unsupported GLOBAL|getattr\(.*is not safe'
+
+
+def test_table_that_leads_to_a_malicious_file(evil, unsafe_default, monkeypatch, tmp_path):
+    path, trace = evil
+    monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
+    (tmp_path / 'open_mmlab.json').write_text(json.dumps({'model': path.name}))
+    for scheme in ('openmmlab', 'open-mmlab'):
+        with pytest.raises(Exception, match=NOT_READ):
+            load(f'{scheme}://model')
+    assert not trace.exists()
+
+
+class Bucket:
+    """A storage backend whose only object is a file of this disk."""
+
+    def __init__(self, **options: object) -> None:
+        pass
+
+    def get(self, filepath: str) -> bytes:
+        with open(filepath.removeprefix('s3://'), 'rb') as file:
+            return file.read()
+
+
+def test_bucket_with_a_malicious_file(evil, unsafe_default, monkeypatch):
+    path, trace = evil
+    monkeypatch.setitem(backends, 'petrel', Bucket)
+    with pytest.raises(Exception, match=NOT_READ):
+        load(f's3://{path}')
+    assert not trace.exists()
+
+
+@pytest.mark.skipif(
+    not hasattr(mmengine_checkpoint, '_safe_torch_load'), reason='only onedl has a second attempt'
+)
+def test_second_attempt_of_onedl_is_gone(evil, unsafe_default):
+    path, trace = evil
+    for arguments in ({}, {'weights_only': None}, {'weights_only': False}):
+        with pytest.raises(Exception, match=NOT_READ):
+            mmengine_checkpoint._safe_torch_load(str(path), map_location='cpu', **arguments)
+    assert not trace.exists()
+
+
+def test_good_files_by_the_same_routes(server, cache, monkeypatch, tmp_path):
+    torch.save({'state_dict': WEIGHTS}, tmp_path / 'w.pth')
+    server.answers['/w.pth'] = (tmp_path / 'w.pth').read_bytes()
+    monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
+    table = {'here': 'w.pth', 'there': server.url('/w.pth')}
+    (tmp_path / 'open_mmlab.json').write_text(json.dumps(table))
+    monkeypatch.setitem(backends, 'petrel', Bucket)
+    for source in ('openmmlab://here', 'openmmlab://there', f's3://{tmp_path / "w.pth"}'):
+        assert_weights(load(source)['state_dict'])
+
+
+# Installing
+
+
+def state() -> dict:
+    return {
+        'schemes': dict(CheckpointLoader._schemes),
+        'http': mmengine_checkpoint.load_from_http,
+        'torch': mmengine_checkpoint.torch,
+        'onedl': getattr(mmengine_checkpoint, '_safe_torch_load', None),
+        'backend': backends['local'],
+    }
+
+
+def test_installing_twice_changes_nothing():
+    before = state()
+    mmengine_io.install()
+    assert state() == before
+    assert mmengine_checkpoint.torch.load is torch_load and torch.load is not torch_load
+    assert before['schemes'][''] is mmengine_io.load_from_local
+    assert before['schemes']['https://'] is mmengine_io.load_from_http
+    assert before['backend'] is mmengine_io.AtomicLocalBackend
+
+
+def test_backend_writes_what_it_is_given(tmp_path):
+    backend = get_file_backend(str(tmp_path))
+    assert type(backend) is mmengine_io.AtomicLocalBackend
+    backend.put(b'content', tmp_path / 'new/file')
+    assert backend.get(tmp_path / 'new/file') == b'content'
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['file']

@@ -1,0 +1,372 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: a file is read by its content, or named and refused; it runs nothing, and it stays."""
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save, save_file
+from torch import nn
+
+from mmconvnext.checkpoint.errors import CheckpointError, CheckpointUnreadable
+from mmconvnext.checkpoint.read import read_checkpoint
+from mmconvnext.checkpoint.safe_globals import LISTS_NAMES
+
+WEIGHTS_ONLY = pytest.mark.skipif(
+    torch.__version__ < LISTS_NAMES, reason='read by our own unpickler, to which it is harmless'
+)
+WEIGHTS = {'first.weight': torch.arange(4000.0).reshape(8, 500), 'second.bias': torch.ones(3)}
+
+
+def assert_whole(content: dict) -> None:
+    assert content.keys() == WEIGHTS.keys()
+    assert all(torch.equal(content[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+def legacy(path: Path) -> None:
+    torch.save(WEIGHTS, path, _use_new_zipfile_serialization=False)
+
+
+WRITERS = {
+    'zip': lambda path: torch.save(WEIGHTS, path),
+    'legacy': legacy,
+    'safetensors': lambda path: save_file(WEIGHTS, path),
+}
+
+
+def in_bytes(kind: str, folder: Path) -> bytes:
+    WRITERS[kind](folder / 'whole')
+    content = (folder / 'whole').read_bytes()
+    (folder / 'whole').unlink()
+    return content
+
+
+def write_shards(folder: Path, kind: str) -> Path:
+    """One tensor a file, and the index."""
+    stem, suffix, write = (
+        ('model', 'safetensors', save_file)
+        if kind == 'safetensors'
+        else ('pytorch_model', 'bin', torch.save)
+    )
+    folder.mkdir(exist_ok=True)
+    files = {name: f'{stem}-0000{i}-of-00002.{suffix}' for i, name in enumerate(WEIGHTS, 1)}
+    for name, file in files.items():
+        write({name: WEIGHTS[name]}, folder / file)
+    return write_index(folder / f'{stem}.{suffix}.index.json', files)
+
+
+def write_index(path: Path, files: object) -> Path:
+    path.write_text(json.dumps({'metadata': {'total_size': 1}, 'weight_map': files}, indent=2))
+    return path
+
+
+# Containers
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.pt', '.bin', '.safetensors', '.json', ''])
+@pytest.mark.parametrize('kind', WRITERS)
+def test_the_content_decides_not_the_name(kind, suffix, tmp_path):
+    path = tmp_path / f'weights{suffix}'
+    WRITERS[kind](path)
+    assert_whole(read_checkpoint(path))
+    assert_whole(read_checkpoint(str(path)))
+
+
+@pytest.mark.parametrize('kind', ['safetensors', 'bin'])
+def test_shards_become_one(kind, tmp_path):
+    index = write_shards(tmp_path, kind)
+    assert_whole(read_checkpoint(index))
+    assert_whole(read_checkpoint(tmp_path))  # the folder: as a Hugging Face repository
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind'), [('model.safetensors', 'safetensors'), ('pytorch_model.bin', 'zip')]
+)
+def test_folder_of_a_repository(name, kind, tmp_path):
+    WRITERS[kind](tmp_path / name)
+    (tmp_path / 'config.json').write_text('{}')
+    assert_whole(read_checkpoint(str(tmp_path)))
+
+
+def test_folder_prefers_safetensors(tmp_path):
+    save_file(WEIGHTS, tmp_path / 'model.safetensors')
+    torch.save({}, tmp_path / 'pytorch_model.bin')
+    assert_whole(read_checkpoint(tmp_path))
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    torch.save(WEIGHTS, tmp_path / 'weights.pth')
+    assert_whole(read_checkpoint('~/weights.pth'))
+
+
+def test_file_comes_before_a_short_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(WEIGHTS, tmp_path / 'convnext-tiny_in1k')
+    assert_whole(read_checkpoint('convnext-tiny_in1k'))
+
+
+def test_header_whose_length_looks_like_json(tmp_path):
+    """31520 bytes are 0x7b20: the file begins with a space and a brace, as a JSON may."""
+    content = save(WEIGHTS)
+    (length,) = struct.unpack('<Q', content[:8])
+    header = content[8 : 8 + length].ljust(31520)
+    (tmp_path / 'w').write_bytes(struct.pack('<Q', 31520) + header + content[8 + length :])
+    assert (tmp_path / 'w').read_bytes().startswith(b' {')
+    assert_whole(read_checkpoint(tmp_path / 'w'))
+
+
+def test_tensors_are_put_where_they_shall(tmp_path):
+    for kind, write in WRITERS.items():
+        write(tmp_path / kind)
+        tensor = read_checkpoint(tmp_path / kind, 'meta' if kind == 'zip' else 'cpu')['second.bias']
+        assert tensor.device.type == ('meta' if kind == 'zip' else 'cpu')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without CUDA')
+def test_lack_of_a_device_is_no_damage(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, 'location_tag', lambda storage: 'cuda:0')
+        torch.save(WEIGHTS, tmp_path / 'from_cuda.pth')
+    assert_whole(read_checkpoint(tmp_path / 'from_cuda.pth'))
+    with pytest.raises(RuntimeError, match='map_location') as error:
+        read_checkpoint(tmp_path / 'from_cuda.pth', None)
+    assert not isinstance(error.value, CheckpointError)
+
+
+# Faults of the user's own files
+
+
+def assert_refused(path: Path, match: str, source: object = None) -> None:
+    """And everything in the folder stays as it was."""
+
+    def bytes_of(folder: Path) -> dict:
+        return {p: p.read_bytes() for p in sorted(folder.rglob('*')) if p.is_file()}
+
+    before = bytes_of(path.parent)
+    with pytest.raises(CheckpointUnreadable, match=match) as error:
+        read_checkpoint(path if source is None else source)
+    assert str(path) in str(error.value)
+    assert bytes_of(path.parent) == before
+
+
+FAULTS = {
+    'empty': (b'', r'w\.pth is empty \(0 bytes\)'),
+    'html': (
+        b'\n<!DOCTYPE html><html><title>Sign in</title>',
+        r"is a web page, not weights: the server answered with b'<!doctype html><html>.* \(a login",
+    ),
+    'html without doctype': (b'<html><body>404</body></html>', 'is a web page, not weights'),
+    'xml': (
+        b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+        'is a web page, not weights: the server answered with b\'<?xml version="1.0"',
+    ),
+    'lfs': (
+        b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n',
+        'is a pointer of Git LFS, not the weights; run `git lfs pull` in its repository',
+    ),
+    'text': (
+        b'Not Found, and some more',
+        r"is no checkpoint: it begins with b'Not Found, and s'\. Accepted are the files of torch",
+    ),
+    'json': (b'{"error": "gone"}', r"is JSON, but no index .* \(it needs 'weight_map'\)"),
+    'broken json': (b'{"weight_map": ', r"is JSON, but no index .* \(it needs 'weight_map'\)"),
+    'deep json': (b'{"a":' * 100_000, 'is JSON, but no index'),
+    'json list': (b'["weight_map"]', 'is no checkpoint: it begins with'),
+    'index without files': (b'{"weight_map": ["a"]}', 'is JSON, but no index'),
+    'index of numbers': (b'{"weight_map": {"a": 1}}', "names '1', which is not beside it"),
+    'pickle of no torch': (b'\x80\x02}q\x00.', 'is damaged or truncated .*Invalid magic number'),
+    'zip of no torch': (b'PK\x05\x06' + bytes(18), 'is no checkpoint: it begins with'),
+}
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+def test_what_is_no_checkpoint_is_named(fault, tmp_path):
+    content, match = FAULTS[fault]
+    (tmp_path / 'w.pth').write_bytes(content)
+    assert_refused(tmp_path / 'w.pth', match.replace('<?xml', r'<\?xml'))
+
+
+@pytest.mark.parametrize('kind', ['safetensors', 'bin'])
+def test_faults_of_shards_are_named(kind, tmp_path):
+    index = write_shards(tmp_path / 'missing', kind)
+    shard = next(index.parent.glob('*-00002-of*'))
+    shard.unlink()
+    assert_refused(index, f'index.json names {shard.name!r}, which is not beside it')
+
+    index = write_shards(tmp_path / 'lacking', kind)
+    shard = next(index.parent.glob('*-00002-of*'))
+    shutil.copy(next(index.parent.glob('*-00001-of*')), shard)
+    assert_refused(index, f'index.json promises second.bias, which {shard.name} lacks')
+
+    index = write_shards(tmp_path / 'cut', kind)
+    shard = next(index.parent.glob('*-00001-of*'))
+    shard.write_bytes(shard.read_bytes()[:3000])
+    assert_refused(shard, 'truncated', index)
+
+
+@pytest.mark.parametrize('place', ['../secret.pth', 'sub/secret.pth', '..', 'absolute'])
+def test_index_reads_nothing_outside_its_folder(place, tmp_path):
+    (tmp_path / 'repo/sub').mkdir(parents=True)
+    for path in (tmp_path / 'secret.pth', tmp_path / 'repo/sub/secret.pth'):
+        torch.save(WEIGHTS, path)
+    place = str(tmp_path / 'secret.pth') if place == 'absolute' else place
+    index = write_index(tmp_path / 'repo/w.json', dict.fromkeys(WEIGHTS, place))
+    assert_refused(index, 'which is not beside it')
+
+
+def test_index_that_names_itself_or_a_lone_tensor(tmp_path):
+    index = write_index(tmp_path / 'w.json', {'a': 'w.json'})
+    assert_refused(index, r'w\.json is no checkpoint: it begins with')
+    torch.save(torch.ones(2), tmp_path / 'tensor.bin')
+    write_index(index, {'a': 'tensor.bin'})
+    assert_refused(index, 'promises a, which tensor.bin lacks')
+
+
+@pytest.mark.parametrize('kind', WRITERS)
+def test_truncated_files_are_refused_at_every_length(kind, tmp_path):
+    whole = in_bytes(kind, tmp_path)
+    path = tmp_path / 'w.pth'
+    lengths = {*range(1, 12), *range(12, len(whole), 97), len(whole) - 1}
+    for length in sorted(lengths):
+        path.write_bytes(whole[:length])
+        with pytest.raises(
+            CheckpointUnreadable, match=r'w\.pth is (a )?(damaged|trunc|no|not safe)'
+        ):
+            read_checkpoint(path)
+        assert path.read_bytes() == whole[:length]
+
+
+@pytest.mark.parametrize(
+    ('kind', 'share', 'match'),
+    [
+        ('zip', 0.1, r'damaged or truncated \(\d+ bytes\): .* failed finding central directory'),
+        ('zip', 0.9, r'damaged or truncated \(\d+ bytes\): '),
+        ('legacy', 0.5, r'damaged or truncated \(\d+ bytes\): unexpected EOF, expected \d+ more'),
+        ('legacy', 0.005, r'damaged or truncated|is truncated'),
+        ('safetensors', 0.005, 'a damaged or truncated safetensors file: .*invalid header length'),
+        ('safetensors', 0.5, 'a damaged or truncated safetensors file: .*not fully covered'),
+    ],
+)
+def test_truncated_files_are_named(kind, share, match, tmp_path):
+    whole = in_bytes(kind, tmp_path)
+    (tmp_path / 'w.bin').write_bytes(whole[: int(len(whole) * share)])
+    assert_refused(tmp_path / 'w.bin', match)
+
+
+def test_flipped_byte_in_the_directory_of_a_zip(tmp_path):
+    content = bytearray(in_bytes('zip', tmp_path))
+    content[content.rindex(b'PK\x01\x02') + 2] ^= 0xFF
+    (tmp_path / 'w.pth').write_bytes(content)
+    assert_refused(tmp_path / 'w.pth', r'damaged or truncated \(\d+ bytes\): .*(corrupt|invalid)')
+
+
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+@pytest.mark.parametrize('kind', WRITERS)
+def test_flipped_bytes_load_or_are_refused(kind, tmp_path):
+    """Data have no checksum in any of the formats; but nothing fails in another way."""
+    whole = in_bytes(kind, tmp_path)
+    generator = np.random.default_rng(0)
+    ends = [*range(700), *range(-700, 0)]
+    for place, flip in zip(generator.choice(ends, 200), generator.integers(1, 256, 200)):
+        content = bytearray(whole)
+        content[place] ^= int(flip)
+        (tmp_path / 'w').write_bytes(content)
+        try:
+            read_checkpoint(tmp_path / 'w')
+        except CheckpointUnreadable as error:
+            assert str(tmp_path / 'w') in str(error)
+
+
+@pytest.mark.filterwarnings('ignore')  # of torch: TorchScript is deprecated
+def test_torchscript_is_refused(tmp_path):
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / 'w.pt'))
+    assert_refused(tmp_path / 'w.pt', r'is a TorchScript program, .* save its state_dict\(\)')
+
+
+# Code in files
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_pickled_module_is_refused(zipped, tmp_path):
+    torch.save(nn.Linear(2, 2), tmp_path / 'w.pt', _use_new_zipfile_serialization=zipped)
+    match = r'is not safe to read and was not read: it holds torch\.nn\.modules\.linear\.Linear, wh'
+    assert_refused(tmp_path / 'w.pt', match)
+
+
+def test_malicious_file_is_refused(evil):
+    path, trace = evil
+    match = r'not safe to read and was not read: it holds (posix\.system|\S*eval|getattr\(.*\)), wh'
+    assert_refused(path, match)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize('name', ['pytorch_model.bin', 'model.safetensors'])
+def test_malicious_file_is_refused_in_a_repository(name, evil, tmp_path):
+    path, trace = evil
+    folder = tmp_path / 'repo'
+    folder.mkdir()
+    shutil.copy(path, folder / name)
+    assert_refused(folder / name, 'is not safe to read and was not read', folder)
+    index = write_index(folder / 'w.json', {'weight': name})
+    assert_refused(folder / name, 'is not safe to read and was not read', index)
+    assert not trace.exists()
+
+
+def test_environment_does_not_open_the_door(evil, monkeypatch):
+    path, trace = evil
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    assert_refused(path, 'is not safe to read and was not read')
+    assert not trace.exists()
+
+
+@WEIGHTS_ONLY
+def test_array_of_objects_is_refused(tmp_path):
+    torch.save({'names': np.array([1, 'a'], dtype=object)}, tmp_path / 'w.pt')
+    assert_refused(tmp_path / 'w.pt', 'not safe to read .*ObjectDType')
+
+
+@WEIGHTS_ONLY
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+def test_what_torch_has_no_name_for_is_quoted(tmp_path):
+    torch.save(WEIGHTS, tmp_path / 'w.pt', pickle_protocol=4)
+    match = r"was not read: torch says 'Unsupported operand \d+'\. Have its author save tensors"
+    assert_refused(tmp_path / 'w.pt', match)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ('name', 'match'),
+    [
+        (
+            'convnext-tiny',
+            "'convnext-tiny' is neither a file nor the name of published weights; did you mean "
+            r'convnext-tiny_in1k, .*\? \(tools/list_weights\.py lists the names\)',
+        ),
+        ('nowhere/best.pth', r"^'nowhere/best\.pth' is neither a file nor"),
+        ('?', r"^'\?' is neither a file nor the name of published weights \(tools/list"),
+    ],
+)
+def test_unknown_name(name, match, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=match):
+        read_checkpoint(name)
+
+
+@pytest.mark.parametrize('value', ['', None, 3])
+def test_what_is_no_name(value):
+    with pytest.raises(ValueError, match=f'is a path, a URL or a short name, got {value!r}'):
+        read_checkpoint(value)
+
+
+def test_folder_without_weights(tmp_path):
+    (tmp_path / 'config.json').write_text('{}')
+    match = r'has none of model\.safetensors, model\.safetensors\.index\.json, pytorch_model\.bin, '
+    with pytest.raises(CheckpointUnreadable, match=match):
+        read_checkpoint(tmp_path)
