@@ -274,7 +274,7 @@ def test_rank_0_alone_asks_the_server_and_all_learn_of_errors(server, cache, tmp
         assert rank.returncode == 0, err
         unreadable, refused = out.splitlines()
         assert unreadable.startswith('CheckpointUnreadable') and 'invalid hash value' in unreadable
-        assert refused.startswith('ConnectionError cannot download') and '404' in refused
+        assert refused.startswith('CheckpointUnreachable cannot download') and '404' in refused
     # A node that does not share the disk of rank 0 fetches for itself.
     assert sorted(server.asked) == ['/bad-01234567.pth', '/gone', '/good.pth', *['/other.pth'] * 2]
     assert kept(cache) == ['good.pth']
