@@ -30,6 +30,7 @@ MAY_IMPORT = {
     '.checkpoint.layouts': 'torch',
     '.checkpoint.formats': '.checkpoint torch',
     '.checkpoint.stem': 'torch',
+    '.checkpoint.size': 'torch',
     '.checkpoint.fit': '.checkpoint torch',
     '.checkpoint.read': '.checkpoint safetensors torch',
     '.checkpoint.convert': '.checkpoint safetensors torch',
@@ -44,7 +45,6 @@ MAY_IMPORT = {
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
     '.recipe': '.recipe .toy .models.arch mmengine numpy PIL torch',
-    '.cli.whole_model': '.checkpoint .models .recipe mmengine',
     '.cli': '.cli .checkpoint .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }

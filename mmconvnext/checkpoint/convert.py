@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,9 +15,19 @@ from .atomic import atomic_path
 from .envelope import unwrap
 from .errors import CheckpointMismatch
 from .fit import OUTPUT_NORM
-from .formats import choose, from_native, is_classifier, listed, split, to_native
+from .formats import (
+    beside_network,
+    choose,
+    detect,
+    from_native,
+    is_classifier,
+    listed,
+    split,
+    to_native,
+)
 from .read import read_checkpoint
-from .tables import FORMATS, TIMM, TIMM_CONV, Format
+from .stem import STEM
+from .tables import FORMATS, META, NATIVE, TIMM, TIMM_CONV, Format
 
 TARGETS = ('native', 'meta', 'mmpretrain', 'timm', 'hf')
 SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
@@ -63,32 +74,73 @@ def convert(
     destination = _check(destination, to)
     content = read_checkpoint(source)
     found = unwrap(content, envelope)
-    row, prefix = choose(found.tensors, prefix)
-    inside, outside = split(found.tensors, prefix)
-    native = to_native(inside, row)
-    if native.unknown:
-        raise CheckpointMismatch(f'{source}: {listed(native.unknown)} are no names of {row.name}')
-    norms = [name for name in native.tensors if OUTPUT_NORM.fullmatch(name)]
-    if not drop_norms and not (native.final_norm and is_classifier(inside, outside, prefix)):
-        norms = []  # they stay; mmpretrain's classifiers call their final norm norm3
-    dropped = [*native.dropped, *norms]
-    weights = {name: value for name, value in native.tensors.items() if name not in norms}
-    target = _target(to, weights)
-    tensors = _rename(weights, target)
-    lines = [f'{len(tensors)} tensors, {row.name} -> {target.name} names']
-    rest = {name: found.tensors[name] for name in outside if not row.is_other(name)}
+    tensors, rest, lines = _convert(found.tensors, to, prefix, drop_norms)
     if rest and not backbone_only:
-        dropped += [name for name in outside if name not in rest]
+        if drop_norms:
+            raise CheckpointMismatch(
+                'drop_norms (--drop-norms) would leave the heads without the norms they were '
+                'trained on; leave the heads out too, with backbone_only (--backbone-only)'
+            )
         slim = publish or drop_optimizer or destination.suffix == '.safetensors'
-        output, left = _inside(content, found.path, {**rest, **_below(prefix, tensors)}, slim)
-        dropped += left
+        output, left = _around(content, found.path, {**rest, **tensors.below(tensors.prefix)}, slim)
+        for key, value in output.items():
+            if key != 'state_dict' and _is_network(value):  # the weights that EMAHook keeps beside
+                ema, ema_rest, _ = _convert(unwrap(value).tensors, to, None, drop_norms)
+                output[key] = {**ema_rest, **ema.below(ema.prefix)}
     else:
-        tensors = _below(target.prefix, tensors)
-        output = {target.envelope: tensors} if target.envelope else tensors
-        dropped += outside
-    if dropped:
-        lines.append(f'left out: {listed(dropped, 10)}')
+        output = tensors.below(tensors.target.prefix)
+        output = {tensors.target.envelope: output} if tensors.target.envelope else output
+        left = [*rest, *_other_keys(content, found.path)]
+    if left:
+        lines.append(f'left out: {listed(left, 10)}')
     return _write(output, destination, publish), lines
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A network under other names, and where it stood."""
+
+    tensors: dict[str, Tensor]
+    target: Format
+    prefix: str
+
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        return {prefix + name: value for name, value in self.tensors.items()}
+
+
+def _convert(
+    tensors: Mapping[str, Tensor], to: str, prefix: str | None, drop_norms: bool
+) -> tuple[Converted, dict[str, Tensor], list[str]]:
+    """The network under its new names, the rest of the model around it, and what to report."""
+    row, prefix = choose(tensors, prefix)
+    inside, outside = split(tensors, prefix)
+    native = to_native(inside, row)
+    weights = dict(native.tensors)
+    if native.unknown and to == 'native' and row in (NATIVE, META):
+        weights.update({name: inside[name] for name in native.unknown})  # of an ablation
+    elif native.unknown:
+        raise CheckpointMismatch(f'{listed(native.unknown)}: no names of the format {row.name}')
+    norms = [name for name in weights if OUTPUT_NORM.fullmatch(name)]
+    stray = native.final_norm_names if is_classifier(row, inside, outside, prefix) else []
+    if not drop_norms:  # they stay, but for the final norm that mmpretrain calls norm3
+        norms = stray if set(norms) == set(stray) else []
+    weights = {name: value for name, value in weights.items() if name not in norms}
+    target = FORMATS[to]
+    if target is TIMM and weights[STEM].shape[0] in TIMM_CONV_CHANNELS:
+        target = TIMM_CONV
+    try:
+        renamed = weights if target is NATIVE else from_native(weights, target)
+    except CheckpointMismatch as error:
+        norms = any(OUTPUT_NORM.fullmatch(name) for name in weights)
+        hint = '; drop_norms (--drop-norms) leaves norms out' if norms else ''
+        raise CheckpointMismatch(f'{error}{hint}') from error
+    head = beside_network(row, outside, prefix)
+    lines = [f'{len(renamed)} tensors, {row.name} -> {target.name} names']
+    dropped = [*native.dropped, *norms, *head]
+    if dropped:
+        lines.append(f'dropped: {listed(dropped, 10)}')
+    rest = {name: tensors[name] for name in outside if name not in head}
+    return Converted(renamed, target, prefix), rest, lines
 
 
 def _check(destination: str | Path, to: str) -> Path:
@@ -102,31 +154,28 @@ def _check(destination: str | Path, to: str) -> Path:
     return destination
 
 
-def _target(to: str, weights: Mapping[str, Tensor]) -> Format:
-    channels = weights['downsample_layers.0.0.weight'].shape[0]
-    target = FORMATS[to]
-    return TIMM_CONV if target is TIMM and channels in TIMM_CONV_CHANNELS else target
-
-
-def _rename(weights: Mapping[str, Tensor], target: Format) -> dict[str, Tensor]:
-    try:
-        return from_native(weights, target)
-    except CheckpointMismatch as error:
-        hint = '; drop_norms (--drop-norms) leaves them out' if 'norm0' in str(error) else ''
-        raise CheckpointMismatch(f'{error}{hint}') from error
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: value for name, value in tensors.items()}
-
-
-def _inside(content: Mapping, path: str, tensors: dict, slim: bool) -> tuple[dict, list[str]]:
+def _around(content: Mapping, path: str, tensors: dict, slim: bool) -> tuple[dict, list[str]]:
     """The source's checkpoint with other tensors in it, and the keys that were left out."""
     if not path:
         return tensors, []
-    around = {key: value for key, value in content.items() if key != path.partition('.')[0]}
-    kept = {key: value for key, value in around.items() if key == 'meta' or not slim}
-    return {**kept, 'state_dict': tensors}, [key for key in around if key not in kept]
+    if path != 'state_dict':  # of an EMA, say: the optimizer is another's
+        slim = True
+        tensors = {k.removeprefix('module.'): v for k, v in tensors.items() if k != 'steps'}
+    others = _other_keys(content, path)
+    kept = {key: content[key] for key in others if key == 'meta' or not slim}
+    return {**kept, 'state_dict': tensors}, [key for key in others if key not in kept]
+
+
+def _other_keys(content: object, path: str) -> list[str]:
+    if not path or not isinstance(content, Mapping):
+        return []
+    return [key for key in content if key != path.partition('.')[0]]
+
+
+def _is_network(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(
+        detect({k: v for k, v in value.items() if isinstance(k, str)})
+    )
 
 
 def _write(output: dict, destination: Path, publish: bool) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -13,13 +14,13 @@ from urllib.parse import urlparse
 import torch
 from mmengine.dist import broadcast_object_list, get_dist_info
 
+from . import zoo
 from .errors import CheckpointUnreachable, CheckpointUnreadable
 
 # OpenMMLab's and torch.hub's custom: the name ends in the first digits of the file's SHA-256.
 HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
-DATE = re.compile(r'(19|20)\d\d(0[1-9]|1[0-2])[0-3]\d')
-# File names that are the same in every repository would meet in the cache.
-SHARED_NAMES = ('model.', 'pytorch_model.', 'open_clip_model.', 'open_clip_pytorch_model.')
+# Whose names do so; elsewhere digits alone are a date or an iteration.
+HASHING_HOSTS = ('download.openmmlab.com', 'download.pytorch.org')
 
 
 def is_url(source: str) -> bool:
@@ -27,12 +28,24 @@ def is_url(source: str) -> bool:
 
 
 def cached(url: str) -> Path:
-    """Where a download lies or will lie."""
+    """Where a download lies or will lie: where mmengine has it, if its name is its alone.
+
+    A name that any server may use, best.pth say, gets a digest of the URL in front: two files of
+    one name must not stand in for each other.
+    """
     parts = [part for part in urlparse(url).path.split('/') if part]
     name = parts[-1] if parts else urlparse(url).netloc
-    if name.startswith(SHARED_NAMES):
-        name = '--'.join([*parts[:2], name])  # huggingface.co/ORGANISATION/REPOSITORY/...
+    if url in _published():
+        if urlparse(url).netloc == 'huggingface.co':  # /ORGANISATION/REPOSITORY/..., model.bin
+            name = '--'.join([*parts[:2], name])
+    elif _hash(url) is None:
+        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}--{name}'
     return Path(torch.hub.get_dir()) / 'checkpoints' / name
+
+
+@cache
+def _published() -> frozenset[str]:
+    return frozenset(row.url for row in zoo.published().values())
 
 
 def download(url: str) -> Path:
@@ -98,7 +111,9 @@ def _unreachable(url: str, path: Path, why: object) -> str:
 
 def _hash(url: str) -> str | None:
     match = HASH.search(urlparse(url).path)
-    return match[1] if match and not DATE.fullmatch(match[1]) else None
+    if match and match[1].isdecimal() and urlparse(url).netloc not in HASHING_HOSTS:
+        return None
+    return match and match[1]
 
 
 def _check_hash(path: Path, url: str) -> None:

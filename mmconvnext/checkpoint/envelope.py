@@ -53,19 +53,31 @@ def unwrap(content: object, choice: str | None = None) -> Unwrapped:
         raise CheckpointMismatch(
             f'envelope={choice!r}: the file has none of that name; it has {[*path, *others]}'
         )
-    tensors = (
-        {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
-        if isinstance(content, Mapping)
-        else {}
-    )
+    if not isinstance(content, Mapping):
+        raise CheckpointUnreadable(f'holds no weights, but a {type(content).__name__}')
+    tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
-        inside = sorted(map(str, content))[:5] if isinstance(content, Mapping) else []
-        raise CheckpointUnreadable(
-            f'holds no weights, but a {type(content).__name__}'
-            + (f' with the keys {inside}' if inside else '')
+        inside = [str(key) for key, value in content.items() if _holds_tensors(value)]
+        hint = (
+            f'; envelope= opens one of {inside}'
+            if inside
+            else f' with {sorted(map(str, content))[:5]}'
         )
+        raise CheckpointUnreadable(f'holds no weights, but a dict{hint if content else ""}')
     return Unwrapped(tensors, '.'.join(path), tuple(others))
 
 
 def _is_envelope(key: object, value: object, choice: str | None) -> bool:
-    return key in (*ENVELOPES, choice) and isinstance(value, Mapping) and bool(value)
+    return isinstance(key, str) and key in (*ENVELOPES, choice) and _holds_tensors(value)
+
+
+def _holds_tensors(value: object, depth: int = DEEPEST) -> bool:
+    """Whether a dict has tensors, or dicts in it that have; a config under 'model' has none."""
+    return (
+        isinstance(value, Mapping)
+        and depth > 0
+        and (
+            any(isinstance(inner, Tensor) for inner in value.values())
+            or any(_holds_tensors(inner, depth - 1) for inner in value.values())
+        )
+    )

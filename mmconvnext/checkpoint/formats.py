@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .errors import CheckpointMismatch
 from .layouts import LAYOUTS, to_our_layout
-from .tables import FORMATS, META, NATIVE, TIMM, TIMM_CONV, Format
+from .tables import FORMATS, META, META_SPARSE, NATIVE, TIMM, TIMM_CONV, Format
 
 
 def detect(weights: Mapping[str, Tensor]) -> list[tuple[Format, str]]:
@@ -68,15 +68,25 @@ def split(tensors: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, Tensor]
     return inside, [name for name in tensors if not name.startswith(prefix)]
 
 
-def is_classifier(inside: Iterable[str], outside: Iterable[str], prefix: str) -> bool:
-    """Whether a classification head came with the network.
+def beside_network(row: Format, outside: Iterable[str], prefix: str) -> list[str]:
+    """Which names outside the prefix are of a head or decoder, not of a model around the network.
 
-    mmpretrain and transformers have it beside the network, the others below the same prefix.
+    mmpretrain and transformers have a classifier's head beside the network, FCMAE its decoder.
     """
-    base = prefix[: prefix.rstrip('.').rfind('.') + 1]
-    beside = tuple(base + head for head in ('head.fc.', 'head.layers.', 'classifier.'))
-    return any(name.startswith(('head.', 'classifier.')) for name in inside) or any(
-        name.startswith(beside) for name in outside
+    parent = prefix[: prefix.rstrip('.').rfind('.') + 1]
+    heads = tuple(parent + head for head in ('head.fc.', 'head.layers.', 'classifier.'))
+    decoder = row is META_SPARSE
+    return [
+        name
+        for name in outside
+        if name.startswith(heads) or (decoder and row.is_other(name.removeprefix(parent)))
+    ]
+
+
+def is_classifier(row: Format, inside: Iterable[str], outside: Iterable[str], prefix: str) -> bool:
+    """Whether a classification head came with the network, below its prefix or beside it."""
+    return any(name.startswith(('head.', 'classifier.')) for name in inside) or (
+        row is not META_SPARSE and bool(beside_network(row, outside, prefix))
     )
 
 
@@ -97,6 +107,7 @@ class Native:
 
     tensors: dict[str, Tensor]
     final_norm: dict[str, Tensor]  # a classifier's: 'weight', 'bias'; empty if there is none
+    final_norm_names: list[str]  # where it stands in ``tensors``, in formats that call it norm3
     dropped: list[str]  # names that the format announces: classifier, decoder
     unknown: list[str]  # names that it does not
 
@@ -106,7 +117,7 @@ def to_native(weights: Mapping[str, Tensor], row: Format) -> Native:
 
     Whoever calls this must refuse, or report, the unknown.
     """
-    native = Native({}, {}, [], [])
+    native = Native({}, {}, [], [], [])
     for name, value in weights.items():
         own = row.ours(name)
         part = row.final_norm_part(name)
@@ -114,6 +125,7 @@ def to_native(weights: Mapping[str, Tensor], row: Format) -> Native:
             native.final_norm[part] = value
         if own is not None:
             native.tensors[own] = to_our_layout(own, name, value)
+            native.final_norm_names.extend([own] if part else [])
         elif part or row.is_other(name):
             native.dropped.append(name)
         else:

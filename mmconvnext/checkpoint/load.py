@@ -16,21 +16,26 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from .download import is_url
 from .envelope import unwrap
 from .errors import CheckpointError, CheckpointMismatch
-from .fit import Fit, Shape, fit, fit_leniently
-from .formats import choose, is_classifier, listed, split, to_native
-from .numerics import check_numerics, config_beside, trained_with
+from .fit import Fit, check_grn, fit
+from .formats import Native, choose, is_classifier, listed, split, to_native
+from .numerics import compare_numerics, config_beside, trained_with
 from .read import read_checkpoint
+from .size import Size
+from .tables import META, NATIVE
 
 # What the errors offer besides mending the config.
 FILE_WAY_OUT = '\nTo load only what fits: strict=False in the init_cfg.'
 DICT_WAY_OUT = (
     '\nTo load only what fits: `with mmconvnext.lenient_loading():` around the call that loads.'
 )
-_lenient: ContextVar[bool] = ContextVar('lenient', default=False)
+# How load_state_dict behaves: 'strict'; 'lenient', see below; 'whole': nothing stays fresh.
+_mode: ContextVar[str] = ContextVar('mode', default='strict')
 
 
 @contextmanager
@@ -40,11 +45,27 @@ def lenient_loading() -> Iterator[None]:
     A whole model's ``load_state_dict(strict=False)`` is no such choice: torch does not hand it down
     to the backbone, and mmengine's ``load_checkpoint`` says it by default.
     """
-    token = _lenient.set(True)
+    with _loading('lenient'):
+        yield
+
+
+@contextmanager
+def whole_loading() -> Iterator[None]:
+    """Within this context nothing of a backbone may stay fresh, nor its stem be inflated.
+
+    For what must be the trained model itself: to test it, to resume it. Says nothing of successes.
+    """
+    with _loading('whole'):
+        yield
+
+
+@contextmanager
+def _loading(mode: str) -> Iterator[None]:
+    token = _mode.set(mode)
     try:
         yield
     finally:
-        _lenient.reset(token)
+        _mode.reset(token)
 
 
 def load_pretrained(
@@ -67,7 +88,8 @@ def load_pretrained(
 
     Args:
         backbone: what is filled; unchanged if an error is raised.
-        checkpoint: path, http(s) URL or short name, see :func:`.read.read_checkpoint`.
+        checkpoint: path, http(s) URL or short name, see :func:`.read.read_checkpoint`; or what
+            else mmengine has a scheme for, such as s3://.
         prefix: where the network lies in the file, such as ``backbone.``; found by itself unless
             the file holds several (a teacher and a student).
         map_location: where the tensors are read to.
@@ -83,15 +105,23 @@ def load_pretrained(
         CheckpointUnreadable: the file is damaged, no checkpoint, or not safe to read.
         CheckpointMismatch: the weights are not this backbone's.
     """
-    content = read_checkpoint(checkpoint, map_location)
+    if any(parameter.is_meta for parameter in backbone.parameters()):
+        raise ValueError('the backbone is on the meta device; call to_empty(device=...) first')
+    if '://' in str(checkpoint) and not is_url(str(checkpoint)):  # s3://, torchvision:// and others
+        content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location)
+    else:
+        content = read_checkpoint(checkpoint, map_location)
+    way_out = ''
     try:
         found = unwrap(content, envelope)
         plan = Plan(backbone, found.tensors, prefix, strict)
         # Without the check a config.json of the working folder would speak for a short name.
         config = config_beside(Path(checkpoint)) if Path(checkpoint).exists() else {}
+        way_out = FILE_WAY_OUT if strict else ''
         result = plan.fit(config, stem=stem, classifier_norm=classifier_norm)
+        if strict:
+            check_grn(result.tensors)
     except CheckpointError as error:
-        way_out = FILE_WAY_OUT if isinstance(error, CheckpointMismatch) else ''
         raise type(error)(f'{checkpoint}: {error}{way_out}') from error
     # Complete by now, hence taken as it is by adapt_state_dict.
     backbone.load_state_dict({**plan.own, **result.tensors})
@@ -117,26 +147,34 @@ def adapt_state_dict(
     own = backbone.state_dict()
     if below.keys() == own.keys() and all(_same(own[k], below[k]) for k in own):
         return
-    strict = not _lenient.get()
+    mode = _mode.get()
     try:
         if not below:
             raise CheckpointMismatch(
                 "none of the names begins so. A backbone's or a classifier's weights belong in its "
-                "init_cfg=dict(type='Pretrained', checkpoint=...)"
+                "init_cfg=dict(type='Pretrained', checkpoint=...); a compiled model's names begin "
+                'with _orig_mod., which revise_keys of load_checkpoint can strip'
             )
-        plan = Plan(backbone, below, None, strict)
+        plan = Plan(backbone, below, None, mode != 'lenient')
         result = plan.fit({})
+        if plan.row is not NATIVE:
+            check_grn(result.tensors)
+        missing = [name for name in result.fresh if not name.endswith('.num_batches_tracked')]
+        if mode == 'whole' and (missing or result.notes):
+            faults = [f'missing: {listed(missing)}'] if missing else []
+            raise CheckpointMismatch(f'not the whole backbone; {"; ".join(faults + result.notes)}')
     except CheckpointMismatch as error:
-        error = f'weights for {prefix or "the backbone"}: {error}'
-        if strict:
-            raise CheckpointMismatch(error + DICT_WAY_OUT) from None
-        print_log(error, 'current', logging.WARNING)
+        text = f'weights for {prefix or "the backbone"}: {error}'
+        if mode != 'lenient':
+            raise CheckpointMismatch(text + (DICT_WAY_OUT if mode == 'strict' else '')) from None
+        print_log(text, 'current', logging.WARNING)
         return
     for name in below:
         del state_dict[prefix + name]
-    kept = {name: own[name] for name in result.fresh}
+    kept = {} if result.problem else {name: own[name] for name in result.fresh}
     state_dict.update({prefix + k: v for k, v in {**result.tensors, **kept}.items()})
-    plan.report(f'a state dict in {plan.row.name} names', result, at=prefix)
+    if mode != 'whole':
+        plan.report(f'a state dict in {plan.row.name} names', result, at=prefix)
 
 
 def pretrained_options(init_cfg: Mapping) -> dict:
@@ -154,8 +192,13 @@ def pretrained_options(init_cfg: Mapping) -> dict:
     return options
 
 
-def _same(own: Tensor | None, given: Tensor) -> bool:
-    return own is not None and own.shape == given.shape
+def _same(own: Tensor | None, given: object) -> bool:
+    return (
+        isinstance(own, Tensor)
+        and isinstance(given, Tensor)
+        and own.shape == given.shape
+        and own.is_floating_point() == given.is_floating_point()
+    )
 
 
 class Plan:
@@ -166,10 +209,14 @@ class Plan:
     """
 
     def __init__(
-        self, backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: str | None, strict: bool
+        self, backbone: nn.Module, tensors: Mapping[str, object], prefix: str | None, strict: bool
     ) -> None:
         self.backbone, self.strict = backbone, strict
         self.own = backbone.state_dict()
+        others = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
+        if others:
+            kind = type(tensors[others[0]]).__name__
+            raise CheckpointMismatch(f'{listed(others)}: {kind}, which is no tensor')
         self.row, self.prefix = choose(tensors, prefix, strict)
         self.inside, self.outside = split(tensors, self.prefix)
 
@@ -177,25 +224,36 @@ class Plan:
         """Everything checked; ``config`` is the config.json beside the file."""
         from ..models.arch import ARCHS  # here, because models imports this module
 
+        native = self._native()
+        classifier = is_classifier(self.row, self.inside, self.outside, self.prefix)
+        problem = self._numerics(Size.of(native.tensors).channels, config)
+        return fit(
+            native,
+            self.own,
+            ARCHS,
+            is_classifier=classifier,
+            strict=self.strict,
+            problem=problem,
+            **options,
+        )
+
+    def _native(self) -> Native:
         own_names = {}
-        if self.row.name in ('native', 'meta'):  # an ablation has names that no table knows
+        if self.row in (NATIVE, META):  # an ablation has names that no table knows
             own_names = {k: v for k, v in self.inside.items() if _same(self.own.get(k), v)}
         rest = {k: v for k, v in self.inside.items() if k not in own_names}
         native = to_native(rest, self.row)
         native.tensors.update(own_names)
-        try:
-            classifier = is_classifier(self.inside, self.outside, self.prefix)
-            result = fit(native, self.own, ARCHS, is_classifier=classifier, **options)
-            # Weights under our own names may be of an ablation; only the published are known.
-            if self.row.name not in ('native', 'meta') or classifier:
-                known = trained_with(self.row, Shape.of(native.tensors).channels, config)
-                design = self.backbone.design
-                check_numerics(known, dict(norm_eps=design.eps, act=design.act))
-        except CheckpointMismatch as error:
-            if self.strict:
-                raise
-            return fit_leniently(native, self.own, str(error))
-        return result
+        return native
+
+    def _numerics(self, channels: tuple[int, ...], config: Mapping) -> str:
+        # Weights under our own names may be of an ablation; Meta's classifiers are not.
+        published = {'norm.weight', 'head.weight'} <= set(self.inside)
+        if self.row in (NATIVE, META) and not published:
+            return ''
+        design = self.backbone.design
+        known = trained_with(self.row, channels, config)
+        return compare_numerics(known, dict(norm_eps=design.eps, act=design.act))
 
     def report(self, source: str, result: Fit, at: str = '') -> str:
         """Log how many of how many tensors, from where, what is new, what was dropped."""

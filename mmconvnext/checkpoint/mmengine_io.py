@@ -37,19 +37,18 @@ def load_from_local(filename: str, map_location: object = None) -> dict:
     """Read a path or the short name of published weights as mmengine expects it.
 
     A file of mmengine's is returned whole; the weights of any other come under 'state_dict', where
-    mmengine looks for them.
+    mmengine looks for them, beside an empty 'meta'.
 
     Raises:
         CheckpointError: see :func:`.read.read_checkpoint`.
     """
     content = read_checkpoint(filename, map_location)
     if isinstance(content, dict) and 'state_dict' in content:
-        return content
+        return {'meta': {}, **content}
     try:
-        found = unwrap(content)
+        return {'meta': {}, 'state_dict': unwrap(content).tensors}
     except CheckpointUnreadable as error:
         raise CheckpointUnreadable(f'{filename} {error}') from error
-    return {'state_dict': found.tensors} if found.path else content
 
 
 def load_from_http(filename: str, map_location: object = None, **_: object) -> dict:

@@ -36,9 +36,10 @@ def trained_with(row: Format, channels: tuple[int, ...], config: Mapping) -> dic
         CheckpointMismatch: the config names an activation that we do not have.
     """
     known = {**PAPER, **(TIMM.get(channels, {}) if row.name.startswith('timm') else {})}
-    timm = config.get('model_args') or {}
+    timm = config.get('model_args')
+    timm = timm if isinstance(timm, dict) else {}
     act = config.get('hidden_act', timm.get('act_layer'))
-    if act is not None:
+    if isinstance(act, str):
         if act not in ACTIVATIONS:
             raise CheckpointMismatch(
                 f'config.json beside the file says activation {act!r}; this package has '
@@ -47,23 +48,19 @@ def trained_with(row: Format, channels: tuple[int, ...], config: Mapping) -> dic
         known['act'] = ACTIVATIONS[act]
     # transformers reads layer_norm_eps for the final norm alone in V1 and V2, for all in DINOv3.
     eps = config.get('layer_norm_eps') if row.name == 'hf-dinov3' else timm.get('norm_eps')
-    known['norm_eps'] = float(eps or known['norm_eps'])
+    if isinstance(eps, float):
+        known['norm_eps'] = eps
     return known
 
 
-def check_numerics(known: Mapping, own: Mapping) -> None:
-    """Compare what the weights were trained with to the backbone's design.
-
-    Raises:
-        CheckpointMismatch: they differ; the message has the design to set.
-    """
+def compare_numerics(known: Mapping, own: Mapping) -> str:
+    """What to say if the weights were trained with other than the backbone's design; or ''."""
     wrong = {key: value for key, value in known.items() if own[key] != value}
-    if wrong:
-        was = ', '.join(f'{key}={value!r}' for key, value in wrong.items())
-        has = ', '.join(f'{key}={own[key]!r}' for key in wrong)
-        raise CheckpointMismatch(
-            f'the weights were trained with {was}, the backbone has {has}; set design=dict({was})'
-        )
+    if not wrong:
+        return ''
+    was = ', '.join(f'{key}={value!r}' for key, value in wrong.items())
+    has = ', '.join(f'{key}={own[key]!r}' for key in wrong)
+    return f'the weights were trained with {was}, the backbone has {has}; set design=dict({was})'
 
 
 def config_beside(path: Path) -> dict:

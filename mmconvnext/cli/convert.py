@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> Path:
     source, destination, to = args.pop('source'), args.pop('destination'), args.pop('to')
     try:
         path, lines = convert(source, destination, to, **args)
-    except FileExistsError as error:
+    except (FileExistsError, ValueError) as error:
         raise RecipeError(str(error)) from error
     print(f'{path}: ' + '; '.join(lines))
     return path

@@ -8,16 +8,16 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
 from ..checkpoint.formats import listed
-from ..models import ConvNeXt
+from ..checkpoint.load import whole_loading
 from ..recipe.errors import RecipeError
+
+HINT = 'Take the config that it was trained with: the same heads, the same classes'
 
 
 class WholeModel(Hook):
-    """Compares what was read with the model, before mmengine loads it.
+    """Refuses what would leave any part of the model with random weights.
 
-    mmengine warns of what does not fit and goes on: a test of heads with random weights gives an AP
-    of 0, a resumed run starts over. The backbone's own names are left to the backbone, which checks
-    them itself and knows other formats.
+    mmengine warns and goes on: a test of random heads gives an AP of 0, a resumed run starts over.
 
     Args:
         resume: the file continues a run, so it must be one of mmengine's, with its optimizer.
@@ -30,8 +30,7 @@ class WholeModel(Hook):
         """Refuse a checkpoint that does not fill the model.
 
         Raises:
-            RecipeError: tensors outside of the backbone are missing or of another shape; or a run
-                cannot be continued from it.
+            RecipeError: tensors are missing or of another shape; or it continues no run.
         """
         if self.resume:
             lacking = [key for key in ('optimizer', 'message_hub') if key not in checkpoint]
@@ -46,22 +45,18 @@ class WholeModel(Hook):
             model = model.module
         found = checkpoint.get('state_dict', checkpoint)
         found = {name.removeprefix('module.'): value for name, value in found.items()}
-        backbones = tuple(f'{n}.' for n, m in model.named_modules() if isinstance(m, ConvNeXt))
-        own = {
-            name: value
-            for name, value in model.state_dict().items()
-            if not name.startswith(backbones) and not name.endswith('num_batches_tracked')
-        }
-        missing = [name for name in own if name not in found]
-        shapes = [
-            f'{name} {tuple(found[name].shape)} for {tuple(value.shape)}'
-            for name, value in own.items()
-            if name in found and found[name].shape != value.shape
-        ]
-        if missing or shapes:
+        # Loaded once here, by torch, which tells what is missing after all modules have renamed
+        # what they know under other names; mmengine only logs it.
+        try:
+            with whole_loading():
+                missing, _ = model.load_state_dict(found, strict=False)
+        except RuntimeError as error:
             raise RecipeError(
-                'the checkpoint does not fill the model:'
-                + (f'\n  {len(missing)} missing: {listed(missing)}' if missing else '')
-                + (f'\n  {len(shapes)} of another shape: {listed(shapes)}' if shapes else '')
-                + '\nTake the config that it was trained with: the same heads, the same classes'
+                f'the checkpoint does not fill the model:\n{error}\n{HINT}'
+            ) from error
+        missing = [name for name in missing if not name.endswith('num_batches_tracked')]
+        if missing:
+            raise RecipeError(
+                'the checkpoint does not fill the model:\n'
+                f'{len(missing)} missing: {listed(missing)}\n{HINT}'
             )

@@ -156,9 +156,11 @@ class ConvNeXt(BaseModule):
             CheckpointMismatch: the file does not fill the backbone.
             ValueError: another initializer stands beside 'Pretrained'.
         """
-        if self._is_init:
-            return
         logger = MMLogger.get_current_instance()
+        if self._is_init:
+            if self.init_cfg:
+                logger.warning('init_weights was called again: the weights stay as they are')
+            return
         initializers = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
         if any(initializer.get('type') == 'Pretrained' for initializer in initializers):
             if len(initializers) > 1:

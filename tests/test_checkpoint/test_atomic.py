@@ -2,9 +2,12 @@
 """Contract: a file is there whole or as it was, whatever interrupts its writing."""
 
 import contextlib
+import os
 import resource
+import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -43,11 +46,20 @@ def test_error_before_anything_was_written(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_what_a_killed_process_left_is_written_over(tmp_path):
-    (tmp_path / 'file.part').write_bytes(b'longer than the new content')
-    with atomic_path(tmp_path / 'file') as path:
-        path.write_bytes(b'new')
-    assert names(tmp_path) == ['file'] and (tmp_path / 'file').read_bytes() == b'new'
+def test_threads_do_not_meet(tmp_path):
+    def write(text: bytes) -> None:
+        with atomic_path(tmp_path / 'file') as path:
+            path.write_bytes(text)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, [bytes([65 + i]) * 100_000 for i in range(20)]))
+    assert names(tmp_path) == ['file'] and len(set((tmp_path / 'file').read_bytes())) == 1
+
+
+def test_what_is_no_file_is_written_to():
+    with atomic_path(os.devnull) as path:
+        path.write_bytes(b'gone')
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
 def test_link_stays_one(tmp_path):
@@ -132,7 +144,7 @@ def save_and_be_killed(folder, backend: str):
 def test_killed_process_leaves_the_old_checkpoint(tmp_path):
     final = save_and_be_killed(tmp_path / 'ours', 'ours')
     assert len(torch.load(final, weights_only=True)['state_dict']['weight']) == 3
-    part = final.with_name('latest.pth.part')
+    (part,) = final.parent.glob('latest.pth.*.part')
     assert names(final.parent) == [final.name, part.name]
     assert 0 < part.stat().st_size < LARGE
 

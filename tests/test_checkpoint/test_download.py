@@ -4,6 +4,7 @@
 import dataclasses
 import hashlib
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -28,8 +29,9 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 
 def kept(cache) -> list[str]:
-    """Everything in the cache, partial downloads too."""
-    return sorted(path.name for path in cache.iterdir()) if cache.is_dir() else []
+    """Everything in the cache, partial downloads too, without the digests of URLs."""
+    names = [path.name for path in cache.iterdir()] if cache.is_dir() else []
+    return sorted(re.sub('^[0-9a-f]{8}--', '', name) for name in names)
 
 
 def assert_reads(url: str) -> None:
@@ -42,7 +44,7 @@ def assert_reads(url: str) -> None:
 def test_second_call_does_not_ask_the_server(server, cache):
     server.answers['/a/w.pth'] = BODY
     url = server.url('/a/w.pth')
-    assert download(url) == download(url) == cached(url) == cache / 'w.pth'
+    assert download(url) == download(url) == cached(url) and cached(url).parent == cache
     assert_reads(url)
     assert server.asked == ['/a/w.pth'] and kept(cache) == ['w.pth']
     server.close()
@@ -50,22 +52,26 @@ def test_second_call_does_not_ask_the_server(server, cache):
 
 
 def test_cache_is_that_of_torch_hub_and_mmengine(server, cache):
-    server.answers['/w.pth'] = BODY
-    torch.hub.load_state_dict_from_url(server.url('/w.pth'), progress=False)
-    assert_reads(server.url('/w.pth'))
-    assert server.asked == ['/w.pth']
+    """For names that are one file's alone: with its hash, or published."""
+    path = f'/w-{SHA[:8]}.pth'
+    server.answers[path] = BODY
+    torch.hub.load_state_dict_from_url(server.url(path), progress=False)
+    assert_reads(server.url(path))
+    assert server.asked == [path]
+    for row in zoo.published().values():
+        name = row.url.rpartition('/')[2]
+        assert cached(row.url).name in (name, '--'.join([*row.url.split('/')[3:5], name])), row
 
 
-def test_query_is_no_part_of_the_name(cache):
-    assert cached('https://host.org/a/w.pth?download=true#top') == cache / 'w.pth'
-
-
-def test_files_of_one_name_in_two_repositories_do_not_meet(server, cache):
+def test_files_of_one_name_do_not_meet(server, cache):
     paths = [f'/ORG/{repo}/resolve/main/model.safetensors' for repo in ('one', 'two')]
+    paths += ['/a/best.pth', '/b/best.pth', '/b/best.pth?id=1', '/b/best.pth?id=2']
     for i, path in enumerate(paths):
         server.answers[path] = pack({'i': torch.tensor(i)})
-    assert [int(read_checkpoint(server.url(path))['i']) for path in paths] == [0, 1]
-    assert kept(cache) == ['ORG--one--model.safetensors', 'ORG--two--model.safetensors']
+    for _ in range(2):
+        assert [int(read_checkpoint(server.url(path))['i']) for path in paths] == [*range(6)]
+    assert len(server.asked) == 6
+    assert len({cached(row.url) for row in zoo.published().values()}) == len(zoo.published())
 
 
 def test_short_name_is_its_url(server, cache, monkeypatch):
@@ -93,10 +99,10 @@ def test_right_hash(digits, server, cache):
 
 
 def test_wrong_hash_keeps_nothing(server, cache):
-    server.answers['/w-01234567.pth'] = BODY
-    match = r'/w-01234567\.pth: invalid hash value .*; nothing was kept\. Try again'
+    server.answers['/w-abcdef01.pth'] = BODY
+    match = r'/w-abcdef01\.pth: invalid hash value .*; nothing was kept\. Try again'
     with pytest.raises(CheckpointUnreadable, match=match):
-        download(server.url('/w-01234567.pth'))
+        download(server.url('/w-abcdef01.pth'))
     assert kept(cache) == []
 
 
@@ -118,7 +124,9 @@ def test_cached_file_that_lost_its_hash_is_set_aside(server, cache):
     assert kept(cache) == ['other.pth', name, f'{name}.bad']
 
 
-@pytest.mark.parametrize('name', ['w-20220301.pth', 'w_in1k-19991231.pth', 'w-1234567.pth'])
+@pytest.mark.parametrize(
+    'name', ['w-20220301.pth', 'w-20220301121314.pth', 'iter-00160000.pth', 'w-1234567.pth']
+)
 def test_dates_and_short_numbers_are_no_hash(name, server, cache):
     server.answers[f'/{name}'] = BODY
     for _ in range(2):
@@ -144,8 +152,8 @@ def test_bad_body_is_named_and_set_aside(answer, match, server, cache):
     with pytest.raises(CheckpointUnreadable, match=match) as error:
         read_checkpoint(url)
     assert str(error.value).endswith(
-        f'\nIt was downloaded for {url!r} and is now called w.pth.bad; the next attempt downloads '
-        'it again'
+        f'\nIt was downloaded for {url!r} and is now called {cached(url).name}.bad; the next '
+        'attempt downloads it again'
     )
     assert kept(cache) == ['w.pth.bad']
     server.answers['/w.pth'] = BODY
@@ -182,7 +190,7 @@ def test_refusal_says_where_to_put_the_file(status, match, server, cache):
     server.answers['/w.pth'] = status, b'', 0, None
     with pytest.raises(ConnectionError, match=f'cannot download http.*/w.pth: {match}') as error:
         read_checkpoint(server.url('/w.pth'))
-    assert f'put it at {cache / "w.pth"}, or name its path instead' in str(error.value)
+    assert f'put it at {cached(server.url("/w.pth"))}, or name its path instead' in str(error.value)
     assert kept(cache) == []
 
 
@@ -191,7 +199,7 @@ def test_server_that_is_gone(server, cache):
     server.close()
     with pytest.raises(ConnectionError, match='cannot download .*: .*refused') as error:
         read_checkpoint(url)
-    assert f'put it at {cache / "w.pth"}, or name its path instead' in str(error.value)
+    assert f'put it at {cached(server.url("/w.pth"))}, or name its path instead' in str(error.value)
     assert kept(cache) == []
 
 
@@ -256,9 +264,9 @@ dist.barrier()
 
 @pytest.mark.slow
 def test_rank_0_alone_asks_the_server_and_all_learn_of_errors(server, cache, tmp_path):
-    server.answers |= {'/good.pth': BODY, '/bad-01234567.pth': BODY, '/other.pth': BODY}
+    server.answers |= {'/good.pth': BODY, '/bad-abcdef01.pth': BODY, '/other.pth': BODY}
     urls = [
-        server.url(f'/{name}') for name in ('good.pth', 'bad-01234567.pth', 'gone', 'other.pth')
+        server.url(f'/{name}') for name in ('good.pth', 'bad-abcdef01.pth', 'gone', 'other.pth')
     ]
     ranks = [
         subprocess.Popen(
@@ -276,5 +284,5 @@ def test_rank_0_alone_asks_the_server_and_all_learn_of_errors(server, cache, tmp
         assert unreadable.startswith('CheckpointUnreadable') and 'invalid hash value' in unreadable
         assert refused.startswith('CheckpointUnreachable cannot download') and '404' in refused
     # A node that does not share the disk of rank 0 fetches for itself.
-    assert sorted(server.asked) == ['/bad-01234567.pth', '/gone', '/good.pth', *['/other.pth'] * 2]
+    assert sorted(server.asked) == ['/bad-abcdef01.pth', '/gone', '/good.pth', *['/other.pth'] * 2]
     assert kept(cache) == ['good.pth']

@@ -86,6 +86,19 @@ def test_only_named_tensors_count():
     assert_found(unwrap(content), WEIGHTS, '')
 
 
+def test_config_in_the_place_of_weights_is_passed_over():
+    content = {'model': {'name': 'tiny'}, 'model_ema': WEIGHTS}
+    assert_found(unwrap(content), WEIGHTS, 'model_ema')
+    content = {**WEIGHTS, 'model': {'name': 'tiny'}}
+    assert_found(unwrap(content), WEIGHTS, '')
+
+
+def test_unknown_envelope_is_offered():
+    with pytest.raises(CheckpointUnreadable, match=r"a dict; envelope= opens one of \['net'\]"):
+        unwrap({'net': WEIGHTS, 'epoch': 3})
+    assert_found(unwrap({'net': WEIGHTS}, 'net'), WEIGHTS, 'net')
+
+
 def test_module_of_that_name_is_no_envelope():
     tensors = {'model': torch.ones(1), 'backbone': torch.ones(1)}
     assert_found(unwrap(tensors), tensors, '')
@@ -95,9 +108,9 @@ def test_module_of_that_name_is_no_envelope():
     ('content', 'match'),
     [
         ({}, '^holds no weights, but a dict$'),
-        ({'epoch': 3, 'b': 1}, r"^holds no weights, but a dict with the keys \['b', 'epoch'\]$"),
-        ({'model': {'x': 'y'}}, r"^holds no weights, but a dict with the keys \['x'\]$"),
-        ({0: torch.ones(1)}, r"^holds no weights, but a dict with the keys \['0'\]$"),
+        ({'epoch': 3, 'b': 1}, r"^holds no weights, but a dict with \['b', 'epoch'\]$"),
+        ({'model': {'x': 'y'}}, r"^holds no weights, but a dict with \['model'\]$"),
+        ({0: torch.ones(1)}, r"^holds no weights, but a dict with \['0'\]$"),
         ([1], '^holds no weights, but a list$'),
         (torch.ones(1), '^holds no weights, but a Tensor$'),
         (None, '^holds no weights, but a NoneType$'),

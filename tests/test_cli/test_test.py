@@ -224,10 +224,10 @@ def test_heads_that_the_checkpoint_does_not_fill_are_refused(fault, segmentor_ru
     content = torch.load(segmentor_run.checkpoint, weights_only=True)
     weights = content['state_dict']
     head = weights.pop('decode_head.conv_seg.weight')
-    match = r'does not fill the model:\n  1 missing: decode_head\.conv_seg\.weight\nTake'
+    match = r'does not fill the model:\n1 missing: decode_head\.conv_seg\.weight\nTake'
     if fault == 'shape':
         weights['decode_head.conv_seg.weight'] = head[:1]
-        match = r'1 of another shape: decode_head\.conv_seg\.weight \(1, 16, 1, 1\) for '
+        match = r'does not fill the model:\n.*\n.*mismatch for decode_head\.conv_seg\.weight: '
     torch.save({'state_dict': weights}, 'bad.pth')
     with pytest.raises(RecipeError, match=match):
         evaluate(segmentor_run._replace(checkpoint='bad.pth'))
@@ -240,8 +240,22 @@ def test_a_classifier_is_no_segmentor(segmentor_run, workplace):
     with pytest.raises(RecipeError, match=r'missing: decode_head\.'):
         evaluate(segmentor_run._replace(checkpoint='classifier.pth'))
     torch.save({k[9:]: v for k, v in weights.items()}, 'backbone.pth')
-    with pytest.raises(RecipeError, match=r'missing: decode_head\.'):
+    with pytest.raises(RecipeError, match=r'weights for backbone\.: none of the names begins so'):
         evaluate(segmentor_run._replace(checkpoint='backbone.pth'))
+
+
+@pytest.mark.parametrize('fault', ['norms', 'stem'])
+def test_a_backbone_that_would_be_completed_is_refused(fault, segmentor_run, workplace):
+    weights = torch.load(segmentor_run.checkpoint, weights_only=True)['state_dict']
+    if fault == 'norms':
+        weights = {k: v for k, v in weights.items() if not k.startswith('backbone.norm')}
+        match = r'not the whole backbone; missing: norm0\.bias'
+    else:
+        weights['backbone.downsample_layers.0.0.weight'] = torch.ones(8, 6, 4, 4)
+        match = r'not the whole backbone; stem: 6 -> 3 channels'
+    torch.save({'state_dict': weights}, 'bad.pth')
+    with pytest.raises(RecipeError, match=match):
+        evaluate(segmentor_run._replace(checkpoint='bad.pth'))
 
 
 # Launcher
