@@ -252,8 +252,9 @@ def test_openmmlab_metafiles_tell_the_same(names, package, kind):
     if metafile is None:
         pytest.skip(f'no metafile of {package} is installed')
     rows = yaml.safe_load(metafile.locate().read_text())['Models']
+    # By file name and hash: onedl has the same files on a host of its own.
     ours = {row.url for row in ROWS if row.source == 'OpenMMLab' and row.kind == kind}
-    assert ours == {row['Weights'] for row in rows}
+    assert {Path(url).name for url in ours} == {Path(row['Weights']).name for row in rows}
 
 
 # Sizes
