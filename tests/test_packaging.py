@@ -108,7 +108,11 @@ def test_metadata_requires_no_mm_distribution(wheel):
     name = next(n for n in wheel.namelist() if n.endswith('.dist-info/METADATA'))
     metadata = wheel.read(name).decode()
     required = re.findall(r'^Requires-Dist: (.+)$', metadata, re.MULTILINE)
-    assert [line for line in required if 'extra ==' not in line] == ['torch>=2.0', 'numpy', 'safetensors']
+    assert [line for line in required if 'extra ==' not in line] == [
+        'torch>=2.0',
+        'numpy',
+        'safetensors',
+    ]
     for stack in ('openmmlab', 'onedl'):
         lock = (ROOT / 'requirements' / f'{stack}.txt').read_text().splitlines()
         extra = [line.split(';') for line in required if f'extra == "{stack}"' in line]
