@@ -6,6 +6,9 @@ of them; `pip install -e .` puts relative links into the checkout, so that edits
 
 mmcv compiles its operators against the torch that is installed, so the extras with it need
 `pip install --no-build-isolation`, after torch and requirements/build.txt. `make setup` does it.
+Our own CPU kernels are compiled on the same occasion, for the processor at hand; where that is not
+possible the package works without them. The variable MMCONVNEXT_BUILD leaves them out (0) or names
+another processor (AVX512, AVX2 or DEFAULT).
 """
 
 import os
@@ -53,6 +56,43 @@ def link_mim() -> None:
         (folder / name).symlink_to(os.path.relpath(ROOT / name, folder))
 
 
+# What ATen's vector classes ask for; without a row they are plain loops.
+CAPABILITY_FLAGS = {
+    'AVX512': ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mfma', '-mf16c'],
+    'AVX2': ['-mavx2', '-mfma', '-mf16c'],
+    'DEFAULT': [],
+}
+
+
+def kernels() -> dict:
+    """The arguments of `setup` that compile the CPU kernels; none where there is no torch."""
+    wanted = os.environ.get('MMCONVNEXT_BUILD', '')
+    if wanted == '0':
+        return {}
+    try:
+        import torch
+        from torch.utils.cpp_extension import BuildExtension, CppExtension
+    except ImportError:
+        print('mmconvnext: no torch in the build environment, so without CPU kernels')
+        return {}
+    capability = wanted or torch.backends.cpu.get_cpu_capability()
+    if capability not in CAPABILITY_FLAGS:
+        capability = 'DEFAULT'
+    defines = [f'-DCPU_CAPABILITY={capability}', f'-DCPU_CAPABILITY_{capability}']
+    defines.append(f'-DMMCONVNEXT_CAPABILITY="{capability}"')
+    extension = CppExtension(
+        'mmconvnext.kernels._cpu',
+        ['mmconvnext/kernels/csrc/ops.cpp'],
+        depends=[str(path) for path in Path('mmconvnext/kernels/csrc').glob('*.h')],
+        extra_compile_args=['-O3', '-fopenmp', '-w', *defines, *CAPABILITY_FLAGS[capability]],
+        extra_link_args=['-fopenmp'],
+    )
+    extension.optional = True  # a failure is a warning, and the plain path runs
+    # Without ninja, whose failures setuptools cannot tell from others; it is one file.
+    build = BuildExtension.with_options(use_ninja=False)
+    return dict(ext_modules=[extension], cmdclass_build=build)
+
+
 class BuildPy(build_py):
     def run(self) -> None:
         super().run()
@@ -72,6 +112,11 @@ class EditableWheel(editable_wheel):  # what `pip install -e .` runs; `develop` 
         super().run()
 
 
+KERNELS = kernels()
+COMMANDS = {'build_py': BuildPy, 'sdist': Sdist, 'editable_wheel': EditableWheel}
+if KERNELS:
+    COMMANDS['build_ext'] = KERNELS.pop('cmdclass_build')
+
 setup(
     name='mmconvnext',
     version=re.search(r"'(.+)'", (ROOT / 'mmconvnext/version.py').read_text()).group(1),
@@ -83,9 +128,10 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
-    package_data={'mmconvnext': ['**/*.csv', '**/*.yml', '**/*.txt', '**/*.cpp']},
+    package_data={'mmconvnext': ['**/*.csv', '**/*.yml', '**/*.txt', '**/*.cpp', '**/*.h']},
     exclude_package_data={'mmconvnext': ['.mim/**']},
-    cmdclass={'build_py': BuildPy, 'sdist': Sdist, 'editable_wheel': EditableWheel},
+    cmdclass=COMMANDS,
+    **KERNELS,
     install_requires=requirements('runtime'),
     # Take one of the two sets, never both.
     extras_require={

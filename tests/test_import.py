@@ -49,7 +49,7 @@ model = mmconvnext.ConvNeXt(dict(depths=[1], channels=[4]), out_indices=0)
 print(tuple(model(torch.zeros(1, 3, 8, 8))[0].shape))
 """)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == '(1, 4, 2, 2)'
+    assert result.stdout.splitlines()[-1] == '(1, 4, 2, 2)'
 
 
 def test_missing_mmengine_names_both_ways_to_install():

@@ -245,6 +245,7 @@ def install_mmcv(env: Env, name: str, version: str, constraints: list[str]) -> N
 def fingerprint(state: dict, stack: str) -> dict:
     """What the stamp records: while it stays equal, there is nothing to do."""
     files = [ROOT / 'setup.py', *sorted((ROOT / 'requirements').glob('*.txt'))]
+    files += sorted((ROOT / 'mmconvnext/kernels/csrc').glob('*'))
     content = b'\0'.join(path.read_bytes() for path in files)
     digest = hashlib.sha256(content).hexdigest()[:12]
     facts = {key: state[key] for key in ('python', 'ops', 'source')}

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..kernels import choose
+from ..kernels.block import FusedBlock
 from .design import Design
 from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_last
 
@@ -26,6 +30,8 @@ class ConvNeXtBlock(nn.Module):
         layer_scale_init_value: start of ``gamma`` of shape (C,); 0 builds no layer scale.
         drop_path_rate: probability that a sample's branch is dropped in training, 0 to below 1.
         with_cp: recompute the branch in the backward pass instead of keeping its activations.
+        kernels: 'auto', 'plain' or 'fast', see :mod:`mmconvnext.kernels`. What is below is the
+            plain path, which is also the specification of the fast one.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class ConvNeXtBlock(nn.Module):
         layer_scale_init_value: float = 0.0,
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
+        kernels: str = 'auto',
     ) -> None:
         super().__init__()
         hidden = int(channels * design.expansion_ratio)
@@ -70,15 +77,37 @@ class ConvNeXtBlock(nn.Module):
         self.spatial_first = design.spatial_first
         self.every_act = design.act_after == 'every_conv'
         self.with_cp = with_cp
+        self.kernels = kernels if design.fusible else 'plain'
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H, W)."""
-        if self.with_cp and torch.is_grad_enabled() and x.requires_grad:
-            out = checkpoint(self._branch, x, use_reentrant=False)
-        else:
-            out = self._branch(x)
-        out = x + self.drop_path(out)
+        keep = self.drop_path.draw(x.shape[0])
+        if self.kernels != 'plain':
+            cast = _autocast(x)
+            if choose(self.kernels, cast):
+                return self._recomputed(self._fused, cast, keep)
+        out = self._recomputed(self._branch, x)
+        out = self.drop_path(out, keep) + x
         return self.act(out) if self.every_act else out
+
+    def _recomputed(self, function: Callable, x: Tensor, *args) -> Tensor:
+        if self.with_cp and torch.is_grad_enabled() and x.requires_grad:
+            return checkpoint(function, x, *args, use_reentrant=False)
+        return function(x, *args)
+
+    def _fused(self, x: Tensor, keep: Tensor | None) -> Tensor:
+        out = FusedBlock.apply(
+            x.permute(0, 2, 3, 1).contiguous(),
+            *(self.dwconv.weight, self.dwconv.bias, self.norm.weight, self.norm.bias),
+            *(self.pwconv1.weight, self.pwconv1.bias, self.pwconv2.weight, self.pwconv2.bias),
+            self.gamma,
+            *((None, None) if self.grn is None else (self.grn.gamma, self.grn.beta)),
+            self.norm.eps,
+            0.0 if self.grn is None else self.grn.eps,
+            1.0 if keep is None else 1 / (1 - self.drop_path.rate),
+            None if keep is None or keep.all() else keep.nonzero().flatten().tolist(),
+        )
+        return out.permute(0, 3, 1, 2)
 
     def _branch(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)  # (N, H, W, C), a view
@@ -109,6 +138,13 @@ class ConvNeXtBlock(nn.Module):
     def _expand(self, x: Tensor) -> Tensor:
         x = self.pwconv1(x)
         return x if self.norm1 is None else norm_last(self.norm1, x)
+
+
+def _autocast(x: Tensor) -> Tensor:
+    """In the type that autocast computes with here; the stream between the blocks keeps it."""
+    if x.device.type in ('cpu', 'cuda') and torch.is_autocast_enabled(x.device.type):
+        return x.to(torch.get_autocast_dtype(x.device.type))
+    return x
 
 
 def _num_groups(channels: int, group_width: int | None) -> int:

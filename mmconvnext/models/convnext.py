@@ -19,8 +19,10 @@ from ..checkpoint.load import (
     load_pretrained,
     pretrained_options,
 )
+from ..kernels.selection import check_setting
 from ..registry import MODELS
 from .arch import get_arch
+from .arguments import frozen_stages_in, layer_scale_start, stage_indices
 from .block import ConvNeXtBlock
 from .design import Design
 from .layer_depth import LayerDepth, get_layer_depth, num_layers
@@ -60,6 +62,9 @@ class ConvNeXt(BaseModule):
             ``requires_grad=False`` and stay in evaluation mode, hence without stochastic depth.
         with_cp: recompute each block's branch in the backward pass, to save memory.
         design: switches for ablations, see :class:`Design`: a dict of what departs from the paper.
+        kernels: 'auto' takes the fast path where it is compiled and measured to be faster (a CPU),
+            'plain' never, 'fast' always; the environment variable MMCONVNEXT_KERNELS stands in for
+            'auto'. Results are equal up to rounding, parameters and names the same.
         init_cfg: None, or dict(type='Pretrained', checkpoint=...), a path, URL or short name of
             weights in any published format, which must fill the whole backbone but the output
             norms (options: :func:`mmconvnext.checkpoint.load.load_pretrained`), or any other
@@ -81,12 +86,14 @@ class ConvNeXt(BaseModule):
         frozen_stages: int = -1,
         with_cp: bool = False,
         design: Design | Mapping | None = None,
+        kernels: str = 'auto',
         init_cfg: Mapping | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.arch = get_arch(arch, version)
         self.version = version
         self.design = design = Design.of(design)
+        kernels = check_setting(kernels)
         depths, channels = self.arch.depths, self.arch.channels
         if (
             isinstance(in_channels, bool)
@@ -97,9 +104,9 @@ class ConvNeXt(BaseModule):
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate must be in [0, 1), got {drop_path_rate!r}')
         self.in_channels = in_channels
-        self.out_indices = _stage_indices(out_indices, len(depths))
-        self.frozen_stages = _frozen_stages(frozen_stages, len(depths))
-        layer_scale = _layer_scale(layer_scale_init_value, version)
+        self.out_indices = stage_indices(out_indices, len(depths))
+        self.frozen_stages = frozen_stages_in(frozen_stages, len(depths))
+        layer_scale = layer_scale_start(layer_scale_init_value, version)
 
         stem_stride = design.stem_patch_size if design.stem == 'patchify' else 4
         self.out_channels = tuple(channels[i] for i in self.out_indices)
@@ -120,6 +127,7 @@ class ConvNeXt(BaseModule):
                         layer_scale_init_value=layer_scale,
                         drop_path_rate=next(rates),
                         with_cp=with_cp,
+                        kernels=kernels,
                     )
                     for _ in range(depth)
                 )
@@ -258,41 +266,3 @@ def _init_weights(module: nn.Module) -> None:
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
-
-
-def _stage_indices(indices: int | Sequence[int] | None, num_stages: int) -> tuple[int, ...]:
-    if indices is None:
-        return tuple(range(num_stages))
-    given = (indices,) if isinstance(indices, Integral) else tuple(indices)
-    for i in given:
-        if isinstance(i, bool) or not isinstance(i, Integral) or not -num_stages <= i < num_stages:
-            raise ValueError(
-                f'out_indices={indices!r}: {i!r} is no stage; this arch has {num_stages} stages, '
-                f'0 to {num_stages - 1}, or -{num_stages} to -1 from the end'
-            )
-    resolved = tuple(int(i) % num_stages for i in given)
-    if not resolved or len(set(resolved)) < len(resolved):
-        raise ValueError(f'out_indices={indices!r} must name at least one stage, and none twice')
-    return resolved
-
-
-def _frozen_stages(value: int, num_stages: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not -1 <= value <= num_stages:
-        raise ValueError(
-            f'frozen_stages={value!r} is out of range: -1 freezes nothing, 0 the stem, 1 to '
-            f'{num_stages} the stem and so many stages'
-        )
-    return int(value)
-
-
-def _layer_scale(value: float | None, version: str) -> float:
-    if value is None:
-        return 1e-6 if version == 'v1' else 0.0
-    if not value >= 0:
-        raise ValueError(f'layer_scale_init_value must be 0 (none) or positive, got {value!r}')
-    if version == 'v2' and value > 0:
-        raise ValueError(
-            f'layer_scale_init_value={value!r}: ConvNeXt V2 has GRN instead of a layer scale; '
-            "leave it out, or use version='v1'"
-        )
-    return float(value)

@@ -109,6 +109,13 @@ class Design:
         return cls(**value)
 
     @property
+    def fusible(self) -> bool:
+        """Whether the block is the paper's, up to its eps: what the fast kernels compute."""
+        block = ('group_width', 'spatial_first', 'kernel_size', 'act', 'act_after', 'norm')
+        paper = Design()
+        return all(getattr(self, name) == getattr(paper, name) for name in (*block, 'norm_after'))
+
+    @property
     def eps(self) -> float:
         """The epsilon in force, added to the variance by every norm."""
         return DEFAULT_EPS[self.norm] if self.norm_eps is None else float(self.norm_eps)

@@ -52,19 +52,29 @@ class DropPath(nn.Module):
     """Stochastic depth: zero a residual branch per sample, scale the kept ones by 1 / (1 - rate).
 
     Deep Networks with Stochastic Depth (arXiv 1603.09382), in the form that timm made customary.
-    Works on any shape with the samples first; the identity in evaluation.
+    Works on any shape with the samples first; the identity in evaluation. Which samples are kept is
+    drawn on the CPU, so that a branch can be left out without waiting for a device.
     """
 
     def __init__(self, rate: float = 0.0) -> None:
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.rate == 0.0 or not self.training:
+    @property
+    def active(self) -> bool:
+        return self.training and self.rate > 0
+
+    def draw(self, samples: int) -> Tensor | None:
+        """Which of the samples keep the branch, (samples,) of bool; None keeps all."""
+        return torch.rand(samples) >= self.rate if self.active else None
+
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Apply what :meth:`draw` returned, or a new draw if the branch is active."""
+        if not self.active:
             return x
-        keep = 1.0 - self.rate
-        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
-        return x * (mask / keep)
+        keep = self.draw(x.shape[0]) if keep is None else keep
+        mask = keep.to(device=x.device, dtype=x.dtype).view(-1, *(1,) * (x.ndim - 1))
+        return x * (mask / (1.0 - self.rate))
 
     def extra_repr(self) -> str:
         return f'rate={self.rate:.3g}'

@@ -1,0 +1,16 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Fast paths of the ConvNeXt block; the plain code in ``models/block.py`` is the specification.
+
+A fast path computes the same from the same parameters: it is chosen per call, and no name, shape or
+checkpoint depends on it. ``selection`` is the one place that decides.
+
+    ops         the operators: schemas, shapes, and who computes them on which device
+    csrc        their CPU side in C++, compiled by setup.py where there is a compiler
+    reference   what each operator means, in plain PyTorch, for tests
+    block       the block's forward and backward, made of these operators and matrix products
+"""
+
+from .ops import capability
+from .selection import choose, why_not
+
+__all__ = ['capability', 'choose', 'why_not']

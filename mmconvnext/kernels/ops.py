@@ -1,0 +1,84 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Operators of the namespace ``mmconvnext``: schemas, shapes for tracing, and their CPU side.
+
+All maps are (N, H, W, C) and contiguous, float32 or bfloat16; all arithmetic is in float32.
+:mod:`.reference` says what each computes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+import torch
+from torch import Tensor
+
+LIBRARY = torch.library.Library('mmconvnext', 'DEF')
+LIBRARY.define('dwconv_norm(Tensor x, Tensor weight, Tensor bias, float eps) -> (Tensor, Tensor)')
+LIBRARY.define(
+    'dwconv_norm_backward(Tensor grad, Tensor normalized, Tensor rstd, Tensor x, Tensor weight, '
+    'Tensor residual) -> (Tensor, Tensor, Tensor)'
+)
+LIBRARY.define('gelu_backward(Tensor(a!) grad, Tensor h, Tensor? slope) -> (Tensor, Tensor)')
+LIBRARY.define('gelu_squares(Tensor h, int samples) -> (Tensor, Tensor)')
+LIBRARY.define(
+    'scale_linear(Tensor weight, Tensor bias, Tensor? in_scale, Tensor? in_shift, '
+    'Tensor? out_scale, ScalarType dtype) -> (Tensor, Tensor)'
+)
+LIBRARY.define(
+    'scale_linear_backward(Tensor grad_weight, Tensor grad_bias, Tensor weight, Tensor bias, '
+    'Tensor? in_scale, Tensor? in_shift, Tensor? out_scale) '
+    '-> (Tensor, Tensor, Tensor, Tensor, Tensor)'
+)
+# Instruction sets in the order in which one includes the other.
+CAPABILITIES = ('DEFAULT', 'AVX2', 'AVX512')
+
+
+@cache
+def capability() -> tuple[str | None, str]:
+    """The instruction set that the CPU side was compiled for, or None and why there is none."""
+    try:
+        compiled = import_module('mmconvnext.kernels._cpu').CAPABILITY
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError):
+            return None, 'they are not compiled (a C++ compiler and --no-build-isolation do that)'
+        return None, f'they were compiled against another torch ({error})'
+    here = torch.backends.cpu.get_cpu_capability()
+    here = here if here in CAPABILITIES else 'DEFAULT'
+    if CAPABILITIES.index(compiled) > CAPABILITIES.index(here):
+        return None, f'they were compiled for {compiled}, this processor has {here}'
+    return compiled, ''
+
+
+@torch.library.register_fake('mmconvnext::dwconv_norm')
+def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), x.new_empty(x.shape[:3], dtype=torch.float32)
+
+
+@torch.library.register_fake('mmconvnext::dwconv_norm_backward')
+def _(grad, normalized, rstd, x: Tensor, weight, residual) -> tuple[Tensor, Tensor, Tensor]:
+    channels = x.shape[3]
+    weight_grad = x.new_empty((channels, 1, 7, 7), dtype=torch.float32)
+    return torch.empty_like(x), weight_grad, x.new_empty(channels, dtype=torch.float32)
+
+
+@torch.library.register_fake('mmconvnext::gelu_backward')
+def _(grad: Tensor, h: Tensor, slope: Tensor | None) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(h), h.new_empty(h.shape[1], dtype=torch.float32)
+
+
+@torch.library.register_fake('mmconvnext::gelu_squares')
+def _(h: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(h), h.new_empty((samples, h.shape[1]), dtype=torch.float32)
+
+
+@torch.library.register_fake('mmconvnext::scale_linear')
+def _(weight: Tensor, bias: Tensor, in_scale, in_shift, out_scale, dtype) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(weight, dtype=dtype), torch.empty_like(bias, dtype=dtype)
+
+
+@torch.library.register_fake('mmconvnext::scale_linear_backward')
+def _(grad_weight, grad_bias, weight: Tensor, bias: Tensor, in_scale, in_shift, out_scale):
+    outputs, inputs = weight.shape
+    sizes = ((outputs, inputs), (outputs,), (inputs,), (inputs,), (outputs,))
+    return tuple(weight.new_empty(size, dtype=torch.float32) for size in sizes)

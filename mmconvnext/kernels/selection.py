@@ -1,0 +1,64 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Which path runs: the one decision, and the one line that tells it."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from .ops import capability
+
+VARIABLE = 'MMCONVNEXT_KERNELS'
+SETTINGS = ('auto', 'plain', 'fast')
+DTYPES = (torch.float32, torch.bfloat16)
+_told: set[tuple[str, bool]] = set()
+
+
+def check_setting(setting: str) -> str:
+    """Return the setting, or what the environment variable says in place of 'auto'.
+
+    Raises:
+        ValueError: neither 'auto', 'plain' nor 'fast'.
+    """
+    for name, value in (('kernels', setting), (VARIABLE, os.environ.get(VARIABLE, 'auto'))):
+        if value not in SETTINGS:
+            raise ValueError(f'{name}={value!r} is unknown; choose one of {list(SETTINGS)}')
+    return os.environ.get(VARIABLE, setting) if setting == 'auto' else setting
+
+
+def choose(setting: str, x: Tensor) -> bool:
+    """Whether the fast path computes a block whose input is ``x``; says so once.
+
+    Args:
+        setting: 'auto' takes it where it is compiled and measured to be faster, which is on a CPU;
+            'plain' never; 'fast' always.
+        x: the input, in the type that the block computes with.
+
+    Raises:
+        RuntimeError: 'fast' was asked for and is not possible; the message says why.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False  # Inductor fuses the plain path itself; a trace, of FLOPs say, wants layers
+    reason = why_not(x)
+    if setting == 'fast' and reason:
+        raise RuntimeError(f"kernels='fast' is not possible here: {reason}; use 'auto' or 'plain'")
+    fast = setting != 'plain' and not reason
+    key = (x.device.type, fast)
+    if key not in _told and key[0] != 'meta':
+        _told.add(key)
+        how = f'fast kernels ({capability()[0]})' if fast else 'plain PyTorch'
+        why = f': {reason}' if reason and setting == 'auto' else ''
+        print_log(f'ConvNeXt blocks on {key[0]}: {how}{why}', 'current')
+    return fast
+
+
+def why_not(x: Tensor) -> str:
+    """Why there is no fast path for ``x``, or ''."""
+    if x.device.type != 'cpu':
+        return f'there are none for {x.device.type} yet'
+    if x.dtype not in DTYPES:
+        return f'they compute in float32 and bfloat16, not {x.dtype}'
+    return '' if capability()[0] else capability()[1]

@@ -1,0 +1,45 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Arguments of the backbone, checked and resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+
+
+def stage_indices(indices: int | Sequence[int] | None, num_stages: int) -> tuple[int, ...]:
+    if indices is None:
+        return tuple(range(num_stages))
+    given = (indices,) if isinstance(indices, Integral) else tuple(indices)
+    for i in given:
+        if isinstance(i, bool) or not isinstance(i, Integral) or not -num_stages <= i < num_stages:
+            raise ValueError(
+                f'out_indices={indices!r}: {i!r} is no stage; this arch has {num_stages} stages, '
+                f'0 to {num_stages - 1}, or -{num_stages} to -1 from the end'
+            )
+    resolved = tuple(int(i) % num_stages for i in given)
+    if not resolved or len(set(resolved)) < len(resolved):
+        raise ValueError(f'out_indices={indices!r} must name at least one stage, and none twice')
+    return resolved
+
+
+def frozen_stages_in(value: int, num_stages: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not -1 <= value <= num_stages:
+        raise ValueError(
+            f'frozen_stages={value!r} is out of range: -1 freezes nothing, 0 the stem, 1 to '
+            f'{num_stages} the stem and so many stages'
+        )
+    return int(value)
+
+
+def layer_scale_start(value: float | None, version: str) -> float:
+    if value is None:
+        return 1e-6 if version == 'v1' else 0.0
+    if not value >= 0:
+        raise ValueError(f'layer_scale_init_value must be 0 (none) or positive, got {value!r}')
+    if version == 'v2' and value > 0:
+        raise ValueError(
+            f'layer_scale_init_value={value!r}: ConvNeXt V2 has GRN instead of a layer scale; '
+            "leave it out, or use version='v1'"
+        )
+    return float(value)

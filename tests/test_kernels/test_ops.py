@@ -1,0 +1,175 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: each compiled operator computes what `kernels/reference.py` says, in float64."""
+
+import pytest
+import torch
+
+from mmconvnext.kernels import reference
+from mmconvnext.kernels.ops import CAPABILITIES, capability
+
+OPS = torch.ops.mmconvnext
+compiled = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
+# (N, H, W, C): vectors and tiles that fit and that do not, maps smaller than the 7x7 kernel.
+SHAPES = [
+    (2, 13, 17, 40),
+    (1, 5, 3, 96),
+    (1, 1, 1, 16),
+    (3, 30, 26, 24),
+    (1, 9, 8, 7),
+    (0, 4, 4, 8),
+]
+DTYPES = [torch.float32, torch.bfloat16]
+# Relative to the largest value: float32 rounding; bfloat16 has 8 bits, inputs are rounded alike.
+BOUNDS = {torch.float32: 1e-6, torch.bfloat16: 6e-3}
+
+
+def assert_close(found: torch.Tensor, expected: torch.Tensor, bound: float) -> None:
+    assert found.shape == expected.shape
+    if expected.numel():
+        error = (found.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
+        assert error <= bound, f'{error:.1e} > {bound:.1e}'
+
+
+def convolution(shape, dtype):
+    channels = shape[3]
+    weight, bias = torch.randn(channels, 1, 7, 7) * 0.1, torch.randn(channels)
+    return torch.randn(shape).to(dtype), weight, bias
+
+
+@compiled
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_dwconv_norm(shape, dtype):
+    x, weight, bias = convolution(shape, dtype)
+    found = OPS.dwconv_norm(x, weight, bias, 1e-6)
+    expected = reference.dwconv_norm(x.double(), weight.double(), bias.double(), 1e-6)
+    assert found[0].dtype == dtype and found[1].dtype == torch.float32
+    for pair in zip(found, expected):
+        assert_close(*pair, BOUNDS[dtype])
+
+
+@compiled
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_dwconv_norm_backward(shape, dtype):
+    x, weight, bias = convolution(shape, dtype)
+    grad, residual = (torch.randn(shape).to(dtype) for _ in range(2))
+    normalized, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6)
+    found = OPS.dwconv_norm_backward(grad, normalized, rstd, x, weight, residual)
+    wide = [t.double() for t in (grad, x, weight, bias)]
+    expected = reference.dwconv_norm_backward(*wide, 1e-6, residual.double())
+    for pair in zip(found, expected):
+        assert_close(*pair, BOUNDS[dtype])
+
+
+def test_reference_of_the_convolution_is_torchs():
+    x, weight, bias = (t.double() for t in convolution((2, 6, 7, 5), torch.float64))
+    out, rstd = reference.dwconv_norm(x, weight, bias, 1e-6)
+    y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=3, groups=5)
+    y = y.permute(0, 2, 3, 1)
+    torch.testing.assert_close(out, torch.nn.functional.layer_norm(y, (5,), eps=1e-6))
+    torch.testing.assert_close(rstd, 1 / (y.std(-1, unbiased=False).square() + 1e-6).sqrt())
+
+
+@compiled
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('samples', [None, 1, 3])
+@pytest.mark.parametrize('size', [(6, 7), (300, 40), (3, 16), (0, 8)], ids=str)
+def test_gelu_backward(size, samples, dtype):
+    if samples and not size[0]:
+        pytest.skip('no rows, no samples')
+    h, grad = (torch.randn(size).mul(3).to(dtype) for _ in range(2))
+    slope = torch.randn(samples, size[1]) if samples else None
+    wide = None if slope is None else slope.double()
+    expected = reference.gelu_backward(grad.double(), h.double(), wide)
+    act, sums = OPS.gelu_backward(grad, h, slope)  # grad is overwritten
+    for pair in zip((grad, act, sums), expected):
+        assert_close(*pair, BOUNDS[dtype])
+
+
+@compiled
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('samples', [1, 2, 5])
+def test_gelu_squares(samples, dtype):
+    h = torch.randn(samples * 23, 40).mul(3).to(dtype)
+    for pair in zip(OPS.gelu_squares(h, samples), reference.gelu_squares(h.double(), samples)):
+        assert_close(*pair, BOUNDS[dtype])
+
+
+@compiled
+def test_gelu_is_exact_in_its_tails():
+    h = torch.linspace(-12, 12, 4096).view(64, 64)
+    act, _ = OPS.gelu_squares(h, 1)
+    expected = torch.nn.functional.gelu(h.double())
+    assert (act - expected).abs().max() < 1e-6
+    act, _ = OPS.gelu_squares(h.bfloat16(), 1)
+    assert (act - torch.nn.functional.gelu(h.bfloat16().double())).abs().max() < 4e-2
+
+
+@compiled
+@pytest.mark.parametrize('given', ['in', 'out', 'shift', 'all', 'none'])
+@pytest.mark.parametrize('size', [(12, 5), (96, 384), (7, 40)], ids=str)
+def test_scale_linear_and_its_gradients(size, given):
+    outputs, inputs = size
+    weight, bias = torch.randn(size), torch.randn(outputs)
+    in_scale = torch.randn(inputs) if given in ('in', 'all') else None
+    in_shift = torch.randn(inputs) if given in ('shift', 'all') else None
+    out_scale = torch.randn(outputs) if given in ('out', 'all') else None
+    arguments = (weight, bias, in_scale, in_shift, out_scale)
+    leaves = [None if t is None else t.double().requires_grad_() for t in arguments]
+    expected = reference.scale_linear(*leaves)
+    found = OPS.scale_linear(*arguments, torch.float32)
+    for pair in zip(found, expected):
+        assert_close(pair[0], pair[1].detach(), 1e-6)
+    grads = torch.randn(size), torch.randn(outputs)
+    asked = [t for t in leaves if t is not None]
+    wide = iter(torch.autograd.grad(expected, asked, [g.double() for g in grads]))
+    for leaf, grad in zip(leaves, OPS.scale_linear_backward(*grads, *arguments)):
+        if leaf is not None:
+            assert_close(grad, next(wide), 2e-6)
+
+
+@compiled
+def test_threads_do_not_change_a_bit():
+    x, weight, bias = convolution((2, 24, 24, 40), torch.float32)
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        out = OPS.dwconv_norm(x, weight, bias, 1e-6)
+        back = OPS.dwconv_norm_backward(x, *out, x, weight, x)
+        results.append(
+            [*out, *back, *OPS.gelu_backward(x.view(-1, 40).clone(), x.view(-1, 40), None)]
+        )
+    torch.set_num_threads(2)
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other))
+
+
+@compiled
+def test_other_types_are_refused():
+    x, weight, bias = convolution((1, 4, 4, 8), torch.float64)
+    with pytest.raises(RuntimeError, match='float32 or bfloat16 is needed, got Double'):
+        OPS.dwconv_norm(x.double(), weight, bias, 1e-6)
+
+
+@compiled
+def test_schemas_and_shapes_are_what_is_computed():
+    x, weight, bias = convolution((2, 5, 6, 8), torch.float32)
+    out, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6)
+    h, square = torch.randn(10, 12), torch.randn(12, 12)
+    calls = {
+        'dwconv_norm': (x, weight, bias, 1e-6),
+        'dwconv_norm_backward': (x, out, rstd, x, weight, x),
+        'gelu_backward': (torch.randn(10, 12), h, None),
+        'gelu_squares': (h, 2),
+        'scale_linear': (square, h[0], h[0], None, h[1], torch.bfloat16),
+        'scale_linear_backward': (square, h[0], square, h[0], None, h[1], None),
+    }
+    for name, arguments in calls.items():
+        torch.library.opcheck(
+            getattr(OPS, name).default, arguments, test_utils=('test_schema', 'test_faketensor')
+        )
+
+
+def test_capability_is_told():
+    found, why = capability()
+    assert (found in CAPABILITIES) != bool(why)
