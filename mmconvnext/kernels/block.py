@@ -88,6 +88,46 @@ class FusedBlock(torch.autograd.Function):
         return *grads, None, None, None, None
 
 
+def folded(
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    gamma: Tensor | None,
+    grn_beta: Tensor | None,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights and biases of both pointwise layers with all that can be taken into them."""
+    first = OPS.scale_linear(weight1, bias1, norm_weight, norm_bias, None, dtype)
+    out_scale = _out_scale(gamma, 1.0, bias2)
+    return *first, *OPS.scale_linear(weight2, bias2, None, grn_beta, out_scale, dtype)
+
+
+def infer(
+    x: Tensor,
+    dw_weight: Tensor,
+    dw_bias: Tensor,
+    layers: tuple[Tensor, Tensor, Tensor, Tensor],
+    grn_gamma: Tensor | None,
+    eps: float,
+    grn_eps: float,
+) -> Tensor:
+    """The block without gradients, on what :func:`folded` returns; the hidden map in place."""
+    weight1, bias1, weight2, bias2 = layers
+    normalized, _ = OPS.dwconv_norm(x, dw_weight, dw_bias, eps)
+    h = torch.addmm(bias1, _rows(normalized), weight1.t())
+    out = _rows(x) + bias2
+    if grn_gamma is None:
+        out.addmm_(torch.ops.aten.gelu_(h), weight2.t())
+    else:
+        act, squares = OPS.gelu_squares(h, len(x))
+        response = _grn(squares, grn_gamma, grn_eps)[0]
+        _add_products(out, act, _weigh(weight2, response).transpose(1, 2))
+    return out.view_as(x)
+
+
 def _backward(ctx, grad: Tensor, saved: tuple) -> tuple:
     dw_weight, _, norm_weight, norm_bias, weight1, bias1 = saved[:6]
     weight2, bias2, gamma, grn_gamma, grn_beta = saved[6:11]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..kernels import choose
-from ..kernels.block import FusedBlock
+from ..kernels.block import FusedBlock, folded, infer
 from .design import Design
 from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_last
 
@@ -78,6 +78,7 @@ class ConvNeXtBlock(nn.Module):
         self.every_act = design.act_after == 'every_conv'
         self.with_cp = with_cp
         self.kernels = kernels if design.fusible else 'plain'
+        self._folded: dict | None = None  # weights for inference, see fuse
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H, W)."""
@@ -85,7 +86,9 @@ class ConvNeXtBlock(nn.Module):
         if self.kernels != 'plain':
             cast = _autocast(x)
             if choose(self.kernels, cast):
-                return self._recomputed(self._fused, cast, keep)
+                if self.training or torch.is_grad_enabled():
+                    return self._recomputed(self._fused, cast, keep)
+                return self._infer(cast)
         out = self._recomputed(self._branch, x)
         out = self.drop_path(out, keep) + x
         return self.act(out) if self.every_act else out
@@ -94,6 +97,43 @@ class ConvNeXtBlock(nn.Module):
         if self.with_cp and torch.is_grad_enabled() and x.requires_grad:
             return checkpoint(function, x, *args, use_reentrant=False)
         return function(x, *args)
+
+    def train(self, mode: bool = True) -> ConvNeXtBlock:
+        """Switch between training and evaluation; training ends :meth:`fuse`."""
+        if mode:
+            self._folded = None
+        return super().train(mode)
+
+    def fuse(self) -> None:
+        """From now on keep the folded weights between inferences, one set for each type.
+
+        Writing to a parameter or replacing it folds anew, but not writing to its ``.data``, of
+        which torch takes no notice: call this again then.
+        """
+        self._folded = {}
+
+    def _infer(self, x: Tensor) -> Tensor:
+        norm, first, second = self.norm, self.pwconv1, self.pwconv2
+        parameters = (norm.weight, norm.bias, first.weight, first.bias, second.weight, second.bias)
+        parameters += (self.gamma, None if self.grn is None else self.grn.beta)
+        layers = None
+        if self._folded is not None and not any(
+            p is not None and p.is_inference() for p in parameters
+        ):
+            state = [None if p is None else (p.data_ptr(), p._version) for p in parameters]
+            kept, layers = self._folded.get(x.dtype, (None, None))
+            if kept != state:
+                layers = folded(*parameters, x.dtype)
+                self._folded[x.dtype] = state, layers
+        if layers is None:
+            layers = folded(*parameters, x.dtype)
+        out = infer(
+            x.permute(0, 2, 3, 1).contiguous(),
+            *(self.dwconv.weight, self.dwconv.bias, layers),
+            *(None if self.grn is None else self.grn.gamma, norm.eps),
+            0.0 if self.grn is None else self.grn.eps,
+        )
+        return out.permute(0, 3, 1, 2)
 
     def _fused(self, x: Tensor, keep: Tensor | None) -> Tensor:
         out = FusedBlock.apply(

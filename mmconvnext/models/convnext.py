@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from itertools import count
+from itertools import chain, count
 from numbers import Integral
 
 import torch
@@ -205,6 +205,17 @@ class ConvNeXt(BaseModule):
         super().train(mode)
         for module in self._frozen_modules():
             module.eval()
+        return self
+
+    def fuse(self) -> ConvNeXt:
+        """Prepare for many inferences: layer scale and norms are folded into the layers once.
+
+        Switches to evaluation. Without it the fast path folds at each call. The parameters stay as
+        they are; :meth:`train` ends it. Has no effect on the plain path.
+        """
+        self.eval()
+        for block in chain.from_iterable(self.stages):
+            block.fuse()
         return self
 
     def get_layer_depth(

@@ -146,6 +146,35 @@ def test_infinitesimal_and_constant_maps_have_finite_gradients():
     assert all(g.isfinite().all() for g in grads.values())
 
 
+@pytest.mark.parametrize('fuse', [False, True])
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_inference_follows_the_parameters(version, fuse):
+    plain, fast = (model.eval() for model in pair(version))
+    if fuse:
+        fast = fast.fuse().eval()  # which every test loop calls once more
+    image = torch.randn(2, 3, 70, 66)
+    for _ in range(3):
+        with torch.no_grad():
+            for a, b in zip(plain(image), fast(image)):
+                assert error(b, a) < 1e-5
+            for model in (plain, fast):  # as an optimizer or load_state_dict does
+                model.stages[1][0].pwconv1.weight.mul_(1.5)
+                model.stages[2][0].norm.bias.add_(0.5)
+    fast.load_state_dict(plain.state_dict())
+    with torch.inference_mode():
+        assert all(error(b, a) < 1e-5 for a, b in zip(plain(image), fast(image)))
+
+
+def test_training_ends_what_fuse_keeps():
+    _, fast = pair('v1')
+    block = fast.fuse().stages[0][0]
+    with torch.no_grad():
+        fast(torch.randn(1, 3, 32, 32))
+        fast(torch.randn(1, 3, 32, 32).bfloat16().float())
+    assert set(block._folded) == {torch.float32}
+    assert not fast.training and fast.train().stages[0][0]._folded is None
+
+
 def test_compiled_model_takes_the_plain_path_and_agrees():
     plain, fast = pair('v1')
     compiled = torch.compile(fast, backend='eager', fullgraph=True)

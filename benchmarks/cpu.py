@@ -1,0 +1,170 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Time and memory of ConvNeXt on a CPU beside its peers: python benchmarks/cpu.py [--out FILE]
+
+Models take turns in one process, `--rounds` times each after one to warm up; figures are medians,
+with the spread (third minus first quartile over the median). Beside them stands what no
+implementation can beat: the matrix products alone, measured in the same run. Memory is the growth
+of the resident set over one training step, each in a process of its own.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from peers import Meta, Mmpretrain, Timm, transformers_backbone
+
+from mmconvnext import ConvNeXt
+from mmconvnext.kernels import capability
+from mmconvnext.models.arch import ARCHS
+
+NAMES = ('fast', 'plain', 'timm', 'mmpretrain', 'meta', 'transformers')
+CASES = [  # batch, side, training, bfloat16, drop path
+    (2, 384, True, False, 0.4),
+    (2, 384, True, False, 0.0),
+    (2, 384, True, True, 0.4),
+    (2, 384, True, True, 0.0),
+    (1, 512, False, False, 0.0),
+    (1, 512, False, True, 0.0),
+]
+
+
+def build(name: str, version: str, rate: float) -> torch.nn.Module:
+    arch = ARCHS['tiny']
+    if name == 'transformers':
+        return transformers_backbone(version, arch.depths, arch.channels, rate)
+    scale = dict(layer_scale_init_value=1.0) if version == 'v1' else {}
+    kernels = 'fast' if name == 'fast' else 'plain'
+    model = ConvNeXt('tiny', version, drop_path_rate=rate, kernels=kernels, **scale)
+    peer = {'timm': Timm, 'mmpretrain': Mmpretrain, 'meta': Meta}.get(name)
+    return peer(model) if peer else model
+
+
+def call(model: torch.nn.Module, image: torch.Tensor, training: bool, half: bool) -> None:
+    """One training step without the optimizer, or one inference."""
+    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=half):
+        if not training:
+            with torch.no_grad():
+                model(image)
+            return
+        maps = model(image)
+    model.zero_grad(set_to_none=True)
+    sum(m.float().sum() * 1e-3 for m in maps).backward()
+
+
+def measure(functions: dict, rounds: int) -> dict[str, tuple[float, float]]:
+    """Median and relative spread of each function's seconds, in turns."""
+    for function in functions.values():
+        function()
+    seconds = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    found = {}
+    for name, values in seconds.items():
+        quartiles = statistics.quantiles(values, n=4)
+        middle = statistics.median(values)
+        found[name] = middle, (quartiles[2] - quartiles[0]) / middle
+    return found
+
+
+def products(batch: int, side: int, training: bool, half: bool) -> list:
+    """The matrix products of the pointwise layers, as functions: forward, and backward's four."""
+    dtype = torch.bfloat16 if half else torch.float32
+    calls = []
+    for i, (depth, width) in enumerate(zip(ARCHS['tiny'].depths, ARCHS['tiny'].channels)):
+        pixels = batch * (side // 4 // 2**i) ** 2
+        x, h = (torch.randn(pixels, n * width, dtype=dtype) for n in (1, 4))
+        w = torch.randn(4 * width, width, dtype=dtype)
+
+        def one(x=x, h=h, w=w) -> None:
+            x @ w.t(), h @ w
+            if training:
+                x @ w.t(), h @ w, h.t() @ x, x.t() @ h
+
+        calls += [one] * depth
+    return calls
+
+
+def run_all(calls: list) -> None:
+    for one in calls:
+        one()
+
+
+def peak_memory(name: str, version: str) -> None:
+    """Print the growth of the resident set in MB over one float32 training step."""
+    model, image = build(name, version, 0.0), torch.randn(2, 3, 384, 384)
+    call(model, image[:, :, :64, :64], True, False)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    call(model, image, True, False)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def table(version: str, rounds: int, names: tuple) -> list[str]:
+    lines = [
+        f'ConvNeXt {version.upper()}-T | ' + ' | '.join(names) + ' | products | best peer / fast',
+        '|'.join(['---'] * (len(names) + 3)),
+    ]
+    for batch, side, training, half, rate in CASES:
+        image = torch.randn(batch, 3, side, side)
+        functions = {}
+        for name in names:
+            model = build(name, version, rate).train(training)
+            functions[name] = partial(call, model, image, training, half)
+        functions['products'] = partial(run_all, products(batch, side, training, half))
+        found = measure(functions, rounds)
+        fast = found['fast'][0]
+        best = min(found[name][0] for name in names if name not in ('fast', 'plain'))
+        what = f'{"step" if training else "inference"} {batch}x3x{side}x{side} '
+        what += f'{"bf16" if half else "fp32"}' + (f', drop path {rate}' if training else '')
+        cells = [f'{m:.3f} s ({s:.0%})' for m, s in (found[name] for name in names)]
+        bound = found['products'][0]
+        cells += [f'{bound:.3f} s: fast takes {fast / bound:.2f}', f'{best / fast:.2f}']
+        lines.append(' | '.join([what, *cells]))
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--versions', nargs='+', default=['v1', 'v2'])
+    parser.add_argument('--names', nargs='+', default=NAMES)
+    parser.add_argument('--out', help='a Markdown file to write')
+    parser.add_argument('--memory', nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.memory:
+        peak_memory(*args.memory)
+        return
+    lines = [
+        f'torch {torch.__version__}, {platform.machine()} {capability()[0] or "no kernels"}, '
+        f'{args.threads} threads of {os.cpu_count()} CPUs, {args.rounds} rounds',
+        f'`python benchmarks/cpu.py {" ".join(sys.argv[1:])}`',
+        '',
+    ]
+    for version in args.versions:
+        lines += [*table(version, args.rounds, tuple(args.names)), '']
+        memory = []
+        for name in args.names:
+            command = [sys.executable, __file__, '--memory', name, version]
+            out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            memory.append(f'{name} {float(out.split()[-1]):.0f}')
+        lines += [f'Memory of a step 2x3x384x384 fp32, MB: {", ".join(memory)}', '']
+        print(lines[-2], flush=True)
+    if args.out:
+        Path(args.out).write_text('\n'.join(lines))
+
+
+if __name__ == '__main__':
+    main()
