@@ -44,7 +44,7 @@ MAY_IMPORT = {
     '.models.block': '.models.design .models.layers .kernels torch',
     '.models.convnext': '.models .checkpoint .kernels .registry mmengine torch',
     '.kernels': '.kernels mmengine torch',
-    '.kernels.triton': '.kernels torch triton',
+    '.kernels.triton': '.kernels.triton torch triton',
     '.kernels.reference': 'torch',
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',

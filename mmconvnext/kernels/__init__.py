@@ -6,6 +6,7 @@ checkpoint depends on it. ``selection`` is the one place that decides.
 
     ops         the operators: schemas, shapes, and who computes them on which device
     csrc        their CPU side in C++, compiled by setup.py where there is a compiler
+    cuda        their CUDA side, with the Triton kernels of `triton`; off unless asked for
     reference   what each operator means, in plain PyTorch, for tests
     block       the block's forward and backward, made of these operators and matrix products
 """

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from importlib import import_module
 
 import torch
 from mmengine.logging import print_log
@@ -13,7 +15,10 @@ from .ops import capability
 
 VARIABLE = 'MMCONVNEXT_KERNELS'
 SETTINGS = ('auto', 'plain', 'fast')
-DTYPES = (torch.float32, torch.bfloat16)
+DTYPES = {
+    'cpu': (torch.float32, torch.bfloat16),
+    'cuda': (torch.float32, torch.bfloat16, torch.float16),
+}
 _told: set[tuple[str, bool]] = set()
 
 
@@ -42,7 +47,10 @@ def choose(setting: str, x: Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False  # Inductor fuses the plain path itself; a trace, of FLOPs say, wants layers
-    reason = why_not(x)
+    if setting == 'auto' and x.device.type == 'cuda':
+        reason = "those for CUDA are not measured yet; kernels='fast' takes them"
+    else:
+        reason = why_not(x)
     if setting == 'fast' and reason:
         raise RuntimeError(f"kernels='fast' is not possible here: {reason}; use 'auto' or 'plain'")
     fast = setting != 'plain' and not reason
@@ -57,8 +65,21 @@ def choose(setting: str, x: Tensor) -> bool:
 
 def why_not(x: Tensor) -> str:
     """Why there is no fast path for ``x``, or ''."""
-    if x.device.type != 'cpu':
-        return f'there are none for {x.device.type} yet'
-    if x.dtype not in DTYPES:
-        return f'they compute in float32 and bfloat16, not {x.dtype}'
+    kind = x.device.type
+    if kind not in DTYPES:
+        return f'there are none for {kind}'
+    if x.dtype not in DTYPES[kind]:
+        return f'on {kind} there are none for {x.dtype}'
+    if kind == 'cuda':
+        return _no_triton()
     return '' if capability()[0] else capability()[1]
+
+
+@cache
+def _no_triton() -> str:
+    """Register the CUDA side; why that is not possible, or ''."""
+    try:
+        import_module('mmconvnext.kernels.cuda')
+    except ImportError as error:
+        return f'triton 3.3 or later is needed ({error})'
+    return ''

@@ -1,0 +1,71 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: CUDA's operators are right, and the block on the Triton kernels is the plain block.
+
+Without a GPU the same functions run on the CPU, the kernels by Triton's interpreter.
+"""
+
+import pytest
+import torch
+
+from mmconvnext.kernels import block as module
+from mmconvnext.kernels import reference
+from mmconvnext.models.block import ConvNeXtBlock
+from mmconvnext.models.design import Design
+
+pytest.importorskip('triton')
+
+
+@pytest.fixture
+def cuda(kernels):
+    """The module that registers the operators; its functions are called directly here."""
+    from mmconvnext.kernels import cuda
+
+    return cuda
+
+
+@pytest.mark.parametrize('given', ['in', 'out', 'shift', 'all', 'none'])
+def test_scale_linear_and_its_gradients(given, cuda):
+    weight, bias = torch.randn(12, 5), torch.randn(12)
+    in_scale = torch.randn(5) if given in ('in', 'all') else None
+    in_shift = torch.randn(5) if given in ('shift', 'all') else None
+    out_scale = torch.randn(12) if given in ('out', 'all') else None
+    arguments = (weight, bias, in_scale, in_shift, out_scale)
+    leaves = [None if t is None else t.double().requires_grad_() for t in arguments]
+    expected = reference.scale_linear(*leaves)
+    for found, wide in zip(cuda.scale_linear(*arguments, torch.float32), expected):
+        torch.testing.assert_close(found, wide.detach().float())
+    grads = torch.randn(12, 5), torch.randn(12)
+    asked = [t for t in leaves if t is not None]
+    wide = iter(torch.autograd.grad(expected, asked, [g.double() for g in grads]))
+    for leaf, grad in zip(leaves, cuda.scale_linear_backward(*grads, *arguments)):
+        if leaf is not None:
+            torch.testing.assert_close(grad, next(wide).float(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('keep', [[1, 1], [0, 1]], ids=str)
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_block_on_triton_kernels_is_the_plain_block(grn, keep, kernels, cuda, monkeypatch):
+    class Operators:
+        scale_linear = staticmethod(cuda.scale_linear)
+        scale_linear_backward = staticmethod(cuda.scale_linear_backward)
+
+    for name in kernels.__all__:
+        setattr(Operators, name, staticmethod(getattr(kernels, name)))
+    monkeypatch.setattr(module, 'OPS', Operators)
+    options = dict(grn=grn, layer_scale_init_value=0.0 if grn else 1.0, drop_path_rate=0.4)
+    plain, fast = (ConvNeXtBlock(8, Design(), kernels=k, **options) for k in ('plain', 'fast'))
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    fast.load_state_dict(plain.state_dict())
+    monkeypatch.setattr('mmconvnext.models.block.choose', lambda setting, x: setting == 'fast')
+    x, grad = torch.randn(2, 8, 9, 7), torch.randn(2, 8, 9, 7)
+    results = []
+    for block in (plain, fast):
+        monkeypatch.setattr(block.drop_path, 'draw', lambda n: torch.tensor(keep, dtype=torch.bool))
+        leaf = x.clone().requires_grad_()
+        out = block(leaf)
+        out.backward(grad)
+        results.append([out.detach(), leaf.grad, *(p.grad for p in block.parameters())])
+    for found, expected in zip(results[1], results[0]):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
