@@ -49,19 +49,17 @@ class FusedBlock(torch.autograd.Function):
     ) -> Tensor:
         parameters = (dw_weight, dw_bias, norm_weight, norm_bias, weight1, bias1)
         parameters += (weight2, bias2, gamma, grn_gamma, grn_beta)
-        ctx.shape, ctx.keep, ctx.scale, ctx.grn_eps = x.shape, keep, scale, grn_eps
+        ctx.keep, ctx.scale, ctx.grn_eps = keep, scale, grn_eps
         if keep is not None and not keep:
             ctx.save_for_backward(*parameters)
             return x.view_as(x)
         with torch.autocast(x.device.type, enabled=False):
             kept = _take(x, keep)
             normalized, rstd = OPS.dwconv_norm(kept, dw_weight, dw_bias, eps)
-            scaled1, shifted1 = OPS.scale_linear(
-                weight1, bias1, norm_weight, norm_bias, None, x.dtype
-            )
-            h = torch.addmm(shifted1, _rows(normalized), scaled1.t())
             out_scale = _out_scale(gamma, scale, bias2)
-            scaled2, shifted2 = OPS.scale_linear(weight2, bias2, None, grn_beta, out_scale, x.dtype)
+            layers = (norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_beta)
+            scaled1, shifted1, scaled2, shifted2 = folded(*layers, x.dtype)
+            h = torch.addmm(shifted1, _rows(normalized), scaled1.t())
             out = _rows(kept) + shifted2
             if grn_gamma is None:
                 act, squares = F.gelu(h), None
@@ -95,13 +93,12 @@ def folded(
     bias1: Tensor,
     weight2: Tensor,
     bias2: Tensor,
-    gamma: Tensor | None,
+    out_scale: Tensor | None,
     grn_beta: Tensor | None,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights and biases of both pointwise layers with all that can be taken into them."""
     first = OPS.scale_linear(weight1, bias1, norm_weight, norm_bias, None, dtype)
-    out_scale = _out_scale(gamma, 1.0, bias2)
     return *first, *OPS.scale_linear(weight2, bias2, None, grn_beta, out_scale, dtype)
 
 

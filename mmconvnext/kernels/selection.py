@@ -57,7 +57,8 @@ def choose(setting: str, x: Tensor) -> bool:
     key = (x.device.type, fast)
     if key not in _told and key[0] != 'meta':
         _told.add(key)
-        how = f'fast kernels ({capability()[0]})' if fast else 'plain PyTorch'
+        made = capability()[0] if key[0] == 'cpu' else 'Triton'
+        how = f'fast kernels ({made})' if fast else 'plain PyTorch'
         why = f': {reason}' if reason and setting == 'auto' else ''
         print_log(f'ConvNeXt blocks on {key[0]}: {how}{why}', 'current')
     return fast

@@ -116,17 +116,7 @@ class ConvNeXtBlock(nn.Module):
         norm, first, second = self.norm, self.pwconv1, self.pwconv2
         parameters = (norm.weight, norm.bias, first.weight, first.bias, second.weight, second.bias)
         parameters += (self.gamma, None if self.grn is None else self.grn.beta)
-        layers = None
-        if self._folded is not None and not any(
-            p is not None and p.is_inference() for p in parameters
-        ):
-            state = [None if p is None else (p.data_ptr(), p._version) for p in parameters]
-            kept, layers = self._folded.get(x.dtype, (None, None))
-            if kept != state:
-                layers = folded(*parameters, x.dtype)
-                self._folded[x.dtype] = state, layers
-        if layers is None:
-            layers = folded(*parameters, x.dtype)
+        layers = self._layers(parameters, x.dtype)
         out = infer(
             x.permute(0, 2, 3, 1).contiguous(),
             *(self.dwconv.weight, self.dwconv.bias, layers),
@@ -134,6 +124,15 @@ class ConvNeXtBlock(nn.Module):
             0.0 if self.grn is None else self.grn.eps,
         )
         return out.permute(0, 3, 1, 2)
+
+    def _layers(self, parameters: tuple, dtype: torch.dtype) -> tuple:
+        given = [p for p in parameters if p is not None]
+        if self._folded is None or any(p.is_inference() for p in given):  # these have no version
+            return folded(*parameters, dtype)
+        state = [(p.data_ptr(), p._version) for p in given]
+        if self._folded.get(dtype, [None])[0] != state:
+            self._folded[dtype] = state, folded(*parameters, dtype)
+        return self._folded[dtype][1]
 
     def _fused(self, x: Tensor, keep: Tensor | None) -> Tensor:
         out = FusedBlock.apply(
