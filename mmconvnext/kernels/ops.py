@@ -30,6 +30,24 @@ LIBRARY.define(
     'Tensor? in_scale, Tensor? in_shift, Tensor? out_scale) '
     '-> (Tensor, Tensor, Tensor, Tensor, Tensor)'
 )
+# The two below are made of the ones above (`mlp.py`), unless a device has better: a CPU does them tile
+# by tile. `fold` gives both layers as `mlp` wants them there.
+LIBRARY.define(
+    'fold(Tensor norm_weight, Tensor norm_bias, Tensor weight1, Tensor bias1, Tensor weight2, '
+    'Tensor bias2, Tensor? out_scale, Tensor? grn_beta, ScalarType dtype) '
+    '-> (Tensor, Tensor, Tensor, Tensor)'
+)
+LIBRARY.define(
+    'mlp(Tensor normalized, Tensor residual, Tensor weight1, Tensor bias1, Tensor weight2, '
+    'Tensor bias2, Tensor? grn_gamma, float grn_eps, int samples, bool save_hidden) '
+    '-> (Tensor, Tensor, Tensor)'
+)
+LIBRARY.define(
+    'mlp_backward(Tensor grad, Tensor normalized, Tensor hidden, Tensor squares, '
+    'Tensor norm_weight, Tensor norm_bias, Tensor weight1, Tensor bias1, Tensor weight2, '
+    'Tensor bias2, Tensor? gamma, Tensor? grn_gamma, Tensor? grn_beta, float scale, '
+    'float grn_eps, int samples) -> Tensor[]'
+)
 # Instruction sets in the order in which one includes the other.
 CAPABILITIES = ('DEFAULT', 'AVX2', 'AVX512')
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..kernels import choose
-from ..kernels.block import FusedBlock, folded, infer
+from ..kernels.block import OPS, FusedBlock, infer
 from .design import Design
 from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_last
 
@@ -128,10 +128,10 @@ class ConvNeXtBlock(nn.Module):
     def _layers(self, parameters: tuple, dtype: torch.dtype) -> tuple:
         given = [p for p in parameters if p is not None]
         if self._folded is None or any(p.is_inference() for p in given):  # these have no version
-            return folded(*parameters, dtype)
+            return OPS.fold(*parameters, dtype)
         state = [(p.data_ptr(), p._version) for p in given]
         if self._folded.get(dtype, [None])[0] != state:
-            self._folded[dtype] = state, folded(*parameters, dtype)
+            self._folded[dtype] = state, OPS.fold(*parameters, dtype)
         return self._folded[dtype][1]
 
     def _fused(self, x: Tensor, keep: Tensor | None) -> Tensor:

@@ -5,8 +5,7 @@
 #include <torch/library.h>
 
 #include "dwconv_norm.h"
-#include "gelu.h"
-#include "scale_linear.h"
+#include "mlp_backward.h"
 
 TORCH_LIBRARY_IMPL(mmconvnext, CPU, m) {
   m.impl("dwconv_norm", &mmconvnext::dwconv_norm);
@@ -15,6 +14,11 @@ TORCH_LIBRARY_IMPL(mmconvnext, CPU, m) {
   m.impl("gelu_squares", &mmconvnext::gelu_squares);
   m.impl("scale_linear", &mmconvnext::scale_linear);
   m.impl("scale_linear_backward", &mmconvnext::scale_linear_backward);
+  if (mmconvnext::has_products<float>()) {  // or else what kernels/mlp.py makes of the above
+    m.impl("fold", &mmconvnext::fold);
+    m.impl("mlp", &mmconvnext::mlp);
+    m.impl("mlp_backward", &mmconvnext::mlp_backward);
+  }
 }
 
 // An empty module, so that Python finds and loads this library by import; CAPABILITY tells which

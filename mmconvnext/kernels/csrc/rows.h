@@ -22,7 +22,14 @@ constexpr int64_t V = Vec::size();
 
 inline int64_t round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }
 
-inline void load_row(const float* from, float* to, int64_t n) { std::copy(from, from + n, to); }
+// Without the call of memmove that a compiler makes of a loop; most rows are short.
+inline void copy_row(const float* from, float* to, int64_t n) {
+  int64_t i = 0;
+  for (; i + V <= n; i += V) Vec::loadu(from + i).store(to + i);
+  if (i < n) Vec::loadu(from + i, n - i).store(to + i, n - i);
+}
+
+inline void load_row(const float* from, float* to, int64_t n) { copy_row(from, to, n); }
 
 inline void load_row(const BFloat16* from, float* to, int64_t n) {
   using VecB = at::vec::Vectorized<BFloat16>;
@@ -32,10 +39,13 @@ inline void load_row(const BFloat16* from, float* to, int64_t n) {
     low.store(to + i);
     high.store(to + i + V);
   }
-  for (; i < n; ++i) to[i] = static_cast<float>(from[i]);
+  if (i == n) return;
+  auto [low, high] = at::vec::convert_bfloat16_float(VecB::loadu(from + i, n - i));
+  low.store(to + i, std::min(n - i, V));
+  if (n - i > V) high.store(to + i + V, n - i - V);
 }
 
-inline void store_row(const float* from, float* to, int64_t n) { std::copy(from, from + n, to); }
+inline void store_row(const float* from, float* to, int64_t n) { copy_row(from, to, n); }
 
 inline void store_row(const float* from, BFloat16* to, int64_t n) {
   using VecB = at::vec::Vectorized<BFloat16>;
@@ -43,7 +53,36 @@ inline void store_row(const float* from, BFloat16* to, int64_t n) {
   for (; i + VecB::size() <= n; i += VecB::size()) {
     at::vec::convert_float_bfloat16(Vec::loadu(from + i), Vec::loadu(from + i + V)).store(to + i);
   }
-  for (; i < n; ++i) to[i] = static_cast<BFloat16>(from[i]);
+  if (i == n) return;
+  const Vec low = Vec::loadu(from + i, std::min(n - i, V));
+  const Vec high = n - i > V ? Vec::loadu(from + i + V, n - i - V) : Vec(0.f);
+  at::vec::convert_float_bfloat16(low, high).store(to + i, n - i);
+}
+
+inline void copy_row(const BFloat16* from, BFloat16* to, int64_t n) { std::copy(from, from + n, to); }
+inline void copy_row(const BFloat16* from, float* to, int64_t n) { load_row(from, to, n); }
+
+// (rows, columns) to (columns, rows).
+template <typename T, typename G>
+void transpose(const T* from, int64_t stride, int64_t rows, int64_t columns, G* to, int64_t to_stride) {
+  constexpr int64_t S = 16;
+  for (int64_t i = 0; i < rows; i += S) {
+    for (int64_t j = 0; j < columns; j += S) {
+      const T* block = from + i * stride + j;
+      G* turned = to + j * to_stride + i;
+      if constexpr (std::is_same_v<T, G>) {
+        if (i + S <= rows && j + S <= columns) {
+          at::vec::transpose_mxn<T, S, S>(block, stride, turned, to_stride);
+          continue;
+        }
+      }
+      for (int64_t m = 0; m < std::min(S, rows - i); ++m) {
+        for (int64_t n = 0; n < std::min(S, columns - j); ++n) {
+          turned[n * to_stride + m] = static_cast<G>(block[m * stride + n]);
+        }
+      }
+    }
+  }
 }
 
 // Calls f with a value of the type of the tensor's elements.

@@ -1,0 +1,213 @@
+// Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+// The two pointwise layers of the block with what stands between and after them, tile by tile: GELU,
+// global response normalization (ConvNeXt V2, section 3.2), residual. The hidden map passes through
+// memory only where backward asks for it or GRN needs all of it before it goes on.
+//
+// Sizes: rows are pixels, C channels, K hidden channels.
+#pragma once
+
+#include "gelu.h"
+#include "products.h"
+#include "scale_linear.h"
+
+namespace mmconvnext {
+
+using Optional = std::optional<Tensor>;
+
+// Whether maps of T with these channels are multiplied as bfloat16.
+inline bool multiplies_bf16(at::ScalarType type, int64_t C, int64_t K) {
+  return type == at::kBFloat16 && has_products<BFloat16>() && C % 2 == 0 && K % 2 == 0;
+}
+
+// Calls f with values of the types of storage and of products.
+template <typename F>
+void dispatch_products(const Tensor& x, bool bf16_products, F f) {
+  dispatch(x, [&](auto t) {
+    if constexpr (std::is_same_v<decltype(t), BFloat16>) {
+      if (bf16_products) return f(t, BFloat16());
+    }
+    f(t, float());
+  });
+}
+
+// A vector as float, with zeros up to whole vector registers.
+inline std::vector<float> padded(const Tensor& given) {
+  const Tensor t = given.to(at::kFloat).contiguous();
+  std::vector<float> to(round_up(t.numel(), V), 0.f);
+  load_row(t.const_data_ptr<float>(), to.data(), t.numel());
+  return to;
+}
+
+// The layer of `scale_linear` as the right side of a product, (inputs, outputs), packed, and its bias.
+inline std::tuple<Tensor, Tensor> fold_linear(const Tensor& weight, const Tensor& bias, const Optional& in_scale,
+                                              const Optional& in_shift, const Optional& out_scale, bool bf16) {
+  const Scales s(weight, bias, in_scale, in_shift, out_scale);
+  const auto options = weight.options().dtype(at::kFloat);
+  Tensor packed = at::empty({s.I, s.O}, options.dtype(bf16 ? at::kBFloat16 : at::kFloat));
+  const float* from = s.weight.const_data_ptr<float>();
+  dispatch(packed, [&](auto g) {
+    using G = decltype(g);
+    constexpr int64_t S = 32;  // inputs at a time; our choice
+    at::parallel_for(0, (s.I + S - 1) / S, 1, [&](int64_t begin, int64_t end) {
+      std::vector<float> rows(S * s.O);
+      std::vector<G> scratch;
+      for (int64_t first = begin * S; first < std::min(end * S, s.I); first += S) {
+        const int64_t count = std::min(S, s.I - first);
+        transpose(from + first, s.I, s.O, count, rows.data(), s.O);
+        for (int64_t i = 0; i < count; ++i) {
+          const float scale = s.in[first + i];
+          for (int64_t o = 0; o < s.O; ++o) rows[i * s.O + o] *= scale * s.out[o];
+        }
+        pack_rows(rows.data(), count, first, s.I, s.O, packed.data_ptr<G>(), scratch);
+      }
+    });
+  });
+  const Tensor base = bias.to(at::kFloat);
+  Tensor shifted = in_shift ? at::addmv(base, s.weight, in_shift->to(at::kFloat)) : base;
+  return {packed, out_scale ? shifted * out_scale->to(at::kFloat) : shifted};
+}
+
+// Both layers with all that can be taken into their weights.
+inline std::tuple<Tensor, Tensor, Tensor, Tensor> fold(
+    const Tensor& norm_weight, const Tensor& norm_bias, const Tensor& weight1, const Tensor& bias1,
+    const Tensor& weight2, const Tensor& bias2, const Optional& out_scale, const Optional& grn_beta,
+    at::ScalarType dtype) {
+  const bool bf16 = multiplies_bf16(dtype, weight1.size(1), weight1.size(0));
+  auto [first, shifted1] = fold_linear(weight1, bias1, norm_weight, norm_bias, {}, bf16);
+  auto [second, shifted2] = fold_linear(weight2, bias2, {}, grn_beta, out_scale, bf16);
+  return {first, shifted1, second, shifted2};
+}
+
+// Response of each sample and hidden channel: 1 + gamma * norm / (mean of norms + eps).
+inline Tensor grn_response(const Tensor& squares, const Tensor& gamma, double eps) {
+  const Tensor norms = squares.sqrt();
+  return (norms / (norms.mean(1, true) + eps)).mul_(gamma.to(at::kFloat)).add_(1);
+}
+
+// One tile of the hidden map, in blocks of columns: f(block of [height][BLOCK] floats, first, width) after
+// the bias.
+template <typename G, typename F>
+void expand(const G* a, int64_t height, const Right<G>& weight, const float* bias, F f) {
+  alignas(64) float block[MAX_ROWS * BLOCK];
+  for_blocks(weight.n, [&](int64_t first, int64_t width) {
+    multiply(height, a, weight, first, width, block);
+    for (int64_t m = 0; m < height; ++m) {
+      float* row = block + m * BLOCK;
+      for (int64_t c = 0; c < width; c += V) (Vec::loadu(row + c) + Vec::loadu(bias + first + c)).store(row + c);
+    }
+    f(block, first, width);
+  });
+}
+
+// The hidden map (M, K) before the activation.
+template <typename T, typename G>
+void hidden_map(const T* x, const Right<G>& weight1, const float* bias1, const Tiles& tiles, T* hidden) {
+  const int64_t C = weight1.k, K = weight1.n;
+  at::parallel_for(0, tiles.count, 1, [&](int64_t begin, int64_t end) {
+    std::vector<G> scratch;
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int64_t filled = tiles.filled(tile), at = tiles.first(tile);
+      const G* a = left<T, G>(x + at * C, filled, tiles.height, C, scratch);
+      expand(a, tiles.height, weight1, bias1, [&](float* block, int64_t first, int64_t width) {
+        for (int64_t m = 0; m < filled; ++m) store_row(block + m * BLOCK, hidden + (at + m) * K + first, width);
+      });
+    }
+    at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
+  });
+}
+
+template <typename T, typename G>
+void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const float* bias1,
+                 const Right<G>& weight2, const float* bias2, const Tiles& tiles, int64_t C, int64_t K, const Tensor* grn_gamma, double eps,
+                 T* out, T* hidden, Tensor& squares) {
+  const int64_t H = tiles.height, Kp = round_up(K, V);
+  // out = residual + bias2 + act @ weight2
+  auto project = [&](const G* act, int64_t tile) {
+    alignas(64) float block[MAX_ROWS * BLOCK], row[BLOCK];
+    for_blocks(C, [&](int64_t first, int64_t width) {
+      multiply(H, act, weight2, first, width, block);
+      for (int64_t m = 0; m < tiles.filled(tile); ++m) {
+        const int64_t at = (tiles.first(tile) + m) * C + first;
+        load_row(residual + at, row, width);
+        for (int64_t c = 0; c < width; c += V) {
+          (Vec::loadu(block + m * BLOCK + c) + Vec::loadu(bias2 + first + c) + Vec::loadu(row + c)).store(row + c);
+        }
+        store_row(row, out + at, width);
+      }
+    });
+  };
+  std::vector<float> partial(grn_gamma ? tiles.count * Kp : 0, 0.f);
+  at::parallel_for(0, tiles.count, 1, [&](int64_t begin, int64_t end) {
+    std::vector<G> scratch, act(grn_gamma ? 0 : H * K);
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int64_t filled = tiles.filled(tile), at = tiles.first(tile);
+      const G* a = left<T, G>(x + at * C, filled, H, C, scratch);
+      expand(a, H, weight1, bias1, [&](float* block, int64_t first, int64_t width) {
+        for (int64_t m = 0; m < H; ++m) {
+          float* row = block + m * BLOCK;
+          if (hidden && m < filled) store_row(row, hidden + (at + m) * K + first, width);
+          if (grn_gamma && m >= filled) break;
+          float* sum = partial.data() + tile * Kp + first;
+          for (int64_t c = 0; c < width; c += V) {
+            const Vec v = gelu(Vec::loadu(row + c));
+            v.store(row + c);
+            if (grn_gamma) at::vec::fmadd(v, v, Vec::loadu(sum + c)).store(sum + c);
+          }
+          if (!grn_gamma) store_row(row, act.data() + m * K + first, width);
+        }
+      });
+      if (!grn_gamma) project(act.data(), tile);
+    }
+    at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
+  });
+  if (!grn_gamma) return;
+
+  float* total = squares.data_ptr<float>();
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    for (int64_t c = 0; c < K; ++c) total[tiles.sample(tile) * K + c] += partial[tile * Kp + c];
+  }
+  const Tensor response = grn_response(squares, *grn_gamma, eps);
+  const float* r = response.const_data_ptr<float>();
+  at::parallel_for(0, tiles.count, 1, [&](int64_t begin, int64_t end) {
+    std::vector<G> act(H * K, G(0));
+    std::vector<float> row(Kp, 0.f), factor(Kp, 0.f);
+    for (int64_t tile = begin; tile < end; ++tile) {
+      load_row(r + tiles.sample(tile) * K, factor.data(), K);
+      for (int64_t m = 0; m < tiles.filled(tile); ++m) {
+        load_row(hidden + (tiles.first(tile) + m) * K, row.data(), K);
+        for (int64_t c = 0; c < Kp; c += V) {
+          (gelu(Vec::loadu(row.data() + c)) * Vec::loadu(factor.data() + c)).store(row.data() + c);
+        }
+        store_row(row.data(), act.data() + m * K, K);
+      }
+      project(act.data(), tile);
+    }
+    at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
+  });
+}
+
+// x + the block's branch: `normalized` (M, C), layers as `fold` gives them. Returns out, the hidden map
+// before the activation where it is saved or GRN needs it, and GRN's sums of squares (samples, K).
+inline std::tuple<Tensor, Tensor, Tensor> mlp(const Tensor& normalized, const Tensor& residual,
+                                              const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
+                                              const Tensor& bias2, const Optional& grn_gamma, double grn_eps,
+                                              int64_t samples, bool save_hidden) {
+  const int64_t M = normalized.size(0), C = normalized.size(1), K = weight1.size(1);
+  const bool keep = save_hidden || grn_gamma;
+  Tensor out = at::empty_like(residual), hidden = at::empty({keep ? M : 0, K}, normalized.options());
+  Tensor squares = at::zeros({grn_gamma ? samples : 0, K}, normalized.options().dtype(at::kFloat));
+  const Tiles tiles(M, grn_gamma ? samples : 1);
+  const auto b1 = padded(bias1), b2 = padded(bias2);
+  dispatch_products(normalized, weight1.scalar_type() == at::kBFloat16, [&](auto t, auto g) {
+    using T = decltype(t);
+    using G = decltype(g);
+    mlp_forward<T, G>(normalized.const_data_ptr<T>(), residual.const_data_ptr<T>(),
+                      {weight1.const_data_ptr<G>(), C, K, true}, b1.data(),
+                      {weight2.const_data_ptr<G>(), K, C, true}, b2.data(), tiles, C, K,
+                      grn_gamma ? &*grn_gamma : nullptr, grn_eps, out.data_ptr<T>(),
+                      keep ? hidden.data_ptr<T>() : nullptr, squares);
+  });
+  return {out, hidden, squares};
+}
+
+}  // namespace mmconvnext

@@ -1,0 +1,193 @@
+// Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+// Matrix products of tiles, from oneDNN's micro-kernels as torch exports them (cpublas::brgemm).
+//
+// What a tile needs before and after a product is done while it lies in the cache. Micro-kernels are
+// compiled at run time for each size of tile; sizes here come from the number of channels and a few
+// heights, never from the size of the image, so a new image shape costs nothing.
+//
+// T is the storage of the maps, G what is multiplied: bfloat16 where the processor can, else float.
+#pragma once
+
+#include <ATen/native/CPUBlas.h>
+
+#include "rows.h"
+
+namespace mmconvnext {
+
+constexpr int64_t BLOCK = 48;       // columns of a product at a time: three AVX512 registers; our choice
+constexpr int64_t MAX_ROWS = 128;    // of a tile, so that it fits a cache of 1 MB; our choice
+constexpr int64_t MAX_CHUNK = 256;  // pixels that a weight gradient sums at a time; our choice
+
+// Rows of one tile: fills the threads evenly, a multiple of 8.
+inline int64_t tile_rows(int64_t rows) {
+  const int64_t threads = at::get_num_threads();
+  const int64_t tiles = round_up((rows + MAX_ROWS - 1) / MAX_ROWS, threads);
+  return std::min(MAX_ROWS, round_up((rows + tiles - 1) / tiles, 8));
+}
+
+// Tiles of the rows of a map; none lies in two samples.
+struct Tiles {
+  int64_t rows, height, per_sample, count;
+  Tiles(int64_t all_rows, int64_t samples)
+      : rows(all_rows / samples), height(tile_rows(rows)), per_sample((rows + height - 1) / height),
+        count(samples * per_sample) {}
+  int64_t sample(int64_t tile) const { return tile / per_sample; }
+  int64_t first(int64_t tile) const { return sample(tile) * rows + tile % per_sample * height; }
+  int64_t filled(int64_t tile) const { return std::min(height, rows - tile % per_sample * height); }
+};
+
+// The right side (k, n) of a product: as it lies in memory, or packed in blocks of BLOCK columns, which
+// bfloat16 needs, as it wants the rows of a block interleaved in pairs.
+template <typename G>
+struct Right {
+  const G* data;
+  int64_t k, n;
+  bool packed;
+  const G* block(int64_t first) const { return data + first * (packed ? k : 1); }
+  int64_t stride(int64_t width) const { return packed ? width : n; }
+};
+
+// c[m][width] = or += a[m][k] * b, all as rows with strides.
+template <typename G>
+void multiply(int64_t m, int64_t width, int64_t k, const G* a, int64_t lda, const G* b, int64_t ldb, float* c,
+              int64_t ldc, bool add) {
+  at::native::cpublas::brgemm(m, width, k, lda, ldb, ldc, add, a, b, c, !std::is_same_v<G, float>);
+}
+
+// c[m][BLOCK] = a * the block of b from column `first` on.
+template <typename G>
+void multiply(int64_t m, const G* a, const Right<G>& b, int64_t first, int64_t width, float* c) {
+  multiply<G>(m, width, b.k, a, b.k, b.block(first), b.stride(width), c, BLOCK, false);
+}
+
+// Calls f(first, width) for blocks of columns.
+template <typename F>
+void for_blocks(int64_t columns, F f) {
+  for (int64_t first = 0; first < columns; first += BLOCK) f(first, std::min(BLOCK, columns - first));
+}
+
+// (k, n) rows to a block of a packed right side; k is even for bfloat16.
+template <typename T, typename G>
+void pack_block(const T* from, int64_t stride, int64_t k, int64_t n, G* to) {
+  if constexpr (std::is_same_v<G, float>) {
+    for (int64_t i = 0; i < k; ++i) load_row(from + i * stride, to + i * n, n);
+  } else {
+    static_assert(std::is_same_v<T, G>);
+    for (int64_t i = 0; i < k; i += 2) {
+      const auto* low = reinterpret_cast<const uint16_t*>(from + i * stride);
+      const auto* high = reinterpret_cast<const uint16_t*>(from + (i + 1) * stride);
+      auto* pairs = reinterpret_cast<uint32_t*>(to + i * n);
+      for (int64_t j = 0; j < n; ++j) pairs[j] = uint32_t(high[j]) << 16 | low[j];
+    }
+  }
+}
+
+// Rows first_row and after of a (k, n) right side, from floats; an even number of them for bfloat16.
+template <typename G>
+void pack_rows(const float* from, int64_t rows, int64_t first_row, int64_t k, int64_t n, G* to, std::vector<G>& scratch) {
+  scratch.resize(rows * n);
+  for (int64_t i = 0; i < rows; ++i) store_row(from + i * n, scratch.data() + i * n, n);
+  for_blocks(n, [&](int64_t first, int64_t width) {
+    pack_block(scratch.data() + first, n, rows, width, to + first * k + first_row * width);
+  });
+}
+
+// Rows of a tile as the left side of a product: in place, or copied where they are too few or of
+// another type.
+template <typename T, typename G>
+const G* left(const T* from, int64_t filled, int64_t height, int64_t k, std::vector<G>& scratch) {
+  if constexpr (std::is_same_v<T, G>) {
+    if (filled == height) return from;
+  }
+  scratch.assign(height * k, G(0));
+  for (int64_t m = 0; m < filled; ++m) copy_row(from + m * k, scratch.data() + m * k, k);
+  return scratch.data();
+}
+
+// Pixels in equal chunks of at most MAX_CHUNK, a multiple of 16.
+struct Chunks {
+  int64_t rows, count, size;
+  explicit Chunks(int64_t all)
+      : rows(all), count((all + MAX_CHUNK - 1) / MAX_CHUNK), size(round_up((all + count - 1) / count, 16)) {}
+  int64_t filled(int64_t chunk) const { return std::min(size, std::max<int64_t>(0, rows - chunk * size)); }
+};
+
+// (rows, c) transposed chunk by chunk: [chunk][c][size], zeros where there are no rows.
+template <typename T, typename G>
+std::vector<G> transposed(const T* from, int64_t c, const Chunks& chunks) {
+  std::vector<G> to(chunks.count * c * chunks.size, G(0));
+  at::parallel_for(0, chunks.count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const T* rows = from + chunk * chunks.size * c;
+      transpose(rows, c, chunks.filled(chunk), c, to.data() + chunk * c * chunks.size, chunks.size);
+    }
+  });
+  return to;
+}
+
+// A block of a (C, K) matrix.
+struct Block {
+  int64_t top, first, height, width;
+};
+
+// Calls f(block) for all blocks of a (c, k) matrix, by all threads.
+template <typename F>
+void for_all_blocks(int64_t c, int64_t k, F f) {
+  constexpr int64_t HEIGHT = 384;  // our choice
+  const int64_t down = (c + HEIGHT - 1) / HEIGHT, across = (k + BLOCK - 1) / BLOCK;
+  at::parallel_for(0, down * across, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t top = task % down * HEIGHT, first = task / down * BLOCK;
+      f(Block{top, first, std::min(HEIGHT, c - top), std::min(BLOCK, k - first)});
+    }
+    at::native::cpublas::brgemm_release(false);
+  });
+}
+
+// A block, [height][BLOCK] of `to`, of a^T b (c, k), the sum over rows of outer products; a is (rows, c), given
+// transposed, b (rows, k).
+template <typename T, typename G>
+void outer_products(const std::vector<G>& a, const T* b, int64_t c, int64_t k, const Chunks& chunks, const Block& at,
+                    float* to) {
+  std::vector<G> scratch(chunks.size * BLOCK);
+  const int64_t n = at.width;
+  for (int64_t chunk = 0; chunk < chunks.count; ++chunk) {
+    const T* rows = b + chunk * chunks.size * k + at.first;
+    const int64_t filled = chunks.filled(chunk);
+    const G* right = scratch.data();
+    int64_t stride = n;
+    if (std::is_same_v<G, T> && std::is_same_v<G, float> && filled == chunks.size) {
+      right = reinterpret_cast<const G*>(rows);
+      stride = k;
+    } else {
+      std::fill(scratch.begin(), scratch.end(), G(0));
+      pack_block(rows, k, filled / 2 * 2, n, scratch.data());
+      if (filled % 2) {  // the last row of all, in bfloat16 beside a row of zeros
+        G* last = scratch.data() + (filled - 1) * n;
+        constexpr int64_t step = std::is_same_v<G, float> ? 1 : 2;
+        for (int64_t j = 0; j < n; ++j) last[j * step] = static_cast<G>(rows[(filled - 1) * k + j]);
+      }
+    }
+    const G* left = a.data() + (chunk * c + at.top) * chunks.size;
+    multiply<G>(at.height, n, chunks.size, left, chunks.size, right, stride, to, BLOCK, chunk > 0);
+  }
+}
+
+// Whether the processor has products of G: asks torch to do a small one.
+template <typename G>
+bool has_products() {
+  static const bool has = [] {
+    std::vector<G> a(16 * 16, G(1)), b(16 * 16, G(1));
+    std::vector<float> c(16 * 16);
+    try {
+      multiply<G>(16, 16, 16, a.data(), 16, b.data(), 16, c.data(), 16, false);
+      at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
+    } catch (const c10::Error&) {
+      return false;
+    }
+    return c[17] == 16.f;
+  }();
+  return has;
+}
+
+}  // namespace mmconvnext
