@@ -17,9 +17,9 @@ from . import mlp
 from .mlp import OPS
 
 PARAMETERS = 11  # of a block, see FusedBlock.forward
-# Where a map has this many pixels for each channel its hidden map is computed again in backward: its
-# weights are small beside it then, and on a CPU the product takes no longer than writing the hidden
-# map to memory and reading it. Our choice, the same on CUDA.
+# Where a map has this many pixels for each channel, its hidden map is computed again in backward:
+# the weights are small beside it then, and on a CPU the product takes no longer than writing the
+# hidden map to memory and reading it. Our choice; the same on CUDA, where it is not measured.
 RECOMPUTE = 8
 
 
@@ -93,9 +93,7 @@ def infer(
 ) -> Tensor:
     """The block without gradients, on the layers that the operator ``fold`` returns."""
     normalized, _ = OPS.dwconv_norm(x, dw_weight, dw_bias, eps)
-    out, _, _ = OPS.mlp(
-        _rows(normalized), _rows(x), *layers, grn_gamma, grn_eps, len(x), False
-    )
+    out, _, _ = OPS.mlp(_rows(normalized), _rows(x), *layers, grn_gamma, grn_eps, len(x), False)
     return out.view_as(x)
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The pointwise layers of the block from the smaller operators and torch's matrix products.
 
-Used where a device has no `mlp` of its own: CUDA, and a CPU without oneDNN's products. What is taken
-into the weights instead of passing over the maps (``scale_linear``): LayerNorm's affine into the
-first layer; layer scale, the 1 / keep of stochastic depth and GRN's shift into the second.
+Used where a device has no `mlp` of its own: CUDA, and a CPU without oneDNN's products. What is
+taken into the weights instead of passing over the maps (``scale_linear``): LayerNorm's affine into
+the first layer; layer scale, the 1 / keep of stochastic depth and GRN's shift into the second.
 
 Rows of a map are pixels, M; C channels, K hidden ones.
 """
@@ -98,7 +98,7 @@ def mlp_backward(
     none = d_grn_gamma = grad.new_empty(0, dtype=torch.float32)
     if grn_gamma is None:
         d = grad @ scaled2
-        act, d_bias1 = OPS.gelu_backward(d, hidden, None)  # d is the gradient of hidden from here on
+        act, d_bias1 = OPS.gelu_backward(d, hidden, None)  # d is now the gradient of hidden
         d_scaled2 = grad.t() @ act
     else:
         response, relative, mean = _grn(squares, grn_gamma, grn_eps)

@@ -30,8 +30,8 @@ LIBRARY.define(
     'Tensor? in_scale, Tensor? in_shift, Tensor? out_scale) '
     '-> (Tensor, Tensor, Tensor, Tensor, Tensor)'
 )
-# The two below are made of the ones above (`mlp.py`), unless a device has better: a CPU does them tile
-# by tile. `fold` gives both layers as `mlp` wants them there.
+# Those below are made of the ones above (`mlp.py`), unless a device has better: a CPU does them
+# tile by tile. `fold` gives both layers as `mlp` wants them there: shapes as usual, in any order.
 LIBRARY.define(
     'fold(Tensor norm_weight, Tensor norm_bias, Tensor weight1, Tensor bias1, Tensor weight2, '
     'Tensor bias2, Tensor? out_scale, Tensor? grn_beta, ScalarType dtype) '
@@ -88,6 +88,36 @@ def _(grad: Tensor, h: Tensor, slope: Tensor | None) -> tuple[Tensor, Tensor]:
 @torch.library.register_fake('mmconvnext::gelu_squares')
 def _(h: Tensor, samples: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(h), h.new_empty((samples, h.shape[1]), dtype=torch.float32)
+
+
+@torch.library.register_fake('mmconvnext::fold')
+def _(norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_beta, dtype):
+    like = torch.empty_like
+    return (
+        *(like(weight1, dtype=dtype), like(bias1, dtype=torch.float32)),
+        *(like(weight2, dtype=dtype), like(bias2, dtype=torch.float32)),
+    )
+
+
+@torch.library.register_fake('mmconvnext::mlp')
+def _(normalized: Tensor, residual, weight1, bias1, weight2, bias2, grn_gamma, *rest):
+    _, samples, save_hidden = rest
+    hidden = (len(normalized) if save_hidden else 0, weight1.shape[0])
+    squares = (0 if grn_gamma is None else samples, weight1.shape[0])
+    return (
+        torch.empty_like(residual),
+        normalized.new_empty(hidden),
+        normalized.new_empty(squares, dtype=torch.float32),
+    )
+
+
+@torch.library.register_fake('mmconvnext::mlp_backward')
+def _(grad, normalized, hidden, squares, norm_weight, norm_bias, weight1, bias1, *rest):
+    weight2, bias2, gamma, grn_gamma, grn_beta = rest[:5]
+    layers = (norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta)
+    sizes = ((0,) if p is None else p.shape for p in layers)
+    grads = (grad.new_empty(size, dtype=torch.float32) for size in sizes)
+    return [torch.empty_like(normalized), *grads]
 
 
 @torch.library.register_fake('mmconvnext::scale_linear')

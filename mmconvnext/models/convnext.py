@@ -143,6 +143,9 @@ class ConvNeXt(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map (N, in_channels, H, W) to one contiguous (N, C_i, H_i, W_i) for each out index."""
         self._check_input(x)
+        # All layers then give channels-last memory, which LayerNorm and the pointwise layers read
+        # as rows of channels, without a copy.
+        x = x.contiguous(memory_format=torch.channels_last)
         maps = {}
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             if i > max(self.out_indices):

@@ -4,11 +4,13 @@
 Without a GPU the same functions run on the CPU, the kernels by Triton's interpreter.
 """
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from mmconvnext.kernels import block as module
-from mmconvnext.kernels import reference
+from mmconvnext.kernels import block as block_module
+from mmconvnext.kernels import mlp, reference
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
 
@@ -45,13 +47,14 @@ def test_scale_linear_and_its_gradients(given, cuda):
 @pytest.mark.parametrize('keep', [[1, 1], [0, 1]], ids=str)
 @pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
 def test_block_on_triton_kernels_is_the_plain_block(grn, keep, kernels, cuda, monkeypatch):
-    class Operators:
-        scale_linear = staticmethod(cuda.scale_linear)
-        scale_linear_backward = staticmethod(cuda.scale_linear_backward)
-
-    for name in kernels.__all__:
-        setattr(Operators, name, staticmethod(getattr(kernels, name)))
-    monkeypatch.setattr(module, 'OPS', Operators)
+    operators = SimpleNamespace(
+        scale_linear=cuda.scale_linear,
+        scale_linear_backward=cuda.scale_linear_backward,
+        **{name: getattr(kernels, name) for name in kernels.__all__},
+        **{name: getattr(mlp, name) for name in ('fold', 'mlp', 'mlp_backward')},
+    )
+    for module in (block_module, mlp):
+        monkeypatch.setattr(module, 'OPS', operators)
     options = dict(grn=grn, layer_scale_init_value=0.0 if grn else 1.0, drop_path_rate=0.4)
     plain, fast = (ConvNeXtBlock(8, Design(), kernels=k, **options) for k in ('plain', 'fast'))
     with torch.no_grad():

@@ -38,12 +38,12 @@ inline std::vector<float> padded(const Tensor& given) {
   return to;
 }
 
-// The layer of `scale_linear` as the right side of a product, (inputs, outputs), packed, and its bias.
+// The layer of `scale_linear`, its weight packed as the right side (inputs, outputs) of a product, and its bias.
 inline std::tuple<Tensor, Tensor> fold_linear(const Tensor& weight, const Tensor& bias, const Optional& in_scale,
                                               const Optional& in_shift, const Optional& out_scale, bool bf16) {
   const Scales s(weight, bias, in_scale, in_shift, out_scale);
   const auto options = weight.options().dtype(at::kFloat);
-  Tensor packed = at::empty({s.I, s.O}, options.dtype(bf16 ? at::kBFloat16 : at::kFloat));
+  Tensor packed = at::empty({s.O, s.I}, options.dtype(bf16 ? at::kBFloat16 : at::kFloat));
   const float* from = s.weight.const_data_ptr<float>();
   dispatch(packed, [&](auto g) {
     using G = decltype(g);
@@ -192,7 +192,7 @@ inline std::tuple<Tensor, Tensor, Tensor> mlp(const Tensor& normalized, const Te
                                               const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                                               const Tensor& bias2, const Optional& grn_gamma, double grn_eps,
                                               int64_t samples, bool save_hidden) {
-  const int64_t M = normalized.size(0), C = normalized.size(1), K = weight1.size(1);
+  const int64_t M = normalized.size(0), C = normalized.size(1), K = weight1.size(0);
   const bool keep = save_hidden || grn_gamma;
   Tensor out = at::empty_like(residual), hidden = at::empty({keep ? M : 0, K}, normalized.options());
   Tensor squares = at::zeros({grn_gamma ? samples : 0, K}, normalized.options().dtype(at::kFloat));
@@ -207,7 +207,7 @@ inline std::tuple<Tensor, Tensor, Tensor> mlp(const Tensor& normalized, const Te
                       grn_gamma ? &*grn_gamma : nullptr, grn_eps, out.data_ptr<T>(),
                       keep ? hidden.data_ptr<T>() : nullptr, squares);
   });
-  return {out, hidden, squares};
+  return {out, save_hidden ? hidden : at::empty({0, K}, hidden.options()), squares};
 }
 
 }  // namespace mmconvnext

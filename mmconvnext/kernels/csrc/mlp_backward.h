@@ -46,8 +46,8 @@ struct MlpBackward {
   T* dx;
   T *act, *dh;           // maps (rows, K)
   float *first, *second;  // or sums over the rows of a piece, (pieces, C, K)
-  int64_t pieces;
-  std::vector<float> sums;  // of dh, [tile][K rounded up]
+  int64_t pieces, piece;  // how many, and of how many tiles
+  std::vector<float> sums, grad_sums;  // of dh and grad, [tile][K or C rounded up]
 
   // Of one thread; left sides [height][..] or [..][height], the rest blocks.
   struct Scratch {
@@ -58,7 +58,8 @@ struct MlpBackward {
 
   void run() {
     sums.assign(tiles.count * round_up(K, V), 0.f);
-    const int64_t units = first ? pieces : tiles.count, size = (tiles.count + units - 1) / units;
+    grad_sums.assign(tiles.count * round_up(C, V), 0.f);
+    const int64_t units = first ? pieces : tiles.count, size = first ? piece : 1;
     at::parallel_for(0, units, 1, [&](int64_t begin, int64_t end) {
       Scratch scratch(*this);
       for (int64_t unit = begin; unit < end; ++unit) {
@@ -76,9 +77,14 @@ struct MlpBackward {
     const int64_t H = tiles.height, filled = tiles.filled(tile);
     const T *g = grad + tiles.first(tile) * C, *x = normalized + tiles.first(tile) * C;
     std::vector<float> row(round_up(C, V), 0.f);
+    float* sum = grad_sums.data() + tile * round_up(C, V);
     for (int64_t m = 0; m < filled; ++m) {
       load_row(g + m * C, row.data(), C);
-      for (int64_t c = 0; c < C; c += V) (Vec::loadu(row.data() + c) * Vec::loadu(out_scale + c)).store(row.data() + c);
+      for (int64_t c = 0; c < C; c += V) {
+        const Vec v = Vec::loadu(row.data() + c);
+        (Vec::loadu(sum + c) + v).store(sum + c);
+        (v * Vec::loadu(out_scale + c)).store(row.data() + c);
+      }
       store_row(row.data(), scratch.scaled.data() + m * C, C);
     }
     if (!first) return;
@@ -269,10 +275,10 @@ inline std::vector<Tensor> mlp_backward(
   // Pieces to sum weight gradients in: their sizes depend on the map alone. Two maps (M, K) are saved by
   // two sums (C, K) for each, at most a fourth of that; our choice.
   const Tiles tiles(M, parts);
-  const int64_t pieces = std::min<int64_t>({MAX_PIECES, M / (4 * C), tiles.count});
+  const int64_t wanted = std::clamp<int64_t>(M / (4 * C), 1, MAX_PIECES), piece = (tiles.count + wanted - 1) / wanted;
+  const int64_t pieces = (tiles.count + piece - 1) / piece;
   const bool at_once = pieces > 1, given = saved_hidden.size(0) > 0;
-  Tensor dx = at::empty_like(normalized), d_bias1 = at::zeros({K}, options), d_grn_gamma = at::empty({0}, options);
-  const Tensor d_bias2 = grad.sum(0, false, at::kFloat);
+  Tensor dx = at::empty_like(normalized), d_bias1, d_bias2, d_grn_gamma = at::empty({0}, options);
   Tensor dh, act, d_first, d_second, response, slope, sample_products, folded1;
   if (at_once) {
     d_first = at::empty({pieces, C, K}, options);
@@ -327,12 +333,18 @@ inline std::vector<Tensor> mlp_backward(
                            hidden.size(0) ? hidden.const_data_ptr<T>() : nullptr, first, second,
                            {data(folded1, G()), C, K, true}, bias.data(), nw.data(), s.data(),
                            data(response, 0.f), data(slope, 0.f), dx.data_ptr<T>(), data(act, T()), data(dh, T()),
-                           data(d_first, 0.f), data(d_second, 0.f), pieces};
+                           data(d_first, 0.f), data(d_second, 0.f), pieces, piece};
     pass.run();
-    float* sums = d_bias1.data_ptr<float>();
-    for (int64_t tile = 0; tile < tiles.count; ++tile) {
-      for (int64_t k = 0; k < K; ++k) sums[k] += pass.sums[tile * round_up(K, V) + k];
-    }
+    auto total = [&](const std::vector<float>& of, int64_t size) {
+      Tensor sum = at::zeros({size}, options);
+      float* to = sum.data_ptr<float>();
+      for (int64_t tile = 0; tile < tiles.count; ++tile) {
+        for (int64_t i = 0; i < size; ++i) to[i] += of[tile * round_up(size, V) + i];
+      }
+      return sum;
+    };
+    d_bias1 = total(pass.sums, K);
+    d_bias2 = total(pass.grad_sums, C);
 
     // The sum of parts (n, C, K), each times weights (n, K) where they are given.
     auto sum_of_parts = [&](const Tensor& of, const float* weights) {

@@ -18,10 +18,10 @@ constexpr int64_t BLOCK = 48;       // columns of a product at a time: three AVX
 constexpr int64_t MAX_ROWS = 128;    // of a tile, so that it fits a cache of 1 MB; our choice
 constexpr int64_t MAX_CHUNK = 256;  // pixels that a weight gradient sums at a time; our choice
 
-// Rows of one tile: fills the threads evenly, a multiple of 8.
+// Rows of one tile, a multiple of 8: a multiple of 8 tiles, to fill the threads, but no tile below 32 rows. Not
+// made from the number of threads, so that results do not depend on it.
 inline int64_t tile_rows(int64_t rows) {
-  const int64_t threads = at::get_num_threads();
-  const int64_t tiles = round_up((rows + MAX_ROWS - 1) / MAX_ROWS, threads);
+  const int64_t tiles = std::min(round_up((rows + MAX_ROWS - 1) / MAX_ROWS, 8), std::max<int64_t>(rows / 32, 1));
   return std::min(MAX_ROWS, round_up((rows + tiles - 1) / tiles, 8));
 }
 
