@@ -47,18 +47,23 @@ inline std::tuple<Tensor, Tensor> fold_linear(const Tensor& weight, const Tensor
   const float* from = s.weight.const_data_ptr<float>();
   dispatch(packed, [&](auto g) {
     using G = decltype(g);
-    constexpr int64_t S = 32;  // inputs at a time; our choice
-    at::parallel_for(0, (s.I + S - 1) / S, 1, [&](int64_t begin, int64_t end) {
-      std::vector<float> rows(S * s.O);
-      std::vector<G> scratch;
-      for (int64_t first = begin * S; first < std::min(end * S, s.I); first += S) {
-        const int64_t count = std::min(S, s.I - first);
-        transpose(from + first, s.I, s.O, count, rows.data(), s.O);
-        for (int64_t i = 0; i < count; ++i) {
-          const float scale = s.in[first + i];
-          for (int64_t o = 0; o < s.O; ++o) rows[i * s.O + o] *= scale * s.out[o];
+    constexpr int64_t S = 128;  // inputs at a time; our choice
+    G* to = packed.data_ptr<G>();
+    at::parallel_for(0, (s.O + BLOCK - 1) / BLOCK, 1, [&](int64_t begin, int64_t end) {
+      alignas(64) float rows[S * BLOCK];
+      alignas(64) G narrow[S * BLOCK];
+      for (int64_t o = begin * BLOCK; o < std::min(end * BLOCK, s.O); o += BLOCK) {
+        const int64_t width = std::min(BLOCK, s.O - o);
+        for (int64_t first = 0; first < s.I; first += S) {
+          const int64_t count = std::min(S, s.I - first);
+          transpose(from + o * s.I + first, s.I, width, count, rows, BLOCK);
+          for (int64_t i = 0; i < count; ++i) {
+            const float scale = s.in[first + i];
+            for (int64_t n = 0; n < width; ++n) rows[i * BLOCK + n] *= scale * s.out[o + n];
+            store_row(rows + i * BLOCK, narrow + i * BLOCK, width);
+          }
+          pack_block(narrow, BLOCK, count, width, to + o * s.I + first * width);
         }
-        pack_rows(rows.data(), count, first, s.I, s.O, packed.data_ptr<G>(), scratch);
       }
     });
   });
@@ -84,17 +89,13 @@ inline Tensor grn_response(const Tensor& squares, const Tensor& gamma, double ep
   return (norms / (norms.mean(1, true) + eps)).mul_(gamma.to(at::kFloat)).add_(1);
 }
 
-// One tile of the hidden map, in blocks of columns: f(block of [height][BLOCK] floats, first, width) after
+// One tile of the hidden map, in blocks of columns: f(block of [height][BLOCK] floats, first, width) before
 // the bias.
 template <typename G, typename F>
-void expand(const G* a, int64_t height, const Right<G>& weight, const float* bias, F f) {
+void expand(const G* a, int64_t height, const Right<G>& weight, F f) {
   alignas(64) float block[MAX_ROWS * BLOCK];
   for_blocks(weight.n, [&](int64_t first, int64_t width) {
     multiply(height, a, weight, first, width, block);
-    for (int64_t m = 0; m < height; ++m) {
-      float* row = block + m * BLOCK;
-      for (int64_t c = 0; c < width; c += V) (Vec::loadu(row + c) + Vec::loadu(bias + first + c)).store(row + c);
-    }
     f(block, first, width);
   });
 }
@@ -108,8 +109,12 @@ void hidden_map(const T* x, const Right<G>& weight1, const float* bias1, const T
     for (int64_t tile = begin; tile < end; ++tile) {
       const int64_t filled = tiles.filled(tile), at = tiles.first(tile);
       const G* a = left<T, G>(x + at * C, filled, tiles.height, C, scratch);
-      expand(a, tiles.height, weight1, bias1, [&](float* block, int64_t first, int64_t width) {
-        for (int64_t m = 0; m < filled; ++m) store_row(block + m * BLOCK, hidden + (at + m) * K + first, width);
+      expand(a, tiles.height, weight1, [&](float* block, int64_t first, int64_t width) {
+        for (int64_t m = 0; m < filled; ++m) {
+          float* row = block + m * BLOCK;
+          for (int64_t c = 0; c < width; c += V) (Vec::loadu(row + c) + Vec::loadu(bias1 + first + c)).store(row + c);
+          store_row(row, hidden + (at + m) * K + first, width);
+        }
       });
     }
     at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
@@ -138,22 +143,23 @@ void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const f
   };
   std::vector<float> partial(grn_gamma ? tiles.count * Kp : 0, 0.f);
   at::parallel_for(0, tiles.count, 1, [&](int64_t begin, int64_t end) {
-    std::vector<G> scratch, act(grn_gamma ? 0 : H * K);
+    std::vector<G> scratch, act(grn_gamma ? 0 : H * K, G(0));
     for (int64_t tile = begin; tile < end; ++tile) {
       const int64_t filled = tiles.filled(tile), at = tiles.first(tile);
       const G* a = left<T, G>(x + at * C, filled, H, C, scratch);
-      expand(a, H, weight1, bias1, [&](float* block, int64_t first, int64_t width) {
-        for (int64_t m = 0; m < H; ++m) {
+      expand(a, H, weight1, [&](float* block, int64_t first, int64_t width) {
+        alignas(64) float active[BLOCK];
+        float* sum = partial.data() + tile * Kp + first;
+        for (int64_t m = 0; m < filled; ++m) {
           float* row = block + m * BLOCK;
-          if (hidden && m < filled) store_row(row, hidden + (at + m) * K + first, width);
-          if (grn_gamma && m >= filled) break;
-          float* sum = partial.data() + tile * Kp + first;
           for (int64_t c = 0; c < width; c += V) {
-            const Vec v = gelu(Vec::loadu(row + c));
-            v.store(row + c);
+            const Vec h = Vec::loadu(row + c) + Vec::loadu(bias1 + first + c), v = gelu(h);
+            if (hidden) h.store(row + c);
+            v.store(active + c);
             if (grn_gamma) at::vec::fmadd(v, v, Vec::loadu(sum + c)).store(sum + c);
           }
-          if (!grn_gamma) store_row(row, act.data() + m * K + first, width);
+          if (hidden) store_row(row, hidden + (at + m) * K + first, width);
+          if (!grn_gamma) store_row(active, act.data() + m * K + first, width);
         }
       });
       if (!grn_gamma) project(act.data(), tile);
