@@ -75,3 +75,33 @@ def scale_linear(
     if out_scale is not None:
         weight, bias = weight * out_scale[:, None], bias * out_scale
     return weight, bias
+
+
+def mlp(
+    normalized: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    gamma: Tensor | None,
+    grn_gamma: Tensor | None,
+    grn_beta: Tensor | None,
+    scale: float,
+    grn_eps: float,
+    samples: int,
+) -> Tensor:
+    """``residual + scale * gamma * linear2(grn(gelu(linear1(affine(normalized)))))``, rows (M, C).
+
+    The operators split it: ``fold`` takes the parameters, ``mlp`` what that returns.
+    """
+    act = F.gelu(F.linear(normalized * norm_weight + norm_bias, weight1, bias1))
+    if grn_gamma is not None:
+        act = act.unflatten(0, (samples, -1))
+        norm = act.square().sum(1, keepdim=True).sqrt()
+        relative = norm / (norm.mean(-1, keepdim=True) + grn_eps)
+        act = (act + act * grn_gamma * relative + grn_beta).flatten(0, 1)
+    branch = F.linear(act, weight2, bias2) * scale
+    return residual + (branch if gamma is None else branch * gamma)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
 
+import torch
 from mmengine.logging import MMLogger
-from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
@@ -43,7 +44,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     decay_type)``, wherever it is nested and whatever it is called. Norms, biases, GRN, layer scale
     and other 1-D parameters get no weight decay (official code), unless an option says otherwise.
     Groups with equal settings are merged, so that fused and foreach optimizers have long lists to
-    work on; frozen parameters are in none.
+    work on; frozen parameters are in none. Adam and AdamW are ``fused`` where torch can, unless
+    the optimizer's own options say ``fused`` or ``foreach``: the same update in one pass.
 
     Source of the rule: ``mmcv_custom/layer_decay_optimizer_constructor.py`` of Meta's ConvNeXt.
 
@@ -84,6 +86,13 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             raise ValueError("the optimizer needs 'lr': layer-wise decay scales it")
         optimizer.setdefault('weight_decay', 0.0)
         super().__init__({**optim_wrapper_cfg, 'optimizer': optimizer}, options)
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer wrapper of ``model``, whose parameters are on their device by now."""
+        options = self.optimizer_cfg
+        if not {'fused', 'foreach'} & options.keys() and can_fuse(options['type'], model):
+            self.optimizer_cfg = {**options, 'fused': True}
+        return super().__call__(model)
 
     def add_params(self, params: list[dict], module: nn.Module, *args, **kwargs) -> None:
         """Append the merged groups of ``module`` to ``params``; log them as one table."""
@@ -154,6 +163,20 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         """GRN or layer scale, for shapes that mmengine's rules miss, unless custom_keys has it."""
         custom_keys = self.paramwise_cfg.get('custom_keys', {})
         return name.rpartition('.')[2] in SCALE_NAMES and not any(k in name for k in custom_keys)
+
+
+def can_fuse(optimizer: str | type, model: nn.Module) -> bool:
+    """Whether torch has a fused step of this optimizer for the devices and types of ``model``."""
+    kind = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else optimizer
+    if kind not in (torch.optim.Adam, torch.optim.AdamW):
+        return False
+    kinds = {(p.device, p.dtype) for p in model.parameters() if p.requires_grad}
+    try:
+        for device, dtype in kinds:
+            kind([torch.zeros(1, device=device, dtype=dtype)], fused=True)
+    except RuntimeError:  # as torch before 2.4 does on a CPU
+        return False
+    return True
 
 
 def _backbones(model: nn.Module) -> list[tuple[str, nn.Module]]:

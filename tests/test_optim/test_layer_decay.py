@@ -15,6 +15,7 @@ from torch import nn
 
 from mmconvnext.models import ConvNeXt
 from mmconvnext.models.layer_depth import get_layer_depth
+from mmconvnext.optim.layer_decay import can_fuse
 
 LR, DECAY, RATE = 1e-3, 0.05, 0.5
 DEPTHS = (1, 1, 2, 1)  # 6 layers, 8 groups
@@ -469,6 +470,34 @@ def test_multi_tensor_optimizers_step_as_the_plain_one(kind):
             train_step(net, wrapper)
     for name, param in model.named_parameters():
         torch.testing.assert_close(twin.get_parameter(name), param, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(
+    ('options', 'fused'),
+    [
+        (dict(type='AdamW'), True),
+        (dict(type='Adam'), True),
+        (dict(type=torch.optim.AdamW), True),
+        (dict(type='AdamW', fused=False), False),
+        (dict(type='AdamW', foreach=True), None),
+        (dict(type='SGD'), None),
+    ],
+    ids=str,
+)
+def test_adam_is_fused_unless_the_options_say_otherwise(options, fused):
+    optimizer = build(Detector(), dict(optimizer={**options, 'lr': LR})).optimizer
+    assert {group['fused'] for group in optimizer.param_groups} == {fused}
+
+
+def test_adam_is_not_fused_where_torch_cannot(monkeypatch):
+    class Old(torch.optim.AdamW):
+        def __init__(self, params, fused=None, **options):
+            if fused:
+                raise RuntimeError('`fused=True` requires all the params to be on a GPU')
+            super().__init__(params, **options)
+
+    monkeypatch.setattr(torch.optim, 'AdamW', Old)
+    assert not can_fuse('AdamW', Detector())
 
 
 def test_auto_scaling_multiplies_every_group():

@@ -1,0 +1,115 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: the pointwise layers and their gradients are those of the reference, whether a device
+has operators of its own or they are made of smaller ones, for any number of pixels and channels.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mmconvnext.kernels import mlp as composed
+from mmconvnext.kernels import reference
+from mmconvnext.kernels.ops import capability
+
+pytestmark = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
+OPS = torch.ops.mmconvnext
+WAYS = {
+    'operators': OPS,
+    'composed': SimpleNamespace(
+        fold=composed.fold, mlp=composed.mlp, mlp_backward=composed.mlp_backward
+    ),
+}
+# Pixels of a sample, channels, hidden channels: many pixels for each channel and few, rows that end
+# within a tile and within a chunk, columns that end within a block and within a register.
+SIZES = [(1, 8, 32), (7, 24, 96), (2100, 8, 32), (333, 40, 160), (130, 100, 50), (45, 5, 15)]
+EPS = 1e-6
+
+
+def case(size: tuple, samples: int, grn: bool, dtype: torch.dtype) -> tuple:
+    """Rows to compute on, and parameters in the order of the reference."""
+    pixels, channels, hidden = size
+    rows = [torch.randn(pixels * samples, channels).to(dtype) for _ in range(3)]
+    parameters = [
+        *(1 + 0.2 * torch.randn(channels), 0.2 * torch.randn(channels)),
+        *(torch.randn(hidden, channels) / channels**0.5, torch.randn(hidden)),
+        *(torch.randn(channels, hidden) / hidden**0.5, torch.randn(channels)),
+        None if grn else torch.randn(channels),
+        *((torch.randn(hidden), torch.randn(hidden)) if grn else (None, None)),
+    ]
+    return rows, parameters
+
+
+def compute(way, rows: list, parameters: list, samples: int, save: bool) -> list:
+    """Output and gradients, with a scale of 1.25."""
+    normalized, residual, grad = rows
+    norm_weight, norm_bias, *layers, gamma, grn_gamma, grn_beta = parameters
+    out_scale = composed.scaled(gamma, 1.25, layers[3])
+    folded = way.fold(norm_weight, norm_bias, *layers, out_scale, grn_beta, normalized.dtype)
+    out, hidden, squares = way.mlp(normalized, residual, *folded, grn_gamma, EPS, samples, save)
+    assert len(hidden) == (len(normalized) if save else 0)
+    grads = way.mlp_backward(grad, normalized, hidden, squares, *parameters, 1.25, EPS, samples)
+    return [out, *grads]
+
+
+def exact(rows: list, parameters: list, samples: int) -> list:
+    leaves = [None if t is None else t.double().requires_grad_() for t in (rows[0], *parameters)]
+    out = reference.mlp(leaves[0], rows[1].double(), *leaves[1:], 1.25, EPS, samples)
+    grads = iter(torch.autograd.grad(out, [t for t in leaves if t is not None], rows[2].double()))
+    return [out.detach(), *(None if t is None else next(grads) for t in leaves)]
+
+
+@pytest.mark.parametrize('save', [True, False], ids=['saved', 'again'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize('way', WAYS)
+def test_same_output_and_gradients(way, size, grn, dtype, save):
+    samples = 2 if size[0] % 2 else 3
+    rows, parameters = case(size, samples, grn, dtype)
+    found = compute(WAYS[way], rows, parameters, samples, save)
+    # Of float32 sums; or of the rounding of what is stored and multiplied to 8 bits.
+    bound = 2e-5 if dtype == torch.float32 else 4e-2
+    for i, (a, b) in enumerate(zip(found, exact(rows, parameters, samples), strict=True)):
+        if b is None:
+            assert a.numel() == 0
+            continue
+        assert a.shape == b.shape
+        assert ((a.double() - b).abs().max() / b.abs().max()).item() < bound, i
+
+
+def test_a_map_of_zeros_has_finite_gradients_through_grn():
+    rows, parameters = case((64, 8, 32), 2, True, torch.float32)
+    parameters[3].zero_()  # with a zero input, no hidden channel is active
+    parameters[1].zero_()
+    rows[0].zero_()
+    for save in (True, False):
+        assert all(t.isfinite().all() for t in compute(OPS, rows, parameters, 2, save))
+
+
+@pytest.mark.parametrize('size', [(2100, 8, 32), (96, 40, 160)], ids=str)
+def test_threads_do_not_change_a_bit(size):
+    rows, parameters = case(size, 2, False, torch.float32)
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(compute(OPS, rows, parameters, 2, False))
+    torch.set_num_threads(2)
+    # Beyond these operators only sums over few values: of torch, over parts of the map.
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+
+
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_schemas_and_shapes_are_what_is_computed(grn):
+    (normalized, residual, grad), parameters = case((6, 8, 32), 2, grn, torch.float32)
+    *layers, gamma, grn_gamma, grn_beta = parameters
+    folding = (*layers, gamma, grn_beta, torch.float32)
+    folded = OPS.fold(*folding)
+    forward = (normalized, residual, *folded, grn_gamma, EPS, 2, True)
+    _, hidden, squares = OPS.mlp(*forward)
+    backward = (grad, normalized, hidden, squares, *parameters, 1.0, EPS, 2)
+    for name, arguments in (('fold', folding), ('mlp', forward), ('mlp_backward', backward)):
+        torch.library.opcheck(
+            getattr(OPS, name).default, arguments, test_utils=('test_schema', 'test_faketensor')
+        )
