@@ -24,7 +24,9 @@ from mmconvnext import ConvNeXt
 from mmconvnext.kernels import capability
 from mmconvnext.models.arch import ARCHS
 
+# And 'compiled', torch.compile of the plain path, for --names: it takes minutes to compile.
 NAMES = ('fast', 'plain', 'timm', 'mmpretrain', 'meta', 'transformers')
+OURS = ('fast', 'plain', 'compiled')
 CASES = [  # batch, side, training, bfloat16, drop path
     (2, 384, True, False, 0.4),
     (2, 384, True, False, 0.0),
@@ -42,6 +44,8 @@ def build(name: str, version: str, rate: float) -> torch.nn.Module:
     scale = dict(layer_scale_init_value=1.0) if version == 'v1' else {}
     kernels = 'fast' if name == 'fast' else 'plain'
     model = ConvNeXt('tiny', version, drop_path_rate=rate, kernels=kernels, **scale)
+    if name == 'compiled':  # a compiled model takes the plain path
+        return torch.compile(model, dynamic=False)
     peer = {'timm': Timm, 'mmpretrain': Mmpretrain, 'meta': Meta}.get(name)
     return peer(model) if peer else model
 
@@ -74,6 +78,14 @@ def measure(functions: dict, rounds: int) -> dict[str, tuple[float, float]]:
         middle = statistics.median(values)
         found[name] = middle, (quartiles[2] - quartiles[0]) / middle
     return found
+
+
+def copy_rate() -> float:
+    """Bytes per second of a copy between two maps of 400 MB, read and written."""
+    source = torch.randn(100_000_000)
+    target = source.clone()
+    seconds = measure({'copy': lambda: target.copy_(source)}, 5)['copy'][0]
+    return 2 * source.nbytes / seconds
 
 
 def products(batch: int, side: int, training: bool, half: bool) -> list:
@@ -115,21 +127,23 @@ def resident(field: str) -> float:
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
-def table(version: str, rounds: int, names: tuple) -> list[str]:
+def table(version: str, rounds: int, names: tuple, cases: list) -> list[str]:
     lines = [
         f'ConvNeXt {version.upper()}-T | ' + ' | '.join(names) + ' | products | best peer / fast',
         '|'.join(['---'] * (len(names) + 3)),
     ]
-    for batch, side, training, half, rate in CASES:
+    for batch, side, training, half, rate in cases:
         image = torch.randn(batch, 3, side, side)
         functions = {}
         for name in names:
             model = build(name, version, rate).train(training)
+            if name == 'fast' and not training:
+                model.fuse()
             functions[name] = partial(call, model, image, training, half)
         functions['products'] = partial(run_all, products(batch, side, training, half))
         found = measure(functions, rounds)
         fast = found['fast'][0]
-        best = min(found[name][0] for name in names if name not in ('fast', 'plain'))
+        best = min(found[name][0] for name in names if name not in OURS)
         what = f'{"step" if training else "inference"} {batch}x3x{side}x{side} '
         what += f'{"bf16" if half else "fp32"}' + (f', drop path {rate}' if training else '')
         cells = [f'{m:.3f} s ({s:.0%})' for m, s in (found[name] for name in names)]
@@ -146,6 +160,8 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--versions', nargs='+', default=['v1', 'v2'])
     parser.add_argument('--names', nargs='+', default=NAMES)
+    every = range(len(CASES))
+    parser.add_argument('--cases', nargs='+', type=int, choices=every, default=every)
     parser.add_argument('--out', help='a Markdown file to write')
     parser.add_argument('--memory', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -157,10 +173,14 @@ def main() -> None:
         f'torch {torch.__version__}, {platform.machine()} {capability()[0] or "no kernels"}, '
         f'{args.threads} threads of {os.cpu_count()} CPUs, {args.rounds} rounds',
         f'`python benchmarks/cpu.py {" ".join(sys.argv[1:])}`',
+        f'A copy in memory: {copy_rate() / 1e9:.0f} GB/s, read and written',
         '',
     ]
     for version in args.versions:
-        lines += [*table(version, args.rounds, tuple(args.names)), '']
+        lines += [
+            *table(version, args.rounds, tuple(args.names), [CASES[i] for i in args.cases]),
+            '',
+        ]
         memory = []
         for name in args.names:
             command = [sys.executable, __file__, '--memory', name, version]
