@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from mmengine.runner import Runner
+from torch import nn
 
 from ..recipe.errors import RecipeError
 from ..recipe.walk import LOADERS, dicts, task
@@ -33,7 +35,15 @@ def main(argv: list[str] | None = None) -> dict:
     checked(cfg, LOADERS[2:])
     runner = Runner.from_cfg(cfg)
     runner.register_hook(WholeModel())
+    _fuse(runner.model)
     return runner.test()
+
+
+def _fuse(model: nn.Module) -> None:
+    """Fold the backbone's weights once for all images; loading the checkpoint folds them anew."""
+    for module in model.modules():
+        if isinstance(module, MODELS.get('mmconvnext.ConvNeXt')):
+            module.fuse()
 
 
 def _own_weights_only(cfg: Config) -> None:

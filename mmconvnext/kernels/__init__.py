@@ -8,7 +8,8 @@ checkpoint depends on it. ``selection`` is the one place that decides.
     csrc        their CPU side in C++, compiled by setup.py where there is a compiler
     cuda        their CUDA side, with the Triton kernels of `triton`; off unless asked for
     reference   what each operator means, in plain PyTorch, for tests
-    block       the block's forward and backward, made of these operators and matrix products
+    mlp         the pointwise layers from operators and torch's products, where csrc has none
+    block       the block's forward and backward, made of these operators
 """
 
 from .ops import capability

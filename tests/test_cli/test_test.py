@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmconvnext.cli import test as module
 from mmconvnext.cli.test import main
+from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.toy import ADE_CLASSES
 
@@ -37,6 +38,8 @@ def built(monkeypatch, workplace):
     """A function that returns the config that the runner would get."""
 
     class Fake:
+        model = torch.nn.Sequential(ConvNeXt(dict(depths=[1], channels=[8])))
+
         @classmethod
         def from_cfg(cls, cfg):
             cls.cfg = cfg
@@ -51,6 +54,7 @@ def built(monkeypatch, workplace):
     def build(*argv):
         Path('x.pth').touch()
         main([argv[0], 'x.pth', '--toy', *argv[1:]])
+        assert Fake.model[0].stages[0][0]._folded is not None, 'fuse() was not called'
         return Fake.cfg
 
     monkeypatch.setattr(module, 'Runner', Fake)
@@ -195,6 +199,8 @@ def test_a_backbone_nested_in_another_model_fetches_nothing_either(workplace, lo
 
 
 class _Nothing:
+    model = torch.nn.Identity()
+
     def register_hook(self, hook):
         pass
 

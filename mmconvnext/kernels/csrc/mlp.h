@@ -117,14 +117,14 @@ void hidden_map(const T* x, const Right<G>& weight1, const float* bias1, const T
         }
       });
     }
-    at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
+    release();
   });
 }
 
 template <typename T, typename G>
 void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const float* bias1,
-                 const Right<G>& weight2, const float* bias2, const Tiles& tiles, int64_t C, int64_t K, const Tensor* grn_gamma, double eps,
-                 T* out, T* hidden, Tensor& squares) {
+                 const Right<G>& weight2, const float* bias2, const Tiles& tiles, int64_t C, int64_t K,
+                 const Tensor* grn_gamma, double eps, T* out, T* hidden, Tensor& squares) {
   const int64_t H = tiles.height, Kp = round_up(K, V);
   // out = residual + bias2 + act @ weight2
   auto project = [&](const G* act, int64_t tile) {
@@ -164,7 +164,7 @@ void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const f
       });
       if (!grn_gamma) project(act.data(), tile);
     }
-    at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
+    release();
   });
   if (!grn_gamma) return;
 
@@ -188,7 +188,7 @@ void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const f
       }
       project(act.data(), tile);
     }
-    at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
+    release();
   });
 }
 

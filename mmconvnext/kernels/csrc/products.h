@@ -14,9 +14,10 @@
 
 namespace mmconvnext {
 
-constexpr int64_t BLOCK = 48;       // columns of a product at a time: three AVX512 registers; our choice
-constexpr int64_t MAX_ROWS = 128;    // of a tile, so that it fits a cache of 1 MB; our choice
-constexpr int64_t MAX_CHUNK = 256;  // pixels that a weight gradient sums at a time; our choice
+// Our choices, by measurement on an AMD EPYC with AVX512.
+constexpr int64_t BLOCK = 48;       // columns of a product at a time: three AVX512 registers
+constexpr int64_t MAX_ROWS = 128;   // of a tile, so that it fits a cache of 1 MB
+constexpr int64_t MAX_CHUNK = 256;  // pixels that a weight gradient sums at a time
 
 // Rows of one tile, a multiple of 8: a multiple of 8 tiles, to fill the threads, but no tile below 32 rows. Not
 // made from the number of threads, so that results do not depend on it.
@@ -51,7 +52,18 @@ struct Right {
 template <typename G>
 void multiply(int64_t m, int64_t width, int64_t k, const G* a, int64_t lda, const G* b, int64_t ldb, float* c,
               int64_t ldc, bool add) {
+#ifdef CPUBLAS_BRGEMM_F32F32F32
   at::native::cpublas::brgemm(m, width, k, lda, ldb, ldc, add, a, b, c, !std::is_same_v<G, float>);
+#else
+  TORCH_CHECK(false, "this torch does not export oneDNN's products");
+#endif
+}
+
+// Each thread calls it after its products: matrix tiles of the processor (AMX) are given back.
+inline void release() {
+#ifdef CPUBLAS_BRGEMM_F32F32F32
+  at::native::cpublas::brgemm_release();
+#endif
 }
 
 // c[m][BLOCK] = a * the block of b from column `first` on.
@@ -84,7 +96,8 @@ void pack_block(const T* from, int64_t stride, int64_t k, int64_t n, G* to) {
 
 // Rows first_row and after of a (k, n) right side, from floats; an even number of them for bfloat16.
 template <typename G>
-void pack_rows(const float* from, int64_t rows, int64_t first_row, int64_t k, int64_t n, G* to, std::vector<G>& scratch) {
+void pack_rows(const float* from, int64_t rows, int64_t first_row, int64_t k, int64_t n, G* to,
+               std::vector<G>& scratch) {
   scratch.resize(rows * n);
   for (int64_t i = 0; i < rows; ++i) store_row(from + i * n, scratch.data() + i * n, n);
   for_blocks(n, [&](int64_t first, int64_t width) {
@@ -140,7 +153,7 @@ void for_all_blocks(int64_t c, int64_t k, F f) {
       const int64_t top = task % down * HEIGHT, first = task / down * BLOCK;
       f(Block{top, first, std::min(HEIGHT, c - top), std::min(BLOCK, k - first)});
     }
-    at::native::cpublas::brgemm_release(false);
+    release();
   });
 }
 
@@ -173,19 +186,30 @@ void outer_products(const std::vector<G>& a, const T* b, int64_t c, int64_t k, c
   }
 }
 
-// Whether the processor has products of G: asks torch to do a small one.
+// Whether torch has products of G on this processor, and they are right: tries a small one.
 template <typename G>
 bool has_products() {
   static const bool has = [] {
-    std::vector<G> a(16 * 16, G(1)), b(16 * 16, G(1));
-    std::vector<float> c(16 * 16);
+    constexpr int64_t M = 16, K = 16, N = BLOCK;
+    std::vector<G> a(M * K), rows(K * N), b(K * N);
+    std::vector<float> c(M * N);
+    for (int64_t i = 0; i < M * K; ++i) a[i] = G(float((i * 7 + i / K) % 5));
+    for (int64_t i = 0; i < K * N; ++i) rows[i] = G(float((i * 3 + i / N) % 7));
+    pack_block(rows.data(), N, K, N, b.data());
     try {
-      multiply<G>(16, 16, 16, a.data(), 16, b.data(), 16, c.data(), 16, false);
-      at::native::cpublas::brgemm_release(!std::is_same_v<G, float>);
+      multiply<G>(M, N, K, a.data(), K, b.data(), N, c.data(), N, false);
+      release();
     } catch (const c10::Error&) {
       return false;
     }
-    return c[17] == 16.f;
+    for (int64_t m = 0; m < M; ++m) {
+      for (int64_t n = 0; n < N; ++n) {
+        float sum = 0.f;
+        for (int64_t k = 0; k < K; ++k) sum += float(a[m * K + k]) * float(rows[k * N + n]);
+        if (sum != c[m * N + n]) return false;
+      }
+    }
+    return true;
   }();
   return has;
 }
