@@ -51,7 +51,8 @@ class Peer(nn.Module):
         if not block.drop_path.active:
             return x
         keep = 1 - block.drop_path.rate
-        return x.div(keep) * (keep + torch.rand(len(x), 1, 1, 1)).floor()
+        mask = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device).add_(keep).floor_()
+        return x.div(keep) * mask
 
 
 class Mmpretrain(Peer):

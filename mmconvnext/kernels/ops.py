@@ -93,9 +93,10 @@ def _(h: Tensor, samples: int) -> tuple[Tensor, Tensor]:
 @torch.library.register_fake('mmconvnext::fold')
 def _(norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_beta, dtype):
     like = torch.empty_like
+    precise = torch.float32 if weight1.device.type == 'cpu' else dtype  # what `mlp` adds there
     return (
-        *(like(weight1, dtype=dtype), like(bias1, dtype=torch.float32)),
-        *(like(weight2, dtype=dtype), like(bias2, dtype=torch.float32)),
+        *(like(weight1, dtype=dtype), like(bias1, dtype=precise)),
+        *(like(weight2, dtype=dtype), like(bias2, dtype=precise)),
     )
 
 

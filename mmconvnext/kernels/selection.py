@@ -15,10 +15,10 @@ from .ops import capability
 
 VARIABLE = 'MMCONVNEXT_KERNELS'
 SETTINGS = ('auto', 'plain', 'fast')
-DTYPES = {
-    'cpu': (torch.float32, torch.bfloat16),
-    'cuda': (torch.float32, torch.bfloat16, torch.float16),
-}
+# Not float16: layer scale is taken into the weights, and from 1e-6, where it starts, most of them
+# would be zero in that type, and all gradients of the branch with them.
+DTYPES = (torch.float32, torch.bfloat16)
+DEVICES = ('cpu', 'cuda')
 _told: set[tuple[str, bool]] = set()
 
 
@@ -67,10 +67,10 @@ def choose(setting: str, x: Tensor) -> bool:
 def why_not(x: Tensor) -> str:
     """Why there is no fast path for ``x``, or ''."""
     kind = x.device.type
-    if kind not in DTYPES:
+    if kind not in DEVICES:
         return f'there are none for {kind}'
-    if x.dtype not in DTYPES[kind]:
-        return f'on {kind} there are none for {x.dtype}'
+    if x.dtype not in DTYPES:
+        return f'there are none for {x.dtype}'
     if kind == 'cuda':
         return _no_triton()
     return '' if capability()[0] else capability()[1]

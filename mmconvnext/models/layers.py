@@ -73,7 +73,8 @@ class DropPath(nn.Module):
         if not self.active:
             return x
         keep = self.draw(x.shape[0]) if keep is None else keep
-        mask = keep.to(device=x.device, dtype=x.dtype).view(-1, *(1,) * (x.ndim - 1))
+        mask = keep.to(device=x.device, dtype=x.dtype, non_blocking=True)
+        mask = mask.view(-1, *(1,) * (x.ndim - 1))
         return x * (mask / (1.0 - self.rate))
 
     def extra_repr(self) -> str:

@@ -184,6 +184,19 @@ def test_compiled_model_takes_the_plain_path_and_agrees():
             assert error(b, a) < 1e-5
 
 
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_exported_model_takes_the_plain_path_and_any_batch(version):
+    _, fast = pair(version)
+    fast.eval()
+    batch = torch.export.Dim('batch', min=1, max=8)
+    image = torch.randn(2, 3, 64, 96)
+    program = torch.export.export(fast, (image,), dynamic_shapes={'x': {0: batch}}).module()
+    image = torch.randn(3, 3, 64, 96)
+    with torch.no_grad():
+        for a, b in zip(fast(image), program(image), strict=True):
+            assert error(b, a) < 1e-5
+
+
 def test_ablations_take_the_plain_path():
     model = ConvNeXt(ARCH, design=dict(kernel_size=5), kernels='fast')
     assert {block.kernels for stage in model.stages for block in stage} == {'plain'}
