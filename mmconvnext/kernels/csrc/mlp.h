@@ -121,10 +121,12 @@ void hidden_map(const T* x, const Right<G>& weight1, const float* bias1, const T
   });
 }
 
+// `hidden` is null where nothing needs it. GRN needs all of the hidden map before it goes on: after the activation
+// where backward does not ask for it before, `activated`.
 template <typename T, typename G>
 void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const float* bias1,
                  const Right<G>& weight2, const float* bias2, const Tiles& tiles, int64_t C, int64_t K,
-                 const Tensor* grn_gamma, double eps, T* out, T* hidden, Tensor& squares) {
+                 const Tensor* grn_gamma, double eps, T* out, T* hidden, bool activated, Tensor& squares) {
   const int64_t H = tiles.height, Kp = round_up(K, V);
   // out = residual + bias2 + act @ weight2
   auto project = [&](const G* act, int64_t tile) {
@@ -158,7 +160,7 @@ void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const f
             v.store(active + c);
             if (grn_gamma) at::vec::fmadd(v, v, Vec::loadu(sum + c)).store(sum + c);
           }
-          if (hidden) store_row(row, hidden + (at + m) * K + first, width);
+          if (hidden) store_row(activated ? active : row, hidden + (at + m) * K + first, width);
           if (!grn_gamma) store_row(active, act.data() + m * K + first, width);
         }
       });
@@ -182,7 +184,8 @@ void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const f
       for (int64_t m = 0; m < tiles.filled(tile); ++m) {
         load_row(hidden + (tiles.first(tile) + m) * K, row.data(), K);
         for (int64_t c = 0; c < Kp; c += V) {
-          (gelu(Vec::loadu(row.data() + c)) * Vec::loadu(factor.data() + c)).store(row.data() + c);
+          const Vec h = Vec::loadu(row.data() + c);
+          ((activated ? h : gelu(h)) * Vec::loadu(factor.data() + c)).store(row.data() + c);
         }
         store_row(row.data(), act.data() + m * K, K);
       }
@@ -211,7 +214,7 @@ inline std::tuple<Tensor, Tensor, Tensor> mlp(const Tensor& normalized, const Te
                       {weight1.const_data_ptr<G>(), C, K, true}, b1.data(),
                       {weight2.const_data_ptr<G>(), K, C, true}, b2.data(), tiles, C, K,
                       grn_gamma ? &*grn_gamma : nullptr, grn_eps, out.data_ptr<T>(),
-                      keep ? hidden.data_ptr<T>() : nullptr, squares);
+                      keep ? hidden.data_ptr<T>() : nullptr, !save_hidden, squares);
   });
   return {out, save_hidden ? hidden : at::empty({0, K}, hidden.options()), squares};
 }
