@@ -59,16 +59,16 @@ inline std::vector<Tensor> mlp_backward(
         const Right<G> layer{folded1.const_data_ptr<G>(), C, K, true};
         hidden_map<T, G>(normalized.const_data_ptr<T>(), layer, bias.data(), tiles, hidden.data_ptr<T>());
       }
-      const Tensor active = at::gelu(hidden), norms = squares.sqrt();
+      const Tensor norms = squares.sqrt();
       const Chunks chunks(M / samples);
       sample_products = at::empty({samples, C, K}, options);
       for (int64_t n = 0; n < samples; ++n) {
         const auto turned = transposed<T, G>(from + n * chunks.rows * C, C, chunks);
-        const T* right = active.const_data_ptr<T>() + n * chunks.rows * K;
+        const T* right = hidden.const_data_ptr<T>() + n * chunks.rows * K;
         float* to = sample_products.data_ptr<float>() + n * C * K;
         for_all_blocks(C, K, [&](const Block& at) {
           std::vector<float> block(at.height * BLOCK);
-          outer_products<T, G>(turned, right, C, K, chunks, at, block.data());
+          outer_products<T, G>(turned, right, true, C, K, chunks, at, block.data());
           for (int64_t c = 0; c < at.height; ++c) {
             copy_row(block.data() + c * BLOCK, to + (at.top + c) * K + at.first, at.width);
           }
@@ -115,7 +115,7 @@ inline std::vector<Tensor> mlp_backward(
     const Chunks chunks(M);
     auto products = [&](const std::vector<G>& turned, const Tensor& right) {
       return [&, rows = right.const_data_ptr<T>()](const Block& at, float* to) {
-        outer_products<T, G>(turned, rows, C, K, chunks, at, to);
+        outer_products<T, G>(turned, rows, false, C, K, chunks, at, to);
       };
     };
     auto finish_second = [&](auto source) {

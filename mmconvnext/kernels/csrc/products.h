@@ -10,7 +10,7 @@
 
 #include <ATen/native/CPUBlas.h>
 
-#include "rows.h"
+#include "gelu.h"
 
 namespace mmconvnext {
 
@@ -158,27 +158,38 @@ void for_all_blocks(int64_t c, int64_t k, F f) {
 }
 
 // A block, [height][BLOCK] of `to`, of a^T b (c, k), the sum over rows of outer products; a is (rows, c), given
-// transposed, b (rows, k).
+// transposed, b (rows, k), of which GELU is taken on the way if `activate`.
 template <typename T, typename G>
-void outer_products(const std::vector<G>& a, const T* b, int64_t c, int64_t k, const Chunks& chunks, const Block& at,
-                    float* to) {
+void outer_products(const std::vector<G>& a, const T* b, bool activate, int64_t c, int64_t k, const Chunks& chunks,
+                    const Block& at, float* to) {
   std::vector<G> scratch(chunks.size * BLOCK);
+  std::vector<T> active(activate ? chunks.size * BLOCK : 0);
+  alignas(64) float row[BLOCK];
   const int64_t n = at.width;
   for (int64_t chunk = 0; chunk < chunks.count; ++chunk) {
     const T* rows = b + chunk * chunks.size * k + at.first;
     const int64_t filled = chunks.filled(chunk);
+    int64_t row_stride = k, stride = n;
+    if (activate) {
+      for (int64_t m = 0; m < filled; ++m) {
+        load_row(rows + m * k, row, n);
+        for (int64_t j = 0; j < n; j += V) gelu(Vec::loadu(row + j)).store(row + j);
+        store_row(row, active.data() + m * BLOCK, n);
+      }
+      rows = active.data();
+      row_stride = BLOCK;
+    }
     const G* right = scratch.data();
-    int64_t stride = n;
     if (std::is_same_v<G, T> && std::is_same_v<G, float> && filled == chunks.size) {
       right = reinterpret_cast<const G*>(rows);
-      stride = k;
+      stride = row_stride;
     } else {
       std::fill(scratch.begin(), scratch.end(), G(0));
-      pack_block(rows, k, filled / 2 * 2, n, scratch.data());
+      pack_block(rows, row_stride, filled / 2 * 2, n, scratch.data());
       if (filled % 2) {  // the last row of all, in bfloat16 beside a row of zeros
         G* last = scratch.data() + (filled - 1) * n;
         constexpr int64_t step = std::is_same_v<G, float> ? 1 : 2;
-        for (int64_t j = 0; j < n; ++j) last[j * step] = static_cast<G>(rows[(filled - 1) * k + j]);
+        for (int64_t j = 0; j < n; ++j) last[j * step] = static_cast<G>(rows[(filled - 1) * row_stride + j]);
       }
     }
     const G* left = a.data() + (chunk * c + at.top) * chunks.size;
