@@ -97,7 +97,7 @@ struct MlpBackward {
     const int64_t grn = tiles.sample(tile) * K;
     const G* x = hidden ? nullptr : left<T, G>(normalized + at * C, filled, H, C, scratch.x);
     alignas(64) float d[MAX_ROWS * BLOCK], h[MAX_ROWS * BLOCK], factor[BLOCK], slopes[BLOCK];
-    // result (piece, C, K) += turned^T block, where `block` is of floats with zeros in `turned` for rows beyond
+    // result (piece, C, K) += turned * block; rows beyond the map are zeros in both.
     auto accumulate = [&](const std::vector<G>& turned, const float* block, int64_t column, int64_t width,
                           float* result) {
       const G* right = scratch.right.data();
@@ -140,7 +140,7 @@ struct MlpBackward {
         if (act) store_row(hm, act + (at + m) * K + column, width);
         if (dh) store_row(dm, dh + (at + m) * K + column, width);
       }
-      for (int64_t m = filled; m < H; ++m) {  // not computed above, and anything times zero must be zero
+      for (int64_t m = filled; m < H; ++m) {  // not computed above, and zero times NaN is NaN
         std::fill(d + m * BLOCK, d + (m + 1) * BLOCK, 0.f);
         std::fill(h + m * BLOCK, h + (m + 1) * BLOCK, 0.f);
       }

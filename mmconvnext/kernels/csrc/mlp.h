@@ -83,10 +83,14 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor> fold(
   return {first, shifted1, second, shifted2};
 }
 
-// Response of each sample and hidden channel: 1 + gamma * norm / (mean of norms + eps).
-inline Tensor grn_response(const Tensor& squares, const Tensor& gamma, double eps) {
+// Of GRN, for each sample and hidden channel: the norm over the mean of norms, and what act is multiplied with.
+inline Tensor grn_relative(const Tensor& squares, double eps) {
   const Tensor norms = squares.sqrt();
-  return (norms / (norms.mean(1, true) + eps)).mul_(gamma.to(at::kFloat)).add_(1);
+  return norms / (norms.mean(1, true) + eps);
+}
+
+inline Tensor grn_response(const Tensor& squares, const Tensor& gamma, double eps) {
+  return grn_relative(squares, eps).mul_(gamma.to(at::kFloat)).add_(1);
 }
 
 // One tile of the hidden map, in blocks of columns: f(block of [height][BLOCK] floats, first, width) before
@@ -196,7 +200,7 @@ void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const f
 }
 
 // x + the block's branch: `normalized` (M, C), layers as `fold` gives them. Returns out, the hidden map
-// before the activation where it is saved or GRN needs it, and GRN's sums of squares (samples, K).
+// before the activation if it is saved, and GRN's sums of squares (samples, K).
 inline std::tuple<Tensor, Tensor, Tensor> mlp(const Tensor& normalized, const Tensor& residual,
                                               const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                                               const Tensor& bias2, const Optional& grn_gamma, double grn_eps,

@@ -59,7 +59,6 @@ inline std::vector<Tensor> mlp_backward(
         const Right<G> layer{folded1.const_data_ptr<G>(), C, K, true};
         hidden_map<T, G>(normalized.const_data_ptr<T>(), layer, bias.data(), tiles, hidden.data_ptr<T>());
       }
-      const Tensor norms = squares.sqrt();
       const Chunks chunks(M / samples);
       sample_products = at::empty({samples, C, K}, options);
       for (int64_t n = 0; n < samples; ++n) {
@@ -76,7 +75,7 @@ inline std::vector<Tensor> mlp_backward(
       }
       response = grn_response(squares, *grn_gamma, grn_eps);
       const Tensor d_response = response_gradient(sample_products, w2, s);
-      d_grn_gamma = (d_response * (norms / (norms.mean(1, true) + grn_eps))).sum(0);
+      d_grn_gamma = (d_response * grn_relative(squares, grn_eps)).sum(0);
       slope = grn_slope(d_response * grn_gamma->to(at::kFloat), squares, grn_eps).contiguous();
     }
     auto data = [](const Tensor& x, auto type) { return x.defined() ? x.data_ptr<decltype(type)>() : nullptr; };

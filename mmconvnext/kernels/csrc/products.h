@@ -14,7 +14,7 @@
 
 namespace mmconvnext {
 
-// Our choices, by measurement on an AMD EPYC with AVX512.
+// Our choices; the first two by measurement on an AMD EPYC with AVX512.
 constexpr int64_t BLOCK = 48;       // columns of a product at a time: three AVX512 registers
 constexpr int64_t MAX_ROWS = 128;   // of a tile, so that it fits a cache of 1 MB
 constexpr int64_t MAX_CHUNK = 256;  // pixels that a weight gradient sums at a time
