@@ -18,9 +18,9 @@ from .mlp import OPS
 
 PARAMETERS = 11  # of a block, see FusedBlock.forward
 # Where a map has this many pixels for each channel, its hidden map is computed again in backward:
-# the weights are small beside it then. On a CPU that is faster than writing the hidden map to memory
-# and reading it in stages 1 and 2 of ConvNeXt-T, and up to 3 % slower for forward and backward in
-# stage 3 of 800 x 1344 pixels. Our choice; the same on CUDA, where it is not measured.
+# the weights are small beside it then. On a CPU that is faster than writing the hidden map and
+# reading it in stages 1 and 2 of ConvNeXt-T, and up to 3 % slower for forward and backward in stage
+# 3 of 800 x 1344 pixels. Our choice; the same on CUDA, where it is not measured.
 RECOMPUTE = 8
 
 
