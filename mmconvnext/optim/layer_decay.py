@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 
 import torch
@@ -76,6 +76,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         self.decay_type = options.pop('decay_type', 'layer_wise')
         self.num_layers = options.pop('num_layers', None)
         self.head_lr_mult = _factor('head_lr_mult', options.pop('head_lr_mult', 1.0))
+        # The official rule in mmengine's terms: none of these is decayed.
         for key in ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult'):
             options.setdefault(key, 0.0)
         for key, value in (options.get('custom_keys') or {}).items():
@@ -100,7 +101,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module) -> None:
         """Append the merged groups of ``module`` to ``params``; log them as one table."""
-        places = [place for place in walk(module) if not _is_flattened(place)]
+        places = _without_flattened(walk(module))
         if all(place.backbone is None for place in places):
             raise _no_backbone(unwrap(module))
         self._warn_of_idle_keys(places)
@@ -211,14 +212,19 @@ def can_fuse(optimizer: str | type, model: nn.Module) -> bool:
     return True
 
 
-def _is_flattened(place: Place) -> bool:
-    """Whether it is several parameters that FSDP made one; then it must be frozen."""
-    if place.own == FLAT and place.param.requires_grad:
-        raise ValueError(
-            f'{place.name} is made of several parameters, whose learning rates and weight decays '
-            'differ: wrap the model with FullyShardedDataParallel(..., use_orig_params=True)'
-        )
-    return place.own == FLAT
+def _without_flattened(places: Iterable[Place]) -> list[Place]:
+    """The places but those of parameters that FSDP made of several, which have to be frozen."""
+    kept = []
+    for place in places:
+        if place.own != FLAT:
+            kept.append(place)
+        elif place.param.requires_grad:
+            raise ValueError(
+                f'{place.name} is made of several parameters, whose learning rates and weight '
+                'decays differ: wrap the model with FullyShardedDataParallel(..., '
+                'use_orig_params=True)'
+            )
+    return kept
 
 
 def _no_backbone(model: nn.Module) -> ValueError:

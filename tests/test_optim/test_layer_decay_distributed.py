@@ -16,7 +16,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from mmengine.model import MMDistributedDataParallel, MMSeparateDistributedDataParallel
+from mmengine.model import (
+    MMDistributedDataParallel,
+    MMFullyShardedDataParallel,
+    MMSeparateDistributedDataParallel,
+)
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
@@ -121,6 +125,7 @@ CASES: dict[str, list[Callable]] = {
     'fsdp1 blocks': [fsdp1_of(ConvNeXtBlock, nn.LayerNorm, Head)],
     'fsdp1 backbone': [fsdp1_of(ConvNeXt)],
     'fsdp1 linears': [fsdp1_of(nn.Linear, nn.Conv2d, nn.LayerNorm)],
+    'mmengine fsdp1': [partial(MMFullyShardedDataParallel, device_id=torch.device('cpu'))],
     'fsdp2': [fsdp2_of()],
     'fsdp2 blocks': [fsdp2_of(ConvNeXtBlock, nn.LayerNorm, Head)],
     'fsdp2 backbone': [fsdp2_of(ConvNeXt)],
@@ -188,7 +193,7 @@ def work(rank: int, folder: str) -> None:
         try:
             tables[name] = table_of(wraps)
         except ImportError as error:  # FSDP2, in a torch before 2.6
-            tables[name] = dict(skip=f'torch {torch.__version__}: {error}')
+            tables[name] = dict(skip=f'torch {torch.__version__} has no FSDP2: {error}')
         except ValueError as error:
             tables[name] = dict(error=str(error))
     tables['flat'] = refusal_of_flat_parameters()
