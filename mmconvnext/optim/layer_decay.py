@@ -40,7 +40,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     backbone itself: from every outermost module that has ``get_layer_depth(name, prefix,
     decay_type)``, wherever it is nested, whatever it is called and wrapped in. Norms, biases, GRN,
     layer scale and other 1-D parameters get no weight decay (official code), unless an option says
-    otherwise, and their shards, which have one dimension all, get what the whole parameter gets.
+    otherwise. A shard of FSDP or ZeRO gets what the whole parameter would get.
     Groups with equal settings are merged, so that fused and foreach optimizers have long lists to
     work on; frozen parameters are in none. Adam and AdamW are ``fused`` where torch can, unless
     the optimizer's own options say ``fused`` or ``foreach``: the same update in one pass.
@@ -53,8 +53,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             (default) or 'stage_wise'; ``head_lr_mult``, a factor for all that is outside of
             the backbones; ``num_layers``, only checked: the backbone knows it. Besides, every
             option of mmengine's constructor. In ``custom_keys``, ``lr_mult`` is a factor of the
-            layer's rate and ``decay_mult`` one of the weight decay; each replaces the rule for its
-            own quantity and leaves the other's in force.
+            layer's rate and ``decay_mult`` one of the weight decay; where one of them is left out,
+            the rule above stays in force. The longest key that matches is the one.
 
     Raises:
         ValueError: unknown options, a rate out of range, no backbone that knows its depths, a

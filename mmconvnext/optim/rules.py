@@ -2,8 +2,8 @@
 """mmengine's parameter-wise options, by the kind of the module and the name of the parameter.
 
 They mean what they mean to ``DefaultOptimWrapperConstructor.add_params`` of mmengine 0.10.7, with
-two differences: what a shard of FSDP or ZeRO was before it had one dimension is found out; and of
-``custom_keys``, a factor that is not given leaves the rules below in force.
+two differences: whether a parameter has one dimension is asked of the whole, not of a shard; and a
+key of ``custom_keys`` replaces the factors that it gives and no others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from .walk import Place
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
-# Modules of torch whose weights have more than one dimension, also where their shards have one.
+# Layers of torch whose weights have more than one dimension, though a shard of them has one.
 MATRICES = (
     nn.Linear,
     nn.Bilinear,
