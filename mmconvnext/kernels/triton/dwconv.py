@@ -21,6 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .checks import check
 from .dwconv_weight import weight_gradient
 from .norm import normalize_, normalize_backward
 from .tiles import BLOCK_C, cut
@@ -46,6 +47,9 @@ def dwconv_norm(
     Returns:
         The result and float32 1 / standard deviation (N, H, W).
     """
+    check('x', x, (None,) * 4)
+    check('weight', weight, (x.shape[3], 1, 7, 7), contiguous=False)
+    check('bias', bias, x.shape[3:])
     out = _convolve(x, weight, dtype, bias=bias)
     return out, normalize_(out, eps)
 
@@ -66,6 +70,11 @@ def dwconv_norm_backward(
     Returns:
         The gradient of x in its type, and of weight and bias in float32.
     """
+    check('x', x, (None,) * 4)
+    for name, map_ in (('grad', grad), ('normalized', normalized), ('residual', residual)):
+        check(name, map_, x.shape)
+    check('rstd', rstd, x.shape[:3])
+    check('weight', weight, (x.shape[3], 1, 7, 7), contiguous=False)
     grad = normalize_backward(grad, normalized, rstd)
     return _convolve(grad, weight, x.dtype, residual=residual), *weight_gradient(x, grad)
 
