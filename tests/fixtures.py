@@ -156,6 +156,24 @@ def load(config_cache):
     return read
 
 
+def found(cfg, check, loaders=None) -> list:
+    """What a check finds: warnings; raises what it refuses."""
+    from mmconvnext.recipe.checks.finding import settle
+    from mmconvnext.recipe.walk import LOADERS
+
+    return settle(cfg, check(cfg, loaders or LOADERS))
+
+
+@pytest.fixture(autouse=True)
+def label_map_cache(tmp_path_factory, monkeypatch):
+    """An empty folder for what is remembered of label maps, so that nothing lands in a home."""
+    from mmconvnext.recipe.checks import label_maps
+
+    root = tmp_path_factory.mktemp('cache')
+    monkeypatch.setattr(label_maps, 'cache_root', lambda: root)
+    return root
+
+
 COCO_CLASSES = ['cat', 'dog']
 SEG_CLASSES = ['grass', 'road', 'sky']
 
