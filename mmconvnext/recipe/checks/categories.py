@@ -91,9 +91,10 @@ def check_categories(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         faults = [] if key in faulty else [*_doubles(reader), *_missing(reader, readers)]
         yield from faults
         if not faulty.setdefault(key, bool(faults)):
-            yield from _classwise(reader)
             sound.append(reader)
     yield from _order(sound)
+    for reader in sound:
+        yield from _classwise(reader)
     yield from _objects(cfg, loaders, sound)
 
 
@@ -244,7 +245,7 @@ def _classwise(reader: Reader) -> Iterator[Finding]:
         yield Finding(
             f'{reader.path}: classwise=True would print the AP of a class beside the name of '
             f'another, because {reader.file} does not list its categories by id ({ids[:5]} ...); '
-            'sort its "categories" by id, or set classwise=False',
+            'set classwise=False, or give its categories ids that ascend in this order',
             'classwise',
         )
 

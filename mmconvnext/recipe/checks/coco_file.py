@@ -17,6 +17,8 @@ LONGEST = 2**24  # bytes read for the categories: LVIS's 1203 take less than one
 KEY = re.compile(rb'"categories"\s*:\s*')
 CATEGORY_ID = re.compile(rb'"category_id"\s*:\s*("[^"]*"|-?\d+)')
 
+ID = (int, float, str)  # what pycocotools can sort; strings must then be in the annotations too
+
 
 class Category(NamedTuple):
     """An entry of "categories"."""
@@ -38,7 +40,7 @@ def read_categories(ann_file: str) -> list[Category]:
         entries = _entries(ann_file)
         if entries is None:
             raise RecipeError(problem + 'it has no "categories"')
-        return [Category(entry['id'], entry['name']) for entry in entries]
+        categories = [Category(entry['id'], entry['name']) for entry in entries]
     except RecipeError:
         raise
     except KeyError as error:
@@ -47,11 +49,23 @@ def read_categories(ann_file: str) -> list[Category]:
         ) from error
     except (ValueError, TypeError) as error:
         raise RecipeError(problem + f'its "categories" cannot be read ({error})') from error
+    for category in categories:
+        if not isinstance(category.name, str):
+            raise RecipeError(
+                f'{ann_file} names a category {category.name!r}; write a text, "{category.name}"'
+            )
+        if type(category.id) is not type(categories[0].id) or not isinstance(category.id, ID):
+            raise RecipeError(
+                f'{ann_file} has category ids of several types, or of one that is no id: '
+                f'{category.id!r}; number its "categories", and its annotations alike'
+            )
+    return categories
 
 
 def ids_with_objects(ann_file: str, wanted: set[int]) -> set[int]:
     """Those of the category ids that an annotation has; stops when it has seen all."""
-    left = {json.dumps(i).encode(): i for i in wanted}  # "1" is another id than 1
+    # "1" is another id than 1, and 1.0 is the same.
+    left = {json.dumps(int(i) if isinstance(i, float) else i).encode(): i for i in wanted}
     with _mapped(ann_file) as text:
         for match in CATEGORY_ID.finditer(text):
             if left.pop(match[1], None) is not None and not left:

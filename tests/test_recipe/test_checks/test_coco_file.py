@@ -65,6 +65,23 @@ def test_files_that_are_not_coco(tmp_path, text, message):
         read_categories(str(file))
 
 
+@pytest.mark.parametrize(
+    'entries, message',
+    [
+        ([(1, 5)], r'names a category 5; write a text, "5"'),
+        ([(1, None)], 'names a category None'),
+        ([(1, 'a'), ('2', 'b')], r"category ids of several types, .*: '2'; number"),
+        ([(None, 'a')], 'of one that is no id: None'),
+    ],
+)
+def test_names_and_ids_of_other_types(tmp_path, entries, message):
+    file = tmp_path / 'a.json'
+    categories = [dict(id=i, name=name) for i, name in entries]
+    file.write_text(json.dumps(dict(categories=categories)))
+    with pytest.raises(RecipeError, match=message):
+        read_categories(str(file))
+
+
 def test_ids_that_an_annotation_has(tmp_path):
     file = tmp_path / 'a.json'
     ids = [3, 12, 0, '7', 3]
@@ -74,3 +91,7 @@ def test_ids_that_an_annotation_has(tmp_path):
         assert ids_with_objects(str(file), {0, 1, 2, 3, 7, 12}) == {0, 3, 12}
         assert ids_with_objects(str(file), {'7', '3'}) == {'7'}
         assert ids_with_objects(str(file), set()) == set()
+    for numbers in (ids, [3.0]):
+        annotations = [dict(category_id=c) for c in numbers]
+        file.write_text(json.dumps(dict(annotations=annotations)))
+        assert ids_with_objects(str(file), {3.0, 4.0}) == {3}  # as pandas writes them
