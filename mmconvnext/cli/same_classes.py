@@ -37,12 +37,13 @@ class SameClasses(Hook):
         meta = checkpoint.get('meta') or {}
         meta = {key.lower(): value for key, value in (meta.get('dataset_meta') or meta).items()}
         trained = [str(name) for name in meta.get('classes') or ()]
-        _, dataset = next(datasets(runner.cfg, (self.loader,)))
-        for line in settle(runner.cfg, _compare(trained, list(class_names(runner.cfg, dataset)))):
+        _, dataset = next(datasets(runner.cfg, (self.loader,)), ('', {}))
+        for line in settle(runner.cfg, compare(trained, list(class_names(runner.cfg, dataset)))):
             say(line, logging.WARNING)
 
 
-def _compare(trained: list[str], given: list[str]) -> Iterator[Finding]:
+def compare(trained: list[str], given: list[str]) -> Iterator[Finding]:
+    """Names of the classes in a checkpoint and in a config, label by label."""
     if len(trained) != len(given):  # not about this head, which has as many classes as the config
         return
     before, now = [folded(name) for name in trained], [folded(name) for name in given]

@@ -48,7 +48,10 @@ def apply_own_data(cfg: Config) -> None:
         )
     splits = dict(zip(LOADERS, (given.train, given.val, given.get('test', given.val))))
     for loader, split in splits.items():
-        _check_keys(f'own_data.{loader.split("_")[0]}', set(split), SPLIT, set())
+        name = f'own_data.{loader.split("_")[0]}'
+        if not isinstance(split, dict):
+            raise RecipeError(f'{name} must be dict(images=..., annotations=...), got {split!r}')
+        _check_keys(name, set(split), SPLIT, set())
     metainfo = dict(classes=tuple(classes))
     palette = given.get('palette')
     if palette is not None and len(palette) != len(classes):

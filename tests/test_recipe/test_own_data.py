@@ -157,6 +157,7 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
             r"own_data\.val has unknown keys \['ann_file'\]",
         ),
         (dict(test=dict(img='a')), r"own_data\.test lacks \['annotations', 'images'\]"),
+        (dict(val=0.25), r'own_data\.val must be dict\(images=\.\.\., annotations=.*got 0\.25'),
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (dict(classes='cat'), r"own_data\.classes must be a list .* got 'cat'"),
         (dict(classes=[]), r'own_data\.classes must be a list .* got \[\]'),

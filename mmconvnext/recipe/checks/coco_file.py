@@ -34,6 +34,8 @@ def read_categories(ann_file: str) -> list[Category]:
         RecipeError: no COCO file.
     """
     problem = f'{ann_file} is no COCO annotation file: '
+    if os.path.isdir(ann_file):
+        raise RecipeError(problem + 'it is a folder')
     if os.path.getsize(ann_file) == 0:
         raise RecipeError(problem + 'it is empty')
     try:

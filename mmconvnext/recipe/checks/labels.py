@@ -12,7 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.fileio import list_dir_or_file, list_from_file
 
-from ..walk import LOADERS, datasets
+from ..walk import LOADERS, datasets, dicts
 from .classes import class_names, dataset_type
 from .files import is_remote
 from .finding import Finding
@@ -40,7 +40,7 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
             yield Finding(f'{path}: {_nothing(cfg, dataset)}', 'label_maps')
         known.update(read_label_maps([file for file in files if file not in known], path))
         maps = {file: known[file] for file in files}
-        yield from _readable(path, maps)
+        yield from _readable(path, maps, str(_setting(cfg, dataset, 'seg_map_suffix', '.png')))
         names, reduce_zero = _names_of_ids(cfg, dataset), _reduces(cfg, dataset)
         seen = {i for content in maps.values() for i in content.ids}
         if not names or not seen:
@@ -54,13 +54,19 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     for (names, reduce_zero), by_loader in ids.items():
         yield from _suspicious(by_loader, names, reduce_zero)
     absent = [name for name in classes if name not in learned]
+    if len(classes) == 1 and not any(n.get('use_sigmoid') for _, n in dicts(cfg.get('model'))):
+        yield Finding(
+            f'{LOADERS[0]} has the one class {classes[0]!r}, whose softmax is 1 whatever the '
+            f'network says: nothing would be learned; {_two_classes(classes)}',
+            'one_class',
+        )
     if absent and len(absent) == len(classes):
         yield Finding(f'{LOADERS[0]}: no label map holds any of the classes', 'no_objects')
     elif absent:
         yield Finding(f'{LOADERS[0]}: no label map holds {_short(absent)}: cannot be learned')
 
 
-def _readable(path: str, maps: dict[Path, LabelMap]) -> Iterator[Finding]:
+def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Finding]:
     missing = [file for file, content in maps.items() if content.error and not file.is_file()]
     bad = {file: content for file, content in maps.items() if content.error}
     bad = {file: content for file, content in bad.items() if file not in missing}
@@ -70,7 +76,10 @@ def _readable(path: str, maps: dict[Path, LabelMap]) -> Iterator[Finding]:
         yield Finding(f'{path}: {text}; correct the folder or label_suffix', 'label_maps')
     elif missing:
         text = f'{len(missing)} of {len(maps)} images have no label map, first {missing[0]}'
-        yield Finding(f'{path}: {text}; add them, or take the images out', 'label_maps')
+        way = 'add them, or take the images out'
+        if all(f'{file}'.endswith(Path(suffix).stem + suffix) for file in missing):
+            way = 'label maps are taken for images; give them a folder of their own'
+        yield Finding(f'{path}: {text}; {way}', 'label_maps')
     if bad:
         file, content = next(iter(bad.items()))
         yield Finding(
@@ -99,7 +108,9 @@ def _beyond(
     first = next(file for file, content in maps.items() if beyond & set(content.ids))
     often = ', '.join(f'{i} in {count[i]}' for i in sorted(beyond)[:8])
     way = 'correct own_data.classes or the masks'
-    if not reduce_zero and beyond == {len(names)}:
+    if len(names) == 1:
+        way = f'{_two_classes(names)}, or correct the masks'
+    elif not reduce_zero and beyond == {len(names)}:
         way = 'if 0 means unlabelled, set own_data.reduce_zero_label=True; else ' + way
     yield Finding(
         f'{path}: the {len(maps)} label maps hold the ids {_set(set(count))}, but {len(names)} '
@@ -132,6 +143,12 @@ def _suspicious(
             'means unlabelled',
             'reduce_zero_label' if LOADERS[0] in by_loader else '',
         )
+
+
+def _two_classes(names: tuple[str, ...]) -> str:
+    return (
+        f'write classes={["background", *names]} with reduce_zero_label=False for the ids 0 and 1'
+    )
 
 
 def _names_of_ids(cfg: Config, dataset: dict) -> tuple[str, ...]:

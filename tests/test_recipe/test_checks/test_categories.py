@@ -171,6 +171,18 @@ def test_types_that_number_otherwise(own, tmp_path):
     assert found(own_type(cfg, ['dog', 'cat']), check_categories, LOADERS[:1]) == []
 
 
+def test_the_classes_of_lvis_go_by_number_alone(own):
+    cfg = own(['x'], [f'{i}' for i in range(1203)])
+    cfg.val_evaluator.type = 'LVISMetric'
+    for loader in LOADERS:
+        cfg[loader].dataset.type = 'LVISV1Dataset'
+        cfg[loader].dataset.pop('metainfo')
+    assert found(cfg, check_categories, LOADERS[:2]) == []
+    for loader in LOADERS:
+        cfg[loader].dataset.type = 'LVISV05Dataset'
+    assert 'has 1203 categories, which are all numbered, for 1230 classes' in refusal(cfg)
+
+
 def own_type(cfg, classes):
     for loader in LOADERS:
         cfg[loader].dataset.metainfo = dict(classes=tuple(classes))

@@ -65,6 +65,11 @@ def test_files_that_are_not_coco(tmp_path, text, message):
         read_categories(str(file))
 
 
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(RecipeError, match='is no COCO annotation file: it is a folder'):
+        read_categories(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     'entries, message',
     [

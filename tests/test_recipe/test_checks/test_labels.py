@@ -207,6 +207,39 @@ def test_an_image_without_label_map(own, seg_data):
         found(own(), check_labels)
 
 
+def test_label_maps_beside_images_of_the_same_suffix(own, seg_data):
+    for split in ('train', 'val'):
+        folder = Path(seg_data['root']) / split / 'images'
+        for name in ('a.png', 'a_mask.png'):
+            write_image(folder / name, np.eye(3, 3))
+    cfg = own(
+        image_suffix='.png',
+        label_suffix='_mask.png',
+        **{s: dict(images=f'{s}/images', annotations=f'{s}/images') for s in ('train', 'val')},
+    )
+    with pytest.raises(
+        RecipeError, match='1 of 2 images have no label map.*a_mask_mask.png; label maps are taken'
+    ):
+        found(cfg, check_labels)
+
+
+@pytest.mark.parametrize('reduce', [False, True])
+def test_one_class_alone(own, draw, reduce):
+    for split in ('train', 'val'):
+        draw([0, 1] if reduce else [0, 255, 0], split=split)
+    cfg = own(classes=['crop'], reduce_zero_label=reduce)
+    way = r"write classes=\['background', 'crop'\] with reduce_zero_label=False"
+    if reduce:
+        with pytest.raises(RecipeError, match=rf"the one class 'crop', whose softmax is 1.*{way}"):
+            found(cfg, check_labels)
+        cfg.model.decode_head.loss_decode.use_sigmoid = True
+        assert found(cfg, check_labels) == []
+    else:
+        draw([0, 1])
+        with pytest.raises(RecipeError, match=rf'\{{1\}} is no class.*{way} for the ids 0 and 1'):
+            found(cfg, check_labels)
+
+
 def test_a_label_map_without_image_does_not_count(own, seg_data):
     write_image(Path(seg_data['root']) / 'train/labels/other.png', np.full((8, 8), 99))
     assert found(own(), check_labels) == []
