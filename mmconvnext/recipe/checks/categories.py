@@ -19,7 +19,7 @@ from ..walk import LOADERS, dicts
 from .coco_file import ids_with_objects
 from .finding import Finding
 from .readers import Reader, annotation_readers
-from .spelling import folded, shown
+from .spelling import folded, short, shown
 
 
 def check_categories(cfg: Config, loaders: tuple) -> Iterator[Finding]:
@@ -108,7 +108,7 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
         return
     text = (
         f'{reader.path}: {len(classes) - len(missing)} of {len(classes)} class names match a '
-        f'category of {reader.file}: {_short(missing)} against {_short(listed)}'
+        f'category of {reader.file}: {short(missing)} against {short(listed)}'
     )
     by_fold = {folded(name): name for name in listed if name not in classes}
     near = {name: by_fold[folded(name)] for name in missing if folded(name) in by_fold}
@@ -193,13 +193,11 @@ def _objects(cfg: Config, loaders: tuple, readers: list[Reader]) -> Iterator[Fin
         if not annotated and not any(metric.get('format_only') for _, metric in dicts(evaluator)):
             yield Finding(
                 f'{loader}: no object of any class in {", ".join(files)}; its "annotations" must '
-                f'have a "category_id" of {_short([c.id for c in own[0].taken])}',
+                f'have a "category_id" of {short([c.id for c in own[0].taken])}',
                 'no_objects',
             )
         elif annotated and absent:
             what = 'cannot be learned' if loader == LOADERS[0] else 'is left out of the average'
-            yield Finding(f'{loader}: no object of {_short(absent)} in {", ".join(files)}: {what}')
-
-
-def _short(names: list[str]) -> str:
-    return str(names[:5])[:-1] + (', ...]' if len(names) > 5 else ']')
+            yield Finding(
+                f'{loader}: no object of {short(absent, 20)} in {", ".join(files)}: {what}'
+            )

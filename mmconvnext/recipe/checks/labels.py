@@ -17,6 +17,7 @@ from .classes import class_names, dataset_type
 from .files import is_remote
 from .finding import Finding
 from .label_maps import LabelMap, read_label_maps
+from .spelling import short
 
 IGNORE = 255  # mmseg's ignore_index
 
@@ -63,7 +64,7 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     if absent and len(absent) == len(classes):
         yield Finding(f'{LOADERS[0]}: no label map holds any of the classes', 'no_objects')
     elif absent:
-        yield Finding(f'{LOADERS[0]}: no label map holds {_short(absent)}: cannot be learned')
+        yield Finding(f'{LOADERS[0]}: no label map holds {short(absent, 20)}: cannot be learned')
 
 
 def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Finding]:
@@ -217,7 +218,3 @@ def _is_first(cfg: Config) -> bool:
 def _set(ids: set[int]) -> str:
     ordered = sorted(ids)
     return '{' + ', '.join(map(str, ordered[:8])) + (', ...}' if len(ordered) > 8 else '}')
-
-
-def _short(names: list[str]) -> str:
-    return str(names[:5])[:-1] + (', ...]' if len(names) > 5 else ']')

@@ -3,7 +3,7 @@
 
 import pytest
 
-from mmconvnext.recipe.checks.spelling import folded, shown
+from mmconvnext.recipe.checks.spelling import folded, short, shown
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,10 @@ def test_what_the_eye_cannot_tell_is_shown_in_codes():
     assert shown('cat', 'Cat') == ("'cat'", "'Cat'")
     assert shown('\xfc', 'u\u0308') == (r"'\xfc'", r"'u\u0308'")
     assert shown('\xfc', '\xdc') == ("'\xfc'", "'\xdc'")
+
+
+def test_long_lists_are_cut():
+    assert short(list('abcde')) == "['a', 'b', 'c', 'd', 'e']"
+    assert short(list('abcdef')) == "['a', 'b', 'c', 'd', 'e', ...]"
+    assert short(('a', 'b', 'c'), 2) == "['a', 'b', ...]"
+    assert short([]) == '[]'
