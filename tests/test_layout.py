@@ -49,7 +49,7 @@ MAY_IMPORT = {
     '.kernels.reference': 'torch',
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
-    '.recipe': '.recipe .toy .models.arch mmengine numpy PIL torch',
+    '.recipe': '.recipe .toy .models.arch .checkpoint.atomic mmengine numpy PIL torch',
     '.cli': '.cli .checkpoint .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }
