@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from torch.torch_version import TorchVersion
 
 
 class Server(ThreadingHTTPServer):
@@ -67,6 +68,34 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, '_hub_dir', None)
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     return tmp_path / 'torch/hub/checkpoints'
+
+
+# What torch 2.1 does not know yet, though its format has it.
+LATER = ('_codecs.encode', 'collections.Counter', 'torch.device', 'torch.uint8', 'torch.bool')
+LATER += ('builtins.set', 'builtins.complex', 'builtins.bytearray')
+
+
+def _be_old(version: str, monkeypatch) -> None:
+    known = dict(torch._weights_only_unpickler._get_allowed_globals())
+    for name in LATER:
+        known.pop(name, None)
+    monkeypatch.setattr(torch._weights_only_unpickler, '_get_allowed_globals', lambda: known)
+    monkeypatch.setattr(torch, '__version__', TorchVersion(version))
+    for name in ('add_safe_globals', 'get_safe_globals'):
+        monkeypatch.delattr(torch.serialization, name, raising=False)
+
+
+@pytest.fixture(params=['2.0.1', '2.3.1', '2.5.1'])
+def old_torch(request, monkeypatch):
+    """A torch of that version, as far as the package asks; this one's file format is the same."""
+    _be_old(request.param, monkeypatch)
+
+
+@pytest.fixture(params=['torch', 'old torch'])
+def any_torch(request, monkeypatch):
+    """Both ways of reading: under weights_only, and before torch 2.6."""
+    if request.param == 'old torch':
+        _be_old('2.1.2', monkeypatch)
 
 
 class Call:
