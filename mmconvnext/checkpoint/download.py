@@ -94,9 +94,9 @@ def _on(chosen: bool, url: str, path: Path) -> None:
             _check_hash(path, url) if path.is_file() else _fetch(url, path)
         except Exception as error:  # whatever it is, the others would wait for one that is gone
             fault = error
-    for fault in all_gather_object(fault):
-        if fault is not None:
-            raise fault
+    faults = [fault for fault in all_gather_object(fault) if fault is not None]
+    if faults:
+        raise faults[0]
 
 
 def _fetch(url: str, path: Path) -> None:

@@ -177,6 +177,16 @@ def adapt_state_dict(
         plan.report(f'a state dict in {plan.row.name} names', result, at=prefix)
 
 
+def fills(backbone: nn.Module, state_dict: Mapping[str, object], prefix: str) -> bool:
+    """Whether what lies below ``prefix`` would fill the backbone, but for the output norms."""
+    below = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+    try:
+        Plan(backbone, below, None, strict=True).fit({})
+    except CheckpointMismatch:
+        return False
+    return True
+
+
 def pretrained_options(init_cfg: Mapping) -> dict:
     """The arguments of :func:`load_pretrained` in an ``init_cfg`` of type 'Pretrained'.
 

@@ -12,9 +12,9 @@ from torch import nn
 
 from ..recipe.errors import RecipeError
 from ..recipe.walk import LOADERS, dicts, task
+from .loading import Loading
 from .options import test_parser
-from .prepare import checked, read_config, require_checkpoint
-from .whole_model import WholeModel
+from .prepare import checked, is_lenient, read_config, require_checkpoint
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> dict:
         _save(cfg, args.out)
     checked(cfg, LOADERS[2:])
     runner = Runner.from_cfg(cfg)
-    runner.register_hook(WholeModel())
+    runner.register_hook(Loading('test', is_lenient(cfg)))
     _fuse(runner.model)
     return runner.test()
 

@@ -13,9 +13,9 @@ from ..recipe.errors import RecipeError
 from ..recipe.machine import fit_to_machine
 from ..recipe.walk import LOADERS
 from ..recipe.work_dir import last_checkpoint, refuse_used
+from .loading import Loading
 from .options import train_parser
-from .prepare import checked, read_config, require_checkpoint, say, world_size
-from .whole_model import WholeModel
+from .prepare import checked, is_lenient, read_config, require_checkpoint, say, world_size
 
 
 def main(argv: list[str] | None = None) -> Runner:
@@ -36,8 +36,9 @@ def main(argv: list[str] | None = None) -> Runner:
     for line in fit_to_machine(cfg, world_size() if args.launcher != 'none' else 1):
         say(line)
     runner = Runner.from_cfg(cfg)
-    if cfg.get('resume'):
-        runner.register_hook(WholeModel(resume=True))
+    if cfg.get('load_from') or cfg.get('resume'):
+        what = 'resume' if cfg.get('resume') else 'load_from'
+        runner.register_hook(Loading(what, is_lenient(cfg)))
     runner.train()
     return runner
 

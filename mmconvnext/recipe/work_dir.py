@@ -61,3 +61,15 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
         )
     fault = f'names {named!r}, which is gone' if named else 'is missing or empty'
     return str(saved[-1]), f'{note} {fault}; resuming from the newest checkpoint, {saved[-1]}'
+
+
+def keep_in_work_dir(info: dict[str, object], work_dir: str) -> None:
+    """Turn the checkpoints that a run remembers into those of its own folder, in place.
+
+    CheckpointHook deletes the best checkpoint when there is a better one: of a folder that was
+    copied, or of a run that goes on in another, that would be the original's.
+    """
+    for key, value in info.items():
+        if key.startswith(('best_ckpt', 'last_ckpt')) and isinstance(value, str):
+            if '://' not in value:
+                info[key] = str(Path(work_dir) / Path(value).name)

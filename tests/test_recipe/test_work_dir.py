@@ -61,7 +61,8 @@ def test_a_copied_folder_resumes_from_its_own_checkpoint(tmp_path):
     shutil.copytree(original, copy)
     path, said = last_checkpoint(str(copy))
     assert path == str(copy / 'epoch_1.pth')
-    assert re.search(rf'names {original}/epoch_1\.pth, of another folder; resuming from {copy}', said)
+    said_of = rf'names {original}/epoch_1\.pth, of another folder; resuming from {copy}'
+    assert re.search(said_of, said)
     (copy / 'epoch_1.pth').unlink()  # saved elsewhere, as out_dir of CheckpointHook makes it
     assert last_checkpoint(str(copy)) == (str(original / 'epoch_1.pth'), '')
 
