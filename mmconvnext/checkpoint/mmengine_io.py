@@ -20,6 +20,7 @@ from torch import Tensor
 from .atomic import atomic_path
 from .envelope import unwrap
 from .errors import CheckpointUnreadable
+from .formats import detect
 from .read import read_checkpoint
 from .safe_globals import torch_load
 
@@ -33,25 +34,32 @@ class AtomicLocalBackend(LocalBackend):
             path.write_bytes(obj)
 
 
-def load_from_local(filename: str, map_location: object = None) -> dict:
+def load_from_local(filename: str, map_location: object = None) -> object:
     """Read a path or the short name of published weights as mmengine expects it.
 
-    A file of mmengine's is returned whole; the weights of any other come under 'state_dict', where
-    mmengine looks for them, beside an empty 'meta'.
+    What holds no ConvNeXt, and what is a checkpoint of mmengine's, is returned as it is. A ConvNeXt
+    under another key, or under none, comes under 'state_dict' too, where mmengine looks for it, and
+    beside a 'meta', for which mmseg's ``init_model`` asks.
 
     Raises:
         CheckpointError: see :func:`.read.read_checkpoint`.
     """
     content = read_checkpoint(filename, map_location)
-    if isinstance(content, dict) and 'state_dict' in content:
-        return {'meta': {}, **content}
     try:
-        return {'meta': {}, 'state_dict': unwrap(content).tensors}
-    except CheckpointUnreadable as error:
-        raise CheckpointUnreadable(f'{filename} {error}') from error
+        found = unwrap(content)
+    except CheckpointUnreadable:  # no weights
+        return content
+    # A teacher and its student: which of them is meant, mmengine cannot say.
+    if found.path.startswith(('teacher', 'student')) or not detect(found.tensors):
+        return content
+    if found.path == '':
+        return {'meta': {}, 'state_dict': found.tensors}
+    if 'state_dict' in content:
+        return {'meta': {}, **content}
+    return {'meta': {}, **content, 'state_dict': found.tensors}
 
 
-def load_from_http(filename: str, map_location: object = None, **_: object) -> dict:
+def load_from_http(filename: str, map_location: object = None, **_: object) -> object:
     """The same for a URL. mmengine's further arguments, folder and progress bar, have no effect."""
     return load_from_local(filename, map_location)
 

@@ -17,9 +17,9 @@ COUNT = re.compile(r'num_(\w+_)?classes')
 
 
 def class_counts(model: dict) -> list[int]:
-    """Every number of classes in the config of a model."""
+    """Every number of classes in the config of a model; panoptic heads may have 0 of a kind."""
     nodes = (node for _, node in dicts(model))
-    return sorted({v for node in nodes for k, v in node.items() if _is_count(k, v)})
+    return sorted({v for node in nodes for k, v in node.items() if _is_count(k, v) and v})
 
 
 def class_dimensions(model: dict, own: dict[str, tuple]) -> dict[str, set[int]]:
@@ -65,5 +65,5 @@ def _shapes(config: dict) -> dict[str, tuple]:
             with torch.device('meta'):
                 model: nn.Module = MODELS.build(copy.deepcopy(config))
         except Exception:  # a layer that asks for values, which nothing on 'meta' has
-            model = MODELS.build(config)
+            model = MODELS.build(copy.deepcopy(config))
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -8,6 +8,7 @@ test of random heads gives an AP of 0, a resumed run starts over, and nothing bu
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 
 from mmengine.hooks import Hook
@@ -203,7 +204,7 @@ def _changes(tensors: Mapping[str, tuple | None]) -> str:
         pairs = [f'{a} -> {b}' for a, b in zip(*shapes or ((), ())) if a != b]
         if shapes and len(shapes[0]) != len(shapes[1]):
             pairs = [f'{shapes[0]} -> {shapes[1]}']
-        module = name.rpartition('.')[0] or name
+        module = re.sub(r'\.(weight|bias)$', '', name)
         modules.setdefault(module, f'{module} ({", ".join(pairs)})' if pairs else module)
     return listed(modules.values(), 10)
 
