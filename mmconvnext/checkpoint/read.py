@@ -182,7 +182,7 @@ def _culprit(text: str) -> str:
     match = (
         re.search(r'GLOBAL:? `?([\w.]+)', text)
         or re.search(r"but got <class '([\w.]+)'>", text)
-        or re.search(r'(getattr\(.*?\))', text)
+        or re.search(r'((?:getattr|numpy\.dtype)\(.*?\))', text)
     )
     if match:
         return f'it holds {match[1]}, which could run code'
