@@ -16,7 +16,6 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .download import is_url
@@ -24,6 +23,7 @@ from .envelope import unwrap
 from .errors import CheckpointError, CheckpointMismatch
 from .fit import Fit, check_grn, fit
 from .formats import Native, choose, is_classifier, listed, split, to_native
+from .mmengine_io import load_by_scheme
 from .numerics import compare_numerics, config_beside, trained_with
 from .read import read_checkpoint
 from .size import Size
@@ -108,7 +108,7 @@ def load_pretrained(
     if any(parameter.is_meta for parameter in backbone.parameters()):
         raise ValueError('the backbone is on the meta device; call to_empty(device=...) first')
     if '://' in str(checkpoint) and not is_url(str(checkpoint)):  # s3://, torchvision:// and others
-        content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location)
+        content = load_by_scheme(str(checkpoint), map_location)
     else:
         content = read_checkpoint(checkpoint, map_location)
     way_out = ''

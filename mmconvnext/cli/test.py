@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
+from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
 from ..recipe.walk import LOADERS, dicts, task
 from .loading import Loading
@@ -20,6 +21,7 @@ from .prepare import checked, is_lenient, read_config, require_checkpoint
 def main(argv: list[str] | None = None) -> dict:
     """Parse ``argv``, evaluate, return the metrics."""
     args = test_parser().parse_args(argv)
+    install()
     cfg = read_config(args)
     require_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint

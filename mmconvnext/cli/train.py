@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
+from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
 from ..recipe.machine import fit_to_machine
 from ..recipe.walk import LOADERS
@@ -21,6 +22,7 @@ from .prepare import checked, is_lenient, read_config, require_checkpoint, say, 
 def main(argv: list[str] | None = None) -> Runner:
     """Parse ``argv``, train, return the runner."""
     args = train_parser().parse_args(argv)
+    install()
     cfg = read_config(args)
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'

@@ -10,7 +10,6 @@ import mmengine.runner.checkpoint as mmengine_checkpoint
 import pytest
 import torch
 from mmengine.fileio import get_file_backend
-from mmengine.fileio.backends.registry_utils import backends
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import BaseModel, BaseModule
 from mmengine.registry import DefaultScope
@@ -27,6 +26,7 @@ from mmconvnext.checkpoint.errors import CheckpointUnreadable
 from mmconvnext.checkpoint.read import read_checkpoint
 from mmconvnext.checkpoint.safe_globals import torch_load
 
+pytestmark = pytest.mark.usefixtures('installed')
 WEIGHTS = {'weight': torch.arange(6.0).reshape(2, 3), 'bias': torch.ones(2)}
 REFUSED = 'is not safe to read and was not read'
 
@@ -257,12 +257,6 @@ def test_url_of_a_malicious_file(evil, server, cache, monkeypatch, tmp_path):
     assert [path.name.partition('--')[2] for path in cache.iterdir()] == ['w.pth.bad']
 
 
-@pytest.fixture
-def unsafe_default(monkeypatch):
-    """What torch.load does before 2.6, unless it is told otherwise."""
-    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
-
-
 # Of torch, and of our unpickler for torch before 2.6.
 NOT_READ = r'Weights only load failed|Unsupported GLOBAL|getattr\(.*is not safe'
 
@@ -277,20 +271,8 @@ def test_table_that_leads_to_a_malicious_file(evil, unsafe_default, monkeypatch,
     assert not trace.exists()
 
 
-class Bucket:
-    """A storage backend whose only object is a file of this disk."""
-
-    def __init__(self, **options: object) -> None:
-        pass
-
-    def get(self, filepath: str) -> bytes:
-        with open(filepath.removeprefix('s3://'), 'rb') as file:
-            return file.read()
-
-
-def test_bucket_with_a_malicious_file(evil, unsafe_default, monkeypatch):
+def test_bucket_with_a_malicious_file(evil, unsafe_default, bucket):
     path, trace = evil
-    monkeypatch.setitem(backends, 'petrel', Bucket)
     with pytest.raises(Exception, match=NOT_READ):
         load(f's3://{path}')
     assert not trace.exists()
@@ -307,13 +289,12 @@ def test_second_attempt_of_onedl_is_gone(evil, unsafe_default):
     assert not trace.exists()
 
 
-def test_good_files_by_the_same_routes(server, cache, monkeypatch, tmp_path):
+def test_good_files_by_the_same_routes(server, cache, monkeypatch, tmp_path, bucket):
     torch.save({'state_dict': WEIGHTS}, tmp_path / 'w.pth')
     server.answers['/w.pth'] = (tmp_path / 'w.pth').read_bytes()
     monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
     table = {'here': 'w.pth', 'there': server.url('/w.pth')}
     (tmp_path / 'open_mmlab.json').write_text(json.dumps(table))
-    monkeypatch.setitem(backends, 'petrel', Bucket)
     for source in ('openmmlab://here', 'openmmlab://there', f's3://{tmp_path / "w.pth"}'):
         assert_weights(load(source)['state_dict'])
 
@@ -321,24 +302,14 @@ def test_good_files_by_the_same_routes(server, cache, monkeypatch, tmp_path):
 # Installing
 
 
-def state() -> dict:
-    return {
-        'schemes': dict(CheckpointLoader._schemes),
-        'http': mmengine_checkpoint.load_from_http,
-        'torch': mmengine_checkpoint.torch,
-        'onedl': getattr(mmengine_checkpoint, '_safe_torch_load', None),
-        'backend': backends['local'],
-    }
-
-
-def test_installing_twice_changes_nothing():
-    before = state()
+def test_installing_twice_changes_nothing(mmengine_state):
+    before = mmengine_state()
     mmengine_io.install()
-    assert state() == before
+    assert mmengine_state() == before
     assert mmengine_checkpoint.torch.load is torch_load and torch.load is not torch_load
     assert before['schemes'][''] is mmengine_io.load_from_local
     assert before['schemes']['https://'] is mmengine_io.load_from_http
-    assert before['backend'] is mmengine_io.AtomicLocalBackend
+    assert before['local'] is mmengine_io.AtomicLocalBackend
 
 
 def test_backend_writes_what_it_is_given(tmp_path):
