@@ -38,7 +38,8 @@ def read_config(args: argparse.Namespace) -> Config:
     apply_own_data(cfg)
     cfg.merge_from_dict({key: value for key, value in options.items() if key not in first})
     cfg.launcher = args.launcher
-    cfg.lenient_loading = args.lenient or is_lenient(cfg)
+    if is_lenient(cfg) or args.lenient:
+        cfg.lenient_loading = True
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config, args.toy)
     return cfg
 
