@@ -82,12 +82,15 @@ class Loading(Hook):
                 keep_in_work_dir(checkpoint['message_hub'].get('runtime_info', {}), runner.work_dir)
         model = _bare(runner.model)
         own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        ours = tuple(f'{name}.' for name, module in model.named_modules() if _is_convnext(module))
         other = {
             name: (tuple(found[name].shape), shape)
             for name, shape in own.items()
-            if isinstance(found.get(name), Tensor) and tuple(found[name].shape) != shape
+            if isinstance(found.get(name), Tensor)
+            and tuple(found[name].shape) != shape
+            and not name.startswith(ours)  # what fits our backbone, it knows itself
         }
-        fresh = self._class_layers(runner.cfg.model, own, other)
+        fresh = self._class_layers(runner.cfg.model, checkpoint, own, other)
         left_out = other if self.lenient else fresh
         rest = {name: value for name, value in found.items() if name not in left_out}
         try:
@@ -121,9 +124,10 @@ class Loading(Hook):
         weights = checkpoint.get('state_dict', tensors)
         return {name.removeprefix('module.'): value for name, value in weights.items()}
 
-    def _class_layers(self, config: dict, own: dict, other: dict) -> dict:
+    def _class_layers(self, config: dict, checkpoint: Mapping, own: dict, other: dict) -> dict:
         """Those of another shape that differ only where the number of classes makes them differ."""
-        if not other or self.what != 'load_from':
+        same = class_counts(config) == [_class_count(checkpoint)]
+        if not other or self.what != 'load_from' or same:
             return {}
         dimensions = class_dimensions(config, own)
         return {
@@ -146,7 +150,7 @@ class Loading(Hook):
     ) -> None:
         if self.what == 'resume':
             meta = checkpoint['meta']
-            self.line += f', resumed at epoch {meta["epoch"]}, iteration {meta["iter"]}'
+            self.line += f', resumed at epoch {meta.get("epoch")}, iteration {meta["iter"]}'
         if fresh:
             why = _why(checkpoint, runner.cfg.model)
             self.line += f'; fresh: {_changes(fresh)}: expected, {why}'
@@ -156,7 +160,7 @@ class Loading(Hook):
         if left_over:
             self.line += f'; not used: {listed(left_over)}'
         if self.spared:
-            self.line += f'; not fetched, for the file has them: init_cfg of {listed(self.spared)}'
+            self.line += f'; not read, as the file has all of it: init_cfg of {listed(self.spared)}'
         if missing or left_over:
             self.level = logging.WARNING
 
@@ -178,13 +182,17 @@ def _pretrained(module: nn.Module) -> bool:
 def _filled(module: nn.Module, found: Mapping[str, object], name: str) -> bool:
     """Whether the file fills all of a module, so that nothing of its init_cfg would be left."""
     prefix = f'{name}.' if name else ''
-    if isinstance(module, MODELS.get('mmconvnext.ConvNeXt')):
+    if _is_convnext(module):
         return fills(module, found, prefix)
     return all(
         getattr(found.get(prefix + key), 'shape', None) == tensor.shape
         for key, tensor in module.state_dict().items()
         if not key.endswith('num_batches_tracked')
     )
+
+
+def _is_convnext(module: nn.Module) -> bool:
+    return isinstance(module, MODELS.get('mmconvnext.ConvNeXt'))
 
 
 def _require_run(checkpoint: Mapping) -> None:
@@ -209,10 +217,17 @@ def _changes(tensors: Mapping[str, tuple | None]) -> str:
     return listed(modules.values(), 10)
 
 
+def _class_count(checkpoint: Mapping) -> int | None:
+    """Of a checkpoint of mmengine, or of mmcv before it, if it knows."""
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, Mapping) else {}
+    dataset = meta.get('dataset_meta')
+    dataset = dataset if isinstance(dataset, Mapping) else {}
+    names = dataset.get('classes', dataset.get('CLASSES')) or meta.get('CLASSES')
+    return len(names) if isinstance(names, (list, tuple)) else None
+
+
 def _why(checkpoint: Mapping, model: dict) -> str:
-    meta = checkpoint.get('meta') or {}
-    names = meta.get('dataset_meta') or {}
-    names = names.get('classes', names.get('CLASSES')) or meta.get('CLASSES')
-    theirs = f'{len(names)} classes' if isinstance(names, (list, tuple)) else 'another number'
     ours = ' and '.join(map(str, class_counts(model)))
+    theirs = _class_count(checkpoint) or 'another number'
     return f'because the model has {ours} classes and the file {theirs}'

@@ -17,7 +17,7 @@ from types import FunctionType
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import BaseModel
@@ -198,6 +198,25 @@ def test_runner_resumes_its_own_run(work_dir):
     last = torch.load(work_dir / 'iter_3.pth', weights_only=True)
     history, _ = last['message_hub']['log_scalars']['train/loss'].data
     assert len(history) == 3
+
+
+def test_a_run_with_the_meta_of_mmpose_resumes(work_dir, tmp_path, monkeypatch):
+    """Arrays of colors, sigmas and names, part of a config, a path in the message hub."""
+    meta = dict(colors=np.ones((2, 3), dtype=np.uint8), sigmas=np.ones(2, dtype=np.float32))
+    meta.update(names=np.array(['nose', 'eye']), links=ConfigDict(a=dict(link=('nose', 'eye'))))
+    monkeypatch.setattr(ToyDataset, 'metainfo', meta, raising=False)
+    MessageHub._instance_dict.clear()
+    first = runner(tmp_path)
+    first.message_hub.update_info('best_score', np.float16(0.5))
+    first.message_hub.update_info('data_root', Path('data/coco'))
+    first.train()
+    found = read_checkpoint(tmp_path / 'iter_2.pth')['meta']['dataset_meta']
+    assert found['colors'].dtype == np.uint8 and found['links'] == meta['links']
+    MessageHub._instance_dict.clear()
+    resumed = runner(tmp_path, max_iters=3, resume=True)
+    resumed.train()
+    assert resumed.iter == 3
+    assert resumed.message_hub.get_info('data_root') == Path('data/coco')
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_a_detector_with_other_classes_offline(detector_run, workplace, capsys):
         rf'roi_head\.bbox_head\.fc_cls \(81 -> {CLASSES + 1}\), '
         rf'roi_head\.bbox_head\.fc_reg \(320 -> {4 * CLASSES}\), '
         rf'roi_head\.mask_head\.conv_logits \(80 -> {CLASSES}\): expected, because the model has '
-        rf'{CLASSES} classes and the file 80 classes; not fetched, for the file has them: init_cfg '
+        rf'{CLASSES} classes and the file 80; not read, as the file has all of it: init_cfg '
         r'of backbone$',
         summary(lines),
     )
@@ -136,7 +136,7 @@ def test_the_same_classes_in_a_foreign_envelope(segmentor_run, workplace, capsys
     runner = segmentor(options=('load_from=w.pth', *FETCHES))
     total = len(runner.model.state_dict())
     assert re.search(
-        rf'Loaded {total} of {total} tensors from w\.pth; not fetched,', summary(said(capsys))
+        rf'Loaded {total} of {total} tensors from w\.pth; not read,', summary(said(capsys))
     )
 
 
@@ -160,7 +160,14 @@ def no_backbone(content: dict) -> None:
         del content['state_dict'][name]
 
 
+def other_classifier(content: dict) -> None:
+    """One row more, although the classes are as many as the model's."""
+    name = 'decode_head.conv_seg.bias'
+    content['state_dict'][name] = torch.ones(len(content['state_dict'][name]) + 1)
+
+
 FAULTS = {
+    'as many classes': (other_classifier, r'size mismatch for decode_head\.conv_seg\.bias'),
     'another shape': (other_neck, r'size mismatch for decode_head\.fpn_convs\.0\.conv\.weight'),
     'missing': (no_neck, r'\d missing: decode_head\.fpn_convs\.0\.conv\.weight'),
     'backbone': (
@@ -204,6 +211,25 @@ def test_lenient_loading_of_a_head_keeps_the_init_cfg(segmentor_run, workplace, 
     assert 'NOT STRICT (lenient_loading), left as they were: backbone.downsample_layers' in line
 
 
+def test_lenient_loading_takes_what_the_backbone_can_use(segmentor_run, workplace, capsys):
+    """A stem for six channels, of which three are used, and a norm of another width."""
+
+    def six_channels(content):
+        weights = content['state_dict']
+        stem = weights['backbone.downsample_layers.0.0.weight']
+        weights['backbone.downsample_layers.0.0.weight'] = stem.repeat(1, 2, 1, 1)
+
+    six = change(segmentor_run, 'w.pth', six_channels)
+    runner = segmentor('--lenient', options=(six,))
+    total = len(runner.model.state_dict())
+    assert f'Loaded {total} of {total} tensors' in summary(said(capsys))
+    change(segmentor_run, 'w.pth', six_channels, other_backbone)
+    segmentor('--lenient', '--work-dir', 'second', options=(six,))
+    line = summary(said(capsys))
+    assert f' - WARNING - Loaded {total - 1} of {total} tensors' in line
+    assert 'left as they were: backbone.norm3' in line
+
+
 def test_a_part_of_the_file_that_is_not_used_is_named(segmentor_run, workplace, capsys):
     def more(content):
         content['state_dict']['neck.conv.weight'] = torch.ones(3)
@@ -237,7 +263,7 @@ def test_a_resumed_run_fetches_nothing(segmentor_run, workplace, capsys):
     total, lines = len(runner.model.state_dict()), said(capsys)
     assert re.search(
         rf' - INFO - Loaded {total} of {total} tensors from copy/iter_2\.pth, resumed at epoch 0, '
-        r'iteration 2; not fetched, for the file has them: init_cfg of backbone$',
+        r'iteration 2; not read, as the file has all of it: init_cfg of backbone$',
         summary(lines),
     )
     assert 'resumed epoch: 0, iter: 2' in ''.join(lines)
