@@ -16,6 +16,7 @@ from ..recipe.walk import LOADERS, dicts, task
 from .loading import Loading
 from .options import test_parser
 from .prepare import checked, is_lenient, read_config, require_checkpoint
+from .same_classes import SameClasses
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> dict:
     checked(cfg, LOADERS[2:])
     runner = Runner.from_cfg(cfg)
     runner.register_hook(Loading('test', is_lenient(cfg)))
+    runner.register_hook(SameClasses(LOADERS[2]))
     _fuse(runner.model)
     return runner.test()
 

@@ -17,6 +17,7 @@ from ..recipe.work_dir import last_checkpoint, refuse_used
 from .loading import Loading
 from .options import train_parser
 from .prepare import checked, is_lenient, read_config, require_checkpoint, say, world_size
+from .same_classes import SameClasses
 
 
 def main(argv: list[str] | None = None) -> Runner:
@@ -41,6 +42,8 @@ def main(argv: list[str] | None = None) -> Runner:
     if cfg.get('load_from') or cfg.get('resume'):
         what = 'resume' if cfg.get('resume') else 'load_from'
         runner.register_hook(Loading(what, is_lenient(cfg)))
+    if cfg.get('resume'):
+        runner.register_hook(SameClasses(LOADERS[0]))
     runner.train()
     return runner
 

@@ -1,7 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Operators of the namespace ``mmconvnext``: schemas, shapes for tracing, and their CPU side.
 
-All maps are (N, H, W, C) and contiguous, float32 or bfloat16; all arithmetic is in float32.
+All maps are (N, H, W, C) and contiguous, float32 or bfloat16; all arithmetic is in float32. Under
+autocast the residual stream (``x``, ``residual`` and ``grad`` of the block) stays float32 beside
+bfloat16 maps of the branch, as on the plain path.
 :mod:`.reference` says what each computes.
 """
 
@@ -13,8 +15,13 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
+from .compat import register_fake
+
 LIBRARY = torch.library.Library('mmconvnext', 'DEF')
-LIBRARY.define('dwconv_norm(Tensor x, Tensor weight, Tensor bias, float eps) -> (Tensor, Tensor)')
+LIBRARY.define(
+    'dwconv_norm(Tensor x, Tensor weight, Tensor bias, float eps, ScalarType dtype) '
+    '-> (Tensor, Tensor)'
+)
 LIBRARY.define(
     'dwconv_norm_backward(Tensor grad, Tensor normalized, Tensor rstd, Tensor x, Tensor weight, '
     'Tensor residual) -> (Tensor, Tensor, Tensor)'
@@ -46,8 +53,11 @@ LIBRARY.define(
     'mlp_backward(Tensor grad, Tensor normalized, Tensor hidden, Tensor squares, '
     'Tensor norm_weight, Tensor norm_bias, Tensor weight1, Tensor bias1, Tensor weight2, '
     'Tensor bias2, Tensor? gamma, Tensor? grn_gamma, Tensor? grn_beta, float scale, '
-    'float grn_eps, int samples) -> Tensor[]'
+    'float grn_eps, int samples) '
+    f'-> ({", ".join(["Tensor"] * 10)})'
 )
+# Of CPU tensors: changes whenever one of them does, however it was written to.
+LIBRARY.define('fingerprint(Tensor[] tensors) -> int')
 # Instruction sets in the order in which one includes the other.
 CAPABILITIES = ('DEFAULT', 'AVX2', 'AVX512')
 
@@ -68,29 +78,37 @@ def capability() -> tuple[str | None, str]:
     return compiled, ''
 
 
-@torch.library.register_fake('mmconvnext::dwconv_norm')
-def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), x.new_empty(x.shape[:3], dtype=torch.float32)
+def has_bf16_products() -> bool:
+    """Whether oneDNN multiplies bfloat16 here; without it bfloat16 maps are multiplied as float32.
+
+    False where :func:`capability` is None.
+    """
+    return bool(capability()[0]) and bool(import_module('mmconvnext.kernels._cpu').BF16_PRODUCTS)
 
 
-@torch.library.register_fake('mmconvnext::dwconv_norm_backward')
+@register_fake('mmconvnext::dwconv_norm')
+def _(x: Tensor, weight, bias, eps, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x, dtype=dtype), x.new_empty(x.shape[:3], dtype=torch.float32)
+
+
+@register_fake('mmconvnext::dwconv_norm_backward')
 def _(grad, normalized, rstd, x: Tensor, weight, residual) -> tuple[Tensor, Tensor, Tensor]:
     channels = x.shape[3]
     weight_grad = x.new_empty((channels, 1, 7, 7), dtype=torch.float32)
     return torch.empty_like(x), weight_grad, x.new_empty(channels, dtype=torch.float32)
 
 
-@torch.library.register_fake('mmconvnext::gelu_backward')
+@register_fake('mmconvnext::gelu_backward')
 def _(grad: Tensor, h: Tensor, slope: Tensor | None) -> tuple[Tensor, Tensor]:
     return torch.empty_like(h), h.new_empty(h.shape[1], dtype=torch.float32)
 
 
-@torch.library.register_fake('mmconvnext::gelu_squares')
+@register_fake('mmconvnext::gelu_squares')
 def _(h: Tensor, samples: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(h), h.new_empty((samples, h.shape[1]), dtype=torch.float32)
 
 
-@torch.library.register_fake('mmconvnext::fold')
+@register_fake('mmconvnext::fold')
 def _(norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_beta, dtype):
     like = torch.empty_like
     precise = torch.float32 if weight1.device.type == 'cpu' else dtype  # what `mlp` adds there
@@ -100,7 +118,7 @@ def _(norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_bet
     )
 
 
-@torch.library.register_fake('mmconvnext::mlp')
+@register_fake('mmconvnext::mlp')
 def _(normalized: Tensor, residual, weight1, bias1, weight2, bias2, grn_gamma, *rest):
     _, samples, save_hidden = rest
     hidden = (len(normalized) if save_hidden else 0, weight1.shape[0])
@@ -112,21 +130,21 @@ def _(normalized: Tensor, residual, weight1, bias1, weight2, bias2, grn_gamma, *
     )
 
 
-@torch.library.register_fake('mmconvnext::mlp_backward')
+@register_fake('mmconvnext::mlp_backward')
 def _(grad, normalized, hidden, squares, norm_weight, norm_bias, weight1, bias1, *rest):
     weight2, bias2, gamma, grn_gamma, grn_beta = rest[:5]
     layers = (norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta)
     sizes = ((0,) if p is None else p.shape for p in layers)
     grads = (grad.new_empty(size, dtype=torch.float32) for size in sizes)
-    return [torch.empty_like(normalized), *grads]
+    return torch.empty_like(normalized), *grads
 
 
-@torch.library.register_fake('mmconvnext::scale_linear')
+@register_fake('mmconvnext::scale_linear')
 def _(weight: Tensor, bias: Tensor, in_scale, in_shift, out_scale, dtype) -> tuple[Tensor, Tensor]:
     return torch.empty_like(weight, dtype=dtype), torch.empty_like(bias, dtype=dtype)
 
 
-@torch.library.register_fake('mmconvnext::scale_linear_backward')
+@register_fake('mmconvnext::scale_linear_backward')
 def _(grad_weight, grad_bias, weight: Tensor, bias: Tensor, in_scale, in_shift, out_scale):
     outputs, inputs = weight.shape
     sizes = ((outputs, inputs), (outputs,), (inputs,), (inputs,), (outputs,))
