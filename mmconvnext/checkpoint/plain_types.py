@@ -48,6 +48,8 @@ def named() -> dict[str, object]:
     return {
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'mmengine.config.config.ConfigDict': StoredConfigDict,
+        'mmcv.utils.config.ConfigDict': StoredConfigDict,  # of mmcv 1
+        'addict.addict.Dict': StoredConfigDict,
         'mmengine.config.config.Config': StoredConfig,
         ONE_CYCLE: ONE_CYCLE,
         'builtins.getattr': stored_function,

@@ -58,14 +58,17 @@ class Loading(Hook):
         """Keep mmengine from fetching weights that the checkpoint replaces."""
         # Without load_from mmengine resumes from the last checkpoint, if there is one.
         self.source = runner._load_from or find_latest_checkpoint(runner.work_dir)
-        if self.what == 'test' or self.source is None:  # no initialization; no run to continue
-            return
+        if self.what == 'test' or self.source is None or runner._has_loaded:
+            return  # nothing is initialised, or there is no run to continue
         modules = {name: m for name, m in _bare(runner.model).named_modules() if _pretrained(m)}
         if modules and (self.what != 'resume' or self.lenient):  # else all is filled, or an error
             found = self._weights(CheckpointLoader.load_checkpoint(self.source, 'cpu'))
             modules = {name: m for name, m in modules.items() if _filled(m, found, name)}
         for name, module in modules.items():
-            module._is_init = True
+            if name:
+                module._is_init = True
+            else:  # mmengine warns when it comes to a whole model that is initialised
+                module.init_cfg = None
             self.spared.append(name or 'the model')
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -113,6 +116,7 @@ class Loading(Hook):
         """Say what was loaded, after all that mmengine says."""
         if self.line:
             runner.logger.log(self.level, self.line)
+            self.line = ''  # once
 
     before_test = before_train
 

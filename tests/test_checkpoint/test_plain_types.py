@@ -155,6 +155,11 @@ class OldConfigDict(Dict):
 OldConfigDict.__module__, OldConfigDict.__qualname__ = 'mmengine.config.config', 'ConfigDict'
 
 
+def test_dict_of_addict(any_torch, tmp_path):
+    """What the configs of mmcv 1 and mmengine are made of."""
+    assert through(Dict(a=1, b=dict(c=[2])), tmp_path) == {'a': 1, 'b': {'c': [2]}}
+
+
 def test_config_dict_of_old_mmengine(any_torch, tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.config.config.ConfigDict', OldConfigDict)
     torch.save({'meta': OldConfigDict(a=1, b=dict(c=[2]))}, tmp_path / 'w.pth')

@@ -130,6 +130,28 @@ def test_what_is_loaded_and_what_is_fresh(segmentor_run, workplace, capsys):
     assert 'and the file another number' in summary(said(capsys))
 
 
+def test_init_cfg_of_any_part_that_the_file_fills_is_not_read(segmentor_run, workplace, capsys):
+    """Of the whole model, of a head; not that of a head whose class layer differs."""
+    config = workplace / 'parts.py'
+    fetch = dict(init_cfg=dict(type='Pretrained', checkpoint=OFFLINE))
+    model = dict(**fetch, backbone=fetch, auxiliary_head=fetch)
+    config.write_text(f'_base_ = {UPERNET!r}\nmodel = {model}\n')
+    same = change(segmentor_run, 'same.pth')
+    segmentor(options=(same, *FETCHES), config=str(config))
+    lines = said(capsys)
+    assert summary(lines).endswith('init_cfg of the model, backbone, auxiliary_head')
+    assert 'more than once' not in ''.join(lines)
+
+    def other(content):
+        name = 'auxiliary_head.conv_seg.bias'
+        content['state_dict'][name] = torch.ones(7)
+        del content['meta']['dataset_meta']
+
+    with pytest.raises(CheckpointUnreachable, match=OFFLINE):
+        option = change(segmentor_run, 'other.pth', other)
+        segmentor('--work-dir', 'second', options=(option, *FETCHES), config=str(config))
+
+
 def test_the_same_classes_in_a_foreign_envelope(segmentor_run, workplace, capsys):
     content = torch.load(segmentor_run.checkpoint, weights_only=True)
     torch.save({'model': content['state_dict'], 'epoch': 3}, 'w.pth')
