@@ -91,7 +91,8 @@ class FusedBlock(torch.autograd.Function):
                 # Zeros, as multiplying by a mask gives: AdamW's moments go on, DDP waits for nobody
                 grads = grad, *(None if t is None else torch.zeros_like(t) for t in p)
             else:
-                grads = _backward(ctx.options, grad.contiguous(), p, *maps)
+                wanted = Parameters(*ctx.needs_input_grad[2:])
+                grads = _backward(ctx.options, wanted, grad.contiguous(), p, *maps)
         if maps and torch.is_grad_enabled():  # create_graph=True
             grads = _Once.apply(grads, grad, maps[0], *p)
         return grads[0], None, *grads[1:]
@@ -117,6 +118,7 @@ def infer(x: Tensor, p: Parameters, options: Options, folded: tuple[Tensor, ...]
 
 def _backward(
     options: Options,
+    wanted: Parameters,
     grad: Tensor,
     p: Parameters,
     x: Tensor,
@@ -125,17 +127,23 @@ def _backward(
     hidden: Tensor,
     squares: Tensor,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of x and of the parameters."""
+    """Gradients of x and of those parameters for which ``wanted`` is true.
+
+    Those of frozen layers are not computed, where they cost a product over all pixels.
+    """
+    first = wanted.norm_weight or wanted.norm_bias or wanted.weight1
+    second = wanted.weight2 or wanted.gamma or wanted.grn_beta
     kept, kept_grad = _take(x, options.keep), _take(grad, options.keep)
     d_normalized, *grads = OPS.mlp_backward(
         *(_rows(kept_grad), _rows(normalized), hidden, squares),
-        *(*p[2:], options.scale, options.grn_eps, len(kept)),
+        *(*p[2:], options.scale, options.grn_eps, len(kept), first, second),
     )
     dx, d_dw_weight, d_dw_bias = OPS.dwconv_norm_backward(
-        d_normalized.view_as(kept), normalized, rstd, kept, p.dw_weight, kept_grad
+        *(d_normalized.view_as(kept), normalized, rstd, kept, p.dw_weight, kept_grad),
+        wanted.dw_weight or wanted.dw_bias,
     )
-    given = [None if t is None else g for t, g in zip(p[2:], grads)]
-    return _put(grad, dx, options.keep), d_dw_weight, d_dw_bias, *given
+    grads = [g if want else None for want, g in zip(wanted, (d_dw_weight, d_dw_bias, *grads))]
+    return _put(grad, dx, options.keep), *grads
 
 
 class _Once(torch.autograd.Function):

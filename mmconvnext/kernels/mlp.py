@@ -84,10 +84,14 @@ def mlp_backward(
     scale: float,
     grn_eps: float,
     samples: int,
+    first: bool = True,
+    second: bool = True,
 ) -> tuple[Tensor, ...]:
     """Gradients of normalized and of the nine parameters from norm_weight to grn_beta.
 
-    All float32 but the first; an empty tensor stands for a parameter that is None.
+    All float32 but the first; an empty tensor stands for a parameter that is None. Without
+    ``first`` those of norm and weight1 are empty too, without ``second`` those of weight2, gamma
+    and grn_beta: with the products over all pixels that they are made of.
     """
     d_bias2 = grad.sum(0, dtype=torch.float32)
     grad = grad.to(normalized.dtype)
@@ -96,11 +100,11 @@ def mlp_backward(
     scaled1, shifted1, scaled2, _ = fold(*layers, normalized.dtype)
     if not len(hidden):
         hidden = torch.addmm(shifted1, normalized, scaled1.t())
-    none = d_grn_gamma = grad.new_empty(0, dtype=torch.float32)
+    d_grn_gamma = _none(grad)
     if grn_gamma is None:
         d = grad @ scaled2
         act, d_bias1 = OPS.gelu_backward(d, hidden, None)  # d is now the gradient of hidden
-        d_scaled2 = grad.t() @ act
+        d_scaled2 = grad.t() @ act if second else torch.zeros_like(scaled2)
     else:
         response, relative, mean = _grn(squares, grn_gamma, grn_eps)
         act = F.gelu(hidden).unflatten(0, (samples, -1))
@@ -118,15 +122,23 @@ def mlp_backward(
     d_weight2, d_bias2, _, d_grn_beta, d_out_scale = OPS.scale_linear_backward(
         d_scaled2, d_bias2, weight2, bias2, None, grn_beta, out_scale
     )
-    d_weight1, d_bias1, d_norm_weight, d_norm_bias, _ = OPS.scale_linear_backward(
-        d.t() @ normalized, d_bias1, weight1, bias1, norm_weight, norm_bias, None
-    )
+    d_weight1, d_norm_weight, d_norm_bias = _none(grad), _none(grad), _none(grad)
+    if first:
+        d_weight1, d_bias1, d_norm_weight, d_norm_bias, _ = OPS.scale_linear_backward(
+            d.t() @ normalized, d_bias1, weight1, bias1, norm_weight, norm_bias, None
+        )
     return (
-        *(d @ scaled1, d_norm_weight, d_norm_bias, d_weight1, d_bias1, d_weight2, d_bias2),
-        none if gamma is None else d_out_scale * scale,
+        *(d @ scaled1, d_norm_weight, d_norm_bias, d_weight1, d_bias1),
+        *(d_weight2 if second else _none(grad), d_bias2),
+        _none(grad) if gamma is None or not second else d_out_scale * scale,
         d_grn_gamma,
-        none if grn_beta is None else d_grn_beta,
+        _none(grad) if grn_beta is None or not second else d_grn_beta,
     )
+
+
+def _none(like: Tensor) -> Tensor:
+    """What stands for no gradient: a new one each time, as results must not share memory."""
+    return like.new_empty(0, dtype=torch.float32)
 
 
 def scaled(gamma: Tensor | None, scale: float, like: Tensor) -> Tensor | None:

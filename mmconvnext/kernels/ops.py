@@ -24,7 +24,7 @@ LIBRARY.define(
 )
 LIBRARY.define(
     'dwconv_norm_backward(Tensor grad, Tensor normalized, Tensor rstd, Tensor x, Tensor weight, '
-    'Tensor residual) -> (Tensor, Tensor, Tensor)'
+    'Tensor residual, bool weights=True) -> (Tensor, Tensor, Tensor)'
 )
 LIBRARY.define('gelu_backward(Tensor(a!) grad, Tensor h, Tensor? slope) -> (Tensor, Tensor)')
 LIBRARY.define('gelu_squares(Tensor h, int samples) -> (Tensor, Tensor)')
@@ -53,7 +53,7 @@ LIBRARY.define(
     'mlp_backward(Tensor grad, Tensor normalized, Tensor hidden, Tensor squares, '
     'Tensor norm_weight, Tensor norm_bias, Tensor weight1, Tensor bias1, Tensor weight2, '
     'Tensor bias2, Tensor? gamma, Tensor? grn_gamma, Tensor? grn_beta, float scale, '
-    'float grn_eps, int samples) '
+    'float grn_eps, int samples, bool first=True, bool second=True) '
     f'-> ({", ".join(["Tensor"] * 10)})'
 )
 # Of CPU tensors: changes whenever one of them does, however it was written to.
@@ -92,7 +92,9 @@ def _(x: Tensor, weight, bias, eps, dtype: torch.dtype) -> tuple[Tensor, Tensor]
 
 
 @register_fake('mmconvnext::dwconv_norm_backward')
-def _(grad, normalized, rstd, x: Tensor, weight, residual) -> tuple[Tensor, Tensor, Tensor]:
+def _(
+    grad, normalized, rstd, x: Tensor, weight, residual, weights=True
+) -> tuple[Tensor, Tensor, Tensor]:
     channels = x.shape[3]
     weight_grad = x.new_empty((channels, 1, 7, 7), dtype=torch.float32)
     return torch.empty_like(x), weight_grad, x.new_empty(channels, dtype=torch.float32)
@@ -131,10 +133,11 @@ def _(normalized: Tensor, residual, weight1, bias1, weight2, bias2, grn_gamma, *
 
 
 @register_fake('mmconvnext::mlp_backward')
-def _(grad, normalized, hidden, squares, norm_weight, norm_bias, weight1, bias1, *rest):
-    weight2, bias2, gamma, grn_gamma, grn_beta = rest[:5]
-    layers = (norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta)
-    sizes = ((0,) if p is None else p.shape for p in layers)
+def _(grad, normalized, hidden, squares, *rest):
+    layers, (first, second) = rest[:9], (*rest[12:], True, True)[:2]
+    left_out = set() if first else {0, 1, 2}
+    left_out |= set() if second else {4, 6, 8}  # weight2, gamma, grn_beta
+    sizes = [(0,) if p is None or i in left_out else p.shape for i, p in enumerate(layers)]
     grads = (grad.new_empty(size, dtype=torch.float32) for size in sizes)
     return torch.empty_like(normalized), *grads
 

@@ -80,10 +80,19 @@ def why_not(x: Tensor, dtype: torch.dtype) -> str:
     return '' if capability()[0] else capability()[1]
 
 
-def slower(x: Tensor, dtype: torch.dtype, training: bool) -> str:
-    """Why 'auto' runs plain though there is a fast path: it is not known to be faster; or ''."""
+def slower(x: Tensor, dtype: torch.dtype, training: bool, frozen: bool) -> str:
+    """Why 'auto' runs plain though there is a fast path: it is not known to be faster; or ''.
+
+    Args:
+        x: the input.
+        dtype: the type of the branch.
+        training: whether gradients are wanted.
+        frozen: whether those of the pointwise layers' weights are not.
+    """
     if x.device.type == 'cuda':
         return "the kernels for CUDA are not measured yet; kernels='fast' takes them"
+    if training and frozen and dtype == torch.bfloat16:
+        return 'plain is faster in bfloat16 where the weights are frozen'
     return ''
 
 

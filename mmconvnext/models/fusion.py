@@ -57,7 +57,10 @@ def runs_fast(block: nn.Module, x: Tensor) -> bool:
                 f"kernels='fast' is not possible in {block.name}: {why}; use 'auto' or 'plain'"
             )
         if not why and block.kernels == 'auto':
-            why = slower(x, _branch_dtype(x), _needs_gradients(block, x))
+            training = _needs_gradients(block, x)
+            weights = (block.pwconv1.weight, block.pwconv2.weight)
+            frozen = not any(weight.requires_grad for weight in weights)
+            why = slower(x, _branch_dtype(x), training, frozen)
     if block.report is not None and not is_compiling():
         block.report.note(block.name, why)
     return not why

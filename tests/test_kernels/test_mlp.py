@@ -40,7 +40,7 @@ def case(size: tuple, samples: int, grn: bool, dtype: torch.dtype) -> tuple:
     return rows, parameters
 
 
-def compute(way, rows: list, parameters: list, samples: int, save: bool) -> list:
+def compute(way, rows: list, parameters: list, samples: int, save: bool, *wanted: bool) -> list:
     """Output and gradients, with a scale of 1.25."""
     normalized, residual, grad = rows
     norm_weight, norm_bias, *layers, gamma, grn_gamma, grn_beta = parameters
@@ -48,7 +48,8 @@ def compute(way, rows: list, parameters: list, samples: int, save: bool) -> list
     folded = way.fold(norm_weight, norm_bias, *layers, out_scale, grn_beta, normalized.dtype)
     out, hidden, squares = way.mlp(normalized, residual, *folded, grn_gamma, EPS, samples, save)
     assert len(hidden) == (len(normalized) if save else 0)
-    grads = way.mlp_backward(grad, normalized, hidden, squares, *parameters, 1.25, EPS, samples)
+    given = (grad, normalized, hidden, squares, *parameters, 1.25, EPS, samples)
+    grads = way.mlp_backward(*given, *wanted)
     return [out, *grads]
 
 
@@ -136,6 +137,23 @@ def test_no_rows_are_no_error_and_others_that_do_not_fit_are():
             getattr(OPS, name)(*arguments)
 
 
+@pytest.mark.parametrize('save', [True, False], ids=['saved', 'again'])
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+@pytest.mark.parametrize('size', [(2100, 8, 32), (45, 5, 15)], ids=str)
+@pytest.mark.parametrize('way', WAYS)
+def test_gradients_that_nobody_wants_are_left_out(way, size, grn, save):
+    rows, parameters = case(size, 2, grn, torch.float32)
+    whole = compute(WAYS[way], rows, parameters, 2, save)[1:]
+    for wanted in [(True, False), (False, True), (False, False)]:
+        part = compute(WAYS[way], rows, parameters, 2, save, *wanted)[1:]
+        left_out = (set() if wanted[0] else {1, 2, 3}) | (set() if wanted[1] else {5, 7, 9})
+        for i, (found, expected) in enumerate(zip(part, whole, strict=True)):
+            if i in left_out or not expected.numel():
+                assert found.numel() == 0, i
+            else:
+                assert (found - expected).abs().max() <= 1e-5 * expected.abs().max(), i
+
+
 @pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
 def test_schemas_and_shapes_are_what_is_computed(grn):
     (normalized, residual, grad), parameters = case((6, 8, 32), 2, grn, torch.float32)
@@ -145,7 +163,9 @@ def test_schemas_and_shapes_are_what_is_computed(grn):
     forward = (normalized, residual, *folded, grn_gamma, EPS, 2, True)
     _, hidden, squares = OPS.mlp(*forward)
     backward = (grad, normalized, hidden, squares, *parameters, 1.0, EPS, 2)
-    for name, arguments in (('fold', folding), ('mlp', forward), ('mlp_backward', backward)):
+    calls = [('fold', folding), ('mlp', forward), ('mlp_backward', backward)]
+    calls += [('mlp_backward', (*backward, *wanted)) for wanted in [(True, False), (False, True)]]
+    for name, arguments in calls:
         torch.library.opcheck(
             getattr(OPS, name).default, arguments, test_utils=('test_schema', 'test_faketensor')
         )

@@ -69,7 +69,18 @@ def test_cuda_has_to_be_asked_for():
         device = torch.device('cuda')
         dtype = torch.float32
 
-    assert "kernels='fast' takes them" in slower(Cuda, torch.float32, training=True)
+    why = slower(Cuda, torch.float32, training=True, frozen=False)
+    assert "kernels='fast' takes them" in why
+
+
+def test_frozen_weights_in_bfloat16_are_faster_plain(tiny_arch):
+    assert 'frozen' in slower(X, torch.bfloat16, training=True, frozen=True)
+    assert not slower(X, torch.bfloat16, training=False, frozen=True)
+    assert not slower(X, torch.bfloat16, training=True, frozen=False)
+    model = ConvNeXt(tiny_arch).requires_grad_(False)
+    with torch.autocast('cpu', torch.bfloat16):
+        model(torch.zeros(1, 3, 32, 32, requires_grad=True))
+    assert all('frozen' in why for why in model._report.why.values())
 
 
 def test_a_default_device_is_no_reason_to_stand_aside():

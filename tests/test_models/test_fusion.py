@@ -311,15 +311,33 @@ def test_float32_norms_in_a_bfloat16_network_run_plain():
     assert torch.equal(blocks[0](x), blocks[1](x))
 
 
-def test_frozen_parts_and_evaluation_with_gradients():
+FROZEN = [
+    ('pwconv1',),
+    ('pwconv2', 'grn'),
+    ('dwconv',),
+    ('dwconv', 'norm'),
+    ('pwconv1', 'pwconv2'),
+    ('dwconv', 'pwconv1', 'pwconv2', 'grn'),
+    ('norm', 'pwconv1', 'pwconv2', 'grn'),
+    ('dwconv', 'norm', 'pwconv1', 'pwconv2', 'grn'),
+]
+
+
+@pytest.mark.parametrize('names', FROZEN, ids=str)
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_frozen_parts_and_evaluation_with_gradients(names, grn):
     results = []
     for kernels in ('plain', 'fast'):
-        block = make(kernels, drop_path_rate=0.5).eval()
-        block.pwconv1.requires_grad_(False)
+        block = make(kernels, grn, drop_path_rate=0.5).eval()
+        for name in names:
+            if getattr(block, name) is not None:
+                getattr(block, name).requires_grad_(False)
+        if len(names) == 5 and not grn:
+            block.gamma.requires_grad_(False)
         results.append(run(block))
-    assert len(results[0]) == len(results[1]) == 2 + 10 - 2
-    for found, expected in zip(results[1], results[0]):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        assert len(results[-1]) == 2 + sum(p.requires_grad for p in block.parameters())
+    for found, expected in zip(results[1], results[0], strict=True):
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def other_value(field) -> object:

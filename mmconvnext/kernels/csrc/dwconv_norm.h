@@ -214,11 +214,11 @@ inline void accumulate(Ring& dy, int64_t h, const float* x, const Shape& s, floa
 
 template <typename S, typename T>
 void backward(const Tensor& grad, const Tensor& normalized, const Tensor& rstd, const Tensor& x, const Tensor& weight,
-              const Tensor& residual, Tensor& grad_x, Tensor& grad_weight, Tensor& grad_bias) {
+              const Tensor& residual, bool weights, Tensor& grad_x, Tensor& grad_weight, Tensor& grad_bias) {
   const Shape s(x);
   const auto w = taps(weight, s, true);
   const int64_t strips = s.N * s.strips(), size = (K * K + 1) * s.Cp;
-  std::vector<float> partial(strips * size, 0.f);
+  std::vector<float> partial(weights ? strips * size : 0, 0.f);
   const T* g = grad.const_data_ptr<T>();
   const T* xhat = normalized.const_data_ptr<T>();
   const S* in = x.const_data_ptr<S>();
@@ -241,7 +241,7 @@ void backward(const Tensor& grad, const Tensor& normalized, const Tensor& rstd, 
             const int64_t pixel = (n * s.H + h) * s.W + v;
             float* d = dy.inside(h) + v * s.Cp;
             normalize_backward(g + pixel * s.C, xhat + pixel * s.C, r[pixel], s.C, scratch.data(), d);
-            if (h >= first && h < last) {
+            if (weights && h >= first && h < last) {
               for (int64_t c = 0; c < s.Cp; c += V) (Vec::loadu(gb + c) + Vec::loadu(d + c)).store(gb + c);
             }
           }
@@ -257,13 +257,13 @@ void backward(const Tensor& grad, const Tensor& normalized, const Tensor& rstd, 
           store_row(o, to + (pixel + v) * s.C, s.C);
           load_row(in + (pixel + v) * s.C, row.data() + v * s.Cp, s.C);
         }
-        accumulate(dy, done, row.data(), s, gw);
+        if (weights) accumulate(dy, done, row.data(), s, gw);
       }
     }
   });
   float* gw = grad_weight.data_ptr<float>();
   float* gb = grad_bias.data_ptr<float>();
-  for (int64_t strip = 0; strip < strips; ++strip) {
+  for (int64_t strip = 0; weights && strip < strips; ++strip) {
     const float* p = partial.data() + strip * size;
     for (int64_t t = 0; t < K * K; ++t) {
       for (int64_t c = 0; c < s.C; ++c) gw[c * K * K + t] += p[t * s.Cp + c];
@@ -285,7 +285,7 @@ inline std::tuple<Tensor, Tensor> dwconv_norm(const Tensor& x, const Tensor& wei
 
 inline std::tuple<Tensor, Tensor, Tensor> dwconv_norm_backward(const Tensor& grad, const Tensor& normalized,
                                                         const Tensor& rstd, const Tensor& x, const Tensor& weight,
-                                                        const Tensor& residual) {
+                                                        const Tensor& residual, bool weights) {
   check("x", x, {-1, -1, -1, -1});
   check("grad", grad, x.sizes());
   check("normalized", normalized, x.sizes());
@@ -300,7 +300,8 @@ inline std::tuple<Tensor, Tensor, Tensor> dwconv_norm_backward(const Tensor& gra
   Tensor grad_weight = at::zeros({x.size(3), 1, K, K}, x.options().dtype(at::kFloat));
   Tensor grad_bias = at::zeros({x.size(3)}, x.options().dtype(at::kFloat));
   dispatch(x, grad, [&](auto s, auto t) {
-    backward<decltype(s), decltype(t)>(grad, normalized, rstd, x, weight, residual, grad_x, grad_weight, grad_bias);
+    backward<decltype(s), decltype(t)>(grad, normalized, rstd, x, weight, residual, weights, grad_x, grad_weight,
+                                       grad_bias);
   });
   return {grad_x, grad_weight, grad_bias};
 }

@@ -57,7 +57,8 @@ struct MlpBackward {
   void run() {
     sums.assign(tiles.count * round_up(K, V), 0.f);
     grad_sums.assign(tiles.count * round_up(C, V), 0.f);
-    const int64_t units = first ? pieces : tiles.count, size = first ? piece : 1;
+    const bool sums_on_the_way = first || second;
+    const int64_t units = sums_on_the_way ? pieces : tiles.count, size = sums_on_the_way ? piece : 1;
     at::parallel_for(0, units, 1, [&](int64_t begin, int64_t end) {
       Scratch scratch(*this);
       for (int64_t unit = begin; unit < end; ++unit) {
@@ -86,11 +87,14 @@ struct MlpBackward {
       }
       store_row(row.data(), scratch.scaled.data() + m * C, C);
     }
-    if (!first) return;
-    scratch.grad_turned.assign(C * H, G(0));  // zeros beyond the last row
-    scratch.x_turned.assign(C * H, G(0));
-    transpose(g, C, filled, C, scratch.grad_turned.data(), H);
-    transpose(x, C, filled, C, scratch.x_turned.data(), H);
+    if (second) {
+      scratch.grad_turned.assign(C * H, G(0));  // zeros beyond the last row
+      transpose(g, C, filled, C, scratch.grad_turned.data(), H);
+    }
+    if (first) {
+      scratch.x_turned.assign(C * H, G(0));
+      transpose(x, C, filled, C, scratch.x_turned.data(), H);
+    }
   }
 
   void hidden_gradient(int64_t tile, int64_t piece, bool add, Scratch& scratch) {

@@ -12,12 +12,13 @@ constexpr int64_t MAX_PIECES = 16;  // of a map; our choice
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 // Gradients of normalized, norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma and
-// grn_beta; an empty tensor for what is not there.
+// grn_beta; an empty tensor for what is not there. Without `first` those of weight1 and norm are left out, without
+// `second` those of weight2, gamma and grn_beta: with the products over all pixels that they are made of.
 inline Gradients mlp_backward(
     const Tensor& grad, const Tensor& normalized, const Tensor& saved_hidden, const Tensor& squares,
     const Tensor& norm_weight, const Tensor& norm_bias, const Tensor& weight1, const Tensor& bias1,
     const Tensor& weight2, const Tensor& bias2, const Optional& gamma, const Optional& grn_gamma,
-    const Optional& grn_beta, double scale, double grn_eps, int64_t samples) {
+    const Optional& grn_beta, double scale, double grn_eps, int64_t samples, bool first, bool second) {
   check("grad", grad, {-1, -1});
   check("normalized", normalized, grad.sizes());
   check_layer(weight1, bias1, norm_weight, norm_bias, {});
@@ -44,15 +45,17 @@ inline Gradients mlp_backward(
   const Tiles tiles(M, parts);
   const int64_t wanted = std::clamp<int64_t>(M / (4 * C), 1, MAX_PIECES), piece = (tiles.count + wanted - 1) / wanted;
   const int64_t pieces = (tiles.count + piece - 1) / piece;
+  const auto none = [&] { return at::empty({0}, options); };  // a new one each: results must not share memory
   const bool at_once = pieces > 1, given = saved_hidden.size(0) > 0;
-  Tensor dx = at::empty_like(normalized), d_bias1, d_bias2, d_grn_gamma = at::empty({0}, options);
+  Tensor dx = at::empty_like(normalized), d_bias1, d_bias2, d_grn_gamma = none();
   Tensor dh, act, d_first, d_second, response, slope, sample_products, folded1;
-  if (at_once) {
-    d_first = at::empty({pieces, C, K}, options);
-    if (!grn_gamma) d_second = at::empty({pieces, C, K}, options);
-  } else {
-    dh = at::empty({M, K}, normalized.options());
-    if (!grn_gamma) act = at::empty({M, K}, normalized.options());
+  if (first) {
+    if (at_once) d_first = at::empty({pieces, C, K}, options);
+    else dh = at::empty({M, K}, normalized.options());
+  }
+  if (second && !grn_gamma) {
+    if (at_once) d_second = at::empty({pieces, C, K}, options);
+    else act = at::empty({M, K}, normalized.options());
   }
   std::tuple<Tensor, Tensor, Tensor> first_grads;
   std::tuple<Tensor, Tensor, Tensor, Tensor> second_grads;
@@ -62,7 +65,7 @@ inline Gradients mlp_backward(
     using T = decltype(t);
     using G = decltype(g);
     const S* from = grad.const_data_ptr<S>();
-    const Operand<G> first(w1), second(w2);
+    const Operand<G> back1(w1), back2(w2);
     std::vector<float> bias;
     if (!given) {
       Tensor b1;
@@ -97,7 +100,7 @@ inline Gradients mlp_backward(
     }
     auto data = [](const Tensor& x, auto type) { return x.defined() ? x.data_ptr<decltype(type)>() : nullptr; };
     MlpBackward<S, T, G> pass{tiles, C, K, from, normalized.const_data_ptr<T>(),
-                           hidden.size(0) ? hidden.const_data_ptr<T>() : nullptr, first, second,
+                           hidden.size(0) ? hidden.const_data_ptr<T>() : nullptr, back1, back2,
                            {data(folded1, G()), C, K, true}, bias.data(), nw.data(), s.data(),
                            data(response, 0.f), data(slope, 0.f), dx.data_ptr<T>(), data(act, T()), data(dh, T()),
                            data(d_first, 0.f), data(d_second, 0.f), pieces, piece};
@@ -140,7 +143,9 @@ inline Gradients mlp_backward(
     auto finish_first = [&](auto source) {
       first_grads = first_gradients(source, w1, d_bias1, norm_weight, norm_bias);
     };
-    if (grn_gamma) {
+    if (!second) {
+      second_grads = {none(), d_bias2 * out_scale, none(), none()};
+    } else if (grn_gamma) {
       finish_second(sum_of_parts(sample_products, response.const_data_ptr<float>()));
     } else if (at_once) {
       finish_second(sum_of_parts(d_second, nullptr));
@@ -148,7 +153,9 @@ inline Gradients mlp_backward(
       finish_second(products(transposed<S, G>(from, C, chunks), act));
       act.reset();
     }
-    if (at_once) {
+    if (!first) {
+      first_grads = {none(), none(), none()};
+    } else if (at_once) {
       finish_first(sum_of_parts(d_first, nullptr));
     } else {
       finish_first(products(transposed<T, G>(normalized.const_data_ptr<T>(), C, chunks), dh));
@@ -156,7 +163,7 @@ inline Gradients mlp_backward(
   });
   auto [dw1, d_norm_weight, d_norm_bias] = first_grads;
   auto [dw2, db2, d_shift, d_scale] = second_grads;
-  const Tensor empty = at::empty({0}, options), d_gamma = gamma ? d_scale * scale : empty;
+  const Tensor d_gamma = gamma && second ? d_scale * scale : none();
   return {dx, d_norm_weight, d_norm_bias, dw1, d_bias1, dw2, db2, d_gamma, d_grn_gamma, d_shift};
 }
 

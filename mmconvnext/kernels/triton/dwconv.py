@@ -55,7 +55,13 @@ def dwconv_norm(
 
 
 def dwconv_norm_backward(
-    grad: Tensor, normalized: Tensor, rstd: Tensor, x: Tensor, weight: Tensor, residual: Tensor
+    grad: Tensor,
+    normalized: Tensor,
+    rstd: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    residual: Tensor,
+    weights: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Backward of :func:`dwconv_norm`.
 
@@ -66,6 +72,7 @@ def dwconv_norm_backward(
         x: the input.
         weight: (C, 1, 7, 7).
         residual: what is added to the gradient of x.
+        weights: whether the gradients of weight and bias are wanted; else they are zero.
 
     Returns:
         The gradient of x in its type, and of weight and bias in float32.
@@ -76,7 +83,11 @@ def dwconv_norm_backward(
     check('rstd', rstd, x.shape[:3])
     check('weight', weight, (x.shape[3], 1, 7, 7), contiguous=False)
     grad = normalize_backward(grad, normalized, rstd)
-    return _convolve(grad, weight, x.dtype, residual=residual), *weight_gradient(x, grad)
+    dx = _convolve(grad, weight, x.dtype, residual=residual)
+    if weights:
+        return dx, *weight_gradient(x, grad)
+    zeros = torch.zeros(50 * x.shape[3], dtype=torch.float32, device=x.device)
+    return dx, zeros[: 49 * x.shape[3]].view(weight.shape), zeros[49 * x.shape[3] :]
 
 
 def _by_tap(weight: Tensor) -> Tensor:
