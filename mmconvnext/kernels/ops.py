@@ -8,10 +8,12 @@ All maps are (N, H, W, C) and contiguous, float32 or bfloat16; all arithmetic is
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 
 import torch
 from torch import Tensor
+
+from .compat import register_fake
+from .library import load
 
 LIBRARY = torch.library.Library('mmconvnext', 'DEF')
 LIBRARY.define('dwconv_norm(Tensor x, Tensor weight, Tensor bias, float eps) -> (Tensor, Tensor)')
@@ -48,49 +50,37 @@ LIBRARY.define(
     'Tensor bias2, Tensor? gamma, Tensor? grn_gamma, Tensor? grn_beta, float scale, '
     'float grn_eps, int samples) -> Tensor[]'
 )
-# Instruction sets in the order in which one includes the other.
-CAPABILITIES = ('DEFAULT', 'AVX2', 'AVX512')
 
 
 @cache
 def capability() -> tuple[str | None, str]:
     """The instruction set that the CPU side was compiled for, or None and why there is none."""
-    try:
-        compiled = import_module('mmconvnext.kernels._cpu').CAPABILITY
-    except ImportError as error:
-        if isinstance(error, ModuleNotFoundError):
-            return None, 'they are not compiled (a C++ compiler and --no-build-isolation do that)'
-        return None, f'they were compiled against another torch ({error})'
-    here = torch.backends.cpu.get_cpu_capability()
-    here = here if here in CAPABILITIES else 'DEFAULT'
-    if CAPABILITIES.index(compiled) > CAPABILITIES.index(here):
-        return None, f'they were compiled for {compiled}, this processor has {here}'
-    return compiled, ''
+    return load()
 
 
-@torch.library.register_fake('mmconvnext::dwconv_norm')
+@register_fake('mmconvnext::dwconv_norm')
 def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return torch.empty_like(x), x.new_empty(x.shape[:3], dtype=torch.float32)
 
 
-@torch.library.register_fake('mmconvnext::dwconv_norm_backward')
+@register_fake('mmconvnext::dwconv_norm_backward')
 def _(grad, normalized, rstd, x: Tensor, weight, residual) -> tuple[Tensor, Tensor, Tensor]:
     channels = x.shape[3]
     weight_grad = x.new_empty((channels, 1, 7, 7), dtype=torch.float32)
     return torch.empty_like(x), weight_grad, x.new_empty(channels, dtype=torch.float32)
 
 
-@torch.library.register_fake('mmconvnext::gelu_backward')
+@register_fake('mmconvnext::gelu_backward')
 def _(grad: Tensor, h: Tensor, slope: Tensor | None) -> tuple[Tensor, Tensor]:
     return torch.empty_like(h), h.new_empty(h.shape[1], dtype=torch.float32)
 
 
-@torch.library.register_fake('mmconvnext::gelu_squares')
+@register_fake('mmconvnext::gelu_squares')
 def _(h: Tensor, samples: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(h), h.new_empty((samples, h.shape[1]), dtype=torch.float32)
 
 
-@torch.library.register_fake('mmconvnext::fold')
+@register_fake('mmconvnext::fold')
 def _(norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_beta, dtype):
     like = torch.empty_like
     precise = torch.float32 if weight1.device.type == 'cpu' else dtype  # what `mlp` adds there
@@ -100,7 +90,7 @@ def _(norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_bet
     )
 
 
-@torch.library.register_fake('mmconvnext::mlp')
+@register_fake('mmconvnext::mlp')
 def _(normalized: Tensor, residual, weight1, bias1, weight2, bias2, grn_gamma, *rest):
     _, samples, save_hidden = rest
     hidden = (len(normalized) if save_hidden else 0, weight1.shape[0])
@@ -112,7 +102,7 @@ def _(normalized: Tensor, residual, weight1, bias1, weight2, bias2, grn_gamma, *
     )
 
 
-@torch.library.register_fake('mmconvnext::mlp_backward')
+@register_fake('mmconvnext::mlp_backward')
 def _(grad, normalized, hidden, squares, norm_weight, norm_bias, weight1, bias1, *rest):
     weight2, bias2, gamma, grn_gamma, grn_beta = rest[:5]
     layers = (norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta)
@@ -121,12 +111,12 @@ def _(grad, normalized, hidden, squares, norm_weight, norm_bias, weight1, bias1,
     return [torch.empty_like(normalized), *grads]
 
 
-@torch.library.register_fake('mmconvnext::scale_linear')
+@register_fake('mmconvnext::scale_linear')
 def _(weight: Tensor, bias: Tensor, in_scale, in_shift, out_scale, dtype) -> tuple[Tensor, Tensor]:
     return torch.empty_like(weight, dtype=dtype), torch.empty_like(bias, dtype=dtype)
 
 
-@torch.library.register_fake('mmconvnext::scale_linear_backward')
+@register_fake('mmconvnext::scale_linear_backward')
 def _(grad_weight, grad_bias, weight: Tensor, bias: Tensor, in_scale, in_shift, out_scale):
     outputs, inputs = weight.shape
     sizes = ((outputs, inputs), (outputs,), (inputs,), (inputs,), (outputs,))

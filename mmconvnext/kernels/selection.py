@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from .compat import is_compiling, onednn_enabled
 from .ops import capability
 
 VARIABLE = 'MMCONVNEXT_KERNELS'
@@ -45,7 +46,7 @@ def choose(setting: str, x: Tensor) -> bool:
     Raises:
         RuntimeError: 'fast' was asked for and is not possible; the message says why.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if is_compiling() or torch.jit.is_tracing():
         return False  # Inductor fuses the plain path itself; a trace, of FLOPs say, wants layers
     if setting == 'auto' and x.device.type == 'cuda':
         reason = "those for CUDA are not measured yet; kernels='fast' takes them"
@@ -73,6 +74,8 @@ def why_not(x: Tensor) -> str:
         return f'there are none for {x.dtype}'
     if kind == 'cuda':
         return _no_triton()
+    if not onednn_enabled():
+        return 'they need oneDNN, which torch.backends.mkldnn turns off'
     return '' if capability()[0] else capability()[1]
 
 

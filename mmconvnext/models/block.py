@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..kernels import choose
 from ..kernels.block import OPS, FusedBlock, infer
+from ..kernels.compat import autocast_dtype
 from .design import Design
 from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_last
 
@@ -181,9 +182,8 @@ class ConvNeXtBlock(nn.Module):
 
 def _autocast(x: Tensor) -> Tensor:
     """In the type that autocast computes with here; the stream between the blocks keeps it."""
-    if x.device.type in ('cpu', 'cuda') and torch.is_autocast_enabled(x.device.type):
-        return x.to(torch.get_autocast_dtype(x.device.type))
-    return x
+    dtype = autocast_dtype(x.device.type)
+    return x if dtype is None else x.to(dtype)
 
 
 def _num_groups(channels: int, group_width: int | None) -> int:
