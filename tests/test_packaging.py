@@ -122,7 +122,7 @@ def test_metadata_requires_no_mm_distribution(wheel):
     metadata = wheel.read(name).decode()
     required = re.findall(r'^Requires-Dist: (.+)$', metadata, re.MULTILINE)
     assert [line for line in required if 'extra ==' not in line] == [
-        'torch>=2.0',
+        'torch>=2.1',
         'numpy',
         'safetensors',
     ]

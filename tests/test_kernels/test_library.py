@@ -30,6 +30,7 @@ def kernels(tmp_path, monkeypatch) -> Path:
     shutil.copytree(module.FOLDER / 'csrc', folder / 'csrc')
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX2')
     monkeypatch.setattr(torch, '__version__', '2.13.0+cpu')
+    monkeypatch.setattr(torch, 'compiled_with_cxx11_abi', lambda: True)
     (folder / FILE).write_bytes(b'no library')
     write(folder / FILE, 'AVX2', folder)
     return folder

@@ -58,6 +58,22 @@ def test_missing_kernels_leave_the_plain_path(monkeypatch, log_records):
 
 
 @compiled
+@pytest.mark.filterwarnings('ignore:TF32 acceleration')
+def test_onednn_turned_off_leaves_the_plain_path(tiny_arch):
+    """At run time, after the kernels found its products; it is asked each time."""
+    model, x = ConvNeXt(tiny_arch).bfloat16(), torch.randn(1, 3, 32, 32).bfloat16()
+    assert choose('auto', x)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not choose('auto', x)
+        with pytest.raises(RuntimeError, match=r'not possible here: they need oneDNN, which torch'):
+            choose('fast', x)
+        assert model(x)[-1].dtype == torch.bfloat16
+        with torch.no_grad():
+            assert model.eval()(x)[-1].dtype == torch.bfloat16
+    assert choose('auto', x)
+
+
+@compiled
 def test_a_trace_sees_the_layers(tiny_arch):
     model = ConvNeXt(tiny_arch, kernels='auto').eval()
     traced = torch.jit.trace(model, torch.zeros(1, 3, 32, 32), check_trace=False)
