@@ -114,6 +114,12 @@ def kernels() -> dict:
             super().initialize_options()
             self.force = True
 
+        def build_extensions(self) -> None:
+            try:
+                super().build_extensions()
+            except Exception as error:  # as torch 2.4 does where it finds no compiler
+                print(f'mmconvnext: without CPU kernels: {error}')
+
         def build_extension(self, ext) -> None:
             library = Path(self.get_ext_fullpath(ext.name))
             library.unlink(missing_ok=True)  # or else a failure would leave an old one

@@ -214,6 +214,16 @@ def test_editable_install_puts_library_and_record_in_place(own_checkout, stub, t
     assert not library.exists() and not (own_checkout / RECORD).exists()
 
 
+def fake_torch(folder: Path, content: str, cpp_extension: str) -> str:
+    """PYTHONPATH with a torch of which nothing else is there."""
+    utils = folder / 'torch/utils'
+    utils.mkdir(parents=True)
+    (utils.parent / '__init__.py').write_text(content)
+    (utils / '__init__.py').touch()
+    (utils / 'cpp_extension.py').write_text(cpp_extension)
+    return str(folder)
+
+
 @pytest.mark.parametrize(
     ('content', 'told'),
     [
@@ -223,15 +233,32 @@ def test_editable_install_puts_library_and_record_in_place(own_checkout, stub, t
     ],
 )
 def test_torch_that_does_not_work_leaves_the_kernels_out(own_checkout, tmp_path, content, told):
-    fake = tmp_path / 'fake/torch/utils'
-    fake.mkdir(parents=True)
-    (fake.parent / '__init__.py').write_text(content)
-    (fake / '__init__.py').touch()
-    (fake / 'cpp_extension.py').write_text('BuildExtension = CppExtension = object')
-    env = {'PYTHONPATH': str(tmp_path / 'fake'), 'MMCONVNEXT_BUILD': ''}
+    fake = fake_torch(tmp_path / 'fake', content, 'BuildExtension = CppExtension = object')
+    env = {'PYTHONPATH': fake, 'MMCONVNEXT_BUILD': ''}
     result = call('wheel', own_checkout, tmp_path / 'out', **env)
     assert result.returncode == 0, result.stderr
     assert re.search(f'without CPU kernels, as torch does not work .*: {told}', result.stdout)
+    assert compiled_in(tmp_path / 'out' / result.stdout.split()[-1]) == []
+
+
+NO_COMPILER = """
+from setuptools import Extension as CppExtension
+from setuptools.command.build_ext import build_ext
+
+class BuildExtension(build_ext):
+    def __init__(self, *args, use_ninja):
+        super().__init__(*args)
+    def build_extensions(self):
+        raise OSError('no compiler')
+"""
+
+
+def test_no_compiler_leaves_the_kernels_out(own_checkout, tmp_path):
+    fake = fake_torch(tmp_path / 'fake', '', NO_COMPILER)
+    env = {'PYTHONPATH': fake, 'MMCONVNEXT_BUILD': 'DEFAULT'}
+    result = call('wheel', own_checkout, tmp_path / 'out', **env)
+    assert result.returncode == 0, result.stderr
+    assert 'mmconvnext: without CPU kernels: no compiler' in result.stdout
     assert compiled_in(tmp_path / 'out' / result.stdout.split()[-1]) == []
 
 

@@ -230,6 +230,29 @@ def test_stamp_knows_the_compiled_library(setup_env, env, linked, compiled, caps
     assert changed() == 'AVX2 for torch 2.12.1 -> None'
 
 
+def test_other_processor_reinstalls_this_package_alone(setup_env, env, linked, monkeypatch, capsys):
+    for stack in ('openmmlab', 'onedl'):
+        lock = (ROOT / f'requirements/{stack}.txt').read_text()
+        (linked / f'requirements/{stack}.txt').write_text(lock)
+    env.state |= {'source': f'file://{linked}', 'pip': True}
+    calls = []
+    monkeypatch.setattr(env, 'pip', lambda *args, **options: calls.append(args))
+    monkeypatch.setattr(env, 'probe', lambda: True)
+    monkeypatch.setattr(env, 'import_error', lambda modules: '')
+    monkeypatch.setenv('MMCONVNEXT_BUILD', 'AVX512')
+    env.stamp.write_text(json.dumps(setup_env.fingerprint(env.state, 'openmmlab')))
+    monkeypatch.setenv('MMCONVNEXT_BUILD', 'AVX2')
+    setup_env.set_up(env, 'openmmlab')
+    locked = ('-c', str(linked / 'requirements/openmmlab.txt'))
+    assert calls == [
+        ('-r', 'requirements/build.txt', *locked),
+        ('--no-build-isolation', '-e', '.[openmmlab,tests]', *locked),
+    ]
+    assert 'our CPU kernels were not compiled, so plain PyTorch' in capsys.readouterr().out
+    setup_env.set_up(env, 'openmmlab')
+    assert len(calls) == 2
+
+
 def test_stamp_covers_the_operators(setup_env, env, linked):
     kernels = linked / 'mmconvnext/kernels'
     (kernels / 'csrc').mkdir(parents=True)

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = Path(__file__).absolute().parent  # links stay: what they lead to may have no library
 # The name holds Python's version and the kind of machine: 'cpython-311-x86_64-linux-gnu'.
 FILE = f'_cpu{sysconfig.get_config_var("EXT_SUFFIX")}'
 # Instruction sets in the order in which one includes the other.

@@ -147,7 +147,7 @@ def test_record_of_the_real_library():
 
 @compiled
 @pytest.mark.skipif(capability()[0] == 'DEFAULT', reason='it runs on every processor')
-def test_a_library_that_does_not_fit_is_not_even_mapped():
+def test_a_library_that_does_not_fit_is_not_even_mapped(tmp_path):
     """Mapping it would run its initialisers, in instructions that the processor may not have."""
     code = """
 import torch, mmconvnext
@@ -156,8 +156,9 @@ print(tuple(model(torch.zeros(1, 3, 8, 8))[0].shape))
 print([line.split()[-1] for line in open('/proc/self/maps') if '/_cpu.' in line])
 """
     env = {**os.environ, 'ATEN_CPU_CAPABILITY': 'default', 'MMCONVNEXT_KERNELS': 'auto'}
+    env['PYTHONPATH'] = str(module.FOLDER.parents[1])  # this package, whatever folder we are in
     command = [sys.executable, '-c', code]
-    result = subprocess.run(command, env=env, capture_output=True, text=True)
+    result = subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     shape, mapped = result.stdout.splitlines()[-2:]
     assert (shape, mapped) == ('(1, 8, 2, 2)', '[]')
