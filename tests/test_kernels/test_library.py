@@ -145,22 +145,41 @@ def test_record_of_the_real_library():
     assert {key: record[key] for key in module.needs(module.FOLDER)} == module.needs(module.FOLDER)
 
 
-@compiled
-@pytest.mark.skipif(capability()[0] == 'DEFAULT', reason='it runs on every processor')
-def test_a_library_that_does_not_fit_is_not_even_mapped(tmp_path):
-    """Mapping it would run its initialisers, in instructions that the processor may not have."""
+def forward(package: Path, folder: Path, **env: str) -> tuple[list[str], str]:
+    """A small forward pass of another process: the shape and the mapped library, and the log."""
     code = """
 import torch, mmconvnext
 model = mmconvnext.ConvNeXt(dict(depths=[1], channels=[8]), out_indices=0)
 print(tuple(model(torch.zeros(1, 3, 8, 8))[0].shape))
 print([line.split()[-1] for line in open('/proc/self/maps') if '/_cpu.' in line])
 """
-    env = {**os.environ, 'ATEN_CPU_CAPABILITY': 'default', 'MMCONVNEXT_KERNELS': 'auto'}
-    env['PYTHONPATH'] = str(module.FOLDER.parents[1])  # this package, whatever folder we are in
+    env = {**os.environ, 'MMCONVNEXT_KERNELS': 'auto', 'PYTHONPATH': str(package.parent), **env}
     command = [sys.executable, '-c', code]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
+    result = subprocess.run(command, env=env, capture_output=True, text=True, cwd=folder)
     assert result.returncode == 0, result.stderr
-    shape, mapped = result.stdout.splitlines()[-2:]
-    assert (shape, mapped) == ('(1, 8, 2, 2)', '[]')
+    return result.stdout.splitlines()[-2:], result.stdout + result.stderr
+
+
+@compiled
+@pytest.mark.skipif(capability()[0] == 'DEFAULT', reason='it runs on every processor')
+def test_a_library_that_does_not_fit_is_not_even_mapped(tmp_path):
+    """Mapping it would run its initialisers, in instructions that the processor may not have."""
+    found, log = forward(module.FOLDER.parent, tmp_path, ATEN_CPU_CAPABILITY='default')
+    assert found == ['(1, 8, 2, 2)', '[]']
     told = f'compiled for {capability()[0]}, this processor has DEFAULT .*to compile them anew: '
-    assert len(re.findall(told, result.stdout + result.stderr)) == 1
+    assert len(re.findall(told, log)) == 1
+
+
+@compiled
+def test_a_changed_schema_does_not_meet_the_old_library(tmp_path):
+    """As in a checkout after `git pull`; registering the two would end the process."""
+    ignore = shutil.ignore_patterns('.mim', '__pycache__')
+    package = shutil.copytree(module.FOLDER.parent, tmp_path / 'mmconvnext', ignore=ignore)
+    assert forward(package, tmp_path)[0][1] != '[]'  # the copy is whole
+    ops = package / 'kernels/ops.py'
+    changed = ops.read_text().replace(') -> (Tensor, Tensor)', ', bool more) -> (Tensor, Tensor)')
+    assert changed != ops.read_text()
+    ops.write_text(changed)
+    found, log = forward(package, tmp_path)
+    assert found == ['(1, 8, 2, 2)', '[]']
+    assert 'they were compiled from other operators than are here; to compile them anew' in log
