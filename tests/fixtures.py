@@ -94,11 +94,13 @@ def tiny_runs_at(root: Path):
     from mmengine.config import config
 
     from mmconvnext.recipe import toy
+    from mmconvnext.recipe.checks import label_maps
 
     forget_runs()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # operations this small only wait for each other on a busy machine
     with toy_data_at(root), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_maps, 'cache_root', lambda: root / 'cache')
         patch.setattr(toy, 'DETECTION_SCALE', 96 / 800)
         patch.setattr(toy, 'SEGMENTATION_SCALE', 64 / 512)
         # Half of such a run is yapf, which mmengine calls five times to indent the config
@@ -154,6 +156,24 @@ def load(config_cache):
         return copy.deepcopy(config_cache[path])
 
     return read
+
+
+def found(cfg, check, loaders=None) -> list:
+    """What a check finds: warnings; raises what it refuses."""
+    from mmconvnext.recipe.checks.finding import settle
+    from mmconvnext.recipe.walk import LOADERS
+
+    return settle(cfg, check(cfg, loaders or LOADERS))
+
+
+@pytest.fixture(autouse=True)
+def label_map_cache(tmp_path_factory, monkeypatch):
+    """An empty folder for what is remembered of label maps, so that nothing lands in a home."""
+    from mmconvnext.recipe.checks import label_maps
+
+    root = tmp_path_factory.mktemp('cache')
+    monkeypatch.setattr(label_maps, 'cache_root', lambda: root)
+    return root
 
 
 COCO_CLASSES = ['cat', 'dog']

@@ -41,14 +41,15 @@ MAY_IMPORT = {
     '.models.layer_depth': '',
     '.models.arguments': '',
     '.models.layers': '.models.design torch',
-    '.models.block': '.models.design .models.layers .kernels torch',
+    '.models.fusion': '.models.layers .kernels torch',
+    '.models.block': '.models.design .models.layers .models.fusion .kernels torch',
     '.models.convnext': '.models .checkpoint .kernels .registry mmengine torch',
     '.kernels': '.kernels mmengine torch',
     '.kernels.triton': '.kernels.triton torch triton',
     '.kernels.reference': 'torch',
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
-    '.recipe': '.recipe .toy .models.arch mmengine numpy PIL torch',
+    '.recipe': '.recipe .toy .models.arch .checkpoint.atomic mmengine numpy PIL torch',
     '.cli': '.cli .checkpoint .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }

@@ -14,6 +14,7 @@ from ..recipe.errors import RecipeError
 from ..recipe.walk import LOADERS, dicts, task
 from .options import test_parser
 from .prepare import checked, read_config, require_checkpoint
+from .same_classes import SameClasses
 from .whole_model import WholeModel
 
 
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> dict:
     checked(cfg, LOADERS[2:])
     runner = Runner.from_cfg(cfg)
     runner.register_hook(WholeModel())
+    runner.register_hook(SameClasses(LOADERS[2]))
     _fuse(runner.model)
     return runner.test()
 

@@ -15,6 +15,7 @@ from ..recipe.walk import LOADERS
 from ..recipe.work_dir import last_checkpoint, refuse_used
 from .options import train_parser
 from .prepare import checked, read_config, require_checkpoint, say, world_size
+from .same_classes import SameClasses
 from .whole_model import WholeModel
 
 
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> Runner:
     runner = Runner.from_cfg(cfg)
     if cfg.get('resume'):
         runner.register_hook(WholeModel(resume=True))
+        runner.register_hook(SameClasses(LOADERS[0]))
     runner.train()
     return runner
 

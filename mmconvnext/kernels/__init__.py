@@ -15,6 +15,5 @@ checkpoint depends on it. ``selection`` is the one place that decides.
 """
 
 from .ops import capability
-from .selection import choose, why_not
 
-__all__ = ['capability', 'choose', 'why_not']
+__all__ = ['capability']

@@ -30,7 +30,8 @@ def load(folder: Path = FOLDER) -> tuple[str | None, str]:
     """Load the library if it fits: the instruction set it was compiled for, or None and why not."""
     library = folder / FILE
     if not library.is_file():
-        return None, 'they are not compiled (a C++ compiler and --no-build-isolation do that)'
+        how = 'a C++ compiler and --no-build-isolation do that'
+        return None, f'the kernels are not compiled ({how})'
     record = read(library)
     why = misfit(record, folder)
     if not why:
@@ -38,24 +39,25 @@ def load(folder: Path = FOLDER) -> tuple[str | None, str]:
         try:
             module_from_spec(spec)  # for an extension module, this is the loading
         except ImportError as error:
-            why = f'they do not load ({error})'
+            why = f'the kernels do not load ({error})'
     return (None, f'{why}; {_remedy(folder)}') if why else (record['capability'], '')
 
 
 def misfit(record: dict | None, folder: Path) -> str:
     """Why the library with this record must not be loaded, or ''."""
     if not record:
-        return 'what they were compiled for is not known (no record, or that of another library)'
+        return 'there is no record of what the kernels were compiled for, or that of other ones'
     compiled, here = record['capability'], capability()
     if CAPABILITIES.index(compiled) > CAPABILITIES.index(here):
         # With that variable, machines of both kinds can share an environment.
         both = f'MMCONVNEXT_BUILD={here} is for both'
-        return f'they were compiled for {compiled}, this processor has {here} ({both})'
+        return f'the kernels were compiled for {compiled}, this processor has {here} ({both})'
     for what, value in needs(folder).items():
         if record.get(what) != value:
             if what == 'torch':
-                return f'they were compiled against torch {record.get(what)}, this is {value}'
-            return f'they were compiled from other {what} than are here'
+                was = record.get(what)
+                return f'the kernels were compiled against torch {was}, this is {value}'
+            return f'the kernels were compiled from other {what} than are here'
     return ''
 
 

@@ -53,19 +53,18 @@ def mlp(
     (samples, K), which are empty where nothing needs them.
     """
     h = torch.addmm(bias1, normalized, weight1.t())
-    out = residual + bias2
     if grn_gamma is None:
         act = F.gelu(h) if save_hidden else torch.ops.aten.gelu_(h)
         squares = h.new_empty((0, h.shape[1]), dtype=torch.float32)
-        out.addmm_(act, weight2.t())
+        branch = torch.addmm(bias2, act, weight2.t())
     else:
         act, squares = OPS.gelu_squares(h, samples)
         response = _grn(squares, grn_gamma, grn_eps)[0]
-        products = out.unflatten(0, (samples, -1))
-        products.baddbmm_(
-            act.unflatten(0, (samples, -1)), _weigh(weight2, response).transpose(1, 2)
-        )
-    return out, h if save_hidden else h.new_empty((0, h.shape[1])), squares
+        weights = _weigh(weight2, response).transpose(1, 2)
+        branch = torch.baddbmm(bias2, act.unflatten(0, (samples, -1)), weights).flatten(0, 1)
+    # The branch is whole before it meets the residual, which may be of a wider type: what is small
+    # beside the residual is not lost.
+    return residual + branch, h if save_hidden else h.new_empty((0, h.shape[1])), squares
 
 
 def mlp_backward(
@@ -85,11 +84,13 @@ def mlp_backward(
     scale: float,
     grn_eps: float,
     samples: int,
-) -> list[Tensor]:
-    """Gradients of normalized and of the ten parameters from norm_weight to grn_beta.
+) -> tuple[Tensor, ...]:
+    """Gradients of normalized and of the nine parameters from norm_weight to grn_beta.
 
     All float32 but the first; an empty tensor stands for a parameter that is None.
     """
+    d_bias2 = grad.sum(0, dtype=torch.float32)
+    grad = grad.to(normalized.dtype)
     out_scale = scaled(gamma, scale, bias2)
     layers = (norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_beta)
     scaled1, shifted1, scaled2, _ = fold(*layers, normalized.dtype)
@@ -115,17 +116,17 @@ def mlp_backward(
         act, d_bias1 = OPS.gelu_backward(d, hidden, slope)
     del act
     d_weight2, d_bias2, _, d_grn_beta, d_out_scale = OPS.scale_linear_backward(
-        d_scaled2, grad.sum(0, dtype=torch.float32), weight2, bias2, None, grn_beta, out_scale
+        d_scaled2, d_bias2, weight2, bias2, None, grn_beta, out_scale
     )
     d_weight1, d_bias1, d_norm_weight, d_norm_bias, _ = OPS.scale_linear_backward(
         d.t() @ normalized, d_bias1, weight1, bias1, norm_weight, norm_bias, None
     )
-    return [
+    return (
         *(d @ scaled1, d_norm_weight, d_norm_bias, d_weight1, d_bias1, d_weight2, d_bias2),
         none if gamma is None else d_out_scale * scale,
         d_grn_gamma,
         none if grn_beta is None else d_grn_beta,
-    ]
+    )
 
 
 def scaled(gamma: Tensor | None, scale: float, like: Tensor) -> Tensor | None:

@@ -1,13 +1,16 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Operators of the namespace ``mmconvnext``: schemas, shapes for tracing, and their CPU side.
 
-All maps are (N, H, W, C) and contiguous, float32 or bfloat16; all arithmetic is in float32.
+All maps are (N, H, W, C) and contiguous, float32 or bfloat16; all arithmetic is in float32. Under
+autocast the residual stream (``x``, ``residual`` and ``grad`` of the block) stays float32 beside
+bfloat16 maps of the branch, as on the plain path.
 :mod:`.reference` says what each computes.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -17,7 +20,10 @@ from .library import CAPABILITIES as CAPABILITIES
 from .library import load
 
 LIBRARY = torch.library.Library('mmconvnext', 'DEF')
-LIBRARY.define('dwconv_norm(Tensor x, Tensor weight, Tensor bias, float eps) -> (Tensor, Tensor)')
+LIBRARY.define(
+    'dwconv_norm(Tensor x, Tensor weight, Tensor bias, float eps, ScalarType dtype) '
+    '-> (Tensor, Tensor)'
+)
 LIBRARY.define(
     'dwconv_norm_backward(Tensor grad, Tensor normalized, Tensor rstd, Tensor x, Tensor weight, '
     'Tensor residual) -> (Tensor, Tensor, Tensor)'
@@ -49,8 +55,11 @@ LIBRARY.define(
     'mlp_backward(Tensor grad, Tensor normalized, Tensor hidden, Tensor squares, '
     'Tensor norm_weight, Tensor norm_bias, Tensor weight1, Tensor bias1, Tensor weight2, '
     'Tensor bias2, Tensor? gamma, Tensor? grn_gamma, Tensor? grn_beta, float scale, '
-    'float grn_eps, int samples) -> Tensor[]'
+    'float grn_eps, int samples) '
+    f'-> ({", ".join(["Tensor"] * 10)})'
 )
+# Of CPU tensors: changes whenever one of them does, however it was written to.
+LIBRARY.define('fingerprint(Tensor[] tensors) -> int')
 
 
 @cache
@@ -59,9 +68,17 @@ def capability() -> tuple[str | None, str]:
     return load()
 
 
+def has_bf16_products() -> bool:
+    """Whether oneDNN multiplies bfloat16 here; without it bfloat16 maps are multiplied as float32.
+
+    False where :func:`capability` is None.
+    """
+    return bool(capability()[0]) and bool(import_module('mmconvnext.kernels._cpu').BF16_PRODUCTS)
+
+
 @register_fake('mmconvnext::dwconv_norm')
-def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), x.new_empty(x.shape[:3], dtype=torch.float32)
+def _(x: Tensor, weight, bias, eps, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x, dtype=dtype), x.new_empty(x.shape[:3], dtype=torch.float32)
 
 
 @register_fake('mmconvnext::dwconv_norm_backward')
@@ -109,7 +126,7 @@ def _(grad, normalized, hidden, squares, norm_weight, norm_bias, weight1, bias1,
     layers = (norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma, grn_beta)
     sizes = ((0,) if p is None else p.shape for p in layers)
     grads = (grad.new_empty(size, dtype=torch.float32) for size in sizes)
-    return [torch.empty_like(normalized), *grads]
+    return torch.empty_like(normalized), *grads
 
 
 @register_fake('mmconvnext::scale_linear')

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Which path runs: the one decision, and the one line that tells it."""
+"""Which path runs where: the settings, and what can be said without looking at the block."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from functools import cache
 from importlib import import_module
 
 import torch
-from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
 
 from .compat import is_compiling, onednn_enabled
 from .ops import capability
@@ -20,7 +19,6 @@ SETTINGS = ('auto', 'plain', 'fast')
 # would be zero in that type, and all gradients of the branch with them.
 DTYPES = (torch.float32, torch.bfloat16)
 DEVICES = ('cpu', 'cuda')
-_told: set[tuple[str, bool]] = set()
 
 
 def check_setting(setting: str) -> str:
@@ -35,48 +33,58 @@ def check_setting(setting: str) -> str:
     return os.environ.get(VARIABLE, setting) if setting == 'auto' else setting
 
 
-def choose(setting: str, x: Tensor) -> bool:
-    """Whether the fast path computes a block whose input is ``x``; says so once.
+def stand_aside(x: Tensor) -> str:
+    """Why this call wants the layers themselves, whatever the block is made of; or ''.
 
-    Args:
-        setting: 'auto' takes it where it is compiled and measured to be faster, which is on a CPU;
-            'plain' never; 'fast' always.
-        x: the input, in the type that the block computes with.
-
-    Raises:
-        RuntimeError: 'fast' was asked for and is not possible; the message says why.
+    A compiler fuses the plain path itself; a tracer, a counter of FLOPs or a transform of functions
+    looks at each layer or operator. Such calls run plain also under ``kernels='fast'``.
     """
     if is_compiling() or torch.jit.is_tracing():
-        return False  # Inductor fuses the plain path itself; a trace, of FLOPs say, wants layers
-    if setting == 'auto' and x.device.type == 'cuda':
-        reason = "those for CUDA are not measured yet; kernels='fast' takes them"
-    else:
-        reason = why_not(x)
-    if setting == 'fast' and reason:
-        raise RuntimeError(f"kernels='fast' is not possible here: {reason}; use 'auto' or 'plain'")
-    fast = setting != 'plain' and not reason
-    key = (x.device.type, fast)
-    if key not in _told and key[0] != 'meta':
-        _told.add(key)
-        made = capability()[0] if key[0] == 'cpu' else 'Triton'
-        how = f'fast kernels ({made})' if fast else 'plain PyTorch'
-        why = f': {reason}' if reason and setting == 'auto' else ''
-        print_log(f'ConvNeXt blocks on {key[0]}: {how}{why}', 'current')
-    return fast
+        return 'the call is compiled or traced'
+    if type(x) not in (Tensor, nn.Parameter):
+        return f'the input is a {type(x).__name__}'
+    if not x.numel():
+        return 'the map is empty'
+    if torch._C._len_torch_dispatch_stack():
+        return 'a dispatch mode looks at each operator'
+    if torch._C._len_torch_function_stack() and _looks_at_functions():
+        return 'a function mode looks at each function'
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return 'torch.func transforms the call'
+    if torch.autograd.forward_ad._current_level >= 0:
+        return 'forward-mode differentiation is on'
+    return ''
 
 
-def why_not(x: Tensor) -> str:
-    """Why there is no fast path for ``x``, or ''."""
+def _looks_at_functions() -> bool:
+    """Whether there is a mode besides torch.set_default_device's, which minds factories alone."""
+    from torch.overrides import _get_current_function_mode_stack
+    from torch.utils._device import DeviceContext
+
+    return any(not isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
+
+
+def why_not(x: Tensor, dtype: torch.dtype) -> str:
+    """Why there is no fast path for ``x`` and a branch of type ``dtype``, or ''."""
     kind = x.device.type
     if kind not in DEVICES:
-        return f'there are none for {kind}'
-    if x.dtype not in DTYPES:
-        return f'there are none for {x.dtype}'
+        return f'there are no kernels for {kind}'
+    if dtype not in DTYPES:
+        return f'there are no kernels for {dtype}'
+    if x.dtype not in (dtype, torch.float32):
+        return f'there are no kernels for a {x.dtype} input of a {dtype} branch'
     if kind == 'cuda':
         return _no_triton()
     if not onednn_enabled():
-        return 'they need oneDNN, which torch.backends.mkldnn turns off'
+        return 'torch.backends.mkldnn is turned off, and the kernels multiply with it'
     return '' if capability()[0] else capability()[1]
+
+
+def slower(x: Tensor, dtype: torch.dtype, training: bool) -> str:
+    """Why 'auto' runs plain though there is a fast path: it is not known to be faster; or ''."""
+    if x.device.type == 'cuda':
+        return "the kernels for CUDA are not measured yet; kernels='fast' takes them"
+    return ''
 
 
 @cache

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..kernels import choose
-from ..kernels.block import OPS, FusedBlock, infer
-from ..kernels.compat import autocast_dtype
+from ..kernels.report import PathReport
 from .design import Design
+from .fusion import fusible, run_fast, runs_fast
 from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_last
 
 
+@fusible
 class ConvNeXtBlock(nn.Module):
     """``x + drop_path(gamma * pwconv2(grn(act(pwconv1(norm(dwconv(x)))))))``.
 
@@ -33,6 +33,12 @@ class ConvNeXtBlock(nn.Module):
         with_cp: recompute the branch in the backward pass instead of keeping its activations.
         kernels: 'auto', 'plain' or 'fast', see :mod:`mmconvnext.kernels`. What is below is the
             plain path, which is also the specification of the fast one.
+        name: what messages call the block.
+        report: where the block says which path it takes.
+
+    Raises:
+        ValueError: a design that cannot be built with these channels, or kernels='fast' for one
+            that the fast path does not compute.
     """
 
     def __init__(
@@ -45,8 +51,14 @@ class ConvNeXtBlock(nn.Module):
         drop_path_rate: float = 0.0,
         with_cp: bool = False,
         kernels: str = 'auto',
+        name: str = 'the block',
+        report: PathReport | None = None,
     ) -> None:
         super().__init__()
+        if kernels == 'fast' and design.unfusible:
+            raise ValueError(
+                f"kernels='fast' does not compute design {design.unfusible}; use 'auto' or 'plain'"
+            )
         hidden = int(channels * design.expansion_ratio)
         if hidden < 1:
             raise ValueError(
@@ -78,76 +90,18 @@ class ConvNeXtBlock(nn.Module):
         self.spatial_first = design.spatial_first
         self.every_act = design.act_after == 'every_conv'
         self.with_cp = with_cp
-        self.kernels = kernels if design.fusible else 'plain'
+        self.kernels = kernels
+        self.design = design
+        self.name = name
+        self.report = report
         self._folded: dict | None = None  # weights for inference, see fuse
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H, W)."""
-        keep = self.drop_path.draw(x.shape[0])
-        if self.kernels != 'plain':
-            cast = _autocast(x)
-            if choose(self.kernels, cast):
-                if self.training or torch.is_grad_enabled():
-                    return self._recomputed(self._fused, cast, keep)
-                return self._infer(cast)
-        out = self._recomputed(self._branch, x)
-        out = self.drop_path(out, keep) + x
+        if runs_fast(self, x):
+            return run_fast(self, x)
+        out = self.drop_path(self._recomputed(self._branch, x)) + x
         return self.act(out) if self.every_act else out
-
-    def _recomputed(self, function: Callable, x: Tensor, *args) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled() and x.requires_grad:
-            return checkpoint(function, x, *args, use_reentrant=False)
-        return function(x, *args)
-
-    def train(self, mode: bool = True) -> ConvNeXtBlock:
-        """Switch between training and evaluation; training ends :meth:`fuse`."""
-        if mode:
-            self._folded = None
-        return super().train(mode)
-
-    def fuse(self) -> None:
-        """From now on keep the folded weights between inferences, one set for each type.
-
-        Writing to a parameter or replacing it folds anew, but not writing to its ``.data``, of
-        which torch takes no notice: call this again then.
-        """
-        self._folded = {}
-
-    def _infer(self, x: Tensor) -> Tensor:
-        norm, first, second = self.norm, self.pwconv1, self.pwconv2
-        parameters = (norm.weight, norm.bias, first.weight, first.bias, second.weight, second.bias)
-        parameters += (self.gamma, None if self.grn is None else self.grn.beta)
-        layers = self._layers(parameters, x.dtype)
-        out = infer(
-            x.permute(0, 2, 3, 1).contiguous(),
-            *(self.dwconv.weight, self.dwconv.bias, layers),
-            *(None if self.grn is None else self.grn.gamma, norm.eps),
-            0.0 if self.grn is None else self.grn.eps,
-        )
-        return out.permute(0, 3, 1, 2)
-
-    def _layers(self, parameters: tuple, dtype: torch.dtype) -> tuple:
-        given = [p for p in parameters if p is not None]
-        if self._folded is None or any(p.is_inference() for p in given):  # these have no version
-            return OPS.fold(*parameters, dtype)
-        state = [(p.data_ptr(), p._version) for p in given]
-        if self._folded.get(dtype, [None])[0] != state:
-            self._folded[dtype] = state, OPS.fold(*parameters, dtype)
-        return self._folded[dtype][1]
-
-    def _fused(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        out = FusedBlock.apply(
-            x.permute(0, 2, 3, 1).contiguous(),
-            *(self.dwconv.weight, self.dwconv.bias, self.norm.weight, self.norm.bias),
-            *(self.pwconv1.weight, self.pwconv1.bias, self.pwconv2.weight, self.pwconv2.bias),
-            self.gamma,
-            *((None, None) if self.grn is None else (self.grn.gamma, self.grn.beta)),
-            self.norm.eps,
-            0.0 if self.grn is None else self.grn.eps,
-            1.0 if keep is None else 1 / (1 - self.drop_path.rate),
-            None if keep is None or keep.all() else keep.nonzero().flatten().tolist(),
-        )
-        return out.permute(0, 3, 1, 2)
 
     def _branch(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)  # (N, H, W, C), a view
@@ -166,24 +120,36 @@ class ConvNeXtBlock(nn.Module):
             x = self.grn(x)
         x = self.pwconv2(x)
         if self.norm2 is not None:
-            x = norm_last(self.norm2, x)
+            x = norm_last(self.norm2, x, self.design)
         if self.gamma is not None:
             x = self.gamma * x
         return x.permute(0, 3, 1, 2)  # (N, C, H, W), a view
 
     def _spatial(self, x: Tensor) -> Tensor:
         x = self.dwconv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return norm_last(self.norm, x)
+        return norm_last(self.norm, x, self.design)
 
     def _expand(self, x: Tensor) -> Tensor:
         x = self.pwconv1(x)
-        return x if self.norm1 is None else norm_last(self.norm1, x)
+        return x if self.norm1 is None else norm_last(self.norm1, x, self.design)
 
+    def _recomputed(self, function: Callable, x: Tensor, *args) -> Tensor:
+        if self.with_cp and torch.is_grad_enabled() and x.requires_grad:
+            return checkpoint(function, x, *args, use_reentrant=False)
+        return function(x, *args)
 
-def _autocast(x: Tensor) -> Tensor:
-    """In the type that autocast computes with here; the stream between the blocks keeps it."""
-    dtype = autocast_dtype(x.device.type)
-    return x if dtype is None else x.to(dtype)
+    def train(self, mode: bool = True) -> ConvNeXtBlock:
+        """Switch between training and evaluation; training ends :meth:`fuse`."""
+        if mode:
+            self._folded = None
+        return super().train(mode)
+
+    def fuse(self) -> None:
+        """From now on keep the folded weights between inferences, one set for each type.
+
+        Whatever is written to the parameters, in whatever way, is noticed and folded anew.
+        """
+        self._folded = {}
 
 
 def _num_groups(channels: int, group_width: int | None) -> int:

@@ -19,6 +19,8 @@ from ..checkpoint.load import (
     load_pretrained,
     pretrained_options,
 )
+from ..kernels.compat import is_compiling
+from ..kernels.report import PathReport
 from ..kernels.selection import check_setting
 from ..registry import MODELS
 from .arch import get_arch
@@ -117,6 +119,7 @@ class ConvNeXt(BaseModule):
             self.downsample_layers.append(Downsample(before, after, design))
         last_block = max(sum(depths) - 1, 1)
         rates = (drop_path_rate * i / last_block for i in count())
+        self._report = PathReport()
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
@@ -128,11 +131,13 @@ class ConvNeXt(BaseModule):
                         drop_path_rate=next(rates),
                         with_cp=with_cp,
                         kernels=kernels,
+                        name=f'stages.{stage}.{block}',
+                        report=self._report,
                     )
-                    for _ in range(depth)
+                    for block in range(depth)
                 )
             )
-            for depth, width in zip(depths, channels)
+            for stage, (depth, width) in enumerate(zip(depths, channels))
         )
         for i in sorted(set(self.out_indices)):
             self.add_module(f'norm{i}', build_norm(design, channels[i]))
@@ -155,6 +160,8 @@ class ConvNeXt(BaseModule):
                 # mmcv's RoIAlign reads a channels-last map as if it were contiguous, without an
                 # error (mmcv issue 2203), so what leaves the backbone must be contiguous.
                 maps[i] = getattr(self, f'norm{i}')(x).contiguous()
+        if not is_compiling():
+            self._report.tell(x.device.type)
         return tuple(maps[i] for i in self.out_indices)
 
     def init_weights(self) -> None:
@@ -213,8 +220,9 @@ class ConvNeXt(BaseModule):
     def fuse(self) -> ConvNeXt:
         """Prepare for many inferences: layer scale and norms are folded into the layers once.
 
-        Switches to evaluation. Without it the fast path folds at each call. The parameters stay as
-        they are; :meth:`train` ends it. Has no effect on the plain path.
+        Switches to evaluation. Without it the fast path folds at each call; with it, whenever the
+        parameters have changed. They stay as they are; :meth:`train` ends it. Has no effect on the
+        plain path.
         """
         self.eval()
         for block in chain.from_iterable(self.stages):

@@ -15,6 +15,11 @@ CHOICES = {
     'norm_after': ('spatial', 'every_conv'),
 }
 
+# The switches that the fast path computes with any value: those of the stem, which is no part of
+# it, the block's width and the epsilon of its norm. Any other that departs from the paper turns it
+# off, so a new switch does until it is listed here.
+FUSIBLE = ('stem', 'stem_patch_size', 'expansion_ratio', 'norm_eps')
+
 # Official code (models/convnext.py) for LN; torch's own default for batch norms.
 DEFAULT_EPS = {'LN': 1e-6, 'BN': 1e-5, 'SyncBN': 1e-5}
 
@@ -109,11 +114,14 @@ class Design:
         return cls(**value)
 
     @property
-    def fusible(self) -> bool:
-        """Whether the block is the paper's, up to its eps: what the fast kernels compute."""
-        block = ('group_width', 'spatial_first', 'kernel_size', 'act', 'act_after', 'norm')
-        paper = Design()
-        return all(getattr(self, name) == getattr(paper, name) for name in (*block, 'norm_after'))
+    def unfusible(self) -> dict:
+        """The switches that the fast path of the block does not have, with their values."""
+        paper = type(self)()
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in FUSIBLE and getattr(self, field.name) != getattr(paper, field.name)
+        }
 
     @property
     def eps(self) -> float:

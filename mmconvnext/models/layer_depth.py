@@ -81,7 +81,8 @@ def _position(name: str, kind: str, rest: str, depths: Sequence[int]) -> tuple[i
             return stage, block
     raise ValueError(
         f'no parameter of a ConvNeXt with depths {list(depths)} is called {name!r}; names begin '
-        'with downsample_layers.<stage>, stages.<stage>.<block> or norm<stage>'
+        'with downsample_layers.<stage>, stages.<stage>.<block> or norm<stage>; a subclass that '
+        'has others says their depth in get_layer_depth()'
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .design import Design
 
@@ -68,11 +69,10 @@ class DropPath(nn.Module):
         """Which of the samples keep the branch, (samples,) of bool; None keeps all."""
         return torch.rand(samples) >= self.rate if self.active else None
 
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Apply what :meth:`draw` returned, or a new draw if the branch is active."""
-        if not self.active:
+    def forward(self, x: Tensor) -> Tensor:
+        keep = self.draw(x.shape[0])
+        if keep is None:
             return x
-        keep = self.draw(x.shape[0]) if keep is None else keep
         mask = keep.to(device=x.device, dtype=x.dtype, non_blocking=True)
         mask = mask.view(-1, *(1,) * (x.ndim - 1))
         return x * (mask / (1.0 - self.rate))
@@ -126,13 +126,17 @@ def build_norm(design: Design, channels: int, channels_last: bool = False) -> nn
     return kind(channels, eps=design.eps)
 
 
-def norm_last(norm: nn.Module, x: Tensor) -> Tensor:
-    """Apply ``norm`` to (N, H, W, C).
+def norm_last(norm: nn.Module, x: Tensor, design: Design) -> Tensor:
+    """Apply ``norm``, the design's or what somebody put in its place or around it, to (N, H, W, C).
 
     A batch norm is one of (N, C, H, W) here too: mmengine and torch convert SyncBN to BN and back
     by building such modules anew.
     """
-    if isinstance(norm, nn.LayerNorm):
+    if isinstance(norm, (nn.LayerNorm, _BatchNorm)):
+        channels_last = isinstance(norm, nn.LayerNorm)
+    else:
+        channels_last = design.norm == 'LN'
+    if channels_last:
         return norm(x)
     return norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -42,13 +44,17 @@ def merge(rows: list[tuple[nn.Parameter, int, dict]], base_lr: float) -> list[Gr
     return [group for _, group in sorted(groups.items(), key=rank)]
 
 
-def format_table(groups: list[Group]) -> str:
-    """One line a group: depths, learning rate, weight decay, tensors, parameters."""
+def format_table(groups: list[Group], shapes: Mapping[int, Sequence[int]] | None = None) -> str:
+    """One line a group: depths, learning rate, weight decay, tensors, parameters.
+
+    ``shapes``: by ``id``, those of parameters that are shards here and are counted as a whole.
+    """
+    shapes = shapes or {}
     lines = [f'{"depth":>9} {"lr":>10} {"weight decay":>13} {"tensors":>8} {"parameters":>12}']
     for group in groups:
         low, high = min(group.depths), max(group.depths)
         depth = str(low) if low == high else f'{low} to {high}'
-        numel = sum(param.numel() for param in group.params)
+        numel = sum(math.prod(shapes.get(id(param), param.shape)) for param in group.params)
         lines.append(
             f'{depth:>9} {group.settings["lr"]:>10.3e} {group.settings["weight_decay"]:>13g} '
             f'{len(group.params):>8} {numel:>12,}'

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import inspect
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from numbers import Real
 
 import torch
@@ -16,6 +14,8 @@ from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 from .groups import format_table, merge
+from .rules import custom_settings, decay_factor, rate_factor
+from .walk import FLAT, Place, shell, unwrap, walk, whole_shapes
 
 OWN_KEYS = ('decay_rate', 'decay_type', 'num_layers', 'head_lr_mult')
 # The options of mmengine's default constructor (class docstring of 0.10.7).
@@ -29,9 +29,6 @@ MMENGINE_KEYS = (
     'dcn_offset_lr_mult',
     'bypass_duplicate',
 )
-# Parameters of normalizing or scaling layers, by the last part of their name: GRN's gamma and beta
-# are (1, 1, 1, C) in Meta's code, torchvision's layer_scale is (C, 1, 1).
-SCALE_NAMES = ('gamma', 'beta', 'layer_scale', 'layer_scale_parameter')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -41,8 +38,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     A parameter in depth group d of n learns at ``lr * decay_rate ** (n - d - 1)``; all that is
     outside of the backbone learns at ``lr``, as do the output norms. The groups come from the
     backbone itself: from every outermost module that has ``get_layer_depth(name, prefix,
-    decay_type)``, wherever it is nested and whatever it is called. Norms, biases, GRN, layer scale
-    and other 1-D parameters get no weight decay (official code), unless an option says otherwise.
+    decay_type)``, wherever it is nested, whatever it is called and wrapped in. Norms, biases, GRN,
+    layer scale and other 1-D parameters get no weight decay (official code), unless an option says
+    otherwise. A shard of FSDP or ZeRO gets what the whole parameter would get.
     Groups with equal settings are merged, so that fused and foreach optimizers have long lists to
     work on; frozen parameters are in none. Adam and AdamW are ``fused`` where torch can, unless
     the optimizer's own options say ``fused`` or ``foreach``: the same update in one pass.
@@ -54,13 +52,14 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg: ``decay_rate`` (required, above 0, up to 1); ``decay_type``, 'layer_wise'
             (default) or 'stage_wise'; ``head_lr_mult``, a factor for all that is outside of
             the backbones; ``num_layers``, only checked: the backbone knows it. Besides, every
-            option of mmengine's constructor; a parameter that ``custom_keys`` matches learns at
-            its ``lr_mult`` times the layer's rate, with its ``decay_mult`` instead of the rule
-            above.
+            option of mmengine's constructor. In ``custom_keys``, ``lr_mult`` is a factor of the
+            layer's rate and ``decay_mult`` one of the weight decay; where one of them is left out,
+            the rule above stays in force. The longest key that matches is the one.
 
     Raises:
-        ValueError: unknown options, a rate out of range, no backbone that knows its depths, or a
-            ``num_layers`` that contradicts it.
+        ValueError: unknown options, a rate out of range, no backbone that knows its depths, a
+            ``num_layers`` that contradicts it, a parameter that stands in two modules without
+            ``bypass_duplicate``, or several that FSDP made one with ``use_orig_params=False``.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -77,10 +76,15 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         self.decay_type = options.pop('decay_type', 'layer_wise')
         self.num_layers = options.pop('num_layers', None)
         self.head_lr_mult = _factor('head_lr_mult', options.pop('head_lr_mult', 1.0))
-        # With these three mmengine itself spares biases, norms and 1-D parameters from decay, and
-        # lets custom_keys go before.
+        # The official rule in mmengine's terms: none of these is decayed.
         for key in ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult'):
             options.setdefault(key, 0.0)
+        for key, value in (options.get('custom_keys') or {}).items():
+            if not isinstance(value, Mapping):
+                raise ValueError(
+                    f'paramwise_cfg custom_keys[{key!r}] must be a dict such as dict(lr_mult=0.1), '
+                    f'got {value!r}'
+                )
         optimizer = dict(optim_wrapper_cfg.get('optimizer', {}))
         if optimizer.get('lr') is None:
             raise ValueError("the optimizer needs 'lr': layer-wise decay scales it")
@@ -92,63 +96,97 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         options = self.optimizer_cfg
         if not {'fused', 'foreach'} & options.keys() and can_fuse(options['type'], model):
             self.optimizer_cfg = {**options, 'fused': True}
-        return super().__call__(model)
+        # mmengine steps into any attribute `module`, beyond what FSDP knows of the shapes.
+        return super().__call__(shell(model))
 
-    def add_params(self, params: list[dict], module: nn.Module, *args, **kwargs) -> None:
+    def add_params(self, params: list[dict], module: nn.Module) -> None:
         """Append the merged groups of ``module`` to ``params``; log them as one table."""
-        if args or kwargs:  # mmengine's own recursion into the children
-            super().add_params(params, module, *args, **kwargs)
-            return
-        single: list[dict] = []
-        with _without_a_line_per_parameter():
-            super().add_params(single, module)
-        names = {id(param): name for name, param in module.named_parameters()}
-        depths, scales = self._depths_and_scales(module)
+        places = _without_flattened(walk(module))
+        if all(place.backbone is None for place in places):
+            raise _no_backbone(unwrap(module))
+        self._warn_of_idle_keys(places)
+        shapes = whole_shapes(module)
+        chosen = self._trained_once(places, self._depths(places))
         rows = []
-        for group in single:
-            (param,) = group.pop('params')
-            name = names[id(param)]
-            group['lr'] = group.get('lr', self.base_lr) * scales[name]
-            group.setdefault('weight_decay', self.base_wd)
-            if param.ndim > 1 and self._is_scale(name):
-                group['weight_decay'] = 0.0
-            # mmengine leaves the factors of custom_keys in the group, where they would only
-            # keep equal groups apart.
-            settings = {k: v for k, v in group.items() if k not in ('lr_mult', 'decay_mult')}
-            rows.append((param, depths[name], settings))
+        for place, (depth, scale) in chosen:
+            shape = shapes.get(id(place.param), place.param.shape)
+            rows.append((place.param, depth, self._settings(place, scale, shape)))
         groups = merge(rows, self.base_lr)
         params.extend(group.as_param_group() for group in groups)
         MMLogger.get_current_instance().info(
             'Learning rates: %s decay %g\n%s',
             self.decay_type,
             self.decay_rate,
-            format_table(groups),
+            format_table(groups, shapes),
         )
 
-    def _depths_and_scales(self, model: nn.Module) -> tuple[dict[str, int], dict[str, float]]:
-        """Depth group and learning-rate factor of every parameter of the model."""
-        depths, scales, head = {}, {}, 0
-        for prefix, backbone in _backbones(model):
-            for name, _ in backbone.named_parameters():
-                depth, num_depths = self._ask(backbone, name)
-                self._check_num_layers(backbone, num_depths - 2)
-                depths[prefix + name] = depth
-                scales[prefix + name] = self.decay_rate ** (num_depths - depth - 1)
-                head = max(head, num_depths - 1)
-        for name, _ in model.named_parameters():
-            depths.setdefault(name, head)
-            scales.setdefault(name, self.head_lr_mult)
-        return depths, scales
+    def _settings(self, place: Place, scale: float, shape: torch.Size) -> dict:
+        """Optimizer settings of a parameter, whose depth multiplies the rate by ``scale``."""
+        custom = dict(custom_settings(place.name, self.paramwise_cfg.get('custom_keys', {})))
+        lr_mult = custom.pop('lr_mult', rate_factor(place, self.paramwise_cfg))
+        decay_mult = custom.pop('decay_mult', decay_factor(place, self.paramwise_cfg, shape))
+        lr, weight_decay = self.base_lr * lr_mult * scale, self.base_wd * decay_mult
+        return {'lr': lr, 'weight_decay': weight_decay, **custom}
 
-    def _ask(self, backbone: nn.Module, name: str) -> tuple[int, int]:
+    def _trained_once(self, places: list[Place], depths: list) -> list[tuple[Place, tuple]]:
+        """The places of trainable parameters with their depths, without duplicates."""
+        first: dict[int, tuple[Place, tuple]] = {}
+        duplicates = []
+        for place, depth in zip(places, depths):
+            if not place.param.requires_grad:
+                continue
+            kept, _ = first.setdefault(id(place.param), (place, depth))
+            if kept is not place:
+                duplicates.append(f'{place.name} is {kept.name}')
+        if duplicates and not self.paramwise_cfg.get('bypass_duplicate', False):
+            raise ValueError(
+                'some parameters appear in more than one module and would be updated as often: '
+                f'{_some(duplicates)}; set bypass_duplicate=True in paramwise_cfg to update each '
+                'once, with the settings of its first place'
+            )
+        if duplicates:
+            MMLogger.get_current_instance().warning(
+                f'bypass_duplicate=True: {len(duplicates)} duplicate parameters have the settings '
+                f'of their first place: {_some(duplicates)}'
+            )
+        return list(first.values())
+
+    def _warn_of_idle_keys(self, places: list[Place]) -> None:
+        keys = self.paramwise_cfg.get('custom_keys', {})
+        idle = [key for key in keys if not any(key in place.name for place in places)]
+        if idle:
+            MMLogger.get_current_instance().warning(
+                f'custom_keys {idle} have no effect: no parameter has them in its name (names are '
+                'those of the model without wrappers)'
+            )
+
+    def _depths(self, places: list[Place]) -> list[tuple[int, float]]:
+        """Depth group and learning-rate factor of every place."""
+        asked = [None if place.backbone is None else self._ask(place) for place in places]
+        head = max(num_depths - 1 for _, num_depths in filter(None, asked))
+        depths = []
+        for answer in asked:
+            if answer is None:
+                depths.append((head, self.head_lr_mult))
+            else:
+                depth, num_depths = answer
+                depths.append((depth, self.decay_rate ** (num_depths - depth - 1)))
+        return depths
+
+    def _ask(self, place: Place) -> tuple[int, int]:
+        """Depth group of a parameter of a backbone, and the number of its groups."""
+        backbone = place.backbone
         if 'decay_type' in inspect.signature(backbone.get_layer_depth).parameters:
-            return backbone.get_layer_depth(name, decay_type=self.decay_type)
-        if self.decay_type != 'layer_wise':  # mmpretrain's backbones know only this one
+            answer = backbone.get_layer_depth(place.inner, decay_type=self.decay_type)
+        elif self.decay_type == 'layer_wise':  # mmpretrain's backbones know only this one
+            answer = backbone.get_layer_depth(place.inner)
+        else:
             raise ValueError(
                 f"{type(backbone).__name__} only knows decay_type='layer_wise', "
                 f'got {self.decay_type!r}'
             )
-        return backbone.get_layer_depth(name)
+        self._check_num_layers(backbone, answer[1] - 2)
+        return answer
 
     def _check_num_layers(self, backbone: nn.Module, expected: int) -> None:
         if self.num_layers is not None and self.num_layers != expected:
@@ -158,11 +196,6 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 + (f' with depths {list(depths)}' if depths else '')
                 + f' needs {expected}; correct it or, better, leave it out'
             )
-
-    def _is_scale(self, name: str) -> bool:
-        """GRN or layer scale, for shapes that mmengine's rules miss, unless custom_keys has it."""
-        custom_keys = self.paramwise_cfg.get('custom_keys', {})
-        return name.rpartition('.')[2] in SCALE_NAMES and not any(k in name for k in custom_keys)
 
 
 def can_fuse(optimizer: str | type, model: nn.Module) -> bool:
@@ -179,21 +212,34 @@ def can_fuse(optimizer: str | type, model: nn.Module) -> bool:
     return True
 
 
-def _backbones(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """(prefix, module) of the outermost modules that know the depth of their parameters."""
-    found: list[tuple[str, nn.Module]] = []
-    for name, module in model.named_modules():
-        prefix = f'{name}.' if name else ''
-        if hasattr(module, 'get_layer_depth') and not any(prefix.startswith(p) for p, _ in found):
-            found.append((prefix, module))
-    if not found:
-        kinds = sorted({type(child).__name__ for child in model.children()})
-        raise ValueError(
-            f'layer-wise decay found no module with get_layer_depth() in {type(model).__name__} '
-            f"made of {kinds}; take the backbone type='mmconvnext.ConvNeXt', or the default "
-            'constructor without decay_rate'
-        )
-    return found
+def _without_flattened(places: Iterable[Place]) -> list[Place]:
+    """The places but those of parameters that FSDP made of several, which have to be frozen."""
+    kept = []
+    for place in places:
+        if place.own != FLAT:
+            kept.append(place)
+        elif place.param.requires_grad:
+            raise ValueError(
+                f'{place.name} is made of several parameters, whose learning rates and weight '
+                'decays differ: wrap the model with FullyShardedDataParallel(..., '
+                'use_orig_params=True)'
+            )
+    return kept
+
+
+def _no_backbone(model: nn.Module) -> ValueError:
+    kinds = sorted({type(child).__name__ for child in model.children()})
+    return ValueError(
+        f'layer-wise decay found no module with get_layer_depth() in {type(model).__name__} '
+        f"made of {kinds}; take the backbone type='mmconvnext.ConvNeXt', or the default "
+        'constructor without decay_rate'
+    )
+
+
+def _some(texts: list[str], at_most: int = 3) -> str:
+    """The first of them, and how many more there are."""
+    rest = len(texts) - at_most
+    return ', '.join(texts[:at_most]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def _factor(name: str, value: object, upper: float = float('inf')) -> float:
@@ -201,22 +247,3 @@ def _factor(name: str, value: object, upper: float = float('inf')) -> float:
         allowed = 'positive' if upper == float('inf') else f'above 0 and at most {upper:g}'
         raise ValueError(f'paramwise_cfg {name} must be {allowed}, got {value!r}')
     return float(value)
-
-
-@contextmanager
-def _without_a_line_per_parameter() -> Iterator[None]:
-    """Hold back mmengine's 'paramwise_options' and 'is skipped' line for each parameter.
-
-    ``bypass_duplicate``'s warnings pass.
-    """
-
-    def wanted(record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        return not (message.startswith('paramwise_options') or 'requires_grad=False' in message)
-
-    logger = MMLogger.get_current_instance()
-    logger.addFilter(wanted)
-    try:
-        yield
-    finally:
-        logger.removeFilter(wanted)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import posixpath
 
 from mmengine.config import Config
@@ -16,6 +17,7 @@ OPTIONAL = {
     'mmseg': {'test', 'palette', 'reduce_zero_label', 'image_suffix', 'label_suffix'},
 }
 SPLIT = {'images', 'annotations'}
+COCO_COLOURS = 80  # mmdet's CocoDataset draws other classes in those of COCO, and dies at the 81st
 
 
 def apply_own_data(cfg: Config) -> None:
@@ -28,9 +30,11 @@ def apply_own_data(cfg: Config) -> None:
     ``val``), ``palette`` (RGB a class) and for segmentation ``reduce_zero_label`` (False),
     ``image_suffix`` ('.jpg'), ``label_suffix`` ('.png'). A split is dict(images=, annotations=),
     below the root: a folder and a COCO file for detection, two folders for segmentation.
+    ``classes`` are the names in the COCO files, in the order of the files (checks.categories);
+    for segmentation name i is id i, or i + 1 with ``reduce_zero_label``.
 
     Raises:
-        RecipeError: a missing or unknown key, or no classes.
+        RecipeError: a missing or unknown key, no classes, or too few colours.
     """
     given = cfg.get('own_data')
     if given is None:
@@ -44,10 +48,18 @@ def apply_own_data(cfg: Config) -> None:
         )
     splits = dict(zip(LOADERS, (given.train, given.val, given.get('test', given.val))))
     for loader, split in splits.items():
-        _check_keys(f'own_data.{loader.split("_")[0]}', set(split), SPLIT, set())
+        name = f'own_data.{loader.split("_")[0]}'
+        if not isinstance(split, dict):
+            raise RecipeError(f'{name} must be dict(images=..., annotations=...), got {split!r}')
+        _check_keys(name, set(split), SPLIT, set())
     metainfo = dict(classes=tuple(classes))
-    if given.get('palette') is not None:
-        metainfo['palette'] = [tuple(color) for color in given.palette]
+    palette = given.get('palette')
+    if palette is not None and len(palette) != len(classes):
+        raise RecipeError(f'own_data.palette has {len(palette)} colours for {len(classes)} classes')
+    if palette is None and scope == 'mmdet' and len(classes) > COCO_COLOURS:
+        palette = _hues(len(classes))
+    if palette is not None:
+        metainfo['palette'] = [tuple(color) for color in palette]
 
     for path, dataset in datasets(cfg):
         split = splits[path.split('.')[0]]
@@ -66,6 +78,11 @@ def apply_own_data(cfg: Config) -> None:
             if 'reduce_zero_label' in transform:
                 transform.reduce_zero_label = bool(given.get('reduce_zero_label', False))
     cfg.pop('own_data')
+
+
+def _hues(count: int) -> list[tuple[int, ...]]:
+    rgb = [colorsys.hsv_to_rgb(i / count, 1 - i % 3 / 4, 1 - i % 2 / 3) for i in range(count)]
+    return [tuple(round(255 * part) for part in color) for color in rgb]
 
 
 def _set_detection(dataset: dict, split: dict, given: dict) -> None:

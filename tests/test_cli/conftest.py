@@ -9,6 +9,7 @@ from fixtures import (  # noqa: F401
     UPERNET,
     coco_data,
     config_cache,
+    label_map_cache,
     load,
     tiny_options,
     tiny_runs_at,

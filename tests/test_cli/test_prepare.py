@@ -102,15 +102,26 @@ def test_checks_raise_or_warn(load, coco_data, log_records):
     cfg.own_data = coco_data
     apply_own_data(cfg)
     cfg.optim_wrapper.pop('constructor')
-    cfg.val_dataloader.dataset.metainfo = dict(classes=('cat', 'dig'))
     prepare.checked(cfg, LOADERS)
     warnings = [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
     assert any('DefaultOptimWrapperConstructor ignores' in line for line in warnings)
-    assert any("is called ['dig']" in line for line in warnings)
+    assert any("no object of ['dog'] in " in line for line in warnings)
     cfg.train_dataloader.dataset.ann_file = 'gone.json'
     with pytest.raises(RecipeError, match='gone.json does not exist'):
         prepare.checked(cfg, LOADERS)
     prepare.checked(cfg, LOADERS[2:])
+
+
+def test_an_option_lets_one_refusal_pass(coco_data, tmp_path, log_records):
+    coco_data['classes'].reverse()
+    config = tmp_path / 'mine.py'
+    config.write_text(f'_base_ = {MASK_RCNN!r}\nown_data = {coco_data}\n')
+    with pytest.raises(RecipeError, match=r'\(checks\.class_order=False in the config'):
+        prepare.checked(read(str(config)), LOADERS)
+    prepare.checked(read(str(config), '--cfg-options', 'checks.class_order=False'), LOADERS)
+    assert any('passed by checks.class_order=False' in r.getMessage() for r in log_records)
+    with pytest.raises(RecipeError, match='must hold True or False for some of channels'):
+        prepare.checked(read(str(config), '--cfg-options', 'checks.order=False'), LOADERS)
 
 
 @pytest.mark.parametrize('variable', ['RANK', 'SLURM_PROCID'])

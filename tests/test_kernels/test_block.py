@@ -2,9 +2,14 @@
 """Contract: the fused block is the plain one, in value and gradient, whatever samples are kept."""
 
 import copy
+import threading
 
 import pytest
 import torch
+from mmengine.analysis import get_model_complexity_info
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmconvnext import ConvNeXt
 from mmconvnext.kernels.ops import capability
@@ -24,6 +29,17 @@ def pair(version: str, **options) -> tuple[ConvNeXt, ConvNeXt]:
         for parameter in plain.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     fast = ConvNeXt(ARCH, version, kernels='fast', **options)
+    fast.load_state_dict(plain.state_dict())
+    return plain, fast
+
+
+def block_pair(grn: bool = False, **options) -> tuple[ConvNeXtBlock, ConvNeXtBlock]:
+    options.setdefault('layer_scale_init_value', 0.0 if grn else 1.0)
+    plain = ConvNeXtBlock(24, Design(), grn=grn, kernels='plain', **options)
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    fast = ConvNeXtBlock(24, Design(), grn=grn, kernels='fast', **options)
     fast.load_state_dict(plain.state_dict())
     return plain, fast
 
@@ -87,13 +103,7 @@ def test_bfloat16_is_as_near_to_float32_as_the_plain_path(version):
 @pytest.mark.parametrize('keep', [[1, 1, 1], [0, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]], ids=str)
 @pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
 def test_dropped_samples_are_left_out_exactly(keep, grn, monkeypatch):
-    options = dict(grn=grn, layer_scale_init_value=0.0 if grn else 1.0, drop_path_rate=0.4)
-    plain = ConvNeXtBlock(24, Design(), kernels='plain', **options)
-    with torch.no_grad():
-        for parameter in plain.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    fast = ConvNeXtBlock(24, Design(), kernels='fast', **options)
-    fast.load_state_dict(plain.state_dict())
+    plain, fast = block_pair(grn, drop_path_rate=0.4)
     x, grad = torch.randn(3, 24, 9, 8), torch.randn(3, 24, 9, 8)
     results = []
     for block in (plain, fast):
@@ -165,14 +175,231 @@ def test_inference_follows_the_parameters(version, fuse):
         assert all(error(b, a) < 1e-5 for a, b in zip(plain(image), fast(image)))
 
 
+def _step(model: ConvNeXt, **options) -> None:
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.AdamW(model.parameters(), lr=0.1, **options).step()
+
+
+def _weight(model: ConvNeXt) -> torch.Tensor:
+    return model.stages[0][0].pwconv2.weight
+
+
+CHANGES = {
+    'fused optimizer': lambda model: _step(model, fused=True),
+    'foreach optimizer': lambda model: _step(model, foreach=True),
+    'one number of .data': lambda model: _weight(model).data[3, 5].add_(9),
+    'one number': lambda model: _weight(model).detach()[3, 5].add_(9),
+    'swap of .data': lambda model: [p.data.copy_(p.data.flip(0)) for p in model.parameters()],
+    'new .data': lambda model: [setattr(p, 'data', p.data * 1.5) for p in model.parameters()],
+    'load_state_dict': lambda model: model.load_state_dict(pair(model.version)[0].state_dict()),
+    'assign': lambda model: model.load_state_dict(pair(model.version)[0].state_dict(), assign=True),
+    'to': lambda model: model.double().bfloat16().float(),
+    'numpy': lambda model: model.stages[0][0].norm.weight.detach().numpy().fill(2),
+    'new parameter': lambda model: setattr(
+        model.stages[0][0].pwconv1, 'weight', torch.nn.Parameter(torch.ones(32, 8))
+    ),
+}
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('change', CHANGES)
+def test_what_fuse_keeps_is_never_stale(change, version):
+    _, fast = pair(version)
+    fast.fuse()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = fast(image)
+        fast(image)
+    torch.manual_seed(1)
+    CHANGES[change](fast)
+    plain = ConvNeXt(ARCH, version, kernels='plain').eval()
+    plain.load_state_dict(fast.state_dict(), assign=True)
+    with torch.no_grad():
+        for a, b, old in zip(plain(image), fast(image), before):
+            assert error(b, a) < 1e-5 and (change == 'to' or error(old, a) > 1e-5)
+
+
+def test_what_fuse_keeps_goes_by_the_type_of_the_branch():
+    plain, fast = pair('v1')
+    fast.fuse()
+    plain.eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for enabled in (False, True, False, True):
+            with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+                bound = 3e-2 if enabled else 1e-5
+                assert all(error(b, a) < bound for a, b in zip(plain(image), fast(image)))
+        for model in (plain, fast):
+            model.bfloat16()
+        maps = fast(image.bfloat16()), plain(image.bfloat16())
+        assert all(error(b.float(), a.float()) < 3e-2 for a, b in zip(*maps))
+
+
 def test_training_ends_what_fuse_keeps():
     _, fast = pair('v1')
-    block = fast.fuse().stages[0][0]
+    fast.fuse()
     with torch.no_grad():
         fast(torch.randn(1, 3, 32, 32))
-        fast(torch.randn(1, 3, 32, 32).bfloat16().float())
-    assert set(block._folded) == {torch.float32}
+    assert fast.stages[0][0]._folded
     assert not fast.training and fast.train().stages[0][0]._folded is None
+
+
+def test_inference_beside_a_thread_that_trains_and_fuses():
+    _, fast = block_pair()
+    x, expected = torch.randn(1, 24, 8, 8), []
+    stop = threading.Event()
+
+    def switch() -> None:
+        while not stop.is_set():
+            fast.fuse()
+            fast._folded = None
+
+    thread = threading.Thread(target=switch)
+    thread.start()
+    try:
+        with torch.no_grad():
+            for _ in range(300):
+                expected.append(fast(x))
+    finally:
+        stop.set()
+        thread.join()
+    assert all(torch.equal(expected[0], other) for other in expected)
+
+
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_a_second_derivative_is_refused(grn):
+    plain, fast = block_pair(grn)
+    x = torch.randn(2, 24, 9, 8, requires_grad=True)
+
+    def penalty(block) -> torch.Tensor:
+        (grad,) = torch.autograd.grad(block(x).square().sum(), x, create_graph=True)
+        return grad.square().sum()
+
+    assert error(penalty(fast).detach(), penalty(plain).detach()) < 1e-5  # the first is as ever
+    penalty(plain).backward()
+    with pytest.raises(RuntimeError, match="no second derivative .* kernels='plain', which has"):
+        penalty(fast).backward()
+    with pytest.raises(RuntimeError, match='no second derivative'):
+        torch.autograd.functional.hessian(lambda t: fast(t).square().sum(), x[:1, :, :2, :2])
+    for source in (x, fast.pwconv1.weight):  # which an unused source would not reach
+        (grad,) = torch.autograd.grad(fast(x).square().sum(), x, create_graph=True)
+        with pytest.raises(RuntimeError, match='no second derivative'):
+            torch.autograd.grad(grad.sum(), source, allow_unused=True)
+
+
+def test_a_batch_of_gradients():
+    x = torch.randn(2, 24, 9, 8, requires_grad=True)
+    results = []
+    for block in block_pair(drop_path_rate=0.0):
+        out = block(x)
+        grads = torch.stack([torch.ones_like(out), out.detach()])
+        inputs = [x, *block.parameters()]
+        results.append(torch.autograd.grad(out, inputs, grads, is_grads_batched=True))
+    for found, expected in zip(results[1], results[0]):
+        assert found.shape == expected.shape and error(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize('keep', [[1, 1], [1, 0], [0, 0]], ids=str)
+def test_writing_to_the_result_does_not_write_to_the_input(keep, monkeypatch):
+    for block in block_pair(drop_path_rate=0.5):
+        monkeypatch.setattr(block.drop_path, 'draw', lambda n: torch.tensor(keep, dtype=torch.bool))
+        x = torch.randn(2, 24, 5, 5, requires_grad=True)
+        before = x.detach().clone()
+        block(x).mul_(0.5).relu_().sum().backward()
+        assert torch.equal(x.detach(), before) and x.grad is not None
+
+
+SHAPES = {
+    'no image': lambda: torch.randn(0, 24, 8, 8),
+    'one pixel': lambda: torch.randn(3, 24, 1, 1),
+    'one row': lambda: torch.randn(2, 24, 1, 37),
+    'one column': lambda: torch.randn(2, 24, 37, 1),
+    'channels last': lambda: torch.randn(2, 24, 7, 5).to(memory_format=torch.channels_last),
+    'turned': lambda: torch.randn(2, 24, 7, 5).transpose(2, 3),
+    'every second pixel': lambda: torch.randn(2, 24, 14, 10)[:, :, ::2, ::2],
+    'one image for all': lambda: torch.randn(1, 24, 7, 5).expand(3, -1, -1, -1),
+}
+
+
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('drop_path_rate', [0.0, 0.5])
+def test_any_shape_and_strides(shape, grn, drop_path_rate):
+    results = []
+    x = SHAPES[shape]()
+    for block in block_pair(grn, drop_path_rate=drop_path_rate):
+        torch.manual_seed(0)
+        leaf = x.detach().requires_grad_()
+        out = block(leaf)
+        out.sum().backward()
+        grads = [p.grad for p in block.parameters()]
+        with torch.no_grad():
+            maps = [out.detach(), block.eval()(x)]
+        results.append([*maps, leaf.grad, *grads])
+    for found, expected in zip(results[1], results[0]):
+        assert found.shape == expected.shape
+        assert not found.numel() or error(found, expected) < 2e-5
+
+
+@pytest.mark.parametrize('size', [(0, 8), (8, 0)], ids=str)
+def test_images_without_pixels_are_refused_alike(size):
+    for block in block_pair():
+        with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input"):
+            block(torch.randn(2, 24, *size))
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_a_backbone_takes_no_images(training):
+    rows = [(8, 16), (24, 8), (40, 4), (96, 2)]
+    for version in ('v1', 'v2'):
+        for model in pair(version, drop_path_rate=0.4):
+            maps = model.train(training)(torch.zeros(0, 3, 64, 96))
+            assert [tuple(m.shape[:3]) for m in maps] == [(0, c, s) for c, s in rows]
+
+
+def test_counters_of_operations_count_the_layers():
+    results = []
+    for model in pair('v1'):
+        with FlopCounterMode(display=False) as counter:
+            model(torch.zeros(1, 3, 64, 64))
+        results.append(counter.get_total_flops())
+        counts = get_model_complexity_info(model, (3, 64, 64), show_table=False, show_arch=False)
+        results.append((counts['flops'], counts['activations'], counts['params']))
+    assert results[:2] == results[2:] and results[0] > 1e6
+
+
+def _derivative(block: ConvNeXtBlock, x: torch.Tensor) -> torch.Tensor:
+    def loss(parameters: dict) -> torch.Tensor:
+        return functional_call(block, parameters, (x,)).square().sum()
+
+    return torch.func.grad(loss)(dict(block.named_parameters()))['pwconv1.weight']
+
+
+def _forward_mode(block: ConvNeXtBlock, x: torch.Tensor) -> torch.Tensor:
+    with forward_ad.dual_level():
+        out = block(forward_ad.make_dual(x, torch.ones_like(x)))
+        return forward_ad.unpack_dual(out).tangent
+
+
+TRANSFORMS = {
+    'grad': _derivative,
+    'jvp': lambda block, x: torch.func.jvp(block, (x,), (torch.ones_like(x),))[1],
+    'vmap': lambda block, x: torch.func.vmap(block)(x[:, None]),
+    'jacrev': lambda block, x: torch.func.jacrev(lambda t: block(t).sum((2, 3)))(x),
+    'forward mode': _forward_mode,
+    'functional_call': lambda block, x: functional_call(
+        block, {n: p * 2 for n, p in block.named_parameters()}, (x,)
+    ),
+}
+
+
+@pytest.mark.parametrize('transform', TRANSFORMS)
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_transforms_of_functions(transform, grn):
+    x = torch.randn(2, 24, 5, 4)
+    plain, fast = (TRANSFORMS[transform](block, x) for block in block_pair(grn))
+    assert error(fast.detach(), plain.detach()) < 1e-5
 
 
 def test_compiled_model_takes_the_plain_path_and_agrees():
@@ -195,8 +422,3 @@ def test_exported_model_takes_the_plain_path_and_any_batch(version):
     with torch.no_grad():
         for a, b in zip(fast(image), program(image), strict=True):
             assert error(b, a) < 1e-5
-
-
-def test_ablations_take_the_plain_path():
-    model = ConvNeXt(ARCH, design=dict(kernel_size=5), kernels='fast')
-    assert {block.kernels for stage in model.stages for block in stage} == {'plain'}

@@ -60,13 +60,15 @@ def exact(rows: list, parameters: list, samples: int) -> list:
 
 
 @pytest.mark.parametrize('save', [True, False], ids=['saved', 'again'])
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, 'mixed'], ids=str)
 @pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
 @pytest.mark.parametrize('size', SIZES, ids=str)
 @pytest.mark.parametrize('way', WAYS)
 def test_same_output_and_gradients(way, size, grn, dtype, save):
     samples = 2 if size[0] % 2 else 3
+    stream, dtype = (torch.float32, torch.bfloat16) if dtype == 'mixed' else (dtype, dtype)
     rows, parameters = case(size, samples, grn, dtype)
+    rows[1:] = [t.to(stream) for t in rows[1:]]  # as under autocast
     found = compute(WAYS[way], rows, parameters, samples, save)
     # Of float32 sums; or of the rounding of what is stored and multiplied to 8 bits.
     bound = 2e-5 if dtype == torch.float32 else 4e-2
@@ -75,6 +77,7 @@ def test_same_output_and_gradients(way, size, grn, dtype, save):
             assert a.numel() == 0
             continue
         assert a.shape == b.shape
+        assert a.dtype == (rows[1].dtype if i == 0 else dtype if i == 1 else torch.float32)
         assert ((a.double() - b).abs().max() / b.abs().max()).item() < bound, i
 
 
@@ -83,21 +86,54 @@ def test_a_map_of_zeros_has_finite_gradients_through_grn():
     parameters[3].zero_()  # with a zero input, no hidden channel is active
     parameters[1].zero_()
     rows[0].zero_()
-    for save in (True, False):
-        assert all(t.isfinite().all() for t in compute(OPS, rows, parameters, 2, save))
+    for way in WAYS.values():
+        for save in (True, False):
+            assert all(t.isfinite().all() for t in compute(way, rows, parameters, 2, save))
 
 
-@pytest.mark.parametrize('size', [(2100, 8, 32), (96, 40, 160)], ids=str)
-def test_threads_do_not_change_a_bit(size):
-    rows, parameters = case(size, 2, False, torch.float32)
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('size', [(2100, 8, 32), (96, 40, 160), (60, 49, 196)], ids=str)
+def test_threads_do_not_change_a_bit(size, dtype, grn):
+    rows, parameters = case(size, 2, grn, dtype)
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         results.append(compute(OPS, rows, parameters, 2, False))
     torch.set_num_threads(2)
-    # Beyond these operators only sums over few values: of torch, over parts of the map.
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+
+
+def test_no_rows_are_no_error_and_others_that_do_not_fit_are():
+    rows, parameters = case((6, 8, 32), 2, True, torch.float32)
+    *layers, _, grn_gamma, grn_beta = parameters
+    folded = OPS.fold(*layers, None, grn_beta, torch.float32)
+    empty = rows[0][:0]
+    out, hidden, squares = OPS.mlp(empty, empty, *folded, grn_gamma, EPS, 0, True)
+    assert (out.shape, hidden.shape, squares.shape) == ((0, 8), (0, 32), (0, 32))
+    _, hidden, squares = OPS.mlp(*rows[:2], *folded, grn_gamma, EPS, 2, True)
+    wide = (rows[0].bfloat16(), rows[1], *folded)
+    swapped = (*layers[:4], *layers[2:4])
+    given = [rows[2], rows[0], hidden, squares, *parameters, 1.0, EPS, 2]
+    nothing = [empty, empty, hidden[:0], squares[:0], *given[4:-1], 0]
+
+    def replaced(index: int) -> list:
+        return [*given[:index], given[index][:1], *given[index + 1 :]]
+
+    for match, name, arguments in [
+        ('samples must divide the 12 rows, got 5', 'mlp', (*rows[:2], *folded, None, EPS, 5, True)),
+        ('residual must have', 'mlp', (rows[0], rows[1][:3], *folded, None, EPS, 1, True)),
+        ('grn_gamma must have', 'mlp', (*rows[:2], *folded, grn_gamma[:1], EPS, 1, True)),
+        ('as `fold` gives them for BFloat16, got Float', 'mlp', (*wide, None, EPS, 1, True)),
+        ('weight2 must have', 'fold', (*swapped, None, None, torch.float32)),
+        ('grad has no rows', 'mlp_backward', nothing),
+        ('normalized must have', 'mlp_backward', replaced(1)),
+        ('hidden must have', 'mlp_backward', replaced(2)),
+        ('squares must have', 'mlp_backward', replaced(3)),
+    ]:
+        with pytest.raises(RuntimeError, match=match):
+            getattr(OPS, name)(*arguments)
 
 
 @pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])

@@ -41,7 +41,7 @@ def convolution(shape, dtype):
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_dwconv_norm(shape, dtype):
     x, weight, bias = convolution(shape, dtype)
-    found = OPS.dwconv_norm(x, weight, bias, 1e-6)
+    found = OPS.dwconv_norm(x, weight, bias, 1e-6, dtype)
     expected = reference.dwconv_norm(x.double(), weight.double(), bias.double(), 1e-6)
     assert found[0].dtype == dtype and found[1].dtype == torch.float32
     for pair in zip(found, expected):
@@ -54,7 +54,7 @@ def test_dwconv_norm(shape, dtype):
 def test_dwconv_norm_backward(shape, dtype):
     x, weight, bias = convolution(shape, dtype)
     grad, residual = (torch.randn(shape).to(dtype) for _ in range(2))
-    normalized, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6)
+    normalized, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6, dtype)
     found = OPS.dwconv_norm_backward(grad, normalized, rstd, x, weight, residual)
     wide = [t.double() for t in (grad, x, weight, bias)]
     expected = reference.dwconv_norm_backward(*wide, 1e-6, residual.double())
@@ -97,6 +97,57 @@ def test_gelu_squares(samples, dtype):
 
 
 @compiled
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_the_stream_may_be_wider_than_the_branch(shape):
+    x, weight, bias = convolution(shape, torch.float32)
+    grad, residual = torch.randn(shape).bfloat16(), torch.randn(shape)
+    normalized, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6, torch.bfloat16)
+    assert normalized.dtype == torch.bfloat16
+    found = OPS.dwconv_norm_backward(grad, normalized, rstd, x, weight, residual)
+    assert found[0].dtype == torch.float32
+    wide = [t.double() for t in (grad, x, weight, bias)]
+    expected = reference.dwconv_norm_backward(*wide, 1e-6, residual.double())
+    for pair in zip(found, expected):
+        assert_close(*pair, BOUNDS[torch.bfloat16])
+
+
+@compiled
+def test_equal_channels_are_normalized_to_zero():
+    x, weight, _ = convolution((1, 4, 4, 96), torch.float32)
+    bias = torch.full((96,), 100.3)
+    normalized, rstd = OPS.dwconv_norm(x, torch.zeros_like(weight), bias, 1e-6, x.dtype)
+    assert normalized.abs().max() < 1e-5
+    assert_close(rstd, torch.full((1, 4, 4), 1e3, dtype=torch.float64), 1e-5)
+
+
+@compiled
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+def test_gelu_makes_no_denormal_numbers(dtype):
+    """Products with them are slow, by a factor of 50 for a whole block."""
+    h = torch.linspace(-40, 0, 4096).view(64, 64).to(dtype)
+    act, _ = OPS.gelu_squares(h, 1)
+    slope = torch.ones_like(h)
+    OPS.gelu_backward(slope, h, None)
+    smallest = torch.finfo(torch.float32).tiny
+    for values in (act, slope):
+        assert ((values == 0) | (values.abs() >= smallest)).all()
+        assert (values[h < -14] == 0).all() and (values[(h > -12.5) & (h < -1)] != 0).all()
+
+
+@compiled
+def test_gelu_of_huge_values_is_torchs():
+    h = torch.tensor([1e38, -1e38, 3e19, -3e19, 50, float('inf'), -float('inf'), float('nan')])
+    leaf = h.clone().requires_grad_()
+    expected = torch.nn.functional.gelu(leaf)
+    expected.sum().backward()
+    expected = expected.detach().where(h != float('inf'), h)  # torch's vector code says NaN there
+    grad = torch.ones(1, len(h))
+    act, _ = OPS.gelu_backward(grad, h[None], None)
+    torch.testing.assert_close(act[0], expected, equal_nan=True)
+    torch.testing.assert_close(grad[0], leaf.grad, equal_nan=True)
+
+
+@compiled
 def test_gelu_is_exact_in_its_tails():
     h = torch.linspace(-12, 12, 4096).view(64, 64)
     act, _ = OPS.gelu_squares(h, 1)
@@ -135,7 +186,7 @@ def test_threads_do_not_change_a_bit():
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        out = OPS.dwconv_norm(x, weight, bias, 1e-6)
+        out = OPS.dwconv_norm(x, weight, bias, 1e-6, x.dtype)
         back = OPS.dwconv_norm_backward(x, *out, x, weight, x)
         results.append(
             [*out, *back, *OPS.gelu_backward(x.view(-1, 40).clone(), x.view(-1, 40), None)]
@@ -148,17 +199,19 @@ def test_threads_do_not_change_a_bit():
 def test_other_types_are_refused():
     x, weight, bias = convolution((1, 4, 4, 8), torch.float64)
     with pytest.raises(RuntimeError, match='float32 or bfloat16 is needed, got Double'):
-        OPS.dwconv_norm(x.double(), weight, bias, 1e-6)
+        OPS.dwconv_norm(x.double(), weight, bias, 1e-6, torch.float64)
+    with pytest.raises(RuntimeError, match='beside Float maps the stream is that or float32'):
+        OPS.dwconv_norm(x.bfloat16(), weight, bias, 1e-6, torch.float32)
 
 
 @compiled
 def test_schemas_and_shapes_are_what_is_computed():
     x, weight, bias = convolution((2, 5, 6, 8), torch.float32)
-    out, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6)
+    out, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6, torch.bfloat16)
     h, square = torch.randn(10, 12), torch.randn(12, 12)
     calls = {
-        'dwconv_norm': (x, weight, bias, 1e-6),
-        'dwconv_norm_backward': (x, out, rstd, x, weight, x),
+        'dwconv_norm': (x, weight, bias, 1e-6, torch.bfloat16),
+        'dwconv_norm_backward': (x.bfloat16(), out, rstd, x, weight, x),
         'gelu_backward': (torch.randn(10, 12), h, None),
         'gelu_squares': (h, 2),
         'scale_linear': (square, h[0], h[0], None, h[1], torch.bfloat16),
@@ -168,6 +221,71 @@ def test_schemas_and_shapes_are_what_is_computed():
         torch.library.opcheck(
             getattr(OPS, name).default, arguments, test_utils=('test_schema', 'test_faketensor')
         )
+
+
+@compiled
+def test_shapes_and_strides_that_would_be_read_out_of_bounds_are_refused():
+    x, weight, bias = convolution((2, 5, 6, 8), torch.float32)
+    out, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6, x.dtype)
+    h, square = torch.randn(10, 12), torch.randn(12, 12)
+    turned = x.permute(0, 2, 1, 3)
+    calls = [
+        ('x must be contiguous', 'dwconv_norm', (turned, weight, bias, 1e-6, x.dtype)),
+        (r'x must have the shape \[-1', 'dwconv_norm', (x[0], weight, bias, 1e-6, x.dtype)),
+        ('weight must have the shape', 'dwconv_norm', (x, weight[:1], bias, 1e-6, x.dtype)),
+        ('bias must have the shape', 'dwconv_norm', (x, weight, bias[:1], 1e-6, x.dtype)),
+        ('residual must have', 'dwconv_norm_backward', (x, out, rstd, x, weight, x[:1])),
+        ('rstd must have', 'dwconv_norm_backward', (x, out, rstd[:1], x, weight, x)),
+        ('grad must be contiguous', 'dwconv_norm_backward', (turned.mT, out, rstd, x, weight, x)),
+        ('grad must be of normal', 'dwconv_norm_backward', (x.bfloat16(), out, rstd, x, weight, x)),
+        ('grad must have the shape', 'gelu_backward', (h[:3], h, None)),
+        ('slope must have the shape', 'gelu_backward', (h, h.clone(), h[:1, :3])),
+        ('samples must divide the 10 rows, got 3', 'gelu_squares', (h, 3)),
+        ('samples must divide the 10 rows, got 0', 'gelu_squares', (h, 0)),
+        ('h must be contiguous', 'gelu_squares', (h.t(), 1)),
+        ('bias must have', 'scale_linear', (square, h[0, :3], None, None, None, x.dtype)),
+        ('out_scale must have', 'scale_linear', (square, h[0], None, None, h[0, :1], x.dtype)),
+        ('in_shift must have', 'scale_linear', (square, h[0], None, h[0, :1], None, x.dtype)),
+        ('grad_weight must have', 'scale_linear_backward', (h, h[0], square, h[0], *[None] * 3)),
+        ('must be of floating point', 'gelu_squares', (h.int(), 1)),
+    ]
+    for match, name, arguments in calls:
+        if match == 'grad must be contiguous':
+            arguments = (x.transpose(1, 2).contiguous().transpose(1, 2), *arguments[1:])
+        with pytest.raises(RuntimeError, match=match):
+            getattr(OPS, name)(*arguments)
+
+
+@compiled
+def test_fingerprint_sees_every_change():
+    tensors = [torch.randn(70, 900), torch.randn(3), torch.zeros(0), torch.randn(65).bfloat16()]
+    marks = {OPS.fingerprint(tensors)}
+    assert OPS.fingerprint([t.clone() for t in tensors]) in marks
+    changes = [
+        lambda: tensors[0].data[69, 899].add_(1),
+        lambda: tensors[0].data[0, 0].mul_(1.0001),
+        lambda: tensors[1].data.neg_(),
+        lambda: tensors[3].data[64:].add_(1),
+        lambda: tensors[0].data.copy_(tensors[0].flip(0).clone()),
+        lambda: tensors.reverse(),
+        lambda: tensors.append(torch.zeros(1)),
+        lambda: tensors.append(torch.zeros(1, dtype=torch.bfloat16)),
+    ]
+    for change in changes:
+        change()
+        marks.add(OPS.fingerprint(tensors))
+    assert len(marks) == 1 + len(changes)
+
+
+@compiled
+def test_fingerprint_depends_on_values_alone():
+    tensor = torch.randn(300, 400)
+    marks = set()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        marks |= {OPS.fingerprint([tensor]), OPS.fingerprint([tensor.t().contiguous().t()])}
+    torch.set_num_threads(2)
+    assert len(marks) == 1
 
 
 def test_capability_is_told():

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: one decision, which setting and environment can force, and one line that tells it."""
+"""Contract: setting and environment choose the path; what the call, type or device rules out."""
 
 import pytest
 import torch
@@ -7,25 +7,15 @@ import torch
 from mmconvnext import ConvNeXt
 from mmconvnext.kernels import selection as module
 from mmconvnext.kernels.ops import capability
-from mmconvnext.kernels.selection import check_setting, choose, why_not
+from mmconvnext.kernels.selection import check_setting, slower, stand_aside, why_not
 
 compiled = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
+X = torch.zeros(1)
 
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch):
     monkeypatch.delenv('MMCONVNEXT_KERNELS', raising=False)
-    monkeypatch.setattr(module, '_told', set())
-
-
-@compiled
-def test_setting_decides(log_records):
-    x = torch.zeros(1)
-    assert [choose(setting, x) for setting in ('auto', 'fast', 'plain')] == [True, True, False]
-    assert [r.getMessage() for r in log_records] == [
-        f'ConvNeXt blocks on cpu: fast kernels ({capability()[0]})',
-        'ConvNeXt blocks on cpu: plain PyTorch',
-    ]
 
 
 @pytest.mark.parametrize('value', ['plain', 'fast'])
@@ -43,18 +33,62 @@ def test_unknown_settings_are_named(monkeypatch, tiny_arch):
         ConvNeXt(tiny_arch)
 
 
-def test_fast_where_it_is_not_possible_says_why(tiny_arch):
-    with pytest.raises(RuntimeError, match="kernels='fast' is not possible here: .*float64"):
-        choose('fast', torch.zeros(1, dtype=torch.float64))
-    assert choose('auto', torch.zeros(1, dtype=torch.float64)) is False
-    assert why_not(torch.zeros(1, device='meta')) == 'there are none for meta'
+@compiled
+def test_types_and_devices():
+    for dtype in (torch.float32, torch.bfloat16):
+        assert why_not(X.to(dtype), dtype) == ''
+    assert why_not(X, torch.bfloat16) == ''  # autocast
+    assert why_not(X.bfloat16(), torch.float32) == (
+        'there are no kernels for a torch.bfloat16 input of a torch.float32 branch'
+    )
+    for dtype in (torch.float16, torch.float64):
+        assert why_not(X.to(dtype), dtype) == f'there are no kernels for {dtype}'
+    assert why_not(torch.zeros(1, device='meta'), X.dtype) == 'there are no kernels for meta'
 
 
-def test_missing_kernels_leave_the_plain_path(monkeypatch, log_records):
+def test_missing_kernels_are_the_reason(monkeypatch):
     monkeypatch.setattr(module, 'capability', lambda: (None, 'they are not compiled'))
-    assert choose('auto', torch.zeros(1)) is False
-    (record,) = log_records
-    assert record.getMessage().endswith('on cpu: plain PyTorch: they are not compiled')
+    assert why_not(X, X.dtype) == 'they are not compiled'
+
+
+@compiled
+def test_onednn_can_be_turned_off_and_on(tiny_arch):
+    model = ConvNeXt(tiny_arch).eval()
+    image = torch.zeros(1, 3, 32, 32)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        model(image)
+        with torch.backends.mkldnn.flags(enabled=False):
+            assert 'mkldnn is turned off' in why_not(X, X.dtype)
+            model(image)
+        assert why_not(X, X.dtype) == ''
+        model(image)
+
+
+def test_cuda_has_to_be_asked_for():
+    class Cuda:  # a stand-in: no device is needed to decide
+        device = torch.device('cuda')
+        dtype = torch.float32
+
+    assert "kernels='fast' takes them" in slower(Cuda, torch.float32, training=True)
+
+
+def test_a_default_device_is_no_reason_to_stand_aside():
+    with torch.device('cpu'):
+        assert stand_aside(X) == ''
+
+
+def test_subclasses_and_modes_are():
+    class Other(torch.Tensor):
+        pass
+
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            return function(*args, **(kwargs or {}))
+
+    assert stand_aside(X.as_subclass(Other)) == 'the input is a Other'
+    assert stand_aside(torch.zeros(0)) == 'the map is empty'
+    with Mode():
+        assert stand_aside(X) == 'a function mode looks at each function'
 
 
 @compiled
@@ -62,15 +96,13 @@ def test_missing_kernels_leave_the_plain_path(monkeypatch, log_records):
 def test_onednn_turned_off_leaves_the_plain_path(tiny_arch):
     """At run time, after the kernels found its products; it is asked each time."""
     model, x = ConvNeXt(tiny_arch).bfloat16(), torch.randn(1, 3, 32, 32).bfloat16()
-    assert choose('auto', x)
+    assert not why_not(x, x.dtype)
     with torch.backends.mkldnn.flags(enabled=False):
-        assert not choose('auto', x)
-        with pytest.raises(RuntimeError, match=r'not possible here: they need oneDNN, which torch'):
-            choose('fast', x)
+        assert 'torch.backends.mkldnn is turned off' in why_not(x, x.dtype)
         assert model(x)[-1].dtype == torch.bfloat16
         with torch.no_grad():
             assert model.eval()(x)[-1].dtype == torch.bfloat16
-    assert choose('auto', x)
+    assert not why_not(x, x.dtype)
 
 
 @compiled

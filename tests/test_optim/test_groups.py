@@ -71,6 +71,13 @@ def test_table_states_every_group_in_one_line():
     assert len({len(line) for line in format_table(groups).splitlines()}) == 1
 
 
+def test_shards_are_counted_as_a_whole():
+    shard = nn.Parameter(torch.zeros(0))
+    group = Group(dict(lr=1e-4, weight_decay=0.05), [shard, nn.Parameter(torch.zeros(4))], {7})
+    table = format_table([group], {id(shard): torch.Size([3, 500])})
+    assert table.splitlines()[1].split()[-2:] == ['2', '1,504']
+
+
 def test_the_base_rate_comes_first_even_below_others():
     given = rows((0, dict(lr=0.4, weight_decay=0.0)), (0, dict(lr=0.2, weight_decay=0.0)))
     assert [group.settings['lr'] for group in merge(given, 0.2)] == [0.2, 0.4]

@@ -4,6 +4,7 @@
 from fixtures import (  # noqa: F401
     coco_data,
     config_cache,
+    label_map_cache,
     load,
     seg_data,
     toy_data,

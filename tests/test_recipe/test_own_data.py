@@ -53,6 +53,20 @@ def test_detection_test_split_and_palette(load, coco_data):
         assert cfg[loader].dataset.metainfo.palette == [(1, 2, 3), (4, 5, 6)]
 
 
+def test_more_classes_than_coco_has_colours_for(load, coco_data):
+    from mmdet.visualization.palette import get_palette
+
+    for count in (80, 81, 300):
+        cfg = load(FASTER_RCNN)
+        cfg.own_data = dict(coco_data, classes=[f'class {i}' for i in range(count)])
+        apply_own_data(cfg)
+        metainfo = cfg.val_dataloader.dataset.metainfo
+        assert ('palette' in metainfo) is (count > 80)
+        if count > 80:
+            assert len(set(get_palette(metainfo.palette, count))) == count
+            assert all(0 <= part <= 255 for color in metainfo.palette for part in color)
+
+
 @pytest.mark.parametrize('reduce', [False, True])
 def test_segmentation_reaches_loaders_heads_and_all_pipelines(load, seg_data, reduce):
     cfg = load(UPERNET)
@@ -143,6 +157,8 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
             r"own_data\.val has unknown keys \['ann_file'\]",
         ),
         (dict(test=dict(img='a')), r"own_data\.test lacks \['annotations', 'images'\]"),
+        (dict(val=0.25), r'own_data\.val must be dict\(images=\.\.\., annotations=.*got 0\.25'),
+        (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (dict(classes='cat'), r"own_data\.classes must be a list .* got 'cat'"),
         (dict(classes=[]), r'own_data\.classes must be a list .* got \[\]'),
         (dict(classes=[1, 2]), r'own_data\.classes must be a list .* got \[1, 2\]'),

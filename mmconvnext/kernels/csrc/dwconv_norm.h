@@ -25,7 +25,7 @@ struct Shape {
         columns(round_up(W, TILE) + K - 1) {}
   int64_t row() const { return columns * Cp; }
   // Rows of a strip: enough strips for many threads, few enough that their overlap is small.
-  int64_t strip() const { return std::min(H, std::max<int64_t>(4, (N * H + 63) / 64)); }
+  int64_t strip() const { return std::clamp<int64_t>((N * H + 63) / 64, 4, std::max<int64_t>(H, 4)); }
   int64_t strips() const { return (H + strip() - 1) / strip(); }
 };
 
@@ -87,8 +87,20 @@ inline float sum_of(const float* x, int64_t n) {
   return sum;
 }
 
+// x -= its mean; returns the mean.
+inline float center(float* x, int64_t n) {
+  const float mean = sum_of(x, n) / n;
+  int64_t i = 0;
+  for (; i + V <= n; i += V) (Vec::loadu(x + i) - Vec(mean)).store(x + i);
+  for (; i < n; ++i) x[i] -= mean;
+  return mean;
+}
+
 // Normalizes x in place over its n channels; returns 1 / standard deviation.
 inline float normalize(float* x, int64_t n, float eps) {
+  center(x, n);
+  // Again what the rounding of the mean has left. Beside a variance near 0 it is not small: of channels that are
+  // all equal 1 / sqrt(eps) would make values.
   const float mean = sum_of(x, n) / n;
   Vec squares(0.f);
   int64_t i = 0;
@@ -108,14 +120,14 @@ inline float normalize(float* x, int64_t n, float eps) {
   return rstd;
 }
 
-template <typename T>
+template <typename S, typename T>
 void forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& out, Tensor& rstd) {
   const Shape s(x);
   const auto w = taps(weight, s, false);
   std::vector<float> b(s.Cp, 0.f);
   const Tensor bias32 = bias.to(at::kFloat).contiguous();
   load_row(bias32.data_ptr<float>(), b.data(), s.C);
-  const T* in = x.const_data_ptr<T>();
+  const S* in = x.const_data_ptr<S>();
   T* to = out.data_ptr<T>();
   float* r = rstd.data_ptr<float>();
   at::parallel_for(0, s.N * s.strips(), 1, [&](int64_t begin, int64_t end) {
@@ -128,7 +140,7 @@ void forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double e
         if (h < 0 || h >= s.H) {
           ring.clear(h);
         } else {
-          const T* row = in + (n * s.H + h) * s.W * s.C;
+          const S* row = in + (n * s.H + h) * s.W * s.C;
           for (int64_t v = 0; v < s.W; ++v) load_row(row + v * s.C, ring.inside(h) + v * s.Cp, s.C);
         }
         const int64_t done = h - R;
@@ -200,7 +212,7 @@ inline void accumulate(Ring& dy, int64_t h, const float* x, const Shape& s, floa
   }
 }
 
-template <typename T>
+template <typename S, typename T>
 void backward(const Tensor& grad, const Tensor& normalized, const Tensor& rstd, const Tensor& x, const Tensor& weight,
               const Tensor& residual, Tensor& grad_x, Tensor& grad_weight, Tensor& grad_bias) {
   const Shape s(x);
@@ -209,10 +221,10 @@ void backward(const Tensor& grad, const Tensor& normalized, const Tensor& rstd, 
   std::vector<float> partial(strips * size, 0.f);
   const T* g = grad.const_data_ptr<T>();
   const T* xhat = normalized.const_data_ptr<T>();
-  const T* in = x.const_data_ptr<T>();
-  const T* res = residual.const_data_ptr<T>();
+  const S* in = x.const_data_ptr<S>();
+  const S* res = residual.const_data_ptr<S>();
   const float* r = rstd.const_data_ptr<float>();
-  T* to = grad_x.data_ptr<T>();
+  S* to = grad_x.data_ptr<S>();
   at::parallel_for(0, strips, 1, [&](int64_t begin, int64_t end) {
     Ring dy(s);
     std::vector<float> out(s.row()), row(s.row(), 0.f), scratch(s.Cp);
@@ -260,21 +272,35 @@ void backward(const Tensor& grad, const Tensor& normalized, const Tensor& rstd, 
   }
 }
 
-inline std::tuple<Tensor, Tensor> dwconv_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  Tensor out = at::empty_like(x);
+inline std::tuple<Tensor, Tensor> dwconv_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
+                                              at::ScalarType dtype) {
+  check("x", x, {-1, -1, -1, -1});
+  check("weight", weight, {x.size(3), 1, K, K}, false);
+  check("bias", bias, {x.size(3)}, false);
+  Tensor out = at::empty(x.sizes(), x.options().dtype(dtype));
   Tensor rstd = at::empty({x.size(0), x.size(1), x.size(2)}, x.options().dtype(at::kFloat));
-  dispatch(x, [&](auto t) { forward<decltype(t)>(x, weight, bias, eps, out, rstd); });
+  dispatch(x, out, [&](auto s, auto t) { forward<decltype(s), decltype(t)>(x, weight, bias, eps, out, rstd); });
   return {out, rstd};
 }
 
 inline std::tuple<Tensor, Tensor, Tensor> dwconv_norm_backward(const Tensor& grad, const Tensor& normalized,
                                                         const Tensor& rstd, const Tensor& x, const Tensor& weight,
                                                         const Tensor& residual) {
+  check("x", x, {-1, -1, -1, -1});
+  check("grad", grad, x.sizes());
+  check("normalized", normalized, x.sizes());
+  check("residual", residual, x.sizes());
+  check("rstd", rstd, {x.size(0), x.size(1), x.size(2)});
+  check("weight", weight, {x.size(3), 1, K, K}, false);
+  TORCH_CHECK(rstd.scalar_type() == at::kFloat, "rstd must be float32, got ", rstd.scalar_type());
+  TORCH_CHECK(grad.scalar_type() == normalized.scalar_type() && residual.scalar_type() == x.scalar_type(),
+              "grad must be of normalized's type, residual of x's, got ", grad.scalar_type(), " and ",
+              residual.scalar_type());
   Tensor grad_x = at::empty_like(x);
   Tensor grad_weight = at::zeros({x.size(3), 1, K, K}, x.options().dtype(at::kFloat));
   Tensor grad_bias = at::zeros({x.size(3)}, x.options().dtype(at::kFloat));
-  dispatch(x, [&](auto t) {
-    backward<decltype(t)>(grad, normalized, rstd, x, weight, residual, grad_x, grad_weight, grad_bias);
+  dispatch(x, grad, [&](auto s, auto t) {
+    backward<decltype(s), decltype(t)>(grad, normalized, rstd, x, weight, residual, grad_x, grad_weight, grad_bias);
   });
   return {grad_x, grad_weight, grad_bias};
 }

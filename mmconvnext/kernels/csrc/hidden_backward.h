@@ -31,11 +31,12 @@ struct Operand : Right<G> {
 // The pass over the tiles: from the gradient of the output to that of the normalized map. What is null
 // does not apply. The weight gradients are summed on the way, in pieces of the map, where the pieces are
 // few and small beside the hidden map; else the maps they are made of are written.
-template <typename T, typename G>
+template <typename S, typename T, typename G>
 struct MlpBackward {
   Tiles tiles;
   int64_t C, K;
-  const T *grad, *normalized, *hidden;  // no hidden map: computed again from `normalized`
+  const S* grad;
+  const T *normalized, *hidden;  // no hidden map: computed again from `normalized`
   Right<G> weight1, weight2;            // (K, C) and (C, K)
   Right<G> folded1;                     // (C, K), to compute the hidden map
   const float *bias1, *norm_weight, *out_scale;
@@ -72,7 +73,8 @@ struct MlpBackward {
 
   void prepare(int64_t tile, Scratch& scratch) {
     const int64_t H = tiles.height, filled = tiles.filled(tile);
-    const T *g = grad + tiles.first(tile) * C, *x = normalized + tiles.first(tile) * C;
+    const S* g = grad + tiles.first(tile) * C;
+    const T* x = normalized + tiles.first(tile) * C;
     std::vector<float> row(round_up(C, V), 0.f);
     float* sum = grad_sums.data() + tile * round_up(C, V);
     for (int64_t m = 0; m < filled; ++m) {

@@ -75,28 +75,33 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> second_gradients(Source source, const
                                                             const Optional& shift) {
   const int64_t C = weight.size(0), K = weight.size(1), parts = (K + BLOCK - 1) / BLOCK;
   const auto options = weight.options();
+  const int64_t down = (C + BLOCK_HEIGHT - 1) / BLOCK_HEIGHT;
   Tensor d_weight = at::empty({C, K}, options), partial = at::zeros({parts, C}, options);
+  Tensor d_shift = at::zeros({shift ? down : 0, K}, options);
   const Tensor d_unscaled = d_bias * scale;
   const std::vector<float> t = shift ? padded(*shift) : std::vector<float>();
   const float *w = weight.const_data_ptr<float>(), *r = scale.const_data_ptr<float>();
   const float* db = d_unscaled.const_data_ptr<float>();
-  float *dw = d_weight.data_ptr<float>(), *sums = partial.data_ptr<float>();
+  float *dw = d_weight.data_ptr<float>(), *sums = partial.data_ptr<float>(), *ds = d_shift.data_ptr<float>();
   for_all_blocks(C, K, [&](const Block& at) {
     std::vector<float> block(at.height * BLOCK);
     source(at, block.data());
+    float* shifts = ds + at.top / BLOCK_HEIGHT * K + at.first;
     for (int64_t c = 0; c < at.height; ++c) {
       const int64_t row = at.top + c, offset = row * K + at.first;
       const float* g = block.data() + c * BLOCK;
       sums[at.first / BLOCK * C + row] = dot(g, w + offset, at.width);
       for (int64_t n = 0; n < at.width; ++n) dw[offset + n] = g[n] * r[row];
       if (!t.empty()) {
-        for (int64_t n = 0; n < at.width; ++n) dw[offset + n] += db[row] * t[at.first + n];
+        for (int64_t n = 0; n < at.width; ++n) {
+          dw[offset + n] += db[row] * t[at.first + n];
+          shifts[n] += db[row] * w[offset + n];
+        }
       }
     }
   });
-  const Tensor shifted = shift ? at::addmv(bias, weight, shift->to(at::kFloat)) : bias;
-  return {d_weight, d_unscaled, shift ? at::mv(weight.t(), d_unscaled) : at::empty({0}, options),
-          partial.sum(0) + d_bias * shifted};
+  return {d_weight, d_unscaled, shift ? d_shift.sum(0) : at::empty({0}, options),
+          partial.sum(0) + d_bias * shifted_bias(weight, bias, shift)};
 }
 
 }  // namespace mmconvnext

@@ -19,14 +19,14 @@ inline bool multiplies_bf16(at::ScalarType type, int64_t C, int64_t K) {
   return type == at::kBFloat16 && has_products<BFloat16>() && C % 2 == 0 && K % 2 == 0;
 }
 
-// Calls f with values of the types of storage and of products.
+// Calls f with values of the types of the stream, of the branch and of products.
 template <typename F>
-void dispatch_products(const Tensor& x, bool bf16_products, F f) {
-  dispatch(x, [&](auto t) {
+void dispatch_products(const Tensor& stream, const Tensor& branch, bool bf16_products, F f) {
+  dispatch(stream, branch, [&](auto s, auto t) {
     if constexpr (std::is_same_v<decltype(t), BFloat16>) {
-      if (bf16_products) return f(t, BFloat16());
+      if (bf16_products) return f(s, t, BFloat16());
     }
-    f(t, float());
+    f(s, t, float());
   });
 }
 
@@ -67,8 +67,7 @@ inline std::tuple<Tensor, Tensor> fold_linear(const Tensor& weight, const Tensor
       }
     });
   });
-  const Tensor base = bias.to(at::kFloat);
-  Tensor shifted = in_shift ? at::addmv(base, s.weight, in_shift->to(at::kFloat)) : base;
+  const Tensor shifted = shifted_bias(s.weight, bias, in_shift);
   return {packed, out_scale ? shifted * out_scale->to(at::kFloat) : shifted};
 }
 
@@ -77,6 +76,10 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor> fold(
     const Tensor& norm_weight, const Tensor& norm_bias, const Tensor& weight1, const Tensor& bias1,
     const Tensor& weight2, const Tensor& bias2, const Optional& out_scale, const Optional& grn_beta,
     at::ScalarType dtype) {
+  check_layer(weight1, bias1, norm_weight, norm_bias, {});
+  check_layer(weight2, bias2, {}, grn_beta, out_scale);
+  check("weight2", weight2, {weight1.size(1), weight1.size(0)}, false);
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "float32 or bfloat16 is needed, got ", dtype);
   const bool bf16 = multiplies_bf16(dtype, weight1.size(1), weight1.size(0));
   auto [first, shifted1] = fold_linear(weight1, bias1, norm_weight, norm_bias, {}, bf16);
   auto [second, shifted2] = fold_linear(weight2, bias2, {}, grn_beta, out_scale, bf16);
@@ -127,10 +130,10 @@ void hidden_map(const T* x, const Right<G>& weight1, const float* bias1, const T
 
 // `hidden` is null where nothing needs it. GRN needs all of the hidden map before it goes on: after the activation
 // where backward does not ask for it before, `activated`.
-template <typename T, typename G>
-void mlp_forward(const T* x, const T* residual, const Right<G>& weight1, const float* bias1,
+template <typename S, typename T, typename G>
+void mlp_forward(const T* x, const S* residual, const Right<G>& weight1, const float* bias1,
                  const Right<G>& weight2, const float* bias2, const Tiles& tiles, int64_t C, int64_t K,
-                 const Tensor* grn_gamma, double eps, T* out, T* hidden, bool activated, Tensor& squares) {
+                 const Tensor* grn_gamma, double eps, S* out, T* hidden, bool activated, Tensor& squares) {
   const int64_t H = tiles.height, Kp = round_up(K, V);
   // out = residual + bias2 + act @ weight2
   auto project = [&](const G* act, int64_t tile) {
@@ -205,20 +208,33 @@ inline std::tuple<Tensor, Tensor, Tensor> mlp(const Tensor& normalized, const Te
                                               const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                                               const Tensor& bias2, const Optional& grn_gamma, double grn_eps,
                                               int64_t samples, bool save_hidden) {
+  check("normalized", normalized, {-1, -1});
+  check("residual", residual, normalized.sizes());
+  check("weight1", weight1, {-1, normalized.size(1)});
+  check("weight2", weight2, {normalized.size(1), weight1.size(0)});
+  check("bias1", bias1, {weight1.size(0)}, false);
+  check("bias2", bias2, {normalized.size(1)}, false);
+  check("grn_gamma", grn_gamma, {weight1.size(0)}, false);
+  check_samples(normalized.size(0), samples);
   const int64_t M = normalized.size(0), C = normalized.size(1), K = weight1.size(0);
+  const auto folded = multiplies_bf16(normalized.scalar_type(), C, K) ? at::kBFloat16 : at::kFloat;
+  TORCH_CHECK(weight1.scalar_type() == folded && weight2.scalar_type() == folded,
+              "weights must be as `fold` gives them for ", normalized.scalar_type(), ", got ", weight1.scalar_type());
   const bool keep = save_hidden || grn_gamma;
   Tensor out = at::empty_like(residual), hidden = at::empty({keep ? M : 0, K}, normalized.options());
   Tensor squares = at::zeros({grn_gamma ? samples : 0, K}, normalized.options().dtype(at::kFloat));
+  if (M == 0) return {out, hidden, squares};
   const Tiles tiles(M, grn_gamma ? samples : 1);
   const auto b1 = padded(bias1), b2 = padded(bias2);
-  dispatch_products(normalized, weight1.scalar_type() == at::kBFloat16, [&](auto t, auto g) {
+  dispatch_products(residual, normalized, folded == at::kBFloat16, [&](auto s, auto t, auto g) {
+    using S = decltype(s);
     using T = decltype(t);
     using G = decltype(g);
-    mlp_forward<T, G>(normalized.const_data_ptr<T>(), residual.const_data_ptr<T>(),
-                      {weight1.const_data_ptr<G>(), C, K, true}, b1.data(),
-                      {weight2.const_data_ptr<G>(), K, C, true}, b2.data(), tiles, C, K,
-                      grn_gamma ? &*grn_gamma : nullptr, grn_eps, out.data_ptr<T>(),
-                      keep ? hidden.data_ptr<T>() : nullptr, !save_hidden, squares);
+    mlp_forward<S, T, G>(normalized.const_data_ptr<T>(), residual.const_data_ptr<S>(),
+                         {weight1.const_data_ptr<G>(), C, K, true}, b1.data(),
+                         {weight2.const_data_ptr<G>(), K, C, true}, b2.data(), tiles, C, K,
+                         grn_gamma ? &*grn_gamma : nullptr, grn_eps, out.data_ptr<S>(),
+                         keep ? hidden.data_ptr<T>() : nullptr, !save_hidden, squares);
   });
   return {out, save_hidden ? hidden : at::empty({0, K}, hidden.options()), squares};
 }

@@ -9,19 +9,35 @@ namespace mmconvnext {
 
 constexpr int64_t MAX_PIECES = 16;  // of a map; our choice
 
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
 // Gradients of normalized, norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma and
 // grn_beta; an empty tensor for what is not there.
-inline std::vector<Tensor> mlp_backward(
+inline Gradients mlp_backward(
     const Tensor& grad, const Tensor& normalized, const Tensor& saved_hidden, const Tensor& squares,
     const Tensor& norm_weight, const Tensor& norm_bias, const Tensor& weight1, const Tensor& bias1,
     const Tensor& weight2, const Tensor& bias2, const Optional& gamma, const Optional& grn_gamma,
     const Optional& grn_beta, double scale, double grn_eps, int64_t samples) {
+  check("grad", grad, {-1, -1});
+  check("normalized", normalized, grad.sizes());
+  check_layer(weight1, bias1, norm_weight, norm_bias, {});
+  check_layer(weight2, bias2, {}, grn_beta, gamma);
+  check("weight1", weight1, {-1, grad.size(1)}, false);
+  check("weight2", weight2, {grad.size(1), weight1.size(0)}, false);
+  check("grn_gamma", grn_gamma, {weight1.size(0)}, false);
+  check("hidden", saved_hidden, {saved_hidden.size(0) ? grad.size(0) : 0, weight1.size(0)});
+  check("squares", squares, {grn_gamma ? samples : 0, weight1.size(0)});
+  check_samples(grad.size(0), samples);
+  TORCH_CHECK(grad.size(0) > 0, "grad has no rows");
+  TORCH_CHECK(saved_hidden.scalar_type() == normalized.scalar_type() && squares.scalar_type() == at::kFloat,
+              "hidden must be of normalized's type, squares float32, got ", saved_hidden.scalar_type(), " and ",
+              squares.scalar_type());
   const int64_t M = grad.size(0), C = grad.size(1), K = weight1.size(0);
   const auto options = grad.options().dtype(at::kFloat);
   const Tensor w1 = weight1.to(at::kFloat).contiguous(), w2 = weight2.to(at::kFloat).contiguous();
   const Tensor out_scale = gamma ? gamma->to(at::kFloat) * scale : at::full({C}, scale, options);
   const auto s = padded(out_scale), nw = padded(norm_weight);
-  const bool bf16 = multiplies_bf16(grad.scalar_type(), C, K);
+  const bool bf16 = multiplies_bf16(normalized.scalar_type(), C, K);
   const int64_t parts = grn_gamma ? samples : 1;  // GRN needs the products of each sample by itself
   // Pieces to sum weight gradients in: their sizes depend on the map alone. Two maps (M, K) are saved by
   // two sums (C, K) for each, at most a fourth of that; our choice.
@@ -35,16 +51,17 @@ inline std::vector<Tensor> mlp_backward(
     d_first = at::empty({pieces, C, K}, options);
     if (!grn_gamma) d_second = at::empty({pieces, C, K}, options);
   } else {
-    dh = at::empty({M, K}, grad.options());
-    if (!grn_gamma) act = at::empty({M, K}, grad.options());
+    dh = at::empty({M, K}, normalized.options());
+    if (!grn_gamma) act = at::empty({M, K}, normalized.options());
   }
   std::tuple<Tensor, Tensor, Tensor> first_grads;
   std::tuple<Tensor, Tensor, Tensor, Tensor> second_grads;
 
-  dispatch_products(grad, bf16, [&](auto t, auto g) {
+  dispatch_products(grad, normalized, bf16, [&](auto stream, auto t, auto g) {
+    using S = decltype(stream);
     using T = decltype(t);
     using G = decltype(g);
-    const T* from = grad.const_data_ptr<T>();
+    const S* from = grad.const_data_ptr<S>();
     const Operand<G> first(w1), second(w2);
     std::vector<float> bias;
     if (!given) {
@@ -55,14 +72,14 @@ inline std::vector<Tensor> mlp_backward(
     Tensor hidden = saved_hidden;
     if (grn_gamma) {
       if (!given) {  // needed twice
-        hidden = at::empty({M, K}, grad.options());
+        hidden = at::empty({M, K}, normalized.options());
         const Right<G> layer{folded1.const_data_ptr<G>(), C, K, true};
         hidden_map<T, G>(normalized.const_data_ptr<T>(), layer, bias.data(), tiles, hidden.data_ptr<T>());
       }
       const Chunks chunks(M / samples);
       sample_products = at::empty({samples, C, K}, options);
       for (int64_t n = 0; n < samples; ++n) {
-        const auto turned = transposed<T, G>(from + n * chunks.rows * C, C, chunks);
+        const auto turned = transposed<S, G>(from + n * chunks.rows * C, C, chunks);
         const T* right = hidden.const_data_ptr<T>() + n * chunks.rows * K;
         float* to = sample_products.data_ptr<float>() + n * C * K;
         for_all_blocks(C, K, [&](const Block& at) {
@@ -79,7 +96,7 @@ inline std::vector<Tensor> mlp_backward(
       slope = grn_slope(d_response * grn_gamma->to(at::kFloat), squares, grn_eps).contiguous();
     }
     auto data = [](const Tensor& x, auto type) { return x.defined() ? x.data_ptr<decltype(type)>() : nullptr; };
-    MlpBackward<T, G> pass{tiles, C, K, from, normalized.const_data_ptr<T>(),
+    MlpBackward<S, T, G> pass{tiles, C, K, from, normalized.const_data_ptr<T>(),
                            hidden.size(0) ? hidden.const_data_ptr<T>() : nullptr, first, second,
                            {data(folded1, G()), C, K, true}, bias.data(), nw.data(), s.data(),
                            data(response, 0.f), data(slope, 0.f), dx.data_ptr<T>(), data(act, T()), data(dh, T()),
@@ -128,7 +145,7 @@ inline std::vector<Tensor> mlp_backward(
     } else if (at_once) {
       finish_second(sum_of_parts(d_second, nullptr));
     } else {
-      finish_second(products(transposed<T, G>(from, C, chunks), act));
+      finish_second(products(transposed<S, G>(from, C, chunks), act));
       act.reset();
     }
     if (at_once) {

@@ -5,11 +5,13 @@
 #include <torch/library.h>
 
 #include "dwconv_norm.h"
+#include "fingerprint.h"
 #include "mlp_backward.h"
 
 TORCH_LIBRARY_IMPL(mmconvnext, CPU, m) {
   m.impl("dwconv_norm", &mmconvnext::dwconv_norm);
   m.impl("dwconv_norm_backward", &mmconvnext::dwconv_norm_backward);
+  m.impl("fingerprint", &mmconvnext::fingerprint);
   m.impl("gelu_backward", &mmconvnext::gelu_backward);
   m.impl("gelu_squares", &mmconvnext::gelu_squares);
   m.impl("scale_linear", &mmconvnext::scale_linear);
@@ -22,10 +24,13 @@ TORCH_LIBRARY_IMPL(mmconvnext, CPU, m) {
 }
 
 // An empty module, so that Python finds and loads this library by import; CAPABILITY tells which
-// instructions it was compiled for.
+// instructions it was compiled for, PRODUCTS and BF16_PRODUCTS what oneDNN multiplies here.
 PyMODINIT_FUNC PyInit__cpu() {
   static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_cpu", nullptr, -1, nullptr};
   PyObject* made = PyModule_Create(&module);
-  if (made) PyModule_AddStringConstant(made, "CAPABILITY", MMCONVNEXT_CAPABILITY);
+  if (!made) return made;
+  PyModule_AddStringConstant(made, "CAPABILITY", MMCONVNEXT_CAPABILITY);
+  PyModule_AddIntConstant(made, "PRODUCTS", mmconvnext::has_products<float>());
+  PyModule_AddIntConstant(made, "BF16_PRODUCTS", mmconvnext::has_products<at::BFloat16>());
   return made;
 }

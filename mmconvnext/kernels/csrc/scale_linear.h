@@ -34,10 +34,36 @@ inline float dot(const float* a, const float* b, int64_t n) {
   return total;
 }
 
+// bias + weight @ shift, or bias. By rows and with our own dot, since BLAS adds in an order that depends on the number
+// of threads.
+inline Tensor shifted_bias(const Tensor& weight, const Tensor& bias, const std::optional<Tensor>& shift) {
+  Tensor to = at::empty({weight.size(0)}, weight.options().dtype(at::kFloat)).copy_(bias);
+  if (!shift) return to;
+  const Tensor w = weight.to(at::kFloat).contiguous();
+  const auto s = vector_or(shift, w.size(1), 0.f);
+  const float* rows = w.const_data_ptr<float>();
+  float* sums = to.data_ptr<float>();
+  at::parallel_for(0, w.size(0), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) sums[o] += dot(rows + o * w.size(1), s.data(), w.size(1));
+  });
+  return to;
+}
+
+// Of a linear layer, a norm before and a scale behind it.
+inline void check_layer(const Tensor& weight, const Tensor& bias, const std::optional<Tensor>& in_scale,
+                        const std::optional<Tensor>& in_shift, const std::optional<Tensor>& out_scale) {
+  check("weight", weight, {-1, -1}, false);
+  check("bias", bias, {weight.size(0)}, false);
+  check("in_scale", in_scale, {weight.size(1)}, false);
+  check("in_shift", in_shift, {weight.size(1)}, false);
+  check("out_scale", out_scale, {weight.size(0)}, false);
+}
+
 // weight[o][i] * in_scale[i] * out_scale[o] and (bias + weight @ in_shift) * out_scale, as dtype.
 inline std::tuple<Tensor, Tensor> scale_linear(
     const Tensor& weight, const Tensor& bias, const std::optional<Tensor>& in_scale,
     const std::optional<Tensor>& in_shift, const std::optional<Tensor>& out_scale, at::ScalarType dtype) {
+  check_layer(weight, bias, in_scale, in_shift, out_scale);
   const Scales s(weight, bias, in_scale, in_shift, out_scale);
   Tensor to_weight = at::empty({s.O, s.I}, weight.options().dtype(dtype));
   Tensor to_bias = at::empty({s.O}, weight.options().dtype(at::kFloat));
@@ -66,6 +92,9 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> scale_linear_backward(
     const Tensor& grad_weight, const Tensor& grad_bias, const Tensor& weight, const Tensor& bias,
     const std::optional<Tensor>& in_scale, const std::optional<Tensor>& in_shift,
     const std::optional<Tensor>& out_scale) {
+  check_layer(weight, bias, in_scale, in_shift, out_scale);
+  check("grad_weight", grad_weight, weight.sizes(), false);
+  check("grad_bias", grad_bias, {weight.size(0)}, false);
   const Scales s(weight, bias, in_scale, in_shift, out_scale);
   constexpr int64_t PARTS = 16;  // of the outputs, whose sums are added in order; our choice
   const auto options = weight.options().dtype(at::kFloat);

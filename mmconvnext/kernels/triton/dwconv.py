@@ -21,6 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .checks import check
 from .dwconv_weight import weight_gradient
 from .norm import normalize_, normalize_backward
 from .tiles import BLOCK_C, cut
@@ -31,7 +32,9 @@ BLOCK_W = 16
 WARPS = 4
 
 
-def dwconv_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def dwconv_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """7x7 depthwise convolution, padding 3, then LayerNorm over C without affine.
 
     Args:
@@ -39,11 +42,15 @@ def dwconv_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Te
         weight: (C, 1, 7, 7).
         bias: (C,).
         eps: added to the variance.
+        dtype: of the result.
 
     Returns:
-        The result in x's type and float32 1 / standard deviation (N, H, W).
+        The result and float32 1 / standard deviation (N, H, W).
     """
-    out = _convolve(x, weight, bias=bias)
+    check('x', x, (None,) * 4)
+    check('weight', weight, (x.shape[3], 1, 7, 7), contiguous=False)
+    check('bias', bias, x.shape[3:])
+    out = _convolve(x, weight, dtype, bias=bias)
     return out, normalize_(out, eps)
 
 
@@ -63,8 +70,13 @@ def dwconv_norm_backward(
     Returns:
         The gradient of x in its type, and of weight and bias in float32.
     """
+    check('x', x, (None,) * 4)
+    for name, map_ in (('grad', grad), ('normalized', normalized), ('residual', residual)):
+        check(name, map_, x.shape)
+    check('rstd', rstd, x.shape[:3])
+    check('weight', weight, (x.shape[3], 1, 7, 7), contiguous=False)
     grad = normalize_backward(grad, normalized, rstd)
-    return _convolve(grad, weight, residual=residual), *weight_gradient(x, grad)
+    return _convolve(grad, weight, x.dtype, residual=residual), *weight_gradient(x, grad)
 
 
 def _by_tap(weight: Tensor) -> Tensor:
@@ -76,10 +88,14 @@ def _by_tap(weight: Tensor) -> Tensor:
 
 
 def _convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    dtype: torch.dtype,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """Convolve and add ``bias``; or convolve with the transpose and add ``residual``."""
-    out = torch.empty_like(x)
+    out = torch.empty_like(x, dtype=dtype)
     if not x.numel():
         return out
     samples, height, width, channels = x.shape

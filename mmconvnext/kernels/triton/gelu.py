@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .checks import check
 from .sums import sum_parts
 
 # Our choice: 128 columns of bfloat16 are 256 bytes a row; 8 elements a thread are 16 bytes of it.
@@ -48,6 +49,9 @@ def _first_stage(
     h: Tensor, samples: int, grad: Tensor | None, slope: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Sums as (samples, segments, K), and gelu(h); without ``grad`` sums of squares."""
+    check('h', h, (None, None))
+    check('grad', grad, h.shape)
+    check('slope', slope, (None, h.shape[1]))
     rows, columns = h.shape
     if samples and rows % samples:
         raise ValueError(f'{rows} rows cannot be shared by {samples} samples: give a divisor')

@@ -1,11 +1,16 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """What can be known to fail, or to be silently wrong, before anything is built."""
 
+from collections.abc import Callable, Iterator
+
 from mmengine.config import Config
 
+from ..errors import RecipeError
 from ..walk import LOADERS, task
-from .classes import check_categories, check_num_classes
+from .categories import check_categories
+from .classes import check_class_names, check_num_classes
 from .files import check_files
+from .finding import Finding, settle
 from .labels import check_labels
 from .masks import check_masks
 from .model import check_channels, check_constructor
@@ -14,17 +19,32 @@ from .model import check_channels, check_constructor
 def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
     """Check a config against itself and against the data of ``loaders``; return warnings.
 
+    What is refused can be let pass, by name: ``checks = dict(label_ids=False)``. finding.CHECKS
+    lists the names, and each message gives its own.
+
     Raises:
         RecipeError: the first thing found that cannot work.
     """
-    warnings = check_constructor(cfg)
-    check_channels(cfg)
-    check_num_classes(cfg, loaders)
-    check_files(cfg, loaders)
-    if task(cfg) == 'mmdet':
-        warnings += check_categories(cfg, loaders)
-        if 'train_dataloader' in loaders:
-            check_masks(cfg)
-    else:
-        check_labels(cfg, loaders)
-    return warnings
+    return settle(cfg, _findings(cfg, loaders))
+
+
+def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    yield from map(Finding, check_constructor(cfg))
+    yield from _refusal('channels', check_channels, cfg)
+    yield from check_num_classes(cfg, loaders)
+    yield from check_class_names(cfg, loaders)
+    yield from _refusal('files', check_files, cfg, loaders)
+    if task(cfg) == 'mmseg':
+        yield from check_labels(cfg, loaders)
+        return
+    yield from check_categories(cfg, loaders)
+    if 'train_dataloader' in loaders:
+        yield from _refusal('masks', check_masks, cfg)
+
+
+def _refusal(name: str, check: Callable, *args: object) -> Iterator[Finding]:
+    """What ``check`` raises, as a finding."""
+    try:
+        check(*args)
+    except RecipeError as error:
+        yield Finding(str(error), name)

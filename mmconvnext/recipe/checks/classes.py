@@ -1,44 +1,45 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Class names: do heads, metainfo and COCO annotations agree?"""
+"""Class names: do the heads and the datasets of all loaders agree?"""
 
 from __future__ import annotations
 
-import json
-import mmap
-import os
+import inspect
+from collections import Counter
+from collections.abc import Iterator
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.fileio import list_from_file
+from mmengine.registry import DATASETS, METRICS, Registry, init_default_scope
 
-from ..errors import RecipeError
 from ..walk import datasets, dicts, task
-from .files import is_remote
-
-LONGEST = 2**24  # bytes read for the categories: LVIS's 1203 take less than one; our choice
+from .finding import Finding
 
 
 def class_names(cfg: Config, dataset: dict) -> tuple[str, ...]:
-    """The classes of a dataset config: its metainfo, else those of its type."""
+    """The classes of a dataset config: its metainfo, else those of its type.
+
+    A string is the path of a file with a name a line, as for mmengine.
+    """
     names = (dataset.get('metainfo') or {}).get('classes')
     if names is None:
         names = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('classes') or ()
-    return (names,) if isinstance(names, str) else tuple(names)
+    if isinstance(names, str):
+        names = _from_file(names) or (names,)
+    return tuple(names)
 
 
 def dataset_type(cfg: Config, dataset: dict) -> type | None:
     """The class that a dataset config builds; None if it is not registered."""
-    scope = task(cfg)
-    init_default_scope(scope)
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        return registry.get(dataset.type)
+    return _registered(cfg, DATASETS, dataset.get('type'))
 
 
-def check_num_classes(cfg: Config, loaders: tuple) -> None:
-    """Every head predicts as many classes as the datasets have.
+def metric_type(cfg: Config, metric: dict) -> type | None:
+    """The class that a metric config builds; None if it is not registered."""
+    return _registered(cfg, METRICS, metric.get('type'))
 
-    Raises:
-        RecipeError: a head or a dataset differs.
-    """
+
+def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    """Every head predicts as many classes as the datasets have."""
     counts = {path: len(class_names(cfg, ds)) for path, ds in datasets(cfg, loaders)}
     counts = {path: count for path, count in counts.items() if count}
     if not counts:
@@ -52,59 +53,56 @@ def check_num_classes(cfg: Config, loaders: tuple) -> None:
     for path, count in {**counts, **heads}.items():
         # RPN-like heads know one class, the object, whatever the data.
         if count != expected and not (count == 1 and 'rpn' in path):
-            raise RecipeError(
+            yield Finding(
                 f'{path} is {count}, but {where} has {expected} classes; set both at once '
-                'with own_data=dict(classes=[...], ...)'
+                'with own_data=dict(classes=[...], ...)',
+                'num_classes',
             )
 
 
-def check_categories(cfg: Config, loaders: tuple) -> list[str]:
-    """The class names of detection datasets occur among the categories of their COCO file.
-
-    Returns a warning for a dataset of which only some do.
-
-    Raises:
-        RecipeError: none does, so that training would see no object at all.
-    """
-    warnings = []
+def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    """Class i has one name in all datasets: the evaluator and the pictures take the name alone."""
+    first: tuple[str, tuple] | None = None
     for path, dataset in datasets(cfg, loaders):
-        ann_file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
-        if is_remote(dataset) or not ann_file.endswith('.json'):
-            continue
-        names, categories = class_names(cfg, dataset), read_categories(ann_file)
-        missing = [name for name in names if name not in categories]
-        if names and len(missing) == len(names):
-            raise RecipeError(
-                f'{path}: 0 of {len(names)} class names match a category of {ann_file}: '
-                f'{_short(names)} against {_short(categories)}; set own_data.classes to the names '
-                'in the file'
+        yield from _spelling(path, dataset.get('metainfo') or {})
+        names = class_names(cfg, dataset)
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            yield Finding(f'{path} has the class {twice[0]!r} twice; write it once', 'class_names')
+        first = first or (path, names)
+        if names != first[1] and len(names) == len(first[1]):
+            i = next(i for i, pair in enumerate(zip(names, first[1])) if len(set(pair)) > 1)
+            yield Finding(
+                f'{path} calls class {i} {names[i]!r}, {first[0]} calls it {first[1][i]!r}; '
+                'write the same metainfo=dict(classes=...) in all datasets',
+                'class_names',
             )
-        if missing:
-            warnings.append(f'{path}: no category of {ann_file} is called {_short(missing)}')
-    return warnings
 
 
-def read_categories(ann_file: str) -> list[str]:
-    """Names of the categories of a COCO file, without parsing its (huge) annotations.
+def _spelling(path: str, metainfo: dict) -> Iterator[Finding]:
+    names = metainfo.get('classes')
+    if isinstance(names, str) and _from_file(names) is None:
+        yield Finding(
+            f'{path}: metainfo.classes is the string {names!r}, of which each letter would be a '
+            f'class; write classes=({names!r},)',
+            'class_names',
+        )
+    for key in metainfo:
+        if key != 'classes' and key.lower() == 'classes':
+            yield Finding(f'{path}: nobody reads metainfo.{key}; write classes', 'class_names')
 
-    Raises:
-        RecipeError: no COCO file.
-    """
-    problem = f'{ann_file} is no COCO annotation file: '
-    if os.path.getsize(ann_file) == 0:
-        raise RecipeError(problem + 'it is empty')
-    with open(ann_file, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        start = text.rfind(b'"categories"')
-        if start < 0:
-            raise RecipeError(problem + 'it has no "categories"')
-        start += len('"categories"')
-        value = text[start : start + LONGEST].decode('utf-8', errors='replace').lstrip(': \r\n\t')
+
+def _from_file(path: str) -> list[str] | None:
     try:
-        categories, _ = json.JSONDecoder().raw_decode(value)
-        return [category['name'] for category in categories]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecipeError(problem + f'its "categories" cannot be read ({error})') from error
+        return list_from_file(path)
+    except (TypeError, OSError):
+        return None
 
 
-def _short(names: list | tuple) -> str:
-    return str(list(names[:5]))[:-1] + (', ...]' if len(names) > 5 else ']')
+def _registered(cfg: Config, registry: Registry, kind: object) -> type | None:
+    if inspect.isclass(kind) or kind is None:
+        return kind
+    scope = task(cfg)
+    init_default_scope(scope)
+    with registry.switch_scope_and_registry(scope) as scoped:
+        return scoped.get(kind)

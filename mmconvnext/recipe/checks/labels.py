@@ -1,87 +1,204 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Label maps of segmentation: do their ids fit the classes?"""
+"""Label maps of segmentation: do the ids in all of them fit the classes?"""
 
 from __future__ import annotations
 
 import inspect
 import os
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config
-from PIL import Image
+from mmengine.fileio import list_dir_or_file, list_from_file
 
-from ..errors import RecipeError
-from ..walk import datasets
+from ..walk import LOADERS, datasets, dicts
 from .classes import class_names, dataset_type
 from .files import is_remote
+from .finding import Finding
+from .label_maps import LabelMap, read_label_maps
+from .spelling import short
 
-SAMPLE = 20  # label maps looked at in each split; our choice, about a second for ADE20K
 IGNORE = 255  # mmseg's ignore_index
 
 
-def check_labels(cfg: Config, loaders: tuple) -> None:
-    """The ids in a sample of label maps are classes, or 255, after ``reduce_zero_label``.
+def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    """The ids in all label maps are classes, or 255, after ``reduce_zero_label``.
 
-    Raises:
-        RecipeError: ids beyond the classes, masks drawn in 0 and 255, a ``reduce_zero_label`` that
-            would drop a class, or images without label maps.
+    A class that no map holds is a warning. With a launcher only the first process reads the maps;
+    the others meet it where the runner is built.
     """
+    if not _is_first(cfg):
+        return
+    known: dict[Path, LabelMap] = {}
+    ids: dict[tuple, dict[str, set[int]]] = {}  # by meaning of the ids, by loader
+    classes, learned = (), set()  # of the training data
     for path, dataset in datasets(cfg, loaders):
-        if is_remote(dataset):
+        files = None if is_remote(dataset) else _label_maps(cfg, dataset)
+        if files is None:
             continue
-        names = class_names(cfg, dataset)
-        reduce_zero = bool(_setting(cfg, dataset, 'reduce_zero_label', False))
-        seen = _ids(path, dataset, _setting(cfg, dataset, 'seg_map_suffix', '.png'))
-        if names and seen:
-            _judge(path, seen, len(names), reduce_zero)
-
-
-def _judge(path: str, seen: set[int], count: int, reduce_zero: bool) -> None:
-    found = f'{path}: the first label maps, up to {SAMPLE}, hold the ids {_short(seen)}, '
-    if seen == {0, IGNORE}:
-        raise RecipeError(
-            f'{found}and {IGNORE} means "ignore": only one class would be learned. Masks drawn in '
-            'black and white must be rewritten with the ids 0 and 1'
+        if not files:
+            yield Finding(f'{path}: {_nothing(cfg, dataset)}', 'label_maps')
+        known.update(read_label_maps([file for file in files if file not in known], path))
+        maps = {file: known[file] for file in files}
+        yield from _readable(path, maps, str(_setting(cfg, dataset, 'seg_map_suffix', '.png')))
+        names, reduce_zero = _names_of_ids(cfg, dataset), _reduces(cfg, dataset)
+        seen = {i for content in maps.values() for i in content.ids}
+        if not names or not seen:
+            continue
+        yield from _beyond(path, maps, names, reduce_zero)
+        loader = path.split('.')[0]
+        ids.setdefault((names, reduce_zero), {}).setdefault(loader, set()).update(seen)
+        if loader == LOADERS[0]:
+            classes = classes or class_names(cfg, dataset)
+            learned |= {name for i, name in enumerate(names, int(reduce_zero)) if i in seen}
+    for (names, reduce_zero), by_loader in ids.items():
+        yield from _suspicious(by_loader, names, reduce_zero)
+    absent = [name for name in classes if name not in learned]
+    if len(classes) == 1 and not any(n.get('use_sigmoid') for _, n in dicts(cfg.get('model'))):
+        yield Finding(
+            f'{LOADERS[0]} has the one class {classes[0]!r}, whose softmax is 1 whatever the '
+            f'network says: nothing would be learned; {_two_classes(classes)}',
+            'one_class',
         )
-    classes = seen - {IGNORE}
-    if reduce_zero and classes == set(range(count)):
-        raise RecipeError(
-            f'{found}one for each of the {count} classes, but reduce_zero_label=True drops id 0 '
-            'and shifts the others; set own_data.reduce_zero_label=False'
+    if absent and len(absent) == len(classes):
+        yield Finding(f'{LOADERS[0]}: no label map holds any of the classes', 'no_objects')
+    elif absent:
+        yield Finding(f'{LOADERS[0]}: no label map holds {short(absent, 20)}: cannot be learned')
+
+
+def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Finding]:
+    missing = [file for file, content in maps.items() if content.error and not file.is_file()]
+    bad = {file: content for file, content in maps.items() if content.error}
+    bad = {file: content for file, content in bad.items() if file not in missing}
+    several = {file: content for file, content in maps.items() if content.channels > 1}
+    if missing and len(missing) == len(maps):
+        text = f'no label map lies where the images ask for one: there is no {missing[0]}'
+        yield Finding(f'{path}: {text}; correct the folder or label_suffix', 'label_maps')
+    elif missing:
+        text = f'{len(missing)} of {len(maps)} images have no label map, first {missing[0]}'
+        way = 'add them, or take the images out'
+        if all(f'{file}'.endswith(Path(suffix).stem + suffix) for file in missing):
+            way = 'label maps are taken for images; give them a folder of their own'
+        yield Finding(f'{path}: {text}; {way}', 'label_maps')
+    if bad:
+        file, content = next(iter(bad.items()))
+        yield Finding(
+            f'{path}: {len(bad)} of {len(maps)} label maps cannot be read, first {file} '
+            f'({content.error}); replace them, or take their images out',
+            'label_maps',
         )
-    highest = count if reduce_zero else count - 1
-    beyond = {i for i in classes if i > highest}
-    if beyond:
-        raise RecipeError(
-            f'{found}but {count} classes with reduce_zero_label={reduce_zero} allow 0 to {highest} '
-            f'and {IGNORE}: {_short(beyond)} is no class; correct own_data.classes or the masks'
+    if several:
+        file, content = next(iter(several.items()))
+        yield Finding(
+            f'{path}: {file} has {content.channels} channels; a label map has one, with the id of '
+            f'the class in every pixel ({len(several)} of {len(maps)} maps to rewrite)',
+            'label_maps',
         )
 
 
-def _ids(path: str, dataset: dict, suffix: str) -> set[int]:
-    prefix = dataset.get('data_prefix') or {}
+def _beyond(
+    path: str, maps: dict[Path, LabelMap], names: tuple[str, ...], reduce_zero: bool
+) -> Iterator[Finding]:
+    """Ids that are no class; those above 254 too, which mmseg cuts to 8 bits."""
+    highest = min(len(names) if reduce_zero else len(names) - 1, IGNORE - 1)
+    count = Counter(i for content in maps.values() for i in content.ids)
+    beyond = {i for i in count if not 0 <= i <= highest and i != IGNORE}
+    if not beyond:
+        return
+    first = next(file for file, content in maps.items() if beyond & set(content.ids))
+    often = ', '.join(f'{i} in {count[i]}' for i in sorted(beyond)[:8])
+    way = 'correct own_data.classes or the masks'
+    if len(names) == 1:
+        way = f'{_two_classes(names)}, or correct the masks'
+    elif not reduce_zero and beyond == {len(names)}:
+        way = 'if 0 means unlabelled, set own_data.reduce_zero_label=True; else ' + way
+    yield Finding(
+        f'{path}: the {len(maps)} label maps hold the ids {_set(set(count))}, but {len(names)} '
+        f'classes with reduce_zero_label={reduce_zero} allow 0 to {highest} and {IGNORE}: '
+        f'{_set(beyond)} is no class ({often} of the maps, first {first}); {way}',
+        'label_ids',
+    )
+
+
+def _suspicious(
+    by_loader: dict[str, set[int]], names: tuple[str, ...], reduce_zero: bool
+) -> Iterator[Finding]:
+    """Ids that could all be right, but hardly are: judged on all splits together."""
+    everywhere = set().union(*by_loader.values())
+    learned = by_loader.get(LOADERS[0], everywhere)
+    where = ', '.join(by_loader)
+    if learned == {0, IGNORE}:
+        yield Finding(
+            f'{next(iter(by_loader))}: the label maps hold the ids {_set(learned)}, and {IGNORE} '
+            'means "ignore": only one class would be learned; masks drawn in black and white must '
+            'be rewritten with the ids 0 and 1',
+            'black_white',
+        )
+    if reduce_zero and everywhere - {IGNORE} == set(range(len(names))):
+        # In a test set alone the last class may well be absent.
+        yield Finding(
+            f'{where}: the label maps hold the ids {_set(everywhere)}, one for each of the '
+            f'{len(names)} classes, but reduce_zero_label=True drops id 0 and shifts the others, '
+            f'so that {names[-1]!r} is in no map; set own_data.reduce_zero_label=False, unless 0 '
+            'means unlabelled',
+            'reduce_zero_label' if LOADERS[0] in by_loader else '',
+        )
+
+
+def _two_classes(names: tuple[str, ...]) -> str:
+    return (
+        f'write classes={["background", *names]} with reduce_zero_label=False for the ids 0 and 1'
+    )
+
+
+def _names_of_ids(cfg: Config, dataset: dict) -> tuple[str, ...]:
+    """Class by id in the files: mmseg maps those of a dataset it knows to the chosen classes."""
+    known = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('classes')
+    return tuple(known) if known else class_names(cfg, dataset)
+
+
+def _reduces(cfg: Config, dataset: dict) -> bool:
+    return bool(_setting(cfg, dataset, 'reduce_zero_label'))
+
+
+def _label_maps(cfg: Config, dataset: dict) -> list[Path] | None:
+    """The files that the dataset will load: one for each image, or each line of its ann_file.
+
+    None for data without label maps.
+    """
+    root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
     if not prefix.get('seg_map_path'):
-        return set()
-    folder = Path(os.path.join(dataset.get('data_root') or '', prefix['seg_map_path']))
-    files = sorted(islice(folder.rglob(f'*{suffix}'), SAMPLE))
-    if not files:
-        raise RecipeError(f'{path}: no label map (*{suffix}) lies in {folder}')
-    ids: set[int] = set()
-    for file in files:
-        with Image.open(file) as image:
-            labels = np.asarray(image)
-        if labels.ndim != 2:
-            raise RecipeError(
-                f'{path}: {file} has {labels.shape[-1]} channels; a label map has one, with the '
-                'id of the class in every pixel'
-            )
-        ids.update(int(i) for i in np.unique(labels))
-    return ids
+        return None
+    suffix = _setting(cfg, dataset, 'seg_map_suffix', '.png')
+    folder = Path(root, prefix['seg_map_path'])
+    kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
+    loading = next((kind for kind in kinds if 'load_data_list' in vars(kind)), None)
+    if getattr(loading, '__name__', None) != 'BaseSegDataset' or not prefix.get('img_path'):
+        return sorted(folder.rglob(f'*{suffix}'))  # pairs images and maps in a way of its own
+    listed = os.path.join(root, dataset.get('ann_file') or '')
+    if os.path.isfile(listed):
+        stems = [line.strip() for line in list_from_file(listed)]
+    else:
+        ending = _setting(cfg, dataset, 'img_suffix', '.jpg')
+        images = list_dir_or_file(
+            os.path.join(root, prefix['img_path']), list_dir=False, suffix=ending, recursive=True
+        )
+        stems = [image[: -len(ending)] for image in images]
+    return sorted({folder / f'{stem}{suffix}' for stem in stems})
 
 
-def _setting(cfg: Config, dataset: dict, key: str, fallback: object) -> object:
+def _nothing(cfg: Config, dataset: dict) -> str:
+    root, prefix = dataset.get('data_root') or '', dataset['data_prefix']
+    ending, suffix = _setting(cfg, dataset, 'img_suffix'), _setting(cfg, dataset, 'seg_map_suffix')
+    images = os.path.join(root, prefix.get('img_path') or prefix['seg_map_path'])
+    return (
+        f'no pair of image (*{ending}) and label map (*{suffix}) lies in {images}; correct '
+        'image_suffix (img_suffix) and label_suffix (seg_map_suffix)'
+    )
+
+
+def _setting(cfg: Config, dataset: dict, key: str, fallback: object = None) -> object:
     """A setting of a dataset: its config's, else its type's default, as ADE20KDataset has some."""
     if key in dataset:
         return dataset[key]
@@ -92,6 +209,12 @@ def _setting(cfg: Config, dataset: dict, key: str, fallback: object) -> object:
     return fallback
 
 
-def _short(ids: set[int]) -> str:
+def _is_first(cfg: Config) -> bool:
+    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+    rank = next((int(os.environ[name]) for name in names if name in os.environ), 0)
+    return rank == 0 or cfg.get('launcher', 'none') == 'none'
+
+
+def _set(ids: set[int]) -> str:
     ordered = sorted(ids)
     return '{' + ', '.join(map(str, ordered[:8])) + (', ...}' if len(ordered) > 8 else '}')

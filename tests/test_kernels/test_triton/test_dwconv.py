@@ -12,6 +12,7 @@ from ..conftest import BOUNDS, DEVICE
 # (N, H, W, C): smaller than the 7x7 kernel, two strips of rows, blocks that do not fit, C odd.
 SHAPES = [(3, 1, 1, 8), (1, 5, 3, 96), (1, 13, 17, 40), (2, 2, 9, 7)]
 EPS = 1e-6
+DTYPE = torch.float32
 
 
 def inputs(shape, dtype=torch.float32) -> dict[str, torch.Tensor]:
@@ -22,7 +23,7 @@ def inputs(shape, dtype=torch.float32) -> dict[str, torch.Tensor]:
 
 
 def run(kernels, x, weight, bias, grad, residual) -> list[torch.Tensor]:
-    normalized, rstd = kernels.dwconv_norm(x, weight, bias, EPS)
+    normalized, rstd = kernels.dwconv_norm(x, weight, bias, EPS, grad.dtype)
     return [
         normalized,
         rstd,
@@ -55,6 +56,23 @@ def test_as_in_float64(kernels, shape, dtype):
     assert [t.dtype for t in found] == [dtype, torch.float32, dtype, torch.float32, torch.float32]
     for one, wanted in zip(found, expected(**given)):
         assert_close(one, wanted, BOUNDS[dtype])
+
+
+def test_the_stream_may_be_wider_than_the_branch(kernels):
+    given = inputs((1, 5, 6, 8), torch.bfloat16)
+    given |= {name: given[name].float() for name in ('x', 'residual')}
+    found = run(kernels, **given)
+    assert [t.dtype for t in found[:3]] == [torch.bfloat16, torch.float32, torch.float32]
+    for one, wanted in zip(found, expected(**given)):
+        assert_close(one, wanted, BOUNDS[torch.bfloat16])
+
+
+def test_equal_channels_are_normalized_to_zero(kernels):
+    given = inputs((1, 3, 3, 96))
+    given['weight'].zero_()
+    given['bias'].fill_(100.3)
+    normalized, _ = kernels.dwconv_norm(given['x'], given['weight'], given['bias'], EPS, DTYPE)
+    assert normalized.abs().max() < 1e-5
 
 
 def test_weights_may_have_the_type_of_the_map(kernels):

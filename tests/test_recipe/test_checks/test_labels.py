@@ -1,15 +1,18 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/labels.py: label maps whose ids do not fit the classes stop the run at once."""
+"""recipe/checks/labels.py: label maps whose ids do not fit the classes stop the run at once.
+
+All maps are judged, those of all splits together where one alone could be right by chance.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fixtures import UPERNET, write_image
+from fixtures import UPERNET, found, write_image
 from mmengine.config import Config
 from PIL import Image
 
-from mmconvnext.recipe.checks.labels import SAMPLE, check_labels
+from mmconvnext.recipe.checks.labels import check_labels
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.own_data import apply_own_data
 from mmconvnext.recipe.walk import LOADERS
@@ -34,47 +37,55 @@ def draw(seg_data):
 
     def write(ids, split='train', name='a.png'):
         row = np.repeat(np.array(ids), 4)
-        write_image(Path(seg_data['root']) / split / 'labels' / name, np.tile(row, (8, 1)))
+        folder = Path(seg_data['root']) / split
+        write_image(folder / 'labels' / name, np.tile(row, (8, 1)))
+        write_image((folder / 'images' / name).with_suffix('.jpg'), np.zeros((8, 8, 3)))
 
     return write
 
 
 def test_ids_of_all_classes_and_255_pass(own):
-    check_labels(own(), LOADERS)
+    assert found(own(), check_labels) == []
 
 
-def test_fewer_ids_than_classes_pass(own, draw):
+def test_a_class_that_no_map_holds_is_a_warning(own, draw):
     draw([1])
-    check_labels(own(), LOADERS)
+    (warning,) = found(own(), check_labels)
+    assert warning == ("train_dataloader: no label map holds ['grass', 'sky']: cannot be learned")
+    draw([255])
+    with pytest.raises(RecipeError, match=r'no label map holds any of the classes.*\n.*no_objects'):
+        found(own(), check_labels)
 
 
 def test_ids_beyond_the_classes(own, draw):
     draw([0, 1, 2, 3, 7, 255])
     with pytest.raises(
         RecipeError,
-        match=r'train_dataloader\.dataset: .*\{0, 1, 2, 3, 7, 255\}, but 3 classes with '
-        r'reduce_zero_label=False allow 0 to 2 and 255: \{3, 7\} is no class; correct own_data',
+        match=r'train_dataloader\.dataset: the 1 label maps hold the ids \{0, 1, 2, 3, 7, 255\}, '
+        r'but 3 classes with reduce_zero_label=False allow 0 to 2 and 255: \{3, 7\} is no class '
+        r'\(3 in 1, 7 in 1 of the maps, first \S*train/labels/a\.png\); correct own_data',
     ):
-        check_labels(own(), LOADERS)
+        found(own(), check_labels)
 
 
 def test_only_the_val_split_is_wrong(own, draw):
     draw([0, 9], split='val')
-    check_labels(own(), LOADERS[:1])
+    found(own(), check_labels, LOADERS[:1])
     with pytest.raises(RecipeError, match=r'val_dataloader\.dataset: .*\{9\} is no class'):
-        check_labels(own(), LOADERS)
+        found(own(), check_labels)
 
 
 def test_many_ids_are_cut_short(own, draw):
     draw(list(range(20)))
     with pytest.raises(RecipeError, match=r'\{0, 1, 2, 3, 4, 5, 6, 7, \.\.\.\}'):
-        check_labels(own(), LOADERS)
+        found(own(), check_labels)
 
 
 def test_masks_in_black_and_white(own, draw):
     draw([0, 255])
+    draw([0, 255], split='val')
     with pytest.raises(RecipeError, match=r'\{0, 255\}, and 255 means "ignore".*ids 0 and 1'):
-        check_labels(own(classes=['background', 'cell']), LOADERS)
+        found(own(classes=['background', 'cell']), check_labels)
 
 
 def test_reduce_zero_label_would_drop_a_class(own, draw):
@@ -86,24 +97,24 @@ def test_reduce_zero_label_would_drop_a_class(own, draw):
         match=r'one for each of the 2 classes, but reduce_zero_label=True drops id 0.*'
         r'own_data\.reduce_zero_label=False',
     ):
-        check_labels(cfg, LOADERS)
-    check_labels(own(classes=['background', 'cell']), LOADERS)
+        found(cfg, check_labels)
+    found(own(classes=['background', 'cell']), check_labels)
 
 
 def test_reduce_zero_label_allows_one_id_more(own, draw):
     for split in ('train', 'val'):
         draw([0, 1, 2, 3], split=split)
-    check_labels(own(reduce_zero_label=True), LOADERS)
+    found(own(reduce_zero_label=True), check_labels)
     draw([0, 1, 2, 4])
     with pytest.raises(RecipeError, match=r'reduce_zero_label=True allow 0 to 3 and 255: \{4\}'):
-        check_labels(own(reduce_zero_label=True), LOADERS)
+        found(own(reduce_zero_label=True), check_labels)
 
 
 def test_rgb_label_maps(own, seg_data):
     file = Path(seg_data['root']) / 'train/labels/a.png'
     write_image(file, np.zeros((8, 8, 3)))
     with pytest.raises(RecipeError, match=f'{file} has 3 channels; a label map has one'):
-        check_labels(own(), LOADERS)
+        found(own(), check_labels)
 
 
 def test_palette_images_hold_ids(own, seg_data, draw):
@@ -112,38 +123,195 @@ def test_palette_images_hold_ids(own, seg_data, draw):
         paletted = Image.fromarray(np.asarray(image), mode='P')
     paletted.putpalette([200] * 768)
     paletted.save(file)
-    check_labels(own(), LOADERS)
+    found(own(), check_labels)
 
 
 def test_no_label_map(own, seg_data):
     (Path(seg_data['root']) / 'train/labels/a.png').unlink()
-    with pytest.raises(RecipeError, match=r'no label map \(\*\.png\) lies in .*train/labels'):
-        check_labels(own(), LOADERS)
+    with pytest.raises(
+        RecipeError, match=r'no label map lies where the images ask .*train/labels/a\.png'
+    ):
+        found(own(), check_labels)
 
 
 def test_another_suffix(own, seg_data):
-    with pytest.raises(RecipeError, match=r'no label map \(\*_mask\.png\)'):
-        check_labels(own(label_suffix='_mask.png'), LOADERS)
+    with pytest.raises(RecipeError, match=r'no label map lies .*a_mask\.png; correct'):
+        found(own(label_suffix='_mask.png'), check_labels)
     for split in ('train', 'val'):
-        write_image(Path(seg_data['root']) / split / 'labels/b_mask.png', np.ones((8, 8)))
+        write_image(Path(seg_data['root']) / split / 'labels/a_mask.png', np.ones((8, 8)))
         write_image(Path(seg_data['root']) / split / 'labels/a.png', np.full((8, 8), 99))
-    check_labels(own(label_suffix='_mask.png'), LOADERS)
+    found(own(label_suffix='_mask.png'), check_labels)
 
 
-def test_a_sample_is_enough(own, draw, monkeypatch):
-    opened = []
-    real = Image.open
-    monkeypatch.setattr(Image, 'open', lambda file: opened.append(file) or real(file))
-    for i in range(SAMPLE + 5):
-        draw([0, 1, 2], name=f'{i}.png')
-    check_labels(own(), LOADERS[:1])
-    assert len(opened) == SAMPLE
+def test_one_id_in_the_last_of_many_maps(own, draw):
+    for i in range(40):
+        draw([0, 1, 2], name=f'{i:02}.png')
+    draw([0, 9], name='zz.png')
+    with pytest.raises(
+        RecipeError, match=r'\{9\} is no class \(9 in 1 of the maps, first .*zz\.png'
+    ):
+        found(own(), check_labels, LOADERS[:1])
+
+
+def test_a_rare_class_is_no_error(own, draw):
+    # 0 is unlabelled, 1 a cat, 2 a dog; dogs are in the last map alone.
+    for i in range(30):
+        draw([0, 1], name=f'{i:02}.png')
+    draw([0, 1, 2], name='zz.png')
+    (Path(own().train_dataloader.dataset.data_root) / 'train/images/a.jpg').unlink()
+    draw([0, 1], split='val')
+    cfg = own(classes=['cat', 'dog'], reduce_zero_label=True)
+    assert found(cfg, check_labels) == []
+
+
+def test_a_rare_class_in_another_split(own, draw):
+    draw([0, 1])
+    draw([0, 1, 2], split='val')
+    cfg = own(classes=['cat', 'dog'], reduce_zero_label=True)
+    assert found(cfg, check_labels) == [
+        "train_dataloader: no label map holds ['dog']: cannot be learned"
+    ]
+
+
+def test_a_class_absent_from_the_test_set_is_a_warning(own, draw):
+    draw([0, 1], split='val')
+    cfg = own(classes=['cat', 'dog'], reduce_zero_label=True)
+    (warning,) = found(cfg, check_labels, LOADERS[2:])
+    assert "so that 'dog' is in no map" in warning
+
+
+def test_unlabelled_without_reduce_zero_label(own, draw):
+    draw([0, 1, 2])
+    draw([0, 1, 2], split='val')
+    with pytest.raises(
+        RecipeError, match=r'if 0 means unlabelled, set own_data\.reduce_zero_label=True; else'
+    ):
+        found(own(classes=['cat', 'dog']), check_labels)
+
+
+def test_ids_beyond_8_bits(own, draw):
+    # mmseg keeps the low 8 bits: 257 would be class 1.
+    labels = np.full((8, 8), 257, dtype=np.uint16)
+    folder = Path(own().train_dataloader.dataset.data_root) / 'train'
+    Image.fromarray(labels).save(folder / 'labels/a.png')
+    with pytest.raises(RecipeError, match=r'\{257\} is no class'):
+        found(own(), check_labels)
+
+
+def test_an_image_without_label_map(own, seg_data):
+    write_image(Path(seg_data['root']) / 'val/images/b.jpg', np.zeros((8, 8, 3)))
+    with pytest.raises(
+        RecipeError,
+        match=r'val_dataloader\.dataset: 1 of 2 images have no label map, first .*labels/b\.png',
+    ):
+        found(own(), check_labels)
+
+
+def test_label_maps_beside_images_of_the_same_suffix(own, seg_data):
+    for split in ('train', 'val'):
+        folder = Path(seg_data['root']) / split / 'images'
+        for name in ('a.png', 'a_mask.png'):
+            write_image(folder / name, np.eye(3, 3))
+    cfg = own(
+        image_suffix='.png',
+        label_suffix='_mask.png',
+        **{s: dict(images=f'{s}/images', annotations=f'{s}/images') for s in ('train', 'val')},
+    )
+    with pytest.raises(
+        RecipeError, match='1 of 2 images have no label map.*a_mask_mask.png; label maps are taken'
+    ):
+        found(cfg, check_labels)
+
+
+@pytest.mark.parametrize('reduce', [False, True])
+def test_one_class_alone(own, draw, reduce):
+    for split in ('train', 'val'):
+        draw([0, 1] if reduce else [0, 255, 0], split=split)
+    cfg = own(classes=['crop'], reduce_zero_label=reduce)
+    way = r"write classes=\['background', 'crop'\] with reduce_zero_label=False"
+    if reduce:
+        with pytest.raises(RecipeError, match=rf"the one class 'crop', whose softmax is 1.*{way}"):
+            found(cfg, check_labels)
+        cfg.model.decode_head.loss_decode.use_sigmoid = True
+        assert found(cfg, check_labels) == []
+    else:
+        draw([0, 1])
+        with pytest.raises(RecipeError, match=rf'\{{1\}} is no class.*{way} for the ids 0 and 1'):
+            found(cfg, check_labels)
+
+
+def test_a_label_map_without_image_does_not_count(own, seg_data):
+    write_image(Path(seg_data['root']) / 'train/labels/other.png', np.full((8, 8), 99))
+    assert found(own(), check_labels) == []
+
+
+def test_only_the_images_of_a_list_count(own, seg_data, draw):
+    draw([0, 99], name='other.png')
+    cfg = own()
+    for loader in LOADERS:
+        cfg[loader].dataset.ann_file = 'list.txt'
+    (Path(seg_data['root']) / 'list.txt').write_text('a\n')
+    assert found(cfg, check_labels) == []
+
+
+def test_no_image(own):
+    with pytest.raises(
+        RecipeError,
+        match=r'train_dataloader\.dataset: no pair of image \(\*\.tif\) and label map \(\*\.png\) '
+        r'lies in .*train/images; correct image_suffix',
+    ):
+        found(own(image_suffix='.tif'), check_labels)
+
+
+def test_a_broken_label_map(own, seg_data, draw):
+    draw([0, 1, 2], name='b.png')
+    (Path(seg_data['root']) / 'train/labels/b.png').write_bytes(b'no image')
+    with pytest.raises(
+        RecipeError, match=r'1 of 2 label maps cannot be read, first .*b\.png \(UnidentifiedImage'
+    ):
+        found(own(), check_labels)
+
+
+@pytest.mark.parametrize('name', ['label_ids', 'label_maps', 'black_white', 'reduce_zero_label'])
+def test_each_refusal_has_a_way_round(own, seg_data, draw, name):
+    for split in ('train', 'val'):
+        draw([0, 255] if name == 'black_white' else [0, 1], split=split)
+    if name == 'label_ids':
+        draw([0, 1, 5])
+    if name == 'label_maps':
+        write_image(Path(seg_data['root']) / 'train/labels/a.png', np.zeros((8, 8, 3)))
+    cfg = own(classes=['a', 'b'], reduce_zero_label=name == 'reduce_zero_label')
+    with pytest.raises(RecipeError, match=rf'\n\(checks\.{name}=False in the config'):
+        found(cfg, check_labels)
+    cfg.checks = {name: False}
+    assert f'(passed by checks.{name}=False)' in found(cfg, check_labels)[0]
+
+
+def test_other_processes_than_the_first_read_nothing(own, draw, monkeypatch):
+    draw([0, 9])
+    cfg = own()
+    monkeypatch.setenv('RANK', '1')
+    with pytest.raises(RecipeError):
+        found(cfg, check_labels)  # without a launcher the variable is somebody else's
+    cfg.launcher = 'pytorch'
+    assert found(cfg, check_labels) == []
+    monkeypatch.setenv('RANK', '0')
+    with pytest.raises(RecipeError):
+        found(cfg, check_labels)
+
+
+def test_a_choice_among_the_classes_of_a_known_dataset(tmp_path):
+    # mmseg maps their ids; the others become 255.
+    write_image(tmp_path / 'labels/a.png', np.arange(151).reshape(1, 151))
+    cfg = _of_type('ADE20KDataset', tmp_path)
+    cfg.train_dataloader.dataset.metainfo = dict(classes=('sky', 'wall'))
+    assert found(cfg, check_labels) == []
 
 
 def test_label_maps_in_subfolders_are_found(own, draw):
     draw([0, 8], name='city/a.png')
     with pytest.raises(RecipeError, match=r'\{8\} is no class'):
-        check_labels(own(), LOADERS)
+        found(own(), check_labels)
 
 
 def test_remote_data_and_data_without_labels_are_left_alone(own):
@@ -151,7 +319,7 @@ def test_remote_data_and_data_without_labels_are_left_alone(own):
     cfg.train_dataloader.dataset.data_root = 's3://bucket'
     cfg.val_dataloader.dataset.data_prefix.pop('seg_map_path')
     cfg.test_dataloader.dataset.metainfo = None  # no names: nothing to compare with
-    check_labels(cfg, LOADERS)
+    found(cfg, check_labels)
 
 
 def _of_type(kind: str, root: Path) -> Config:
@@ -161,19 +329,19 @@ def _of_type(kind: str, root: Path) -> Config:
 
 def test_ade20k_reduces_by_itself(tmp_path):
     write_image(tmp_path / 'labels/a.png', np.arange(151).reshape(1, 151))
-    check_labels(_of_type('ADE20KDataset', tmp_path), LOADERS)
+    found(_of_type('ADE20KDataset', tmp_path), check_labels)
     write_image(tmp_path / 'labels/a.png', np.full((4, 4), 151))
     with pytest.raises(RecipeError, match=r'allow 0 to 150 and 255: \{151\}'):
-        check_labels(_of_type('ADE20KDataset', tmp_path), LOADERS)
+        found(_of_type('ADE20KDataset', tmp_path), check_labels)
 
 
 def test_other_datasets_of_mmseg_that_reduce_by_themselves(tmp_path):
     write_image(tmp_path / 'labels/a.png', np.arange(8).reshape(1, 8))
-    check_labels(_of_type('LoveDADataset', tmp_path), LOADERS)  # 0 is no data, 1 to 7 are classes
+    found(_of_type('LoveDADataset', tmp_path), check_labels)  # 0 is no data, 1 to 7 are classes
 
 
 def test_other_datasets_of_mmseg_with_a_suffix_of_their_own(tmp_path):
     write_image(tmp_path / 'labels/a_gtFine_labelTrainIds.png', np.arange(19).reshape(1, 19))
     write_image(tmp_path / 'labels/a_gtFine_labelIds.png', np.arange(33).reshape(1, 33))
     write_image(tmp_path / 'labels/a_gtFine_color.png', np.zeros((4, 4, 4)))
-    check_labels(_of_type('CityscapesDataset', tmp_path), LOADERS)
+    found(_of_type('CityscapesDataset', tmp_path), check_labels)

@@ -1,0 +1,93 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""mmengine's parameter-wise options, by the kind of the module and the name of the parameter.
+
+They mean what they mean to ``DefaultOptimWrapperConstructor.add_params`` of mmengine 0.10.7, with
+two differences: whether a parameter has one dimension is asked of the whole, not of a shard; and a
+key of ``custom_keys`` replaces the factors that it gives and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from .walk import Place
+
+NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+# Layers of torch whose weights have more than one dimension, though a shard of them has one.
+MATRICES = (
+    nn.Linear,
+    nn.Bilinear,
+    _ConvNd,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.RNNCellBase,
+)
+# Parameters of normalizing or scaling layers, whatever their shape: GRN's gamma and beta are
+# (1, 1, 1, C) in Meta's code, torchvision's layer_scale is (C, 1, 1).
+SCALES = ('gamma', 'beta', 'layer_scale', 'layer_scale_parameter')
+
+
+def rate_factor(place: Place, options: Mapping) -> float:
+    """Factor of the learning rate: ``bias_lr_mult`` and ``dcn_offset_lr_mult``."""
+    in_dcn = _is_dcn(place.parent)
+    factor = None
+    if place.own == 'bias' and not (in_dcn or isinstance(place.module, NORMS)):
+        factor = options.get('bias_lr_mult')
+    if in_dcn and isinstance(place.module, nn.Conv2d) and 'conv_offset' in place.name:
+        factor = options.get('dcn_offset_lr_mult', factor)
+    return 1.0 if factor is None else factor
+
+
+def decay_factor(place: Place, options: Mapping, shape: torch.Size) -> float:
+    """Factor of the weight decay of a parameter that has this shape, or a shard of it.
+
+    The first option that concerns it and is not None: ``norm_decay_mult``, ``bias_decay_mult``,
+    ``dwconv_decay_mult``, ``flat_decay_mult``.
+    """
+    module, in_dcn = place.module, _is_dcn(place.parent)
+    depthwise = isinstance(module, nn.Conv2d) and module.in_channels == module.groups
+    concerned = {
+        'norm_decay_mult': isinstance(module, NORMS),
+        'bias_decay_mult': place.own == 'bias' and not in_dcn,
+        'dwconv_decay_mult': depthwise,
+        'flat_decay_mult': is_flat(module, place.own, shape) and not in_dcn,
+    }
+    factors = (options.get(name) for name, concerns in concerned.items() if concerns)
+    return next((factor for factor in factors if factor is not None), 1.0)
+
+
+def is_flat(module: nn.Module, name: str, shape: torch.Size) -> bool:
+    """Whether a parameter of ``module`` has one dimension as a whole, or is a scale.
+
+    One dimension may be that of a shard, so the weights of the usual layers are told by name.
+    """
+    if name in SCALES:
+        return True
+    weight = name.startswith('weight') or name.endswith('proj_weight')
+    return len(shape) == 1 and not (weight and (isinstance(module, MATRICES) or _is_dcn(module)))
+
+
+def custom_settings(name: str, custom_keys: Mapping[str, Mapping]) -> Mapping:
+    """What ``custom_keys`` sets for a parameter, by the longest key that its name contains.
+
+    Of keys of one length the first of the alphabet is taken, as in mmengine.
+    """
+    matching = [key for key in custom_keys if key in name]
+    return custom_keys[min(matching, key=lambda key: (-len(key), key))] if matching else {}
+
+
+def _is_dcn(module: nn.Module | None) -> bool:
+    """A deformable convolution of mmcv, told by name: this package does without mmcv."""
+    kinds = ('DeformConv2d', 'ModulatedDeformConv2d')
+    return any(
+        kind.__name__ in kinds and kind.__module__.startswith('mmcv.')
+        for kind in type(module).__mro__
+    )

@@ -1,0 +1,93 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Every parameter of a model with the module that owns it, whatever the model is wrapped in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+# Where wrappers keep the module that they wrap: torch.compile, activation checkpointing and
+# offloading, FSDP1 (`FullyShardedDataParallel`; FSDP2 wraps nothing), data parallelism.
+WRAPPED = ('_orig_mod', '_checkpoint_wrapped_module', '_fsdp_wrapped_module', 'module')
+# What FSDP calls the one parameter it makes of a module's with use_orig_params=False.
+FLAT = '_flat_param'
+
+
+@dataclass(frozen=True)
+class Place:
+    """A parameter where it stands in the model; its names have no parts of wrappers."""
+
+    name: str  # in the model
+    inner: str  # in the backbone, or in the model where it is in none
+    own: str  # in its module
+    param: nn.Parameter
+    module: nn.Module
+    parent: nn.Module | None  # what holds the module
+    backbone: nn.Module | None  # the outermost module around it that knows the depths
+
+
+def walk(
+    module: nn.Module,
+    prefix: str = '',
+    parent: nn.Module | None = None,
+    backbone: nn.Module | None = None,
+    start: int = 0,
+) -> Iterator[Place]:
+    """The places of all parameters in the order of the model, as mmengine's constructor walks it.
+
+    Hence a module that two others hold comes twice, one that a single module holds under two names
+    once. ``start`` is where the names within the backbone begin.
+    """
+    if backbone is None and knows_depth(module):
+        backbone, start = module, len(prefix)
+    for own, param in module.named_parameters(recurse=False):
+        name = prefix + own
+        yield Place(name, name[start:], own, param, module, parent, backbone)
+    wrapper = is_wrapper(module)
+    for name, child in module.named_children():
+        if wrapper:
+            yield from walk(child, prefix, parent, backbone, start)
+        else:
+            yield from walk(child, f'{prefix}{name}.', module, backbone, start)
+
+
+def knows_depth(module: nn.Module) -> bool:
+    """Whether it has ``get_layer_depth`` of its own: most wrappers pass on what they are asked."""
+    return hasattr(type(module), 'get_layer_depth') or 'get_layer_depth' in vars(module)
+
+
+def is_wrapper(module: nn.Module) -> bool:
+    """Whether its only child is a module that it wraps."""
+    children = list(module._modules)
+    return len(children) == 1 and children[0] in WRAPPED and not knows_depth(module)
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """What is within all wrappers."""
+    while is_wrapper(module):
+        (module,) = module.children()
+    return module
+
+
+def shell(module: nn.Module) -> nn.Module:
+    """A wrapper around the module that has none of its attributes."""
+    return nn.ModuleDict({WRAPPED[0]: module})
+
+
+def whole_shapes(model: nn.Module) -> dict[int, torch.Size]:
+    """The shapes before sharding, by ``id``, of parameters whose shards do not show them.
+
+    Those are FSDP1's and DeepSpeed's (ZeRO 3). FSDP2's are DTensors, which have the whole shape.
+    """
+    shapes = {}
+    for module in model.modules():
+        flat = getattr(vars(module).get('_handle'), 'flat_param', None)
+        if getattr(flat, '_params', None):  # with use_orig_params=True
+            shapes.update(zip(map(id, flat._params), flat._shapes))
+    for param in model.parameters():
+        if hasattr(param, 'ds_shape'):
+            shapes[id(param)] = torch.Size(param.ds_shape)
+    return shapes

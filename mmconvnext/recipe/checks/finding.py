@@ -1,0 +1,64 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What a check finds, and the settings that turn a refusal into a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+from ..errors import RecipeError
+
+# Keys of `checks` in a config, and what each refuses.
+CHECKS = dict(
+    channels='a neck or a head takes other channels than the backbone returns',
+    files='a folder or an annotation file is missing',
+    masks='the recipe trains on masks, the annotations have none that it reads',
+    num_classes='a head predicts another number of classes than the datasets have',
+    class_names='the datasets name their classes differently, or not as a list of names',
+    missing_class='a class is no category of an annotation file',
+    double_category='two categories of an annotation file share a name or an id',
+    class_order='an annotation file has its categories in another order than the classes',
+    classwise='the evaluator would print the AP of a class beside the name of another',
+    no_objects='a split has no object of any class',
+    trained_classes='the checkpoint was trained with the classes in another order',
+    label_maps='label maps are missing, unreadable or of several channels',
+    label_ids='label maps hold ids that are no class',
+    black_white='label maps hold 0 and 255 alone',
+    one_class='a segmentor has one class and nothing to tell it from',
+    reduce_zero_label='reduce_zero_label=True seems to drop a class',
+)
+
+
+class Finding(NamedTuple):
+    """One sentence for the user; ``check`` is the key of CHECKS that refuses, '' only warns."""
+
+    text: str
+    check: str = ''
+
+
+def settle(cfg: Config, findings: Iterable[Finding]) -> list[str]:
+    """Raise the first refusal that ``cfg.checks`` leaves on; return everything else as warnings.
+
+    ``checks = dict(label_ids=False)`` in a config, or ``--cfg-options checks.label_ids=False``,
+    lets pass what the check of that name refuses; CHECKS lists them.
+
+    Raises:
+        RecipeError: something is refused, or ``checks`` has an unknown key or a value that is
+            neither True nor False.
+    """
+    settings = cfg.get('checks') or {}
+    if not isinstance(settings, dict) or any(
+        name not in CHECKS or not isinstance(value, bool) for name, value in settings.items()
+    ):
+        raise RecipeError(
+            f'checks={settings!r} must hold True or False for some of {", ".join(CHECKS)}'
+        )
+    warnings = []
+    for text, check in findings:
+        assert not check or check in CHECKS, check
+        if check and settings.get(check, True):
+            raise RecipeError(f'{text}\n(checks.{check}=False in the config lets this pass)')
+        warnings.append(f'{text} (passed by checks.{check}=False)' if check else text)
+    return warnings

@@ -1,0 +1,92 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Who reads an annotation file for detection, and in which order it numbers the categories."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from mmengine.config import Config
+
+from ..walk import datasets, dicts
+from .classes import class_names, dataset_type, metric_type
+from .coco_file import Category, read_categories
+from .files import is_remote
+
+# The order in which mmdet's datasets, by the class that defines load_data_list, and metrics number
+# the categories: as the file lists them, by id, or all of the file whatever the classes are.
+DATASETS = dict(
+    CocoDataset='file',
+    Objects365V2Dataset='file',
+    BaseVideoDataset='file',
+    Objects365V1Dataset='id',
+    LVISV05Dataset='all',
+    LVISV1Dataset='all',
+)
+METRICS = dict(LVISMetric='all', CocoMetric='file', CocoPanopticMetric='file')
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A dataset or a metric that reads an annotation file, and what it makes of it."""
+
+    path: str
+    file: str
+    classes: tuple[str, ...]
+    order: str
+    named: bool = True  # False: the classes are those of the dataset's type, for any file of it
+    classwise: bool = False
+
+    @cached_property
+    def categories(self) -> list[Category]:
+        """Those of the file, in the order in which they are numbered."""
+        found = read_categories(self.file)
+        return sorted(found) if self.order == 'id' else found
+
+    @cached_property
+    def taken(self) -> list[Category]:
+        """The categories that get a label: the first is label 0."""
+        if self.order == 'all':
+            return self.categories
+        return [category for category in self.categories if category.name in self.classes]
+
+    @property
+    def names(self) -> list[str]:
+        return [category.name for category in self.taken]
+
+    @property
+    def fits(self) -> bool:
+        if self.order == 'all' and not self.named:
+            return len(self.taken) == len(self.classes)
+        return self.names == list(self.classes)
+
+
+def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
+    """The datasets of the loaders and the metrics beside them, whose numbering is known."""
+    for loader in loaders:
+        classes, of_config = (), True  # of the loader's first dataset, which the metrics are told
+        for path, dataset in datasets(cfg, (loader,)):
+            names = class_names(cfg, dataset)
+            named = bool((dataset.get('metainfo') or {}).get('classes'))
+            if not classes:
+                classes, of_config = names, named
+            order = _order_of_dataset(dataset_type(cfg, dataset))
+            file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+            known = order and names and dataset.get('ann_file') and not is_remote(dataset)
+            if known and os.path.exists(file):
+                yield Reader(path, file, names, order, named)
+        evaluator = loader.replace('dataloader', 'evaluator')
+        for path, metric in dicts(cfg.get(evaluator), evaluator):
+            file = metric.get('ann_file') or ''
+            kinds = getattr(metric_type(cfg, metric), '__mro__', ()) if file else ()
+            order = next((METRICS[k.__name__] for k in kinds if k.__name__ in METRICS), None)
+            if order and classes and os.path.isfile(file):
+                order = 'id' if metric.get('sort_categories') and order == 'file' else order
+                yield Reader(path, file, classes, order, of_config, bool(metric.get('classwise')))
+
+
+def _order_of_dataset(kind: type | None) -> str | None:
+    defining = (k for k in getattr(kind, '__mro__', ()) if 'load_data_list' in vars(k))
+    return DATASETS.get(getattr(next(defining, None), '__name__', None))

@@ -1,0 +1,370 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: the fast path stands for a block only where it computes what the modules would.
+
+Each case puts something into, around or onto a block that a user or a tool might. The result must
+be the plain path's, to the bit, and kernels='fast' must refuse and say why.
+"""
+
+import copy
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import nn
+from torch.ao.quantization import quantize_dynamic
+from torch.nn.utils import parametrizations, prune
+
+from mmconvnext import ConvNeXt
+from mmconvnext.kernels.ops import capability
+from mmconvnext.models.block import ConvNeXtBlock
+from mmconvnext.models.design import CHOICES, FUSIBLE, Design
+from mmconvnext.models.fusion import KINDS, runs_fast
+from mmconvnext.models.layers import DropPath, GlobalResponseNorm, LayerNorm2d
+
+pytestmark = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
+C = 16
+X = torch.randn(2, C, 9, 7, generator=torch.Generator().manual_seed(0))
+
+
+def make(kernels: str, grn: bool = True, **options) -> ConvNeXtBlock:
+    torch.manual_seed(0)
+    options.setdefault('layer_scale_init_value', 0.0 if grn else 1.0)
+    block = ConvNeXtBlock(C, Design(), grn=grn, kernels=kernels, **options)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return block
+
+
+class Lora(nn.Module):
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base, self.down = base, nn.Linear(base.in_features, 2, bias=False)
+        self.up = nn.Linear(2, base.out_features)
+
+    def forward(self, x):
+        return self.base(x) + self.up(self.down(x))
+
+
+class TwiceLinear(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class OtherBlock(ConvNeXtBlock):
+    def _expand(self, x):
+        return 2 * super()._expand(x)
+
+
+class Weight(torch.Tensor):
+    """As torchao's quantized weights are: a tensor of another kind in a plain layer."""
+
+
+def twice(module: nn.Linear) -> TwiceLinear:
+    made = TwiceLinear(module.in_features, module.out_features)
+    made.load_state_dict(module.state_dict())
+    return made
+
+
+def replace_forward(block) -> None:
+    forward = block.pwconv2.forward
+    block.pwconv2.forward = lambda x: 2 * forward(x)
+
+
+def replace_branch(block) -> None:
+    branch = block._branch
+    block._branch = lambda x: 2 * branch(x)
+
+
+def wider(block) -> None:
+    block.dwconv = nn.Conv2d(C, C, 9, padding=4, groups=C)
+
+
+def bias_free(block) -> None:
+    block.pwconv1 = nn.Linear(C, 4 * C, bias=False)
+
+
+def own_weight(block) -> None:
+    block.pwconv1.weight = nn.Parameter(block.pwconv1.weight.as_subclass(Weight))
+
+
+def doubled(_, args, out):
+    return 2 * out
+
+
+def set_(name: str, value):
+    return lambda block: setattr(block, name, value())
+
+
+CASES = {
+    'LoRA': (lambda b: setattr(b, 'pwconv1', Lora(b.pwconv1)), 'pwconv1 is a .*Lora, not a'),
+    'subclass': (lambda b: setattr(b, 'pwconv2', twice(b.pwconv2)), 'pwconv2 is a .*TwiceLinear'),
+    'sequential': (
+        lambda b: setattr(b, 'norm', nn.Sequential(b.norm, nn.Tanh())),
+        'norm is a .*Seq',
+    ),
+    'another act': (set_('act', nn.ReLU), 'act is a .*ReLU'),
+    'GELU by tanh': (set_('act', lambda: nn.GELU('tanh')), 'act is GELU by tanh'),
+    'no drop path': (set_('drop_path', nn.Identity), 'drop_path is a .*Identity'),
+    'dropout': (set_('drop_path', lambda: nn.Dropout(0.0)), 'drop_path is a .*Dropout'),
+    'another norm': (set_('norm', lambda: nn.RMSNorm(C)), 'norm is a .*RMSNorm'),
+    'norm over pixels': (set_('norm', lambda: nn.LayerNorm((9, 7, C))), r'norm is over \(9, 7, 16'),
+    'norm without affine': (
+        set_('norm', lambda: nn.LayerNorm(C, elementwise_affine=False)),
+        'norm_weight is missing',
+    ),
+    'norm without bias': (
+        set_('norm', lambda: nn.LayerNorm(C, bias=False)),
+        'norm_bias is missing',
+    ),
+    'wider kernel': (wider, 'dwconv is another convolution'),
+    'dilation': (
+        set_('dwconv', lambda: nn.Conv2d(C, C, 7, padding=6, dilation=2, groups=C)),
+        'dwconv is another convolution',
+    ),
+    'reflection': (
+        set_('dwconv', lambda: nn.Conv2d(C, C, 7, padding=3, groups=C, padding_mode='reflect')),
+        'dwconv is another convolution',
+    ),
+    'dense convolution': (set_('dwconv', lambda: nn.Conv2d(C, C, 7, padding=3)), '1 groups of 16'),
+    'no bias': (bias_free, 'bias1 is missing'),
+    'spectral norm': (lambda b: nn.utils.spectral_norm(b.pwconv1), 'pwconv1 has hooks'),
+    'weight norm': (
+        lambda b: parametrizations.weight_norm(b.pwconv2),
+        'pwconv2 is a .*Parametrized',
+    ),
+    'orthogonal': (lambda b: parametrizations.orthogonal(b.pwconv2), 'pwconv2 is a .*Parametrized'),
+    'pruning': (lambda b: prune.l1_unstructured(b.pwconv1, 'weight', 0.5), 'pwconv1 has hooks'),
+    'quantization': (
+        lambda b: quantize_dynamic(b, {nn.Linear}, inplace=True),
+        'pwconv1 is a .*quantized.*Linear',
+    ),
+    'subclass of tensor': (own_weight, 'weight1 is a Weight'),
+    'forward of an instance': (replace_forward, 'pwconv2 has another forward'),
+    'method of an instance': (replace_branch, 'it has another _branch'),
+    'subclass of the block': (lambda b: setattr(b, '__class__', OtherBlock), 'another _expand'),
+    'child': (lambda b: b.pwconv1.add_module('adapter', nn.Identity()), 'pwconv1 holds adapter'),
+    'forward hook': (lambda b: b.pwconv1.register_forward_hook(doubled), 'pwconv1 has hooks'),
+    'hook of dropping': (
+        lambda b: b.drop_path.register_forward_hook(doubled),
+        'drop_path has hooks',
+    ),
+    'hook of GRN': (lambda b: b.grn.register_forward_hook(doubled), 'grn has hooks'),
+    'hook with kwargs': (
+        lambda b: b.act.register_forward_hook(lambda m, a, k, out: 2 * out, with_kwargs=True),
+        'act has hooks',
+    ),
+    'pre-hook': (
+        lambda b: b.norm.register_forward_pre_hook(lambda _, args: (args[0].square(),)),
+        'norm has hooks',
+    ),
+    'backward hook': (
+        lambda b: b.dwconv.register_full_backward_hook(lambda _, gi, go: (2 * gi[0],)),
+        'dwconv has hooks',
+    ),
+    'backward pre-hook': (
+        lambda b: b.pwconv2.register_full_backward_pre_hook(lambda _, go: (2 * go[0],)),
+        'pwconv2 has hooks',
+    ),
+}
+
+
+def run(block: nn.Module, x: torch.Tensor = X) -> list[torch.Tensor]:
+    leaf = x.detach().requires_grad_()
+    torch.manual_seed(0)
+    out = block(leaf)
+    out.square().sum().backward()
+    return [out.detach(), leaf.grad, *(p.grad for p in block.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_what_is_put_into_a_block_is_honoured(case):
+    change, why = CASES[case]
+    results = []
+    for kernels in ('plain', 'auto', 'fast'):
+        block = make(kernels)
+        before = run(block)[0]
+        torch.manual_seed(1)
+        change(block)
+        if kernels == 'fast':
+            with pytest.raises(
+                RuntimeError, match=f"kernels='fast' is not possible in the .*{why}"
+            ):
+                run(block)
+            continue
+        block.zero_grad()
+        results.append(run(block))
+        harmless = ('no drop', 'dropout', 'child', 'backward', 'subclass of tensor', 'weight norm')
+        changed = not torch.allclose(results[-1][0], before, atol=1e-4)
+        assert changed != case.startswith(harmless)
+    for found, expected in zip(results[1], results[0], strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize('kind', ['forward_hook', 'forward_pre_hook', 'full_backward_hook'])
+def test_hooks_on_all_modules(kind):
+    register = getattr(nn.modules.module, f'register_module_{kind}')
+    seen, block = [], make('auto')
+    handle = register(lambda module, *_: seen.append(module))
+    try:
+        run(block)
+    finally:
+        handle.remove()
+    for name in KINDS:  # which the fast path would not call
+        assert getattr(block, name) in seen, name
+
+
+def test_every_hook_of_a_backbone_fires():
+    fired = []
+    model = ConvNeXt(dict(depths=[1, 1], channels=[8, 16]))
+    for module in model.modules():
+        module.register_forward_hook(lambda module, *_: fired.append(module))
+    model(torch.zeros(1, 3, 32, 32))
+    missing = {type(m) for m in model.modules()} - {type(m) for m in fired}
+    assert missing == {nn.ModuleList}  # which nobody calls
+
+
+def test_a_class_that_is_patched_is_noticed(monkeypatch):
+    plain, auto = make('plain'), make('auto')
+    for owner, name in [(nn.Linear, 'forward'), (GlobalResponseNorm, 'forward')]:
+        with monkeypatch.context() as patch:
+            original = getattr(owner, name)
+            patch.setattr(owner, name, lambda self, x, f=original: 2 * f(self, x))
+            assert torch.equal(auto(X), plain(X)) and not runs_fast(auto, X)
+        assert runs_fast(auto, X)
+    with monkeypatch.context() as patch:
+        call = nn.Module.__call__
+        patch.setattr(nn.Module, '__call__', lambda self, *a, **k: call(self, *a, **k))
+        assert not runs_fast(auto, X)
+
+
+def test_taking_it_away_brings_the_fast_path_back():
+    block = make('auto')
+    handle = block.pwconv1.register_forward_hook(doubled)
+    prune.identity(block.pwconv2, 'weight')
+    assert not runs_fast(block, X)
+    handle.remove()
+    prune.remove(block.pwconv2, 'weight')
+    assert runs_fast(block, X)
+
+
+def test_pruned_weights_keep_their_zeros_over_iterations():
+    block = make('auto')
+    prune.l1_unstructured(block.pwconv1, 'weight', 0.5)
+    optimizer = torch.optim.SGD(block.parameters(), lr=1e-6)
+    for _ in range(3):
+        optimizer.zero_grad()
+        run(block)
+        optimizer.step()
+    block(X)
+    assert (block.pwconv1.weight == 0).float().mean() == 0.5
+
+
+def test_shared_layers_collect_their_gradients():
+    results = []
+    for kernels in ('plain', 'fast'):
+        blocks = [make(kernels, grn=False) for _ in range(2)]
+        blocks[1].pwconv1 = blocks[0].pwconv1
+        results.append(run(nn.Sequential(*blocks)))
+    for found, expected in zip(results[1], results[0], strict=True):
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_hooks_of_tensors_fire():
+    calls = []
+    block = make('fast')
+    block.pwconv1.weight.register_hook(lambda grad: calls.append('hook') or 2 * grad)
+    block.norm.bias.register_post_accumulate_grad_hook(lambda p: calls.append('after'))
+    expected = run(make('fast'))
+    found = run(block)
+    assert sorted(calls) == ['after', 'hook']
+    names = [n for n, _ in block.named_parameters()]
+    at = 2 + names.index('pwconv1.weight')
+    assert torch.equal(found[at], 2 * expected[at])
+
+
+TYPES = {
+    'float64 parameters': (lambda b: b.double(), X),
+    'bfloat16 parameters': (lambda b: b.bfloat16(), X),
+    'bfloat16 input': (lambda b: b, X.bfloat16()),
+    'one layer': (lambda b: b.pwconv1.bfloat16(), X),
+    'too many channels': (lambda b: b, torch.randn(1, C + 1, 5, 5)),
+    'three dimensions': (lambda b: b, torch.randn(C, 5, 5)),
+}
+
+
+@pytest.mark.parametrize('case', TYPES)
+def test_what_plain_refuses_is_refused(case):
+    change, x = TYPES[case]
+    for kernels in ('plain', 'auto', 'fast'):
+        block = make(kernels)
+        change(block)
+        with pytest.raises(RuntimeError):
+            block(x)
+
+
+def test_float32_norms_in_a_bfloat16_network_run_plain():
+    blocks = [make(kernels).bfloat16() for kernels in ('plain', 'auto')]
+    for block in blocks:
+        block.norm.float()
+    x = X.bfloat16()
+    assert torch.equal(blocks[0](x), blocks[1](x))
+
+
+def test_frozen_parts_and_evaluation_with_gradients():
+    results = []
+    for kernels in ('plain', 'fast'):
+        block = make(kernels, drop_path_rate=0.5).eval()
+        block.pwconv1.requires_grad_(False)
+        results.append(run(block))
+    assert len(results[0]) == len(results[1]) == 2 + 10 - 2
+    for found, expected in zip(results[1], results[0]):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def other_value(field) -> object:
+    """A value of the switch that is not the paper's."""
+    values = dict(
+        stem_patch_size=2, group_width=C, expansion_ratio=3, spatial_first=False, kernel_size=5
+    )
+    if field.name in CHOICES:
+        return next(v for v in CHOICES[field.name] if v != field.default)
+    return 1e-3 if field.name == 'norm_eps' else values[field.name]
+
+
+@pytest.mark.parametrize('field', fields(Design), ids=lambda field: field.name)
+def test_a_switch_is_computed_or_turns_the_fast_path_off(field):
+    design = Design(**{field.name: other_value(field)})
+    arch = dict(depths=[1, 2], channels=[C, 2 * C])
+    image = torch.randn(2, 3, 32, 32)
+    if field.name not in FUSIBLE:
+        assert list(design.unfusible) == [field.name]
+        with pytest.raises(ValueError, match=f"kernels='fast' does not compute .*{field.name}"):
+            ConvNeXt(arch, design=design, kernels='fast')
+    models = [
+        ConvNeXt(arch, layer_scale_init_value=1.0, design=design, kernels=k)
+        for k in ('plain', 'auto')
+    ]
+    models[1].load_state_dict(models[0].state_dict())
+    plain, auto = (model(image) for model in models)
+    for a, b in zip(plain, auto):
+        if field.name in FUSIBLE:
+            torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4)
+        else:
+            assert torch.equal(b, a)
+    blocks = [b for b in models[1].modules() if isinstance(b, ConvNeXtBlock)]
+    x = [torch.zeros(1, b.pwconv1.in_features, 8, 8) for b in blocks]
+    assert {runs_fast(*pair) for pair in zip(blocks, x)} == {field.name in FUSIBLE}
+
+
+def test_layer_norm_of_maps_is_no_norm_of_a_block():
+    block = make('auto')
+    block.norm = LayerNorm2d(C)
+    assert not runs_fast(block, X)
+
+
+def test_copies_and_pickles_run_fast(tmp_path):
+    block = make('fast', drop_path_rate=0.1)
+    torch.save(block, tmp_path / 'block.pth')
+    for other in (copy.deepcopy(block), torch.load(tmp_path / 'block.pth', weights_only=False)):
+        assert isinstance(other.drop_path, DropPath) and runs_fast(other, X)
