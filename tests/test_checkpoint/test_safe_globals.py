@@ -190,12 +190,12 @@ def test_runner_resumes_its_own_run(work_dir):
     assert len(history) == 3
 
 
-@listed
 @pytest.mark.parametrize(
     'value',
     [np.float32(1.5), np.float64(1.5), np.int64(3), np.bool_(True), np.arange(3), np.ones((2, 2))],
     ids=lambda value: f'{value.dtype}{value.shape}',
 )
+@listed
 def test_numpy_values_load(value, tmp_path):
     torch.save({'value': value}, tmp_path / 'value.pth')
     loaded = torch.load(tmp_path / 'value.pth', weights_only=True)['value']
