@@ -36,7 +36,7 @@ test: setup
 
 # In a folder of its own, with neither mmcv nor mmdet. The package is installed as a copy, so that
 # the library of the checkout stays; bin/pytest, unlike python -m pytest, then imports that copy.
-# numpy: torch before 2.3 was compiled for 1.
+# numpy: torch before 2.3 was compiled for 1. Of torch 2.1, there is none for Python 3.12.
 test-torch: OLD = .venv-torch-$(TORCH)/bin
 test-torch:
 	$(PYTHON) -m venv .venv-torch-$(TORCH)

@@ -123,8 +123,9 @@ def kernels() -> dict:
         def build_extension(self, ext) -> None:
             library = Path(self.get_ext_fullpath(ext.name))
             library.unlink(missing_ok=True)  # or else a failure would leave an old one
+            needed = LIBRARY.needs(folder)  # before, as the files may change meanwhile
             super().build_extension(ext)
-            LIBRARY.write(library, capability, folder)
+            LIBRARY.write(library, capability, needed)
 
         def copy_extensions_to_source(self) -> None:
             super().copy_extensions_to_source()

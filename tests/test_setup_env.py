@@ -148,12 +148,14 @@ def compiled(setup_env, linked):
     """A function that puts a library with its record into the checkout, as setup.py does."""
     kernels = linked / 'mmconvnext/kernels'
     kernels.mkdir()
+    (kernels / 'ops.py').touch()
 
     def put(capability: str, torch: str, python: str = 'cpython-311') -> Path:
         library = kernels / f'_cpu.{python}-x86_64-linux-gnu.so'
         library.write_bytes(capability.encode())
         digest = hashlib.sha256(library.read_bytes()).hexdigest()
         facts = {'capability': capability, 'torch': torch, 'sha256': digest}
+        facts |= setup_env.load_library_module().sources(kernels)
         library.with_suffix('.json').write_text(json.dumps(facts))
         return library
 
@@ -226,6 +228,11 @@ def test_stamp_knows_the_compiled_library(setup_env, env, linked, compiled, caps
     assert changed() == 'AVX2 for torch 2.13.0+cpu -> AVX2 for torch 2.12.1'
     compiled('AVX512', '2.13.0+cpu', python='cpython-312')  # is not for this Python
     assert changed() == ''
+    (library.parent / 'ops.py').write_text('LIBRARY')
+    told = 'AVX2 for torch 2.12.1 -> AVX2 for torch 2.12.1, of other sources'
+    assert changed() == told
+    compiled('AVX2', '2.12.1')
+    assert changed() == ' -> '.join(reversed(told.split(' -> ')))
     library.write_bytes(b'half')
     assert changed() == 'AVX2 for torch 2.12.1 -> None'
 

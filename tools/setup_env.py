@@ -276,11 +276,13 @@ def fingerprint(state: dict, stack: str) -> dict:
     content = b'\0'.join(path.read_bytes() for path in files)
     digest = hashlib.sha256(content).hexdigest()[:12]
     facts = {key: state[key] for key in ('python', 'ops', 'source')}
+    facts |= {'processor': processor(), 'kernels': None}
     # Another environment of this checkout may have put its own there, if their Pythons are alike.
     tag = 'cpython-' + ''.join(state['python'].split('.')[:2])
-    records = filter(None, map(library.read, kernels.glob(f'_cpu.{tag}-*.so')))
-    compiled = [f'{record["capability"]} for torch {record["torch"]}' for record in records]
-    facts |= {'processor': processor(), 'kernels': compiled[0] if compiled else None}
+    for record in filter(None, map(library.read, kernels.glob(f'_cpu.{tag}-*.so'))):
+        fits = library.sources(kernels).items() <= record.items()
+        facts['kernels'] = f'{record["capability"]} for torch {record["torch"]}'
+        facts['kernels'] += '' if fits else ', of other sources'
     return {'stack': stack, 'requirements': digest, **facts, **state['dists']}
 
 

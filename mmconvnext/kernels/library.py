@@ -63,14 +63,19 @@ def misfit(record: dict | None, folder: Path) -> str:
 
 def needs(folder: Path) -> dict[str, str]:
     """What a library has to be compiled against and from, to work with the folder's modules."""
-    needed = {'torch': torch_build(), 'operators': digest(folder.glob('ops.py'))}
-    sources = cpp_files(folder)
-    return {**needed, 'C++ sources': digest(sources)} if sources else needed
+    return {'torch': torch_build(), **sources(folder)}
+
+
+def sources(folder: Path) -> dict[str, str]:
+    """Digests of the schemas and, where they are here, of the C++ files."""
+    found, files = {'operators': digest(folder.glob('ops.py'))}, cpp_files(folder)
+    return {**found, 'C++ sources': digest(files)} if files else found
 
 
 def cpp_files(folder: Path) -> list[Path]:
     """None in an installation that leaves them out."""
-    return [path for path in folder.glob('csrc/**/*') if path.suffix in ('.cpp', '.h')]
+    found = [path for path in folder.glob('csrc/**/*') if path.suffix in ('.cpp', '.h')]
+    return [path for path in found if path.name[0] != '.']  # an editor's own: not packed
 
 
 def digest(paths: Iterable[Path]) -> str:
@@ -95,9 +100,9 @@ def torch_build() -> str:
     return f'{torch.__version__}{old}'
 
 
-def write(library: Path, capability: str, folder: Path) -> None:
-    """Write the record of a library that was compiled just now from the folder."""
-    facts = {'capability': capability, **needs(folder), 'sha256': _sha256(library)}
+def write(library: Path, capability: str, needed: dict[str, str]) -> None:
+    """Write the record of a library; ``needed``: what :func:`needs` gave before it was compiled."""
+    facts = {'capability': capability, **needed, 'sha256': _sha256(library)}
     record_file(library).write_text(json.dumps(facts, indent=1), encoding='utf-8')
 
 

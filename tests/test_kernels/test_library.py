@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mmconvnext.kernels import library as module
-from mmconvnext.kernels.library import FILE, load, read, record_file, write
+from mmconvnext.kernels.library import FILE, load, needs, read, record_file, write
 from mmconvnext.kernels.ops import capability
 
 compiled = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
@@ -32,7 +32,7 @@ def kernels(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(torch, '__version__', '2.13.0+cpu')
     monkeypatch.setattr(torch, 'compiled_with_cxx11_abi', lambda: True)
     (folder / FILE).write_bytes(b'no library')
-    write(folder / FILE, 'AVX2', folder)
+    write(folder / FILE, 'AVX2', needs(folder))
     return folder
 
 
@@ -43,11 +43,13 @@ def change_record(folder: Path, **facts) -> None:
 
 def test_what_fits_is_loaded(kernels, monkeypatch):
     assert load(kernels)[1].startswith(LOADED)
+    (kernels / 'csrc/.#gelu.h').symlink_to('user@host')  # an editor's lock
+    assert load(kernels)[1].startswith(LOADED)
     shutil.rmtree(kernels / 'csrc')  # an installation may leave them out
     assert load(kernels)[1].startswith(LOADED)
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX512')
     assert load(kernels)[1].startswith(LOADED)
-    write(kernels / FILE, 'DEFAULT', kernels)
+    write(kernels / FILE, 'DEFAULT', needs(kernels))
     for other in ('SVE256', 'NO AVX', 'DEFAULT'):
         monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda other=other: other)
         assert load(kernels)[1].startswith(LOADED)
@@ -65,7 +67,7 @@ def test_no_library_is_not_compiled(kernels):
     ('compiled', 'here'), [('AVX512', 'AVX2'), ('AVX2', 'DEFAULT'), ('AVX2', 'SVE256')]
 )
 def test_another_processor(kernels, monkeypatch, compiled, here):
-    write(kernels / FILE, compiled, kernels)
+    write(kernels / FILE, compiled, needs(kernels))
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: here)
     here = 'DEFAULT' if here == 'SVE256' else here
     found, why = load(kernels)
@@ -144,7 +146,7 @@ def test_needs_no_torch_and_no_package_to_be_read():
 def test_record_of_the_real_library():
     record = read(module.FOLDER / FILE)
     assert record['capability'] == capability()[0]
-    assert {key: record[key] for key in module.needs(module.FOLDER)} == module.needs(module.FOLDER)
+    assert {key: record[key] for key in needs(module.FOLDER)} == needs(module.FOLDER)
 
 
 def forward(package: Path, folder: Path, **env: str) -> tuple[list[str], str]:
