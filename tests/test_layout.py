@@ -35,7 +35,7 @@ MAY_IMPORT = {
     '.checkpoint.read': '.checkpoint safetensors torch',
     '.checkpoint.convert': '.checkpoint safetensors torch',
     '.checkpoint.load': '.checkpoint .models.arch mmengine torch',
-    '.models': '.models .checkpoint.mmengine_io',
+    '.models': '.models',
     '.models.arch': '',
     '.models.design': '',
     '.models.layer_depth': '',

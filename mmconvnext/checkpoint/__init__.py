@@ -11,5 +11,6 @@ How a file becomes the backbone's weights, one module a step::
     load            the steps in a row: for init_cfg, and for every load_state_dict
 
 ``mmengine_io`` makes mmengine's own entry points (``load_from``, ``load_checkpoint``, resume, save)
-use ``read`` and write whole files or none; ``convert`` goes from file to file.
+use ``read`` and write whole files or none, in the tools' own process; ``convert`` goes from file to
+file.
 """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from functools import cache
 from http.client import HTTPException
@@ -12,14 +13,14 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import broadcast_object_list, get_dist_info
+from mmengine.dist import all_gather_object, get_dist_info
 
 from . import zoo
 from .errors import CheckpointUnreachable, CheckpointUnreadable
 
 # OpenMMLab's and torch.hub's custom: the name ends in the first digits of the file's SHA-256.
 HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
-# Whose names do so; elsewhere digits alone are a date or an iteration.
+# Who keeps to it; elsewhere such digits may be a date, an iteration or a commit.
 HASHING_HOSTS = ('download.openmmlab.com', 'download.pytorch.org')
 
 
@@ -49,41 +50,53 @@ def _published() -> frozenset[str]:
 
 
 def download(url: str) -> Path:
-    """Return the file of a URL, fetched on rank 0 if it is not in the cache.
+    """Return the file of a URL; one rank a node fetches it if it is not in the cache.
 
-    An interrupted download never gets the final name (torch.hub writes beside it and renames). Of a
-    body that ends too early torch.hub says nothing, unless there is a hash; reading it does.
+    Rank 0 comes first: on a shared disk nobody else has to. An interrupted download never gets the
+    final name (torch.hub writes beside it and renames). Of a body that ends too early torch.hub
+    says nothing, unless there is a hash; reading it does.
 
-    Raises, on every rank:
+    Raises, on every rank, whichever met it:
         CheckpointUnreadable: the content is not what the hash in the name says; a bad file that was
             in the cache is renamed to NAME.bad.
         CheckpointUnreachable: the server cannot be reached or refuses; the message says where to
             put a file that was fetched by other means.
     """
-    path = cached(url)
-    fault: list = [None]
-    if get_dist_info()[0] == 0:
-        try:
-            if path.is_file():
-                _check_hash(path, url)
-            else:
-                _fetch(url, path)
-        except (OSError, ValueError) as error:
-            fault = [error]
-    broadcast_object_list(fault)  # the other ranks would wait for one that is gone
-    if fault[0] is not None:
-        raise fault[0]
-    if not path.is_file():  # on a node that does not share the disk of rank 0
-        _fetch(url, path)
+    path, rank = cached(url), get_dist_info()[0]
+    _on(rank == 0, url, path)
+    # The others look only now: NFS remembers for a while that it has not found a file.
+    _on(rank > 0 and leads_node(), url, path)
+    # Without LOCAL_RANK nobody knows his node: whoever lacks the file fetches it, one by one.
+    lacking = [i for i, there in enumerate(all_gather_object(path.is_file())) if not there]
+    for i in lacking:
+        _on(rank == i and not path.is_file(), url, path)
     return path
+
+
+def leads_node() -> bool:
+    """Whether this rank is the one of its node that fetches and renames files."""
+    return get_dist_info()[0] == 0 or os.environ.get('LOCAL_RANK') == '0'
 
 
 def set_aside(path: Path) -> Path:
     """Rename a bad file of the cache to NAME.bad, so that the next attempt fetches it anew."""
     bad = path.with_name(f'{path.name}.bad')
-    if get_dist_info()[0] == 0 and path.is_file():
+    if leads_node() and path.is_file():
         path.replace(bad)
     return bad
+
+
+def _on(chosen: bool, url: str, path: Path) -> None:
+    """Provide the file on the chosen ranks; every rank calls this, and meets their first error."""
+    fault = None
+    if chosen:
+        try:
+            _check_hash(path, url) if path.is_file() else _fetch(url, path)
+        except Exception as error:  # whatever it is, the others would wait for one that is gone
+            fault = error
+    faults = [fault for fault in all_gather_object(fault) if fault is not None]
+    if faults:
+        raise faults[0]
 
 
 def _fetch(url: str, path: Path) -> None:
@@ -110,9 +123,8 @@ def _unreachable(url: str, path: Path, why: object) -> str:
 
 
 def _hash(url: str) -> str | None:
-    match = HASH.search(urlparse(url).path)
-    if match and match[1].isdecimal() and urlparse(url).netloc not in HASHING_HOSTS:
-        return None
+    parts = urlparse(url)
+    match = HASH.search(parts.path) if parts.netloc in HASHING_HOSTS else None
     return match and match[1]
 
 

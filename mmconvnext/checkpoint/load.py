@@ -16,7 +16,6 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .download import is_url
@@ -24,6 +23,7 @@ from .envelope import unwrap
 from .errors import CheckpointError, CheckpointMismatch
 from .fit import Fit, check_grn, fit
 from .formats import Native, choose, is_classifier, listed, split, to_native
+from .mmengine_io import load_by_scheme
 from .numerics import compare_numerics, config_beside, trained_with
 from .read import read_checkpoint
 from .size import Size
@@ -108,7 +108,7 @@ def load_pretrained(
     if any(parameter.is_meta for parameter in backbone.parameters()):
         raise ValueError('the backbone is on the meta device; call to_empty(device=...) first')
     if '://' in str(checkpoint) and not is_url(str(checkpoint)):  # s3://, torchvision:// and others
-        content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location)
+        content = load_by_scheme(str(checkpoint), map_location)
     else:
         content = read_checkpoint(checkpoint, map_location)
     way_out = ''
@@ -175,6 +175,16 @@ def adapt_state_dict(
     state_dict.update({prefix + k: v for k, v in {**result.tensors, **kept}.items()})
     if mode != 'whole':
         plan.report(f'a state dict in {plan.row.name} names', result, at=prefix)
+
+
+def fills(backbone: nn.Module, state_dict: Mapping[str, object], prefix: str) -> bool:
+    """Whether what lies below ``prefix`` would fill the backbone, but for the output norms."""
+    below = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+    try:
+        Plan(backbone, below, None, strict=True).fit({})
+    except CheckpointMismatch:
+        return False
+    return True
 
 
 def pretrained_options(init_cfg: Mapping) -> dict:

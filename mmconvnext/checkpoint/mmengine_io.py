@@ -1,10 +1,11 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """mmengine's own entry points, made to read and write as this package does.
 
-``load_from``, resume, ``mmengine.runner.load_checkpoint`` and the ``init_cfg`` of other modules
-read through ``CheckpointLoader``; its schemes for paths and http(s) become ours, so that they know
-safetensors, short names and damaged files, and never unpickle more than is safe. Checkpoints are
-written through the storage backend 'local'; ours writes a whole file or none.
+That is for a process of ours: the tools call :func:`install`, an import never does. ``load_from``,
+resume, ``mmengine.runner.load_checkpoint`` and the ``init_cfg`` of other modules read through
+``CheckpointLoader``; its schemes for paths and http(s) become ours, so that they know safetensors,
+short names and damaged files, and never unpickle more than is safe. Checkpoints are written through
+the storage backend 'local'; ours writes a whole file or none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from .atomic import atomic_path
 from .envelope import unwrap
 from .errors import CheckpointUnreadable
+from .formats import detect
 from .read import read_checkpoint
 from .safe_globals import torch_load
 
@@ -33,42 +35,77 @@ class AtomicLocalBackend(LocalBackend):
             path.write_bytes(obj)
 
 
-def load_from_local(filename: str, map_location: object = None) -> dict:
+def load_from_local(filename: str, map_location: object = None) -> object:
     """Read a path or the short name of published weights as mmengine expects it.
 
-    A file of mmengine's is returned whole; the weights of any other come under 'state_dict', where
-    mmengine looks for them, beside an empty 'meta'.
+    What holds no ConvNeXt, and what is a checkpoint of mmengine's, is returned as it is. A ConvNeXt
+    under another key, or under none, comes under 'state_dict' too, where mmengine looks for it, and
+    beside a 'meta', for which mmseg's ``init_model`` asks.
 
     Raises:
         CheckpointError: see :func:`.read.read_checkpoint`.
     """
     content = read_checkpoint(filename, map_location)
-    if isinstance(content, dict) and 'state_dict' in content:
-        return {'meta': {}, **content}
     try:
-        return {'meta': {}, 'state_dict': unwrap(content).tensors}
-    except CheckpointUnreadable as error:
-        raise CheckpointUnreadable(f'{filename} {error}') from error
+        found = unwrap(content)
+    except CheckpointUnreadable:  # no weights
+        return content
+    # A teacher and its student: which of them is meant, mmengine cannot say.
+    if found.path.startswith(('teacher', 'student')) or not detect(found.tensors):
+        return content
+    if found.path == '':
+        return {'meta': {}, 'state_dict': found.tensors}
+    if 'state_dict' in content:
+        return {'meta': {}, **content}
+    return {'meta': {}, **content, 'state_dict': found.tensors}
 
 
-def load_from_http(filename: str, map_location: object = None, **_: object) -> dict:
+def load_from_http(filename: str, map_location: object = None, **_: object) -> object:
     """The same for a URL. mmengine's further arguments, folder and progress bar, have no effect."""
     return load_from_local(filename, map_location)
 
 
+def load_by_scheme(source: str, map_location: object = None) -> object:
+    """Read what mmengine has a scheme for, s3:// or torchvision:// say, as safely as a path.
+
+    mmengine's loaders are ours for this one call, unless :func:`install` has made them so.
+    """
+    loader = mmengine_checkpoint.CheckpointLoader
+    schemes = dict(loader._schemes)
+    names = {name: getattr(mmengine_checkpoint, name) for name in _names()}
+    try:
+        _install_reading()
+        return loader.load_checkpoint(source, map_location)
+    finally:
+        loader._schemes = schemes
+        for name, value in names.items():
+            setattr(mmengine_checkpoint, name, value)
+
+
 def install() -> None:
     """Put the above in place of mmengine's own; calling it again changes nothing."""
+    _install_reading()
+    register_backend('local', AtomicLocalBackend, force=True, prefixes='')
+
+
+def _install_reading() -> None:
     loader = mmengine_checkpoint.CheckpointLoader
     loader.register_scheme('', load_from_local, force=True)
     loader.register_scheme(('http://', 'https://'), load_from_http, force=True)
-    # mmengine's loaders for torchvision://, openmmlab://, s3:// and others call these by name: one
-    # for URLs, torch.load, which is unsafe by default before torch 2.6, and a function that only
-    # onedl has, and that reads a refused file again with weights_only=False.
-    mmengine_checkpoint.load_from_http = load_from_http
-    mmengine_checkpoint.torch = _TORCH
+    for name, value in _names().items():
+        setattr(mmengine_checkpoint, name, value)
+
+
+def _names() -> dict[str, object]:
+    """What mmengine's loaders for torchvision://, openmmlab://, s3:// and others call by name.
+
+    One for URLs, torch.load, which is unsafe by default before torch 2.6, and a function that only
+    onedl has, and that reads a refused file again with weights_only=False.
+    """
+    names = {'load_from_http': load_from_http, 'torch': _TORCH}
     if hasattr(mmengine_checkpoint, '_safe_torch_load'):
-        mmengine_checkpoint._safe_torch_load = _safe_torch_load
-    register_backend('local', AtomicLocalBackend, force=True, prefixes='')
+        names['_safe_torch_load'] = _safe_torch_load
+    return names
 
 
 def _safe_torch_load(

@@ -160,7 +160,7 @@ def _read_torch(path: Path, map_location: object) -> object:
         raise CheckpointUnreadable(
             f'{path} is not safe to read and was not read: {_culprit(text)}. Have its author save '
             'tensors only (a state_dict, or safetensors); if you trust the file, allow-list what '
-            'it holds with torch.serialization.add_safe_globals'
+            'it holds with torch.serialization.add_safe_globals (torch 2.4 or later)'
         ) from error
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise
@@ -182,7 +182,7 @@ def _culprit(text: str) -> str:
     match = (
         re.search(r'GLOBAL:? `?([\w.]+)', text)
         or re.search(r"but got <class '([\w.]+)'>", text)
-        or re.search(r'(getattr\(.*?\))', text)
+        or re.search(r'((?:getattr|numpy\.dtype)\(.*?\))', text)
     )
     if match:
         return f'it holds {match[1]}, which could run code'

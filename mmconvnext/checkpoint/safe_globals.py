@@ -1,52 +1,44 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """What checkpoints may hold besides tensors, and the one call of torch.load in this package.
 
-torch 2.6 and later unpickle nothing but tensors and what is allow-listed. The checkpoints that
-mmengine writes hold its message hub: histories of scalars in a ``HistoryBuffer`` of numpy arrays.
-mmengine 0.10.7 does not list them, so its own runs can neither be resumed nor tested.
+torch 2.6 and later unpickle nothing but tensors and what is allow-listed. :mod:`.plain_types` is
+our list: what the projects of OpenMMLab write beside their weights. What the user allow-lists with
+``torch.serialization.add_safe_globals`` counts too, and comes first.
 """
 
 from __future__ import annotations
 
-import codecs
 import pickle
-from argparse import Namespace
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from pickle import UnpicklingError
 from types import FunctionType, SimpleNamespace
 
-import numpy as np
 import torch
-from mmengine.logging.history_buffer import HistoryBuffer
 
-# The methods that a HistoryBuffer keeps in its state, pickled as getattr(HistoryBuffer, name).
-STATISTICS = ('current', 'max', 'mean', 'min')
+from .plain_types import named, unnamed
+
 # The first torch whose list takes an object with the name that it has in files; 2.4 and 2.5 have a
 # list of bare objects, those before have none.
 LISTS_NAMES = (2, 6)
 
 
-def history_method(owner: object, name: str) -> object:
-    """Stand in for ``getattr`` in a checkpoint, for the statistics of a HistoryBuffer alone.
-
-    Raises:
-        UnpicklingError: any other attribute; a free ``getattr`` would let a file call anything.
-    """
-    if owner is not HistoryBuffer or name not in STATISTICS:
-        raise UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint is not safe: refused')
-    return getattr(owner, name)
-
-
 def allow_own_checkpoints() -> None:
     """Allow-list what such checkpoints hold; calling it again changes nothing.
 
-    Besides the message hub that is ``argparse.Namespace``, a mere record: Meta's training code
-    stores its arguments in one.
+    A name that the user allow-listed himself stays his: torch takes either of two of one name.
     """
     if torch.__version__ < LISTS_NAMES:
         return
-    types = _types()
-    types.remove(history_method)
-    torch.serialization.add_safe_globals([*types, (history_method, 'builtins.getattr')])
+    ours = [(value, name) for name, value in named().items()]
+    # BUILD asks for the type of what it fills. No pickle can spell a name with a line break, so
+    # these types are not to be called: of numpy 2, Float64DType() is the float64 of all arrays.
+    ours += [(kind, f'mmconvnext\n{kind.__name__}') for kind in unnamed()]
+    given = torch.serialization.get_safe_globals()
+    theirs = _names(entry for entry in given if entry not in ours)
+    if any(entry in ours and entry[1] in theirs for entry in given):
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals([entry for entry in given if entry not in ours])
+    torch.serialization.add_safe_globals([entry for entry in ours if entry[1] not in theirs])
 
 
 def torch_load(path: object, map_location: object = None) -> object:
@@ -54,25 +46,18 @@ def torch_load(path: object, map_location: object = None) -> object:
     if torch.__version__ >= LISTS_NAMES:
         allow_own_checkpoints()  # each time: onedl's mmengine takes it back after its own loads
         return torch.load(path, map_location=map_location, weights_only=True)
-    # The list of weights_only is closed, or cannot hold our getattr.
+    # The list of weights_only is closed, or cannot hold our stand-ins.
     _refuse_torchscript(path)
     return torch.load(path, map_location=map_location, pickle_module=_PICKLE, weights_only=False)
 
 
-def _types() -> list:
-    # Asked of numpy itself, because their module moved between numpy 1 and 2.
-    reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(name)) for name in ('float64', 'float32', 'int64', 'int32', 'bool')]
-    return [
-        HistoryBuffer,
-        history_method,
-        Namespace,
-        reconstruct,
-        scalar,
-        np.ndarray,
-        np.dtype,
-        *kinds,
+def _names(entries: object) -> dict[str, object]:
+    """The entries of torch's list by the names that they have in files."""
+    pairs = [
+        entry if isinstance(entry, tuple) else (entry, f'{entry.__module__}.{entry.__qualname__}')
+        for entry in entries
     ]
+    return {name: value for value, name in pairs}
 
 
 class _Unpickler(pickle._Unpickler):
@@ -81,15 +66,18 @@ class _Unpickler(pickle._Unpickler):
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> object:
-        module = 'builtins' if module == '__builtin__' else module  # protocol 2 writes Python 2
-        if (module, name) == ('builtins', 'getattr'):
-            return history_method
-        known = torch._weights_only_unpickler._get_allowed_globals()
-        # _codecs.encode: how protocol 2 writes the bytes of an array; torch lists it since 2.4.
-        known = {**known, **{f'{t.__module__}.{t.__name__}': t for t in [*_types(), codecs.encode]}}
-        if f'{module}.{name}' not in known:
+        # Protocol 2, which torch.save writes, spells names as Python 2 did.
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        # The user's; those that only newer versions of torch know are among ours.
+        given = getattr(torch.serialization, 'get_safe_globals', list)()
+        known = {**torch._weights_only_unpickler._get_allowed_globals(), **named(), **_names(given)}
+        found = known.get(f'{module}.{name}')
+        if found is None and module == 'torch':
+            kind = getattr(torch, name, None)
+            found = kind if isinstance(kind, torch.dtype) else None
+        if found is None:
             raise UnpicklingError(f'Unsupported GLOBAL {module}.{name}')
-        return known[f'{module}.{name}']
+        return found
 
     def load_build(self) -> None:
         if isinstance(self.stack[-2], (type, FunctionType)):  # it may set a class's methods

@@ -52,6 +52,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         '--toy', action='store_true', help='rehearse on toy data: minutes on a CPU, same recipe'
     )
     parser.add_argument(
+        '--lenient',
+        action='store_true',
+        help='load what fits of a checkpoint that does not fill the model; lenient_loading = True '
+        'in the config does the same',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,

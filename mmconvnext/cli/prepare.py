@@ -38,8 +38,22 @@ def read_config(args: argparse.Namespace) -> Config:
     apply_own_data(cfg)
     cfg.merge_from_dict({key: value for key, value in options.items() if key not in first})
     cfg.launcher = args.launcher
+    if is_lenient(cfg) or args.lenient:
+        cfg.lenient_loading = True
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config, args.toy)
     return cfg
+
+
+def is_lenient(cfg: Config) -> bool:
+    """Whether a checkpoint that does not fill the model is a warning, not an error.
+
+    Raises:
+        RecipeError: ``lenient_loading`` is neither True nor False.
+    """
+    lenient = cfg.get('lenient_loading', False)
+    if not isinstance(lenient, bool):
+        raise RecipeError(f'lenient_loading={lenient!r}: choose True or False')
+    return lenient
 
 
 def checked(cfg: Config, loaders: tuple) -> None:

@@ -10,17 +10,19 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
+from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
 from ..recipe.walk import LOADERS, dicts, task
+from .loading import Loading
 from .options import test_parser
-from .prepare import checked, read_config, require_checkpoint
+from .prepare import checked, is_lenient, read_config, require_checkpoint
 from .same_classes import SameClasses
-from .whole_model import WholeModel
 
 
 def main(argv: list[str] | None = None) -> dict:
     """Parse ``argv``, evaluate, return the metrics."""
     args = test_parser().parse_args(argv)
+    install()
     cfg = read_config(args)
     require_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
@@ -35,7 +37,7 @@ def main(argv: list[str] | None = None) -> dict:
         _save(cfg, args.out)
     checked(cfg, LOADERS[2:])
     runner = Runner.from_cfg(cfg)
-    runner.register_hook(WholeModel())
+    runner.register_hook(Loading('test', is_lenient(cfg)))
     runner.register_hook(SameClasses(LOADERS[2]))
     _fuse(runner.model)
     return runner.test()

@@ -9,19 +9,21 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
+from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
 from ..recipe.machine import fit_to_machine
 from ..recipe.walk import LOADERS
 from ..recipe.work_dir import last_checkpoint, refuse_used
+from .loading import Loading
 from .options import train_parser
-from .prepare import checked, read_config, require_checkpoint, say, world_size
+from .prepare import checked, is_lenient, read_config, require_checkpoint, say, world_size
 from .same_classes import SameClasses
-from .whole_model import WholeModel
 
 
 def main(argv: list[str] | None = None) -> Runner:
     """Parse ``argv``, train, return the runner."""
     args = train_parser().parse_args(argv)
+    install()
     cfg = read_config(args)
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -37,8 +39,10 @@ def main(argv: list[str] | None = None) -> Runner:
     for line in fit_to_machine(cfg, world_size() if args.launcher != 'none' else 1):
         say(line)
     runner = Runner.from_cfg(cfg)
+    if cfg.get('load_from') or cfg.get('resume'):
+        what = 'resume' if cfg.get('resume') else 'load_from'
+        runner.register_hook(Loading(what, is_lenient(cfg)))
     if cfg.get('resume'):
-        runner.register_hook(WholeModel(resume=True))
         runner.register_hook(SameClasses(LOADERS[0]))
     runner.train()
     return runner

@@ -34,20 +34,24 @@ def refuse_used(work_dir: str) -> None:
 def last_checkpoint(work_dir: str) -> tuple[str, str]:
     """The checkpoint that ``--resume`` continues from, and a warning or ''.
 
-    mmengine notes its name in ``last_checkpoint`` after each save. If the process was killed in
-    between, or before the note was written to its end, the newest checkpoint is taken.
+    mmengine notes its path in ``last_checkpoint`` after each save; of a folder that was copied or
+    moved it is the original's, so the file of that name beside the note comes first. If the process
+    was killed in between, or before the note was written to its end, it is the newest checkpoint.
 
     Raises:
         RecipeError: the folder holds no run.
     """
     note = Path(work_dir) / 'last_checkpoint'
     named = note.read_text().strip() if note.is_file() else ''
-    beside = Path(work_dir) / Path(named).name  # the folder may have been moved since
     if '://' in named:
         return named, ''
-    for path in (Path(named), beside):
-        if named and path.is_file():
-            return str(path), ''
+    beside = Path(work_dir) / Path(named).name
+    if named and beside.is_file():
+        moved = Path(named).is_file() and not beside.samefile(named)
+        other = f'{note} names {named}, of another folder; resuming from {beside}'
+        return str(beside), other if moved else ''
+    if named and Path(named).is_file():  # CheckpointHook may save elsewhere: out_dir
+        return named, ''
     saved = [path for path in Path(work_dir).glob('*.pth') if not path.name.startswith('best_')]
     saved.sort(key=lambda path: path.stat().st_mtime)
     if not saved:
@@ -57,3 +61,15 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
         )
     fault = f'names {named!r}, which is gone' if named else 'is missing or empty'
     return str(saved[-1]), f'{note} {fault}; resuming from the newest checkpoint, {saved[-1]}'
+
+
+def keep_in_work_dir(info: dict[str, object], work_dir: str) -> None:
+    """Turn the checkpoints that a run remembers into those of its own folder, in place.
+
+    CheckpointHook deletes the best checkpoint when there is a better one: of a folder that was
+    copied, or of a run that goes on in another, that would be the original's.
+    """
+    for key, value in info.items():
+        if key.startswith(('best_ckpt', 'last_ckpt')) and isinstance(value, str):
+            if '://' not in value:
+                info[key] = str(Path(work_dir) / Path(value).name)

@@ -7,9 +7,76 @@ import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import mmengine.runner.checkpoint as mmengine_checkpoint
 import pytest
 import torch
+from mmengine.fileio.backends.registry_utils import backends, prefix_to_backends
 from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch.torch_version import TorchVersion
+
+from mmconvnext.checkpoint.mmengine_io import install
+
+
+def state() -> dict:
+    """All that ``install`` changes in mmengine."""
+    return {
+        'schemes': dict(CheckpointLoader._schemes),
+        'load_from_http': mmengine_checkpoint.load_from_http,
+        'torch': mmengine_checkpoint.torch,
+        '_safe_torch_load': getattr(mmengine_checkpoint, '_safe_torch_load', None),
+        'local': backends['local'],
+        'prefixes': dict(prefix_to_backends),
+    }
+
+
+@pytest.fixture
+def mmengine_state():
+    """The function ``state``."""
+    return state
+
+
+UNTOUCHED = state()  # at collection, before any test runs a tool
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """mmengine as it is without ``install``, for one test."""
+    for name in ('load_from_http', 'torch', '_safe_torch_load'):
+        if UNTOUCHED[name] is not None:
+            monkeypatch.setattr(mmengine_checkpoint, name, UNTOUCHED[name])
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(UNTOUCHED['schemes']))
+    monkeypatch.setitem(backends, 'local', UNTOUCHED['local'])
+    monkeypatch.setitem(prefix_to_backends, '', UNTOUCHED['prefixes'][''])
+
+
+@pytest.fixture
+def installed(alone):
+    """mmengine as it is in a process of the tools, for one test."""
+    install()
+
+
+class Bucket:
+    """A storage backend whose only object is a file of this disk."""
+
+    def __init__(self, **options: object) -> None:
+        pass
+
+    def get(self, filepath: str) -> bytes:
+        with open(filepath.removeprefix('s3://'), 'rb') as file:
+            return file.read()
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """s3://PATH is a file of this disk."""
+    monkeypatch.setitem(backends, 'petrel', Bucket)
+
+
+@pytest.fixture
+def unsafe_default(monkeypatch):
+    """What torch.load does before 2.6, unless it is told otherwise."""
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
 
 
 class Server(ThreadingHTTPServer):
@@ -67,6 +134,34 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, '_hub_dir', None)
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     return tmp_path / 'torch/hub/checkpoints'
+
+
+# What torch 2.1 does not know yet, though its format has it.
+LATER = ('_codecs.encode', 'collections.Counter', 'torch.device', 'torch.uint8', 'torch.bool')
+LATER += ('builtins.set', 'builtins.complex', 'builtins.bytearray')
+
+
+def _be_old(version: str, monkeypatch) -> None:
+    known = dict(torch._weights_only_unpickler._get_allowed_globals())
+    for name in LATER:
+        known.pop(name, None)
+    monkeypatch.setattr(torch._weights_only_unpickler, '_get_allowed_globals', lambda: known)
+    monkeypatch.setattr(torch, '__version__', TorchVersion(version))
+    for name in ('add_safe_globals', 'get_safe_globals'):
+        monkeypatch.delattr(torch.serialization, name, raising=False)
+
+
+@pytest.fixture(params=['2.0.1', '2.3.1', '2.5.1'])
+def old_torch(request, monkeypatch):
+    """A torch of that version, as far as the package asks; this one's file format is the same."""
+    _be_old(request.param, monkeypatch)
+
+
+@pytest.fixture(params=['torch', 'old torch'])
+def any_torch(request, monkeypatch):
+    """Both ways of reading: under weights_only, and before torch 2.6."""
+    if request.param == 'old torch':
+        _be_old('2.1.2', monkeypatch)
 
 
 class Call:

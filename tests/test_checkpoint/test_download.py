@@ -4,6 +4,7 @@
 import dataclasses
 import hashlib
 import io
+import json
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import pytest
 import torch
 
+from mmconvnext.checkpoint import download as module
 from mmconvnext.checkpoint import zoo
 from mmconvnext.checkpoint.download import cached, download, is_url
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
@@ -51,7 +53,7 @@ def test_second_call_does_not_ask_the_server(server, cache):
     assert_reads(url)
 
 
-def test_cache_is_that_of_torch_hub_and_mmengine(server, cache):
+def test_cache_is_that_of_torch_hub_and_mmengine(server, cache, hashing):
     """For names that are one file's alone: with its hash, or published."""
     path = f'/w-{SHA[:8]}.pth'
     server.answers[path] = BODY
@@ -91,14 +93,21 @@ def test_what_is_a_url():
 # Hashes
 
 
+@pytest.fixture
+def hashing(server, monkeypatch):
+    """The server is one of those whose names end in a hash."""
+    host = f'127.0.0.1:{server.server_port}'
+    monkeypatch.setattr(module, 'HASHING_HOSTS', (*module.HASHING_HOSTS, host))
+
+
 @pytest.mark.parametrize('digits', [8, 64])
-def test_right_hash(digits, server, cache):
+def test_right_hash(digits, server, cache, hashing):
     server.answers[f'/w-{SHA[:digits]}.pth'] = BODY
     for _ in range(2):  # from the server, from the cache
         assert_reads(server.url(f'/w-{SHA[:digits]}.pth'))
 
 
-def test_wrong_hash_keeps_nothing(server, cache):
+def test_wrong_hash_keeps_nothing(server, cache, hashing):
     server.answers['/w-abcdef01.pth'] = BODY
     match = r'/w-abcdef01\.pth: invalid hash value .*; nothing was kept\. Try again'
     with pytest.raises(CheckpointUnreadable, match=match):
@@ -106,7 +115,7 @@ def test_wrong_hash_keeps_nothing(server, cache):
     assert kept(cache) == []
 
 
-def test_cached_file_that_lost_its_hash_is_set_aside(server, cache):
+def test_cached_file_that_lost_its_hash_is_set_aside(server, cache, hashing):
     name = f'w-{SHA[:8]}.pth'
     server.answers[f'/{name}'] = BODY
     download(server.url(f'/{name}'))
@@ -125,12 +134,26 @@ def test_cached_file_that_lost_its_hash_is_set_aside(server, cache):
 
 
 @pytest.mark.parametrize(
-    'name', ['w-20220301.pth', 'w-20220301121314.pth', 'iter-00160000.pth', 'w-1234567.pth']
+    'name',
+    [
+        *('w-20220301.pth', 'w-20220301121314.pth', 'iter-00160000.pth', 'w-1234567.pth'),
+        *('w-9fceb02d0ae598e95dc970b74767f19372d61af8.pth', 'w-9fceb02.pth', 'w-9fceb02d.pth'),
+        f'w-{SHA[::-1]}.pth',
+    ],
 )
-def test_dates_and_short_numbers_are_no_hash(name, server, cache):
+def test_elsewhere_digits_are_no_hash(name, server, cache):
+    """But a date, an iteration, a commit, the hash of something else."""
     server.answers[f'/{name}'] = BODY
     for _ in range(2):
         assert_reads(server.url(f'/{name}'))
+    assert server.asked == [f'/{name}']
+
+
+def test_who_keeps_to_the_custom(monkeypatch):
+    monkeypatch.setattr(torch.hub, '_hub_dir', None)
+    for host in ('download.openmmlab.com/mmdet', 'download.pytorch.org/models'):
+        assert cached(f'https://{host}/w-9fceb02d.pth').name == 'w-9fceb02d.pth'
+    assert cached('https://example.com/w-9fceb02d.pth').name.endswith('--w-9fceb02d.pth')
 
 
 # Bad answers
@@ -241,48 +264,68 @@ def test_ctrl_c_leaves_nothing(server, cache):
 # Several processes
 
 RANK = """
-import os, sys
+import json, os, sys
 import torch
 import torch.distributed as dist
+from mmconvnext.checkpoint import download
 from mmconvnext.checkpoint.read import read_checkpoint
 
-rank, folder, good, bad, gone, other = int(sys.argv[1]), *sys.argv[2:]
-store = f'file://{folder}/store'
-dist.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
-os.environ['TORCH_HOME'] = f'{folder}/torch'
-assert len(read_checkpoint(good)['weight']) == 3000
-for url in (bad, gone):
+rank, folder, host, cases = int(sys.argv[1]), *sys.argv[2:]
+download.HASHING_HOSTS = (host,)
+dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=4)
+for homes, local_ranks, url in json.loads(cases):
+    os.environ['TORCH_HOME'] = f'{folder}/{homes[rank]}'
+    os.environ['LOCAL_RANK'] = local_ranks[rank]
     try:
-        read_checkpoint(url)
+        print(len(read_checkpoint(url)['weight']))
     except Exception as error:
         print(type(error).__name__, error)
-os.environ['TORCH_HOME'] = f'{folder}/node{rank}'
-assert len(read_checkpoint(other)['weight']) == 3000
 dist.barrier()
 """
 
 
 @pytest.mark.slow
-def test_rank_0_alone_asks_the_server_and_all_learn_of_errors(server, cache, tmp_path):
-    server.answers |= {'/good.pth': BODY, '/bad-abcdef01.pth': BODY, '/other.pth': BODY}
-    urls = [
-        server.url(f'/{name}') for name in ('good.pth', 'bad-abcdef01.pth', 'gone', 'other.pth')
+def test_one_rank_a_node_asks_the_server_and_all_learn_of_errors(server, cache, tmp_path):
+    """Two nodes of two ranks: with a disk that they share, and with one each."""
+    good, bad = f'/w-{SHA[:8]}.pth', '/w-abcdef01.pth'
+    server.answers |= dict.fromkeys((good, bad, '/other.pth'), BODY)
+    damaged = tmp_path / f'damaged/hub/checkpoints{good}'
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(BODY[:-1])
+    blocked = tmp_path / 'blocked/hub/checkpoints'
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text('a file where the cache would be')
+
+    known, unknown, done = '0101', ['', '', '', ''], '3000'
+    cases = [  # caches, LOCAL_RANKs, path; what every rank says, how often the server is asked
+        ('aaaa', known, good, done, 1),
+        ('aaaa', unknown, '/other.pth', done, 1),
+        ('bbcc', known, good, done, 2),
+        ('bbcc', unknown, '/other.pth', done, 2),
+        ('dddd', known, bad, 'CheckpointUnreadable http.*: invalid hash value', 1),
+        ('ddee', known, '/gone', 'CheckpointUnreachable cannot download .*: 404', 1),
+        # Only the second node meets these.
+        (['f', 'f', *['damaged'] * 2], known, good, 'CheckpointUnreadable .*/damaged/', 1),
+        (['g', 'g', *['blocked'] * 2], known, good, 'FileExistsError .*/blocked/', 1),
     ]
+    plan = json.dumps([[homes, local, server.url(path)] for homes, local, path, *_ in cases])
+    host = f'127.0.0.1:{server.server_port}'
     ranks = [
         subprocess.Popen(
-            [sys.executable, '-c', RANK, str(rank), str(tmp_path), *urls],
+            [sys.executable, '-c', RANK, str(rank), str(tmp_path), host, plan],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(2)
+        for rank in range(4)
     ]
-    for rank in ranks:
-        out, err = rank.communicate(timeout=100)
-        assert rank.returncode == 0, err
-        unreadable, refused = out.splitlines()
-        assert unreadable.startswith('CheckpointUnreadable') and 'invalid hash value' in unreadable
-        assert refused.startswith('CheckpointUnreachable cannot download') and '404' in refused
-    # A node that does not share the disk of rank 0 fetches for itself.
-    assert sorted(server.asked) == ['/bad-abcdef01.pth', '/gone', '/good.pth', *['/other.pth'] * 2]
-    assert kept(cache) == ['good.pth']
+    said = [rank.communicate(timeout=100) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * 4, said
+    assert [out for out, _ in said[1:]] == [said[0][0]] * 3
+    lines = said[0][0].splitlines()
+    assert len(lines) == len(cases)
+    for line, case in zip(lines, cases):
+        assert re.match(case[3], line), case
+    for path in {case[2] for case in cases}:
+        assert server.asked.count(path) == sum(c[4] for c in cases if c[2] == path), path
+    assert [path.name for path in damaged.parent.iterdir()] == [f'{good[1:]}.bad']

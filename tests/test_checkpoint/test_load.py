@@ -17,7 +17,7 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from mmconvnext.checkpoint.errors import CheckpointMismatch, CheckpointUnreadable
-from mmconvnext.checkpoint.load import lenient_loading, load_pretrained, whole_loading
+from mmconvnext.checkpoint.load import fills, lenient_loading, load_pretrained, whole_loading
 from mmconvnext.checkpoint.stem import inflate
 from mmconvnext.models import ConvNeXt
 
@@ -574,6 +574,49 @@ def test_lenient_loading_warns(tiny_arch, log_records):
     assert '1 missing: stages.1.0.gamma' in log_records[0].getMessage()
     with pytest.raises(CheckpointMismatch):
         model.load_state_dict(weights, strict=False)
+
+
+def test_ways_from_a_detector_to_a_backbone_alone(backbone, tiny_arch, tmp_path, log_records):
+    """revise_keys leaves the detector's rest beside the backbone's names, which is an error."""
+    detector = {f'backbone.{k}': torch.randn_like(v) for k, v in backbone.state_dict().items()}
+    detector['neck.conv.weight'] = torch.ones(3)
+    path, revise_keys = write({'state_dict': detector}, tmp_path), [(r'^backbone\.', '')]
+
+    def assert_filled(model: ConvNeXt) -> None:
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, detector[f'backbone.{name}']), name
+
+    with pytest.raises(CheckpointMismatch, match=r'(?s)left over: neck\.conv.*lenient_loading\(\)'):
+        load_checkpoint(backbone, path, revise_keys=revise_keys)
+    log_records.clear()
+    with lenient_loading():
+        load_checkpoint(backbone, path, revise_keys=revise_keys)
+    assert_filled(backbone)
+    levels = {record.levelno for record in log_records if 'NOT STRICT' in record.getMessage()}
+    assert levels == {logging.WARNING}
+    init_cfg = dict(type='Pretrained', checkpoint=path)
+    other = ConvNeXt(tiny_arch, backbone.version, init_cfg=init_cfg)
+    other.init_weights()
+    assert_filled(other)
+
+
+@pytest.mark.parametrize(
+    ('change', 'filled'),
+    [
+        (lambda w: w, True),
+        (lambda w: without(w, 'norm2.weight', 'norm2.bias'), True),  # which no init_cfg would fill
+        (lambda w: without(w, 'stages.1.0.norm.bias'), False),
+        (lambda w: {**w, 'norm3.bias': torch.ones(3)}, False),
+        (lambda w: {}, False),
+        (lambda w: {k: 'text' for k in w}, False),
+    ],
+)
+def test_whether_a_state_dict_fills(change, filled, backbone):
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    weights = change({k: v + 1 for k, v in before.items()})
+    weights = {f'backbone.{k}': v for k, v in weights.items()}
+    assert fills(backbone, weights, 'backbone.') is filled
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
 
 
 def test_strict_false_on_the_backbone_itself_is_a_choice(backbone, log_records):

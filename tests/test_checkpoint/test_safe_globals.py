@@ -4,14 +4,20 @@
 The same before torch 2.6, whose list of safe names is too short or not there at all.
 """
 
+import builtins
+import importlib
 import io
 import pickle
 from argparse import Namespace
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import BaseModel
@@ -19,11 +25,16 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
-from torch.torch_version import TorchVersion
 
+from mmconvnext.checkpoint import plain_types
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
 from mmconvnext.checkpoint.read import read_checkpoint
-from mmconvnext.checkpoint.safe_globals import allow_own_checkpoints, torch_load
+from mmconvnext.checkpoint.safe_globals import LISTS_NAMES, allow_own_checkpoints, torch_load
+
+BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
+LISTS_NAMES_ONLY = pytest.mark.skipif(
+    torch.__version__ < LISTS_NAMES, reason="torch's own list cannot hold ours before 2.6"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -91,14 +102,9 @@ def work_dir(tmp_path_factory):
         singletons._instance_dict.clear()
 
 
-listed = pytest.mark.skipif(torch.__version__ < (2, 6), reason='this torch lists no names')
-
-
 @pytest.fixture
 def cleared():
     """Without anything allowed, as in a process that did not import the package."""
-    if torch.__version__ < (2, 6):
-        pytest.skip('this torch lists no names')
     kept = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     yield
@@ -106,7 +112,7 @@ def cleared():
     torch.serialization.add_safe_globals(kept)
 
 
-@listed
+@LISTS_NAMES_ONLY
 @pytest.mark.parametrize('name', ['iter_2.pth', 'best_mIoU_iter_1.pth'])
 def test_checkpoint_of_mmengine_loads(name, work_dir):
     checkpoint = torch.load(work_dir / name, weights_only=True)
@@ -118,6 +124,7 @@ def test_checkpoint_of_mmengine_loads(name, work_dir):
     assert scalars['train/loss'].mean() == history.mean()
 
 
+@LISTS_NAMES_ONLY
 def test_checkpoint_of_mmengine_needs_the_allow_list(work_dir, cleared):
     with pytest.raises(pickle.UnpicklingError, match='HistoryBuffer'):
         torch.load(work_dir / 'iter_2.pth', weights_only=True)
@@ -125,6 +132,7 @@ def test_checkpoint_of_mmengine_needs_the_allow_list(work_dir, cleared):
     assert torch.load(work_dir / 'iter_2.pth', weights_only=True)['meta']['iter'] == 2
 
 
+@LISTS_NAMES_ONLY
 def test_allowing_twice_changes_nothing(cleared):
     allow_own_checkpoints()
     once = set(torch.serialization.get_safe_globals())
@@ -132,29 +140,41 @@ def test_allowing_twice_changes_nothing(cleared):
     assert set(torch.serialization.get_safe_globals()) == once
 
 
-@listed
+@LISTS_NAMES_ONLY
 def test_importing_the_package_allows_it():
-    assert HistoryBuffer in torch.serialization.get_safe_globals()
+    given = torch.serialization.get_safe_globals()
+    assert (HistoryBuffer, BUFFER) in given
 
 
+@LISTS_NAMES_ONLY
 def test_allow_list_holds_no_function_with_effects(cleared):
     allow_own_checkpoints()
-    # An entry is an object, or (object, the name it has in files): a stand-in.
-    given = torch.serialization.get_safe_globals()
-    objects = [entry[0] if isinstance(entry, tuple) else entry for entry in given]
-    types = {f'{kind.__module__}.{kind.__name__}' for kind in objects if isinstance(kind, type)}
-    assert types == {
-        'mmengine.logging.history_buffer.HistoryBuffer',
-        'argparse.Namespace',
-        'numpy.ndarray',
-        'numpy.dtype',
-        *(f'numpy.dtypes.{kind}DType' for kind in ('Float64', 'Float32', 'Int64', 'Int32', 'Bool')),
-    }
-    functions = [entry for entry in objects if not isinstance(entry, type)]
-    allowed = {np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]}
-    others = [function for function in functions if function not in allowed]
-    assert getattr not in others
-    assert {function.__module__.partition('.')[0] for function in others} <= {'mmconvnext'}
+    given = {name: value for value, name in torch.serialization.get_safe_globals()}
+    assert given['builtins.getattr'] is plain_types.stored_function
+    functions = [value for value in given.values() if isinstance(value, FunctionType)]
+    assert {function.__module__ for function in functions} == {'mmconvnext.checkpoint.plain_types'}
+    assert not {builtins.getattr, builtins.eval, importlib.import_module} & set(given.values())
+    kinds = [value for value in given.values() if isinstance(value, type)]
+    allowed = ('builtins', 'collections', 'datetime', 'numpy', 'pathlib', 'torch', 'mmconvnext')
+    others = {kind for kind in kinds if kind.__module__.partition('.')[0] not in allowed}
+    assert others == {HistoryBuffer, Namespace, Config}
+    assert not {type, object, np.dtype, np.dtypes.ObjectDType, np.dtypes.VoidDType} & set(kinds)
+
+
+@LISTS_NAMES_ONLY
+def test_what_the_user_allows_counts_and_comes_first(cleared, tmp_path):
+    """Also if he names what we have a stand-in for; torch's list alone would take either."""
+    torch.save({'own': Own(3), 'count': defaultdict(int)}, tmp_path / 'w.pth')
+    with pytest.raises(CheckpointUnreadable, match=r'it holds [\w.]*\.Own, which could run code'):
+        read_checkpoint(tmp_path / 'w.pth')
+    torch.serialization.add_safe_globals([Own, getattr, np.dtype, HistoryBuffer, (len, 'x.len')])
+    for _ in range(2):
+        assert read_checkpoint(tmp_path / 'w.pth') == {'own': Own(3), 'count': {}}
+        given = torch.serialization.get_safe_globals()
+        ours = {entry[1] for entry in given if isinstance(entry, tuple)}
+        assert not ours & {'builtins.getattr', 'numpy.dtype', BUFFER} and 'torch.device' in ours
+        assert {Own, getattr, np.dtype, HistoryBuffer, (len, 'x.len')} <= set(given)
+        torch.serialization.add_safe_globals([dict])
 
 
 class Attribute:
@@ -178,29 +198,54 @@ def test_attributes_other_than_the_methods_of_a_buffer_are_refused(owner, name, 
         torch.load(tmp_path / 'attribute.pth', weights_only=True)
 
 
-@listed
 def test_runner_resumes_its_own_run(work_dir):
     MessageHub._instance_dict.clear()
     resumed = runner(work_dir, max_iters=3, resume=True)
     resumed.train()
     assert resumed.iter == 3
     allow_own_checkpoints()
-    last = torch.load(work_dir / 'iter_3.pth', weights_only=True)
+    last = torch_load(work_dir / 'iter_3.pth')
     history, _ = last['message_hub']['log_scalars']['train/loss'].data
     assert len(history) == 3
 
 
+def test_a_run_with_the_meta_of_mmpose_resumes(work_dir, tmp_path, monkeypatch):
+    """Arrays of colors, sigmas and names, part of a config, a path in the message hub."""
+    meta = dict(colors=np.ones((2, 3), dtype=np.uint8), sigmas=np.ones(2, dtype=np.float32))
+    meta.update(names=np.array(['nose', 'eye']), links=ConfigDict(a=dict(link=('nose', 'eye'))))
+    monkeypatch.setattr(ToyDataset, 'metainfo', meta, raising=False)
+    MessageHub._instance_dict.clear()
+    first = runner(tmp_path)
+    first.message_hub.update_info('best_score', np.float16(0.5))
+    first.message_hub.update_info('data_root', Path('data/coco'))
+    first.train()
+    found = read_checkpoint(tmp_path / 'iter_2.pth')['meta']['dataset_meta']
+    assert found['colors'].dtype == np.uint8 and found['links'] == meta['links']
+    MessageHub._instance_dict.clear()
+    resumed = runner(tmp_path, max_iters=3, resume=True)
+    resumed.train()
+    assert resumed.iter == 3
+    assert resumed.message_hub.get_info('data_root') == Path('data/coco')
+
+
+@LISTS_NAMES_ONLY
 @pytest.mark.parametrize(
     'value',
     [np.float32(1.5), np.float64(1.5), np.int64(3), np.bool_(True), np.arange(3), np.ones((2, 2))],
     ids=lambda value: f'{value.dtype}{value.shape}',
 )
-@listed
 def test_numpy_values_load(value, tmp_path):
     torch.save({'value': value}, tmp_path / 'value.pth')
     loaded = torch.load(tmp_path / 'value.pth', weights_only=True)['value']
     assert np.array_equal(loaded, value)
     assert loaded.dtype == value.dtype
+
+
+@dataclass
+class Own:
+    """A type that a user wrote."""
+
+    value: int
 
 
 class TouchFile:
@@ -238,21 +283,12 @@ def test_arguments_of_metas_training_code_load(tmp_path):
     assert torch_load(tmp_path / 'meta.pth')['args'] == content['args']
 
 
+@LISTS_NAMES_ONLY
 def test_torch_load_allows_what_it_needs_by_itself(work_dir, cleared):
     assert torch_load(work_dir / 'iter_2.pth')['meta']['iter'] == 2
 
 
 # Before torch 2.6
-
-
-@pytest.fixture(params=['2.0.1', '2.3.1', '2.5.1'])
-def old_torch(request, monkeypatch):
-    """A torch of that version, as far as the package asks; this one's file format is the same."""
-    known = dict(torch._weights_only_unpickler._get_allowed_globals())
-    del known['_codecs.encode']  # known since 2.4
-    monkeypatch.setattr(torch._weights_only_unpickler, '_get_allowed_globals', lambda: known)
-    monkeypatch.setattr(torch, '__version__', TorchVersion(request.param))
-    monkeypatch.delattr(torch.serialization, 'add_safe_globals')
 
 
 def test_checkpoint_of_mmengine_loads_on_old_torch(old_torch, work_dir):
@@ -289,6 +325,16 @@ def test_plain_files_load_on_old_torch(zipped, protocol, old_torch, tmp_path):
         for name, tensor in TENSORS.items():
             assert torch.equal(found['model'][name], tensor)
             assert found['model'][name].dtype == tensor.dtype
+
+
+def test_what_the_user_allows_counts_on_old_torch(old_torch, tmp_path, monkeypatch):
+    """2.4 and 2.5 have a list, of bare objects; those before have none."""
+    torch.save({'own': Own(3)}, tmp_path / 'w.pth')
+    match = r'it holds [\w.]*\.Own, .*add_safe_globals \(torch 2\.4 or later\)'
+    with pytest.raises(CheckpointUnreadable, match=match):
+        read_checkpoint(tmp_path / 'w.pth')
+    monkeypatch.setattr(torch.serialization, 'get_safe_globals', lambda: [Own], raising=False)
+    assert read_checkpoint(tmp_path / 'w.pth') == {'own': Own(3)}
 
 
 def test_malicious_file_is_refused_on_old_torch(evil, old_torch):

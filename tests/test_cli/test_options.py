@@ -16,17 +16,17 @@ def test_train_defaults():
         auto_scale_lr=False,
         work_dir=None,
         toy=False,
+        lenient=False,
         cfg_options=None,
         launcher='none',
     )
 
 
 def test_train_flags():
-    args = options.train_parser().parse_args(
-        'a.py --resume --amp --auto-scale-lr --toy --work-dir w --launcher pytorch'.split()
-    )
+    flags = 'a.py --resume --amp --auto-scale-lr --toy --lenient --work-dir w --launcher pytorch'
+    args = options.train_parser().parse_args(flags.split())
     assert (args.resume, args.amp, args.auto_scale_lr, args.toy) == ('auto', True, True, True)
-    assert (args.work_dir, args.launcher) == ('w', 'pytorch')
+    assert (args.work_dir, args.launcher, args.lenient) == ('w', 'pytorch', True)
     assert options.train_parser().parse_args(['a.py', '--resume', 'x.pth']).resume == 'x.pth'
 
 
@@ -41,6 +41,7 @@ def test_test_defaults_and_flags():
         tta=False,
         work_dir=None,
         toy=False,
+        lenient=False,
         cfg_options=None,
         launcher='none',
     )

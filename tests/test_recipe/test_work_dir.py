@@ -2,6 +2,8 @@
 """recipe/work_dir.py: each config has its folder, and no run writes over another."""
 
 import os
+import re
+import shutil
 
 import pytest
 
@@ -49,6 +51,29 @@ def test_last_checkpoint_is_the_noted_one(tmp_path):
     assert last_checkpoint(str(tmp_path)) == (str(tmp_path / 'epoch_1.pth'), '')
     (tmp_path / 'last_checkpoint').write_text('s3://bucket/epoch_1.pth')
     assert last_checkpoint(str(tmp_path)) == ('s3://bucket/epoch_1.pth', '')
+
+
+def test_a_copied_folder_resumes_from_its_own_checkpoint(tmp_path):
+    original, copy = tmp_path / 'original', tmp_path / 'copy'
+    original.mkdir()
+    (original / 'epoch_1.pth').touch()
+    (original / 'last_checkpoint').write_text(str(original / 'epoch_1.pth'))
+    shutil.copytree(original, copy)
+    path, said = last_checkpoint(str(copy))
+    assert path == str(copy / 'epoch_1.pth')
+    said_of = rf'names {original}/epoch_1\.pth, of another folder; resuming from {copy}'
+    assert re.search(said_of, said)
+    (copy / 'epoch_1.pth').unlink()  # saved elsewhere, as out_dir of CheckpointHook makes it
+    assert last_checkpoint(str(copy)) == (str(original / 'epoch_1.pth'), '')
+
+
+def test_a_link_to_the_folder_is_no_other(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'run')
+    (tmp_path / 'run/epoch_1.pth').touch()
+    (tmp_path / 'run/last_checkpoint').write_text(str(tmp_path / 'run/epoch_1.pth'))
+    path = str(tmp_path / 'link/epoch_1.pth')
+    assert last_checkpoint(str(tmp_path / 'link')) == (path, '')
 
 
 @pytest.mark.parametrize(

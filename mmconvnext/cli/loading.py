@@ -1,0 +1,237 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""A checkpoint into a whole model: what it must fill, what may start fresh, what is said of it.
+
+mmengine initialises all weights first, downloads included, and then loads with ``strict=False``: a
+test of random heads gives an AP of 0, a resumed run starts over, and nothing but the log knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
+from mmengine.utils import is_seq_of
+from torch import Tensor, nn
+
+from ..checkpoint.envelope import unwrap
+from ..checkpoint.errors import CheckpointUnreadable
+from ..checkpoint.formats import listed
+from ..checkpoint.load import fills, lenient_loading, whole_loading
+from ..recipe.errors import RecipeError
+from ..recipe.work_dir import keep_in_work_dir
+from .class_layers import class_counts, class_dimensions
+
+HINT = {
+    'load_from': 'Take a checkpoint of the same network; only the number of classes may differ',
+    'resume': 'Take the config that it was trained with: the same heads, the same classes',
+    'test': 'Take the config that it was trained with: the same heads, the same classes',
+}
+WAY_OUT = 'To load only what fits: --lenient, or lenient_loading = True in the config'
+
+
+class Loading(Hook):
+    """Loads once, before mmengine does, and refuses what would leave weights random unawares.
+
+    For ``load_from``, layers whose shape depends on the number of classes may start fresh; nothing
+    may for a run that is resumed, nor for a test. A backbone that the file fills is not initialised
+    from its ``init_cfg`` first.
+
+    Args:
+        what: 'load_from', 'resume' or 'test'.
+        lenient: load what fits, and say at level WARNING what did not.
+    """
+
+    priority = 'VERY_HIGH'  # EMAHook copies what is loaded here
+
+    def __init__(self, what: str, lenient: bool = False) -> None:
+        self.what, self.lenient, self.source = what, lenient, ''
+        self.spared: list[str] = []
+        self.line, self.level = '', logging.INFO
+
+    def before_run(self, runner: Runner) -> None:
+        """Keep mmengine from fetching weights that the checkpoint replaces."""
+        # Without load_from mmengine resumes from the last checkpoint, if there is one.
+        self.source = runner._load_from or find_latest_checkpoint(runner.work_dir)
+        if self.what == 'test' or self.source is None or runner._has_loaded:
+            return  # nothing is initialised, or there is no run to continue
+        modules = {name: m for name, m in _bare(runner.model).named_modules() if _pretrained(m)}
+        if modules and (self.what != 'resume' or self.lenient):  # else all is filled, or an error
+            found = self._weights(CheckpointLoader.load_checkpoint(self.source, 'cpu'))
+            modules = {name: m for name, m in modules.items() if _filled(m, found, name)}
+        for name, module in modules.items():
+            if name:
+                module._is_init = True
+            else:  # mmengine warns when it comes to a whole model that is initialised
+                module.init_cfg = None
+            self.spared.append(name or 'the model')
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Load the checkpoint into the model.
+
+        Raises:
+            RecipeError: it does not fill the model, but for what may start fresh; or it is no
+                checkpoint; or it continues no run, although it is to be resumed.
+        """
+        found = self._weights(checkpoint)
+        if self.what == 'resume':
+            _require_run(checkpoint)
+            if not runner.cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir'):
+                keep_in_work_dir(checkpoint['message_hub'].get('runtime_info', {}), runner.work_dir)
+        model = _bare(runner.model)
+        own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        ours = tuple(f'{name}.' for name, module in model.named_modules() if _is_convnext(module))
+        other = {
+            name: (tuple(found[name].shape), shape)
+            for name, shape in own.items()
+            if isinstance(found.get(name), Tensor)
+            and tuple(found[name].shape) != shape
+            and not name.startswith(ours)  # what fits our backbone, it knows itself
+        }
+        fresh = self._class_layers(runner.cfg.model, checkpoint, own, other)
+        left_out = other if self.lenient else fresh
+        rest = {name: value for name, value in found.items() if name not in left_out}
+        try:
+            with lenient_loading() if self.lenient else whole_loading():
+                missing, left_over = model.load_state_dict(rest, strict=False)
+        except RuntimeError as error:
+            raise RecipeError(self._refusal(str(error))) from error
+        counters = [name for name in missing if name.endswith('num_batches_tracked')]
+        missing = [name for name in missing if name not in left_out and name not in counters]
+        if missing and not self.lenient:
+            raise RecipeError(self._refusal(f'{len(missing)} missing: {listed(missing)}'))
+        if self.what == 'load_from' or self.lenient:
+            # mmengine and its EMAHook then load all that the model has, without a word.
+            checkpoint['state_dict'] = model.state_dict()
+        loaded = len(own) - len(missing) - len(counters) - len(left_out)
+        self.line = f'Loaded {loaded} of {len(own)} tensors from {self.source}'
+        self._explain(runner, checkpoint, fresh, {**other, **dict.fromkeys(missing)}, left_over)
+
+    def before_train(self, runner: Runner) -> None:
+        """Say what was loaded, after all that mmengine says."""
+        if self.line:
+            runner.logger.log(self.level, self.line)
+            self.line = ''  # once
+
+    before_test = before_train
+
+    def _weights(self, checkpoint: object) -> Mapping[str, object]:
+        try:
+            tensors = unwrap(checkpoint).tensors
+        except CheckpointUnreadable as error:
+            raise RecipeError(f'{self.source} {error}') from error
+        weights = checkpoint.get('state_dict', tensors)
+        return {name.removeprefix('module.'): value for name, value in weights.items()}
+
+    def _class_layers(self, config: dict, checkpoint: Mapping, own: dict, other: dict) -> dict:
+        """Those of another shape that differ only where the number of classes makes them differ."""
+        same = class_counts(config) == [_class_count(checkpoint)]
+        if not other or self.what != 'load_from' or same:
+            return {}
+        dimensions = class_dimensions(config, own)
+        return {
+            name: (theirs, ours)
+            for name, (theirs, ours) in other.items()
+            if len(theirs) == len(ours)
+            and {i for i, pair in enumerate(zip(theirs, ours)) if pair[0] != pair[1]}
+            <= dimensions.get(name, set())
+        }
+
+    def _refusal(self, fault: str) -> str:
+        what = '' if self.what == 'test' else f' ({self.what})'
+        return (
+            f'the checkpoint {self.source}{what} does not fill the model:\n{fault}\n'
+            f'{HINT[self.what]}. {WAY_OUT}'
+        )
+
+    def _explain(
+        self, runner: Runner, checkpoint: dict, fresh: dict, missing: dict, left_over: list[str]
+    ) -> None:
+        if self.what == 'resume':
+            meta = checkpoint['meta']
+            self.line += f', resumed at epoch {meta.get("epoch")}, iteration {meta["iter"]}'
+        if fresh:
+            why = _why(checkpoint, runner.cfg.model)
+            self.line += f'; fresh: {_changes(fresh)}: expected, {why}'
+        missing = {name: shapes for name, shapes in missing.items() if name not in fresh}
+        if missing:
+            self.line += f'; NOT STRICT (lenient_loading), left as they were: {_changes(missing)}'
+        if left_over:
+            self.line += f'; not used: {listed(left_over)}'
+        if self.spared:
+            self.line += f'; not read, as the file has all of it: init_cfg of {listed(self.spared)}'
+        if missing or left_over:
+            self.level = logging.WARNING
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def _pretrained(module: nn.Module) -> bool:
+    """Whether its weights would be read from a file or fetched."""
+    configs = getattr(module, 'init_cfg', None) or []
+    configs = configs if isinstance(configs, (list, tuple)) else [configs]
+    names = (getattr(c.get('type'), '__name__', c.get('type')) for c in configs)
+    return is_seq_of(configs, dict) and any(n in ('Pretrained', 'PretrainedInit') for n in names)
+
+
+def _filled(module: nn.Module, found: Mapping[str, object], name: str) -> bool:
+    """Whether the file fills all of a module, so that nothing of its init_cfg would be left."""
+    prefix = f'{name}.' if name else ''
+    if _is_convnext(module):
+        return fills(module, found, prefix)
+    return all(
+        getattr(found.get(prefix + key), 'shape', None) == tensor.shape
+        for key, tensor in module.state_dict().items()
+        if not key.endswith('num_batches_tracked')
+    )
+
+
+def _is_convnext(module: nn.Module) -> bool:
+    return isinstance(module, MODELS.get('mmconvnext.ConvNeXt'))
+
+
+def _require_run(checkpoint: Mapping) -> None:
+    lacking = [key for key in ('optimizer', 'message_hub') if key not in checkpoint]
+    if lacking or 'iter' not in checkpoint.get('meta', {}):
+        raise RecipeError(
+            'the checkpoint is of no run of these tools '
+            f'({"no " + lacking[0] if lacking else "no iteration count"}), so it cannot be '
+            'resumed; start from its weights with --cfg-options load_from=FILE'
+        )
+
+
+def _changes(tensors: Mapping[str, tuple | None]) -> str:
+    """The modules of the tensors, with what differs in their shapes: 'fc_cls (81 -> 3)'."""
+    modules: dict[str, str] = {}
+    for name, shapes in tensors.items():
+        pairs = [f'{a} -> {b}' for a, b in zip(*shapes or ((), ())) if a != b]
+        if shapes and len(shapes[0]) != len(shapes[1]):
+            pairs = [f'{shapes[0]} -> {shapes[1]}']
+        module = re.sub(r'\.(weight|bias)$', '', name)
+        modules.setdefault(module, f'{module} ({", ".join(pairs)})' if pairs else module)
+    return listed(modules.values(), 10)
+
+
+def _class_count(checkpoint: Mapping) -> int | None:
+    """Of a checkpoint of mmengine, or of mmcv before it, if it knows."""
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, Mapping) else {}
+    dataset = meta.get('dataset_meta')
+    dataset = dataset if isinstance(dataset, Mapping) else {}
+    names = dataset.get('classes', dataset.get('CLASSES')) or meta.get('CLASSES')
+    return len(names) if isinstance(names, (list, tuple)) else None
+
+
+def _why(checkpoint: Mapping, model: dict) -> str:
+    ours = ' and '.join(map(str, class_counts(model)))
+    theirs = _class_count(checkpoint) or 'another number'
+    return f'because the model has {ours} classes and the file {theirs}'

@@ -1,0 +1,333 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""cli/loading.py: a checkpoint fills the model, nothing is fetched in vain, one line says it."""
+
+import itertools
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from fixtures import MASK_RCNN, TINY_DETECTOR, TINY_SEGMENTOR, UPERNET, forget_runs
+
+from mmconvnext.checkpoint.errors import CheckpointNotFound, CheckpointUnreachable
+from mmconvnext.cli import test as evaluation
+from mmconvnext.cli.train import main
+from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.toy import CLASSES as TOY_CLASSES
+
+# A port at which nothing listens: whoever asks there is told so at once.
+OFFLINE = 'http://127.0.0.1:9/convnext.pth'
+FETCHES = (
+    'model.backbone.init_cfg.type=Pretrained',
+    f'model.backbone.init_cfg.checkpoint={OFFLINE}',
+)
+ONE = ('train_cfg.max_iters=1', 'train_cfg.val_interval=9')
+CLASSES = len(TOY_CLASSES)
+COUNT = itertools.count()
+
+
+def name() -> str:
+    """An option, so that runs within a second do not share mmengine's logger."""
+    return f'experiment_name=run{next(COUNT)}'
+
+
+def detector(*argv, options=()):
+    forget_runs()
+    options = (*TINY_DETECTOR, 'train_cfg.val_interval=9', name(), *options)
+    return main([MASK_RCNN, '--toy', *argv, '--cfg-options', *options])
+
+
+def segmentor(*argv, options=(), config=UPERNET):
+    forget_runs()
+    options = (*TINY_SEGMENTOR, *ONE, name(), *options)
+    return main([config, '--toy', *argv, '--cfg-options', *options])
+
+
+def widened(tensor: torch.Tensor, rows: int) -> torch.Tensor:
+    return torch.full((rows, *tensor.shape[1:]), 7.0)
+
+
+def change(run, file: str, *changes, **extra) -> str:
+    """The checkpoint of a run, changed, without what only its continuation needs."""
+    content = torch.load(run.checkpoint, weights_only=True)
+    content = {'meta': content['meta'], 'state_dict': content['state_dict'], **extra}
+    for apply in changes:
+        apply(content)
+    torch.save(content, file)
+    return f'load_from={file}'
+
+
+def as_coco(content: dict) -> None:
+    """As if it had been trained on the 80 classes of COCO."""
+    weights = content['state_dict']
+    rows = {'bbox_head.fc_cls': 81, 'bbox_head.fc_reg': 320, 'mask_head.conv_logits': 80}
+    for layer, count in rows.items():
+        for name in (f'roi_head.{layer}.weight', f'roi_head.{layer}.bias'):
+            weights[name] = widened(weights[name], count)
+    content['meta']['dataset_meta'] = dict(classes=tuple(f'class{i}' for i in range(80)))
+
+
+def said(capsys) -> list[str]:
+    """The lines of the log."""
+    text = capsys.readouterr()
+    return [line for line in (text.out + text.err).splitlines() if 'mmengine - ' in line]
+
+
+def summary(lines: list[str]) -> str:
+    """The line that says what was loaded; nothing after it speaks of that."""
+    (line,) = (line for line in lines if ' - Loaded ' in line)
+    after = '\n'.join(lines[lines.index(line) + 1 :])
+    assert not re.search('Load|resumed |initialize|match exactly|mismatch', after), after
+    return line
+
+
+# load_from
+
+
+def test_a_detector_with_other_classes_offline(detector_run, workplace, capsys):
+    option = change(detector_run, 'coco.pth', as_coco)
+    runner = detector(options=(option, *FETCHES))
+    lines = said(capsys)
+    total = len(runner.model.state_dict())
+    assert re.search(
+        rf' - INFO - Loaded {total - 6} of {total} tensors from coco\.pth; fresh: '
+        rf'roi_head\.bbox_head\.fc_cls \(81 -> {CLASSES + 1}\), '
+        rf'roi_head\.bbox_head\.fc_reg \(320 -> {4 * CLASSES}\), '
+        rf'roi_head\.mask_head\.conv_logits \(80 -> {CLASSES}\): expected, because the model has '
+        rf'{CLASSES} classes and the file 80; not read, as the file has all of it: init_cfg '
+        r'of backbone$',
+        summary(lines),
+    )
+    assert 'Load checkpoint from coco.pth' in ''.join(lines)
+    assert 'mismatch' not in ''.join(lines) and 'do not match' not in ''.join(lines)
+
+
+def test_what_is_loaded_and_what_is_fresh(segmentor_run, workplace, capsys):
+    """With a learning rate of 0, so that it can be seen; averaged weights start alike."""
+
+    def one_class_more(content):
+        weights = content['state_dict']
+        for name in [name for name in weights if 'conv_seg' in name]:
+            weights[name] = widened(weights[name], len(weights[name]) + 1)
+        del content['meta']['dataset_meta']
+
+    option = change(segmentor_run, 'w.pth', one_class_more)
+    still = ('optim_wrapper.optimizer.lr=0', 'model.backbone.drop_path_rate=0')
+    config = workplace / 'average.py'
+    config.write_text(f'_base_ = {UPERNET!r}\ncustom_hooks = [dict(type="EMAHook")]\n')
+    runner = segmentor(options=(option, *FETCHES, *still), config=str(config))
+    file = torch.load('w.pth', weights_only=True)['state_dict']
+    (hook,) = (hook for hook in runner.hooks if type(hook).__name__ == 'EMAHook')
+    ema = hook.ema_model.module.state_dict()
+    for name, tensor in runner.model.state_dict().items():
+        if 'conv_seg' in name:
+            assert not (tensor == 7).any() and tensor.std() < 0.1
+        elif 'running' not in name and 'num_batches' not in name:
+            assert torch.equal(tensor, file[name]), name
+        if 'running' not in name and 'num_batches' not in name:
+            assert torch.allclose(tensor, ema[name]), name
+    assert 'and the file another number' in summary(said(capsys))
+
+
+def test_init_cfg_of_any_part_that_the_file_fills_is_not_read(segmentor_run, workplace, capsys):
+    """Of the whole model, of a head; not that of a head whose class layer differs."""
+    config = workplace / 'parts.py'
+    fetch = dict(init_cfg=dict(type='Pretrained', checkpoint=OFFLINE))
+    model = dict(**fetch, backbone=fetch, auxiliary_head=fetch)
+    config.write_text(f'_base_ = {UPERNET!r}\nmodel = {model}\n')
+    same = change(segmentor_run, 'same.pth')
+    segmentor(options=(same, *FETCHES), config=str(config))
+    lines = said(capsys)
+    assert summary(lines).endswith('init_cfg of the model, backbone, auxiliary_head')
+    assert 'more than once' not in ''.join(lines)
+
+    def other(content):
+        name = 'auxiliary_head.conv_seg.bias'
+        content['state_dict'][name] = torch.ones(7)
+        del content['meta']['dataset_meta']
+
+    with pytest.raises(CheckpointUnreachable, match=OFFLINE):
+        option = change(segmentor_run, 'other.pth', other)
+        segmentor('--work-dir', 'second', options=(option, *FETCHES), config=str(config))
+
+
+def test_the_same_classes_in_a_foreign_envelope(segmentor_run, workplace, capsys):
+    content = torch.load(segmentor_run.checkpoint, weights_only=True)
+    torch.save({'model': content['state_dict'], 'epoch': 3}, 'w.pth')
+    runner = segmentor(options=('load_from=w.pth', *FETCHES))
+    total = len(runner.model.state_dict())
+    assert re.search(
+        rf'Loaded {total} of {total} tensors from w\.pth; not read,', summary(said(capsys))
+    )
+
+
+def other_neck(content: dict) -> None:
+    name = 'decode_head.fpn_convs.0.conv.weight'
+    content['state_dict'][name] = content['state_dict'][name][:8].clone()
+
+
+def no_neck(content: dict) -> None:
+    for name in [name for name in content['state_dict'] if 'decode_head.fpn_convs.0.' in name]:
+        del content['state_dict'][name]
+
+
+def other_backbone(content: dict) -> None:
+    weights = content['state_dict']
+    weights['backbone.norm3.weight'] = weights['backbone.norm3.weight'][:32].clone()
+
+
+def no_backbone(content: dict) -> None:
+    for name in [name for name in content['state_dict'] if name.startswith('backbone.')]:
+        del content['state_dict'][name]
+
+
+def other_classifier(content: dict) -> None:
+    """One row more, although the classes are as many as the model's."""
+    name = 'decode_head.conv_seg.bias'
+    content['state_dict'][name] = torch.ones(len(content['state_dict'][name]) + 1)
+
+
+FAULTS = {
+    'as many classes': (other_classifier, r'size mismatch for decode_head\.conv_seg\.bias'),
+    'another shape': (other_neck, r'size mismatch for decode_head\.fpn_convs\.0\.conv\.weight'),
+    'missing': (no_neck, r'\d missing: decode_head\.fpn_convs\.0\.conv\.weight'),
+    'backbone': (
+        other_backbone,
+        r'weights for backbone\.: .*\n.*norm3\.weight \(32,\) for \(64,\)',
+    ),
+    'head only': (no_backbone, r'weights for backbone\.: none of the names begins so'),
+}
+
+
+@pytest.mark.parametrize(('apply', 'match'), FAULTS.values(), ids=FAULTS)
+def test_other_than_class_layers_must_fit(apply, match, segmentor_run, workplace):
+    option = change(segmentor_run, 'w.pth', apply)
+    match = rf'(?s)w\.pth \(load_from\) does not fill the model:\n.*{match}.*'
+    with pytest.raises(RecipeError, match=match + '--lenient, or lenient_loading = True'):
+        segmentor(options=(option,))
+
+
+LENIENT = {'option': (('--lenient',), ()), 'config': ((), ('lenient_loading=True',))}
+
+
+@pytest.mark.parametrize(('argv', 'options'), LENIENT.values(), ids=LENIENT)
+def test_lenient_loading_is_loud(argv, options, segmentor_run, workplace, capsys):
+    option = change(segmentor_run, 'w.pth', other_neck)
+    runner = segmentor(*argv, options=(option, *FETCHES, *options))
+    line, total = summary(said(capsys)), len(runner.model.state_dict())
+    assert re.search(
+        rf' - WARNING - Loaded {total - 1} of {total} tensors from w\.pth; NOT STRICT '
+        r'\(lenient_loading\), left as they were: decode_head\.fpn_convs\.0\.conv \(8 -> 16\)',
+        line,
+    )
+
+
+def test_lenient_loading_of_a_head_keeps_the_init_cfg(segmentor_run, workplace, capsys):
+    option = change(segmentor_run, 'w.pth', no_backbone)
+    with pytest.raises(CheckpointUnreachable, match=OFFLINE):
+        segmentor('--lenient', options=(option, *FETCHES))
+    (workplace / 'lenient').mkdir()
+    segmentor('--lenient', '--work-dir', 'lenient', options=(option,))
+    line = summary(said(capsys))
+    assert 'NOT STRICT (lenient_loading), left as they were: backbone.downsample_layers' in line
+
+
+def test_lenient_loading_takes_what_the_backbone_can_use(segmentor_run, workplace, capsys):
+    """A stem for six channels, of which three are used, and a norm of another width."""
+
+    def six_channels(content):
+        weights = content['state_dict']
+        stem = weights['backbone.downsample_layers.0.0.weight']
+        weights['backbone.downsample_layers.0.0.weight'] = stem.repeat(1, 2, 1, 1)
+
+    six = change(segmentor_run, 'w.pth', six_channels)
+    runner = segmentor('--lenient', options=(six,))
+    total = len(runner.model.state_dict())
+    assert f'Loaded {total} of {total} tensors' in summary(said(capsys))
+    change(segmentor_run, 'w.pth', six_channels, other_backbone)
+    segmentor('--lenient', '--work-dir', 'second', options=(six,))
+    line = summary(said(capsys))
+    assert f' - WARNING - Loaded {total - 1} of {total} tensors' in line
+    assert 'left as they were: backbone.norm3' in line
+
+
+def test_a_part_of_the_file_that_is_not_used_is_named(segmentor_run, workplace, capsys):
+    def more(content):
+        content['state_dict']['neck.conv.weight'] = torch.ones(3)
+
+    segmentor(options=(change(segmentor_run, 'w.pth', more),))
+    line = summary(said(capsys))
+    assert ' - WARNING - ' in line and line.endswith('; not used: neck.conv.weight')
+
+
+def test_no_weights_are_refused(workplace):
+    torch.save([torch.ones(2)], 'w.pth')
+    with pytest.raises(RecipeError, match=r'w\.pth holds no weights, but a list'):
+        segmentor(options=('load_from=w.pth',))
+
+
+def test_lenient_loading_is_true_or_false(workplace):
+    with pytest.raises(RecipeError, match="lenient_loading='yes': choose True or False"):
+        segmentor(options=('lenient_loading=yes',))
+
+
+# Resuming and testing
+
+
+def test_a_resumed_run_fetches_nothing(segmentor_run, workplace, capsys):
+    shutil.copytree(segmentor_run.work_dir, 'copy')
+    note = Path('copy/last_checkpoint')
+    assert Path(note.read_text()).parent != Path('copy').resolve()  # it names the original's
+    options = ('train_cfg.max_iters=3', *FETCHES)
+    runner = segmentor('--work-dir', 'copy', '--resume', options=options)
+    assert runner.iter == 3
+    total, lines = len(runner.model.state_dict()), said(capsys)
+    assert re.search(
+        rf' - INFO - Loaded {total} of {total} tensors from copy/iter_2\.pth, resumed at epoch 0, '
+        r'iteration 2; not read, as the file has all of it: init_cfg of backbone$',
+        summary(lines),
+    )
+    assert 'resumed epoch: 0, iter: 2' in ''.join(lines)
+
+
+def test_a_run_that_goes_on_elsewhere_spares_the_best_of_the_first(segmentor_run, workplace):
+    """CheckpointHook deletes what it remembers as the best when there is a better one."""
+    content = torch.load(segmentor_run.checkpoint, weights_only=True)
+    Path('first').mkdir()
+    best = Path('first/best_mIoU_iter_1.pth').resolve()
+    best.touch()
+    info = content['message_hub']['runtime_info']
+    info.update(best_ckpt=str(best), best_score=-1.0)
+    content['message_hub']['resumed_keys'].update(best_ckpt=True, best_score=True)
+    torch.save(content, 'first/iter_2.pth')
+    options = ['train_cfg.max_iters=3', 'train_cfg.val_interval=1']
+    options += ['default_hooks.checkpoint.save_best=mIoU', 'default_hooks.checkpoint.rule=greater']
+    segmentor('--work-dir', 'second', '--resume', 'first/iter_2.pth', options=options)
+    assert list(Path('second').glob('best_mIoU_iter_3.pth')) and best.is_file()
+
+
+def test_a_test_says_what_it_loaded(segmentor_run, workplace, capsys):
+    def evaluate(*argv):
+        forget_runs()
+        run = segmentor_run
+        return evaluation.main([run.config, *argv, '--toy', '--cfg-options', *run.options, name()])
+
+    evaluate(segmentor_run.checkpoint)
+    assert re.search(
+        r'INFO - Loaded (\d+) of \1 tensors from .*iter_2\.pth$', summary(said(capsys))
+    )
+    change(segmentor_run, 'w.pth', other_neck)
+    with pytest.raises(RecipeError, match='(?s)size mismatch.*the same classes. To load only what'):
+        evaluate('w.pth')
+    evaluate('w.pth', '--lenient')
+    assert ' - WARNING - Loaded ' in summary(said(capsys))
+
+
+def test_a_missing_init_cfg_is_still_an_error_without_a_checkpoint(workplace):
+    options = (
+        'model.backbone.init_cfg.type=Pretrained',
+        'model.backbone.init_cfg.checkpoint=gone.pth',
+    )
+    with pytest.raises(CheckpointNotFound, match=r'gone\.pth'):
+        segmentor(options=options)
