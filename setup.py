@@ -8,9 +8,12 @@ mmcv compiles its operators against the torch that is installed, so the extras w
 `pip install --no-build-isolation`, after torch and requirements/build.txt. `make setup` does it.
 Our own CPU kernels are compiled on the same occasion, for the processor at hand; where that is not
 possible the package works without them. The variable MMCONVNEXT_BUILD leaves them out (0) or names
-another processor (AVX512, AVX2 or DEFAULT).
+another processor (AVX512, AVX2 or DEFAULT). They are always compiled anew and never taken from an
+earlier build, which may have had another torch; `mmconvnext/kernels/library.py` compares once more
+before it loads them, with the record that is written here.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -56,6 +59,16 @@ def link_mim() -> None:
         (folder / name).symlink_to(os.path.relpath(ROOT / name, folder))
 
 
+def load_library_module():
+    """`mmconvnext/kernels/library.py` by its path, as the package itself needs what it requires."""
+    path = ROOT / 'mmconvnext/kernels/library.py'
+    spec = importlib.util.spec_from_file_location('library', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+LIBRARY = load_library_module()
 # What ATen's vector classes ask for; without a row they are plain loops.
 CAPABILITY_FLAGS = {
     'AVX512': ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mfma', '-mf16c'],
@@ -65,36 +78,77 @@ CAPABILITY_FLAGS = {
 
 
 def kernels() -> dict:
-    """The arguments of `setup` that compile the CPU kernels; none where there is no torch."""
+    """The arguments of `setup` that compile the CPU kernels; none where torch does not work."""
     wanted = os.environ.get('MMCONVNEXT_BUILD', '')
+    if wanted not in ('', '0', *CAPABILITY_FLAGS):
+        allowed = f'0 (none), {", ".join(CAPABILITY_FLAGS)}, or nothing for this processor'
+        raise SystemExit(f'MMCONVNEXT_BUILD={wanted!r} is unknown; choose {allowed}')
     if wanted == '0':
         return {}
     try:
-        import torch
         from torch.utils.cpp_extension import BuildExtension, CppExtension
-    except ImportError:
-        print('mmconvnext: no torch in the build environment, so without CPU kernels')
+
+        capability = wanted or LIBRARY.capability()
+    except Exception as error:  # a broken torch raises anything; one that is too old has no name
+        print(f'mmconvnext: without CPU kernels, as torch does not work in this build: {error}')
         return {}
-    capability = wanted or torch.backends.cpu.get_cpu_capability()
-    if capability not in CAPABILITY_FLAGS:
-        capability = 'DEFAULT'
-    defines = [f'-DCPU_CAPABILITY={capability}', f'-DCPU_CAPABILITY_{capability}']
-    defines.append(f'-DMMCONVNEXT_CAPABILITY="{capability}"')
+    flags = ['-O3', '-g0', '-fopenmp', '-w', *CAPABILITY_FLAGS[capability]]
+    flags += [f'-DCPU_CAPABILITY={capability}', f'-DCPU_CAPABILITY_{capability}']
+    flags.append(f'-DMMCONVNEXT_CAPABILITY="{capability}"')
+    folder = Path('mmconvnext/kernels')
     extension = CppExtension(
         'mmconvnext.kernels._cpu',
         ['mmconvnext/kernels/csrc/ops.cpp'],
-        depends=[str(path) for path in Path('mmconvnext/kernels/csrc').glob('*.h')],
-        extra_compile_args=['-O3', '-fopenmp', '-w', *defines, *CAPABILITY_FLAGS[capability]],
+        depends=[str(path) for path in LIBRARY.cpp_files(folder)],
+        extra_compile_args=flags,
         extra_link_args=['-fopenmp'],
     )
     extension.optional = True  # a failure is a warning, and the plain path runs
-    # Without ninja, whose failures setuptools cannot tell from others; it is one file.
-    build = BuildExtension.with_options(use_ninja=False)
-    return dict(ext_modules=[extension], cmdclass_build=build)
+
+    class BuildExt(BuildExtension):
+        def __init__(self, *args, **options) -> None:
+            # Without ninja, whose failures setuptools cannot tell from others; it is one file.
+            super().__init__(*args, **{**options, 'use_ninja': False})
+
+        def initialize_options(self) -> None:
+            super().initialize_options()
+            self.force = True
+
+        def build_extensions(self) -> None:
+            try:
+                super().build_extensions()
+            except Exception as error:  # as torch 2.4 does where it finds no compiler
+                print(f'mmconvnext: without CPU kernels: {error}')
+
+        def build_extension(self, ext) -> None:
+            library = Path(self.get_ext_fullpath(ext.name))
+            library.unlink(missing_ok=True)  # or else a failure would leave an old one
+            needed = LIBRARY.needs(folder)  # before, as the files may change meanwhile
+            super().build_extension(ext)
+            LIBRARY.write(library, capability, needed)
+
+        def copy_extensions_to_source(self) -> None:
+            super().copy_extensions_to_source()
+            for record in records(self):
+                shutil.copyfile(record, folder / record.name)
+
+        def get_outputs(self) -> list[str]:
+            return [*super().get_outputs(), *map(str, records(self))]
+
+    def records(command: BuildExt) -> list[Path]:
+        built = LIBRARY.record_file(Path(command.build_lib, folder, LIBRARY.FILE))
+        return [built] if built.is_file() else []
+
+    return dict(ext_modules=[extension], cmdclass_build=BuildExt)
 
 
 class BuildPy(build_py):
     def run(self) -> None:
+        if not self.editable_mode:
+            # All that lies there is packed: also an old library, and modules that are gone.
+            earlier = Path(self.build_lib, 'mmconvnext')
+            if earlier.resolve() != ROOT / 'mmconvnext':
+                shutil.rmtree(earlier, ignore_errors=True)
         super().run()
         if not self.editable_mode:
             copy_mim(Path(self.build_lib))
@@ -109,6 +163,10 @@ class Sdist(sdist):
 class EditableWheel(editable_wheel):  # what `pip install -e .` runs; `develop` is of the past
     def run(self) -> None:
         link_mim()
+        # Where none is made anew, no old one stays.
+        library = ROOT / 'mmconvnext/kernels' / LIBRARY.FILE
+        for path in (LIBRARY.record_file(library), library):
+            path.unlink(missing_ok=True)
         super().run()
 
 

@@ -1,43 +1,55 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """What sdist, wheel and editable install carry: recipes in `.mim`, no MM requirement, no litter."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKED = ('configs', 'mmconvnext', 'requirements', 'tests', 'tools')
 PACKED_FILES = ('LICENSE', 'MANIFEST.in', 'README.md', 'model-index.yml', 'pyproject.toml')
 
 
-def build(kind: str, source: Path, out: Path) -> Path:
+def call(kind: str, source: Path, out: Path, **env: str) -> subprocess.CompletedProcess:
     """Calls the backend as pip does, in `source`; kind: 'sdist', 'wheel' or 'editable'."""
     out.mkdir(exist_ok=True)
     code = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))'
     # The kernels would take half a minute each time, and say nothing about what is carried.
-    env = {**os.environ, 'MMCONVNEXT_BUILD': '0'}
+    env = {**os.environ, 'MMCONVNEXT_BUILD': '0', **env}
     command = [sys.executable, '-c', code]
-    result = subprocess.run(command, cwd=source, env=env, capture_output=True, text=True)
+    return subprocess.run(command, cwd=source, env=env, capture_output=True, text=True)
+
+
+def build(kind: str, source: Path, out: Path, **env: str) -> Path:
+    result = call(kind, source, out, **env)
     assert result.returncode == 0, result.stderr
     return out / result.stdout.split()[-1]
+
+
+def make_checkout(copy: Path) -> Path:
+    ignore = shutil.ignore_patterns('__pycache__', '.mim', '_cpu*')
+    for name in PACKED:
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+    for name in (*PACKED_FILES, 'setup.py'):
+        shutil.copy(ROOT / name, copy)
+    return copy
 
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory):
     """A copy to build in, because builds leave folders behind."""
-    copy = tmp_path_factory.mktemp('checkout')
-    ignore = shutil.ignore_patterns('__pycache__', '.mim')
-    for name in PACKED:
-        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
-    for name in (*PACKED_FILES, 'setup.py'):
-        shutil.copy(ROOT / name, copy)
+    copy = make_checkout(tmp_path_factory.mktemp('checkout'))
     (copy / 'mmconvnext/toy_data.yml').touch()
     return copy
 
@@ -110,7 +122,7 @@ def test_metadata_requires_no_mm_distribution(wheel):
     metadata = wheel.read(name).decode()
     required = re.findall(r'^Requires-Dist: (.+)$', metadata, re.MULTILINE)
     assert [line for line in required if 'extra ==' not in line] == [
-        'torch>=2.0',
+        'torch>=2.1',
         'numpy',
         'safetensors',
     ]
@@ -119,6 +131,141 @@ def test_metadata_requires_no_mm_distribution(wheel):
         extra = [line.split(';') for line in required if f'extra == "{stack}"' in line]
         pins = {name.strip() for name, _ in extra if 'mm' in name}
         assert len(pins) == 4 and pins <= set(lock)
+
+
+# The compiled kernels. A stub in the place of the compiler is quick, and each of its files differs.
+
+LIBRARY = f'mmconvnext/kernels/_cpu{sysconfig.get_config_var("EXT_SUFFIX")}'
+PLATFORM = f'{sysconfig.get_platform()}-{sys.implementation.cache_tag}'
+RECORD = str(Path(LIBRARY).with_suffix('.json'))
+STUB = """#!{python}
+import os, sys, uuid
+if os.environ['STUB'] == 'fails' and '-o' in sys.argv:
+    sys.exit('the stub fails')
+if '-o' in sys.argv:
+    with open(sys.argv[sys.argv.index('-o') + 1], 'w') as file:
+        file.write(uuid.uuid4().hex)
+print('g++ (stub) 13.2.0')
+"""
+
+
+@pytest.fixture
+def own_checkout(tmp_path):
+    """A checkout with a library from earlier, in it and in what an earlier build left."""
+    copy = make_checkout(tmp_path / 'checkout')
+    for folder in (copy, copy / 'build/lib', copy / f'build/lib.{PLATFORM}'):
+        (folder / LIBRARY).parent.mkdir(parents=True, exist_ok=True)
+        (folder / LIBRARY).write_text('from earlier')
+        (folder / RECORD).write_text('{}')
+    return copy
+
+
+@pytest.fixture
+def stub(tmp_path):
+    file = tmp_path / 'g++'
+    file.write_text(STUB.format(python=sys.executable))
+    file.chmod(0o755)
+    return {'CC': str(file), 'CXX': str(file), 'STUB': 'works', 'MMCONVNEXT_BUILD': 'DEFAULT'}
+
+
+def compiled_in(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as wheel:
+        return [name for name in wheel.namelist() if '/_cpu' in name]
+
+
+def test_no_library_from_earlier_is_carried(own_checkout, tmp_path):
+    gone = own_checkout / 'build/lib/mmconvnext/gone.py'
+    gone.touch()
+    wheel = build('wheel', own_checkout, tmp_path / 'out')
+    assert compiled_in(wheel) == []
+    assert 'mmconvnext/gone.py' not in zipfile.ZipFile(wheel).namelist()
+    with tarfile.open(build('sdist', own_checkout, tmp_path / 'out')) as archive:
+        assert not [name for name in archive.getnames() if '/_cpu.' in name]
+    assert (own_checkout / LIBRARY).read_text() == 'from earlier'  # an editable install's own
+
+
+def test_library_is_always_compiled_anew(own_checkout, stub, tmp_path):
+    libraries = []
+    for _ in range(2):
+        wheel = build('wheel', own_checkout, tmp_path / 'out', **stub)
+        assert sorted(compiled_in(wheel)) == [RECORD, LIBRARY]
+        with zipfile.ZipFile(wheel) as archive:
+            libraries.append(archive.read(LIBRARY))
+            record = json.loads(archive.read(RECORD))
+        assert record['sha256'] == hashlib.sha256(libraries[-1]).hexdigest()
+        assert record['capability'] == 'DEFAULT' and record['torch'] == torch.__version__
+    assert len({b'from earlier', *libraries}) == 3
+
+
+def test_failed_compilation_leaves_no_library(own_checkout, stub, tmp_path):
+    build('wheel', own_checkout, tmp_path / 'out', **stub)
+    stub['STUB'] = 'fails'
+    assert compiled_in(build('wheel', own_checkout, tmp_path / 'out', **stub)) == []
+    build('editable', own_checkout, tmp_path / 'out', **stub)
+    assert not list(own_checkout.glob('mmconvnext/kernels/_cpu*'))
+
+
+def test_editable_install_puts_library_and_record_in_place(own_checkout, stub, tmp_path):
+    build('editable', own_checkout, tmp_path / 'out', **stub)
+    record = json.loads((own_checkout / RECORD).read_text())
+    library = own_checkout / LIBRARY
+    assert record['sha256'] == hashlib.sha256(library.read_bytes()).hexdigest()
+    build('editable', own_checkout, tmp_path / 'out')  # MMCONVNEXT_BUILD=0
+    assert not library.exists() and not (own_checkout / RECORD).exists()
+
+
+def fake_torch(folder: Path, content: str, cpp_extension: str) -> str:
+    """PYTHONPATH with a torch of which nothing else is there."""
+    utils = folder / 'torch/utils'
+    utils.mkdir(parents=True)
+    (utils.parent / '__init__.py').write_text(content)
+    (utils / '__init__.py').touch()
+    (utils / 'cpp_extension.py').write_text(cpp_extension)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ('content', 'told'),
+    [
+        ('', "module 'torch' has no attribute 'backends'"),  # too old
+        ('raise OSError("libcudart.so.12: cannot open")', 'libcudart.so.12: cannot open'),
+        ('raise ImportError("no C++ part")', 'no C[+][+] part'),
+    ],
+)
+def test_torch_that_does_not_work_leaves_the_kernels_out(own_checkout, tmp_path, content, told):
+    fake = fake_torch(tmp_path / 'fake', content, 'BuildExtension = CppExtension = object')
+    env = {'PYTHONPATH': fake, 'MMCONVNEXT_BUILD': ''}
+    result = call('wheel', own_checkout, tmp_path / 'out', **env)
+    assert result.returncode == 0, result.stderr
+    assert re.search(f'without CPU kernels, as torch does not work .*: {told}', result.stdout)
+    assert compiled_in(tmp_path / 'out' / result.stdout.split()[-1]) == []
+
+
+NO_COMPILER = """
+from setuptools import Extension as CppExtension
+from setuptools.command.build_ext import build_ext
+
+class BuildExtension(build_ext):
+    def __init__(self, *args, use_ninja):
+        super().__init__(*args)
+    def build_extensions(self):
+        raise OSError('no compiler')
+"""
+
+
+def test_no_compiler_leaves_the_kernels_out(own_checkout, tmp_path):
+    fake = fake_torch(tmp_path / 'fake', '', NO_COMPILER)
+    env = {'PYTHONPATH': fake, 'MMCONVNEXT_BUILD': 'DEFAULT'}
+    result = call('wheel', own_checkout, tmp_path / 'out', **env)
+    assert result.returncode == 0, result.stderr
+    assert 'mmconvnext: without CPU kernels: no compiler' in result.stdout
+    assert compiled_in(tmp_path / 'out' / result.stdout.split()[-1]) == []
+
+
+def test_unknown_processor_is_refused(own_checkout, tmp_path):
+    result = call('wheel', own_checkout, tmp_path / 'out', MMCONVNEXT_BUILD='avx2')
+    assert result.returncode != 0
+    assert "MMCONVNEXT_BUILD='avx2' is unknown; choose 0 (none), AVX512, AVX2, " in result.stderr
 
 
 def test_version_is_the_packages(wheel):

@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """tools/setup_env.py: what it decides and says, without network and without a long step."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -140,6 +141,133 @@ def test_stamp_tells_what_changed(setup_env, env, linked, capsys, change, told):
     change(env.state)
     assert not setup_env.is_ready(env, 'openmmlab')
     assert told in capsys.readouterr().out
+
+
+@pytest.fixture
+def compiled(setup_env, linked):
+    """A function that puts a library with its record into the checkout, as setup.py does."""
+    kernels = linked / 'mmconvnext/kernels'
+    kernels.mkdir()
+    (kernels / 'ops.py').touch()
+
+    def put(capability: str, torch: str, python: str = 'cpython-311') -> Path:
+        library = kernels / f'_cpu.{python}-x86_64-linux-gnu.so'
+        library.write_bytes(capability.encode())
+        digest = hashlib.sha256(library.read_bytes()).hexdigest()
+        facts = {'capability': capability, 'torch': torch, 'sha256': digest}
+        facts |= setup_env.load_library_module().sources(kernels)
+        library.with_suffix('.json').write_text(json.dumps(facts))
+        return library
+
+    return put
+
+
+def flags_file(folder, *flags: str) -> Path:
+    file = folder / 'cpuinfo'
+    file.write_text(f'processor\t: 0\nflags\t\t: fpu sse2 {" ".join(flags)}\nbugs\t: \n')
+    return file
+
+
+AVX2 = ('fma', 'avx2')
+AVX512 = (*AVX2, 'avx512f', 'avx512vl', 'avx512bw', 'avx512dq')
+
+
+def test_processor_is_read_from_its_flags(setup_env, tmp_path, monkeypatch):
+    monkeypatch.delenv('MMCONVNEXT_BUILD', raising=False)
+    monkeypatch.delenv('ATEN_CPU_CAPABILITY', raising=False)
+    cases = {'AVX512': AVX512, 'AVX2': AVX512[:-1], 'DEFAULT': ('avx2',)}
+    for expected, flags in cases.items():
+        assert setup_env.processor(flags_file(tmp_path, *flags)) == expected
+    assert setup_env.processor(tmp_path / 'none') == 'DEFAULT'
+
+
+def test_processor_is_what_torch_says(setup_env, monkeypatch):
+    torch = pytest.importorskip('torch')
+    monkeypatch.delenv('MMCONVNEXT_BUILD', raising=False)
+    found = torch.backends.cpu.get_cpu_capability()
+    assert setup_env.processor() == (found if found in ('AVX2', 'AVX512') else 'DEFAULT')
+
+
+def test_variables_name_the_processor(setup_env, tmp_path, monkeypatch):
+    file = flags_file(tmp_path, *AVX512)
+    monkeypatch.delenv('MMCONVNEXT_BUILD', raising=False)
+    monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'avx2')
+    assert setup_env.processor(file) == 'AVX2'
+    monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'AVX2')  # torch takes no notice of it
+    assert setup_env.processor(file) == 'AVX512'
+    monkeypatch.setenv('MMCONVNEXT_BUILD', 'DEFAULT')
+    assert setup_env.processor(file) == 'DEFAULT'
+
+
+def test_stamp_knows_the_processor(setup_env, env, linked, monkeypatch, capsys):
+    env.state['source'] = f'file://{linked}'
+    for capability in ('AVX512', 'AVX2'):
+        monkeypatch.setenv('MMCONVNEXT_BUILD', capability)
+        assert not setup_env.is_ready(env, 'openmmlab')
+        env.stamp.write_text(json.dumps(setup_env.fingerprint(env.state, 'openmmlab')))
+        assert setup_env.is_ready(env, 'openmmlab')
+    assert 'processor AVX512 -> AVX2' in capsys.readouterr().out
+
+
+def test_stamp_knows_the_compiled_library(setup_env, env, linked, compiled, capsys):
+    env.state['source'] = f'file://{linked}'
+
+    def changed() -> str:
+        """What is_ready tells of the kernels; they are as they should be from then on."""
+        capsys.readouterr()
+        ready = setup_env.is_ready(env, 'openmmlab')
+        told = re.findall('kernels (.+ -> .+)$', capsys.readouterr().out.strip())
+        assert ready == (not told)
+        env.stamp.write_text(json.dumps(setup_env.fingerprint(env.state, 'openmmlab')))
+        return ''.join(told)
+
+    changed()
+    library = compiled('AVX2', '2.13.0+cpu')
+    assert changed() == 'None -> AVX2 for torch 2.13.0+cpu'
+    compiled('AVX2', '2.12.1')  # another environment of the same checkout
+    assert changed() == 'AVX2 for torch 2.13.0+cpu -> AVX2 for torch 2.12.1'
+    compiled('AVX512', '2.13.0+cpu', python='cpython-312')  # is not for this Python
+    assert changed() == ''
+    (library.parent / 'ops.py').write_text('LIBRARY')
+    told = 'AVX2 for torch 2.12.1 -> AVX2 for torch 2.12.1, of other sources'
+    assert changed() == told
+    compiled('AVX2', '2.12.1')
+    assert changed() == ' -> '.join(reversed(told.split(' -> ')))
+    library.write_bytes(b'half')
+    assert changed() == 'AVX2 for torch 2.12.1 -> None'
+
+
+def test_other_processor_reinstalls_this_package_alone(setup_env, env, linked, monkeypatch, capsys):
+    for stack in ('openmmlab', 'onedl'):
+        lock = (ROOT / f'requirements/{stack}.txt').read_text()
+        (linked / f'requirements/{stack}.txt').write_text(lock)
+    env.state |= {'source': f'file://{linked}', 'pip': True}
+    calls = []
+    monkeypatch.setattr(env, 'pip', lambda *args, **options: calls.append(args))
+    monkeypatch.setattr(env, 'probe', lambda: True)
+    monkeypatch.setattr(env, 'import_error', lambda modules: '')
+    monkeypatch.setenv('MMCONVNEXT_BUILD', 'AVX512')
+    env.stamp.write_text(json.dumps(setup_env.fingerprint(env.state, 'openmmlab')))
+    monkeypatch.setenv('MMCONVNEXT_BUILD', 'AVX2')
+    setup_env.set_up(env, 'openmmlab')
+    locked = ('-c', str(linked / 'requirements/openmmlab.txt'))
+    assert calls == [
+        ('-r', 'requirements/build.txt', *locked),
+        ('--no-build-isolation', '-e', '.[openmmlab,tests]', *locked),
+    ]
+    assert 'our CPU kernels were not compiled, so plain PyTorch' in capsys.readouterr().out
+    setup_env.set_up(env, 'openmmlab')
+    assert len(calls) == 2
+
+
+def test_stamp_covers_the_operators(setup_env, env, linked):
+    kernels = linked / 'mmconvnext/kernels'
+    (kernels / 'csrc').mkdir(parents=True)
+    digests = set()
+    for name in ('setup.py', 'mmconvnext/kernels/ops.py', 'mmconvnext/kernels/csrc/ops.cpp'):
+        (linked / name).write_text('changed')
+        digests.add(setup_env.fingerprint(env.state, 'openmmlab')['requirements'])
+    assert len(digests) == 3
 
 
 def test_stamp_covers_locks_and_setup_py(setup_env, env, linked):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -242,13 +243,46 @@ def install_mmcv(env: Env, name: str, version: str, constraints: list[str]) -> N
         build_mmcv(env, requirement, '--no-cache-dir', '--force-reinstall', '--no-deps')
 
 
+def load_library_module():
+    """`mmconvnext/kernels/library.py` by its path, as there may be no torch yet."""
+    path = Path(__file__).resolve().parents[1] / 'mmconvnext/kernels/library.py'
+    spec = importlib.util.spec_from_file_location('library', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def processor(cpuinfo: Path = Path('/proc/cpuinfo')) -> str:
+    """What our kernels are compiled for here: AVX512, AVX2 or DEFAULT, by torch's own rule.
+
+    torch is not asked, as its import takes seconds. `MMCONVNEXT_BUILD` is what setup.py goes by,
+    `ATEN_CPU_CAPABILITY` what torch does.
+    """
+    named = os.environ.get('ATEN_CPU_CAPABILITY', '')
+    if os.environ.get('MMCONVNEXT_BUILD') or named in ('default', 'avx2', 'avx512'):
+        return os.environ.get('MMCONVNEXT_BUILD') or named.upper()
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    flags = set(next((line for line in lines if line.startswith('flags')), '').split())
+    if {'avx512f', 'avx512vl', 'avx512bw', 'avx512dq', 'fma'} <= flags:
+        return 'AVX512'
+    return 'AVX2' if {'avx2', 'fma'} <= flags else 'DEFAULT'
+
+
 def fingerprint(state: dict, stack: str) -> dict:
     """What the stamp records: while it stays equal, there is nothing to do."""
+    kernels, library = ROOT / 'mmconvnext/kernels', load_library_module()
     files = [ROOT / 'setup.py', *sorted((ROOT / 'requirements').glob('*.txt'))]
-    files += sorted((ROOT / 'mmconvnext/kernels/csrc').glob('*'))
+    files += [*kernels.glob('ops.py'), *sorted(library.cpp_files(kernels))]
     content = b'\0'.join(path.read_bytes() for path in files)
     digest = hashlib.sha256(content).hexdigest()[:12]
     facts = {key: state[key] for key in ('python', 'ops', 'source')}
+    facts |= {'processor': processor(), 'kernels': None}
+    # Another environment of this checkout may have put its own there, if their Pythons are alike.
+    tag = 'cpython-' + ''.join(state['python'].split('.')[:2])
+    for record in filter(None, map(library.read, kernels.glob(f'_cpu.{tag}-*.so'))):
+        fits = library.sources(kernels).items() <= record.items()
+        facts['kernels'] = f'{record["capability"]} for torch {record["torch"]}'
+        facts['kernels'] += '' if fits else ', of other sources'
     return {'stack': stack, 'requirements': digest, **facts, **state['dists']}
 
 
@@ -319,7 +353,13 @@ def set_up(env: Env, stack: str) -> None:
         env.stamp.unlink(missing_ok=True)
         install(env, stack)
         env.probe()
-        env.stamp.write_text(json.dumps(fingerprint(env.state, stack), indent=1))
+        facts = fingerprint(env.state, stack)
+        env.stamp.write_text(json.dumps(facts, indent=1))
+        if not facts['kernels'] and facts['processor'] != '0':
+            say(
+                'our CPU kernels were not compiled, so plain PyTorch computes; to see why: '
+                f'{env.python} -m pip install -v --no-build-isolation --no-deps -e .'
+            )
         word = 'complete'
     say(f'{env.folder} is {word} ({stack}, torch {env.state["dists"]["torch"]})')
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from .compat import register_fake
+from .library import CAPABILITIES as CAPABILITIES
+from .library import load
 
 LIBRARY = torch.library.Library('mmconvnext', 'DEF')
 LIBRARY.define(
@@ -58,24 +60,12 @@ LIBRARY.define(
 )
 # Of CPU tensors: changes whenever one of them does, however it was written to.
 LIBRARY.define('fingerprint(Tensor[] tensors) -> int')
-# Instruction sets in the order in which one includes the other.
-CAPABILITIES = ('DEFAULT', 'AVX2', 'AVX512')
 
 
 @cache
 def capability() -> tuple[str | None, str]:
     """The instruction set that the CPU side was compiled for, or None and why there is none."""
-    try:
-        compiled = import_module('mmconvnext.kernels._cpu').CAPABILITY
-    except ImportError as error:
-        if isinstance(error, ModuleNotFoundError):
-            return None, 'they are not compiled (a C++ compiler and --no-build-isolation do that)'
-        return None, f'they were compiled against another torch ({error})'
-    here = torch.backends.cpu.get_cpu_capability()
-    here = here if here in CAPABILITIES else 'DEFAULT'
-    if CAPABILITIES.index(compiled) > CAPABILITIES.index(here):
-        return None, f'they were compiled for {compiled}, this processor has {here}'
-    return compiled, ''
+    return load()
 
 
 def has_bf16_products() -> bool:

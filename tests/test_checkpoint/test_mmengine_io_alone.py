@@ -18,7 +18,8 @@ from mmengine.fileio.backends.registry_utils import backends
 from mmengine.runner import load_checkpoint, save_checkpoint
 
 def state():
-    return [dict(vars(module)), dict(module.CheckpointLoader._schemes), dict(backends)]
+    names = {k: v for k, v in vars(module).items() if k != '__warningregistry__'}
+    return [names, dict(module.CheckpointLoader._schemes), dict(backends)]
 
 before = state()
 import torch

@@ -103,6 +103,20 @@ def test_subclasses_and_modes_are():
 
 
 @compiled
+@pytest.mark.filterwarnings('ignore:TF32 acceleration')
+def test_onednn_turned_off_leaves_the_plain_path(tiny_arch):
+    """At run time, after the kernels found its products; it is asked each time."""
+    model, x = ConvNeXt(tiny_arch).bfloat16(), torch.randn(1, 3, 32, 32).bfloat16()
+    assert not why_not(x, x.dtype)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert 'torch.backends.mkldnn is turned off' in why_not(x, x.dtype)
+        assert model(x)[-1].dtype == torch.bfloat16
+        with torch.no_grad():
+            assert model.eval()(x)[-1].dtype == torch.bfloat16
+    assert not why_not(x, x.dtype)
+
+
+@compiled
 def test_a_trace_sees_the_layers(tiny_arch):
     model = ConvNeXt(tiny_arch, kernels='auto').eval()
     traced = torch.jit.trace(model, torch.zeros(1, 3, 32, 32), check_trace=False)

@@ -1,0 +1,189 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: a compiled library is loaded where its record says that it fits, and nowhere else."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmconvnext.kernels import library as module
+from mmconvnext.kernels.library import FILE, load, needs, read, record_file, write
+from mmconvnext.kernels.ops import capability
+
+compiled = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
+# A file that is no library: loading it fails, and so tells that it would have been loaded.
+LOADED = 'the kernels do not load '
+
+
+@pytest.fixture
+def kernels(tmp_path, monkeypatch) -> Path:
+    """A copy of the kernels' folder with a library for AVX2, on a processor that has AVX2."""
+    folder = tmp_path / 'mmconvnext/kernels'
+    folder.mkdir(parents=True)
+    shutil.copy(module.FOLDER / 'ops.py', folder)
+    shutil.copytree(module.FOLDER / 'csrc', folder / 'csrc')
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX2')
+    monkeypatch.setattr(torch, '__version__', '2.13.0+cpu')
+    monkeypatch.setattr(torch, 'compiled_with_cxx11_abi', lambda: True)
+    (folder / FILE).write_bytes(b'no library')
+    write(folder / FILE, 'AVX2', needs(folder))
+    return folder
+
+
+def change_record(folder: Path, **facts) -> None:
+    file = record_file(folder / FILE)
+    file.write_text(json.dumps({**json.loads(file.read_text()), **facts}))
+
+
+def test_what_fits_is_loaded(kernels, monkeypatch):
+    assert load(kernels)[1].startswith(LOADED)
+    (kernels / 'csrc/.#gelu.h').symlink_to('user@host')  # an editor's lock
+    assert load(kernels)[1].startswith(LOADED)
+    shutil.rmtree(kernels / 'csrc')  # an installation may leave them out
+    assert load(kernels)[1].startswith(LOADED)
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX512')
+    assert load(kernels)[1].startswith(LOADED)
+    write(kernels / FILE, 'DEFAULT', needs(kernels))
+    for other in ('SVE256', 'NO AVX', 'DEFAULT'):
+        monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda other=other: other)
+        assert load(kernels)[1].startswith(LOADED)
+
+
+def test_no_library_is_not_compiled(kernels):
+    (kernels / FILE).unlink()
+    assert load(kernels) == (
+        None,
+        'the kernels are not compiled (a C++ compiler and --no-build-isolation do that)',
+    )
+
+
+@pytest.mark.parametrize(
+    ('compiled', 'here'), [('AVX512', 'AVX2'), ('AVX2', 'DEFAULT'), ('AVX2', 'SVE256')]
+)
+def test_another_processor(kernels, monkeypatch, compiled, here):
+    write(kernels / FILE, compiled, needs(kernels))
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: here)
+    here = 'DEFAULT' if here == 'SVE256' else here
+    found, why = load(kernels)
+    assert found is None
+    assert why.startswith(f'the kernels were compiled for {compiled}, this processor has {here} (')
+    assert f'MMCONVNEXT_BUILD={here}' in why
+
+
+def test_another_torch(kernels, monkeypatch):
+    monkeypatch.setattr(torch, '__version__', '2.13.0+cu130')
+    assert load(kernels)[1].startswith(
+        'the kernels were compiled against torch 2.13.0+cpu, this is 2.13.0+cu130; '
+    )
+    monkeypatch.setattr(torch, '__version__', '2.13.0+cpu')
+    monkeypatch.setattr(torch, 'compiled_with_cxx11_abi', lambda: False)
+    assert 'this is 2.13.0+cpu with the old C++ ABI; ' in load(kernels)[1]
+
+
+@pytest.mark.parametrize(
+    ('change', 'what'),
+    [
+        (lambda folder: (folder / 'ops.py').open('a').write('\n'), 'operators'),
+        (lambda folder: (folder / 'ops.py').unlink(), 'operators'),
+        (lambda folder: (folder / 'csrc/gelu.h').open('a').write('\n'), 'C++ sources'),
+        (lambda folder: (folder / 'csrc/gelu.h').rename(folder / 'csrc/erf.h'), 'C++ sources'),
+        (lambda folder: (folder / 'csrc/new.cpp').touch(), 'C++ sources'),
+    ],
+)
+def test_other_sources(kernels, change, what):
+    change(kernels)
+    told = f'the kernels were compiled from other {what} than are here; '
+    assert load(kernels)[1].startswith(told)
+
+
+@pytest.mark.parametrize(
+    'break_it',
+    [
+        lambda library: record_file(library).unlink(),
+        lambda library: record_file(library).write_text(''),
+        lambda library: record_file(library).write_text('{"capability": "AV'),
+        lambda library: record_file(library).write_text('[]'),
+        lambda library: record_file(library).write_text('{}'),
+        lambda library: record_file(library).write_bytes(b'\xff'),
+        lambda library: change_record(library.parent, capability='AVX1024'),
+        lambda library: change_record(library.parent, capability=None),
+        lambda library: library.write_bytes(b'no libr'),
+        lambda library: library.write_bytes(bytes(10)),
+    ],
+    ids='missing empty half list nothing binary unknown null cut replaced'.split(),
+)
+def test_without_its_own_record(kernels, break_it):
+    break_it(kernels / FILE)
+    assert read(kernels / FILE) is None
+    found, why = load(kernels)
+    assert found is None
+    assert why.startswith('there is no record of what the kernels were compiled for, or that of ')
+
+
+def test_remedy_in_a_checkout_and_elsewhere(kernels):
+    record_file(kernels / FILE).unlink()
+    options = '--no-build-isolation --no-cache-dir --force-reinstall --no-deps'
+    assert load(kernels)[1].endswith(f'to compile them anew: pip install {options} mmconvnext')
+    root = kernels.parents[1]
+    (root / 'setup.py').touch()
+    way = f'`make setup`, or pip install --no-build-isolation --no-deps -e {root}'
+    assert load(kernels)[1].endswith(f'to compile them anew: {way}')
+    assert '\n' not in load(kernels)[1]
+
+
+def test_needs_no_torch_and_no_package_to_be_read():
+    command = [sys.executable, '-I', '-S', module.__file__]
+    assert subprocess.run(command, capture_output=True, text=True).stderr == ''
+
+
+@compiled
+def test_record_of_the_real_library():
+    record = read(module.FOLDER / FILE)
+    assert record['capability'] == capability()[0]
+    assert {key: record[key] for key in needs(module.FOLDER)} == needs(module.FOLDER)
+
+
+def forward(package: Path, folder: Path, **env: str) -> tuple[list[str], str]:
+    """A small forward pass of another process: the shape and the mapped library, and the log."""
+    code = """
+import torch, mmconvnext
+model = mmconvnext.ConvNeXt(dict(depths=[1], channels=[8]), out_indices=0)
+print(tuple(model(torch.zeros(1, 3, 8, 8))[0].shape))
+print([line.split()[-1] for line in open('/proc/self/maps') if '/_cpu.' in line])
+"""
+    env = {**os.environ, 'MMCONVNEXT_KERNELS': 'auto', 'PYTHONPATH': str(package.parent), **env}
+    command = [sys.executable, '-c', code]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()[-2:], result.stdout + result.stderr
+
+
+@compiled
+@pytest.mark.skipif(capability()[0] == 'DEFAULT', reason='it runs on every processor')
+def test_a_library_that_does_not_fit_is_not_even_mapped(tmp_path):
+    """Mapping it would run its initialisers, in instructions that the processor may not have."""
+    found, log = forward(module.FOLDER.parent, tmp_path, ATEN_CPU_CAPABILITY='default')
+    assert found == ['(1, 8, 2, 2)', '[]']
+    told = f'compiled for {capability()[0]}, this processor has DEFAULT .*to compile them anew: '
+    assert len(re.findall(told, log)) == 1
+
+
+@compiled
+def test_a_changed_schema_does_not_meet_the_old_library(tmp_path):
+    """As in a checkout after `git pull`; registering the two would end the process."""
+    ignore = shutil.ignore_patterns('.mim', '__pycache__')
+    package = shutil.copytree(module.FOLDER.parent, tmp_path / 'mmconvnext', ignore=ignore)
+    assert forward(package, tmp_path)[0][1] != '[]'  # the copy is whole
+    ops = package / 'kernels/ops.py'
+    changed = ops.read_text().replace(') -> (Tensor, Tensor)', ', bool more) -> (Tensor, Tensor)')
+    assert changed != ops.read_text()
+    ops.write_text(changed)
+    found, log = forward(package, tmp_path)
+    assert found == ['(1, 8, 2, 2)', '[]']
+    assert 'the kernels were compiled from other operators than are here; to compile' in log
