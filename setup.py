@@ -94,7 +94,6 @@ def kernels() -> dict:
         return {}
     flags = ['-O3', '-g0', '-fopenmp', '-w', *CAPABILITY_FLAGS[capability]]
     flags += [f'-DCPU_CAPABILITY={capability}', f'-DCPU_CAPABILITY_{capability}']
-    flags.append(f'-DMMCONVNEXT_CAPABILITY="{capability}"')
     folder = Path('mmconvnext/kernels')
     extension = CppExtension(
         'mmconvnext.kernels._cpu',

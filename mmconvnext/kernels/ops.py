@@ -10,7 +10,6 @@ bfloat16 maps of the branch, as on the plain path.
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -68,12 +67,15 @@ def capability() -> tuple[str | None, str]:
     return load()
 
 
-def has_bf16_products() -> bool:
-    """Whether oneDNN multiplies bfloat16 here; without it bfloat16 maps are multiplied as float32.
+@cache
+def has_products() -> bool:
+    """Whether the library multiplies with oneDNN's micro-kernels, which not every torch exports.
 
-    False where :func:`capability` is None.
+    Without them `mlp` and `mlp_backward` are composed of smaller operators. False where
+    :func:`capability` is None.
     """
-    return bool(capability()[0]) and bool(import_module('mmconvnext.kernels._cpu').BF16_PRODUCTS)
+    loaded = capability()[0] is not None
+    return loaded and torch._C._dispatch_has_kernel_for_dispatch_key('mmconvnext::mlp', 'CPU')
 
 
 @register_fake('mmconvnext::dwconv_norm')

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .compat import is_compiling, onednn_enabled
-from .ops import capability
+from .ops import capability, has_products
 
 VARIABLE = 'MMCONVNEXT_KERNELS'
 SETTINGS = ('auto', 'plain', 'fast')
@@ -80,18 +80,29 @@ def why_not(x: Tensor, dtype: torch.dtype) -> str:
     return '' if capability()[0] else capability()[1]
 
 
-def slower(x: Tensor, dtype: torch.dtype, training: bool, frozen: bool) -> str:
-    """Why 'auto' runs plain though there is a fast path: it is not known to be faster; or ''.
+def unmeasured(x: Tensor) -> str:
+    """Why 'auto' does not even look at the block: nobody knows whether it is faster; or ''."""
+    if x.device.type == 'cuda':
+        return "the kernels for CUDA are not measured yet; kernels='fast' takes them"
+    return ''
+
+
+def slower(dtype: torch.dtype, training: bool, frozen: bool) -> str:
+    """Why 'auto' runs plain on a CPU though there is a fast path: it was measured slower; or ''.
+
+    Source: benchmarks/results/processors_epyc_202611.md.
 
     Args:
-        x: the input.
         dtype: the type of the branch.
         training: whether gradients are wanted.
         frozen: whether those of the pointwise layers' weights are not.
     """
-    if x.device.type == 'cuda':
-        return "the kernels for CUDA are not measured yet; kernels='fast' takes them"
-    if training and frozen and dtype == torch.bfloat16:
+    half, wide = dtype == torch.bfloat16, capability()[0] == 'AVX512'
+    if not has_products() and not (training and half and wide):
+        return "plain is faster with a torch that does not export oneDNN's products"
+    if not half and not wide:
+        return 'plain is faster in float32 on processors without AVX512'
+    if training and frozen and half:
         return 'plain is faster in bfloat16 where the weights are frozen'
     return ''
 

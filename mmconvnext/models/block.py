@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..kernels.report import PathReport
 from .design import Design
-from .fusion import fusible, run_fast, runs_fast
+from .fusion import fast_parameters, fusible, run_fast
 from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_last
 
 
@@ -98,8 +98,9 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H, W)."""
-        if runs_fast(self, x):
-            return run_fast(self, x)
+        parameters = fast_parameters(self, x)
+        if parameters is not None:
+            return run_fast(self, x, parameters)
         out = self.drop_path(self._recomputed(self._branch, x)) + x
         return self.act(out) if self.every_act else out
 

@@ -16,7 +16,7 @@ from torch.nn.modules import module as torch_module
 from ..kernels.block import FusedBlock, Options, Parameters, fold, infer
 from ..kernels.compat import autocast_dtype, is_compiling
 from ..kernels.mlp import OPS
-from ..kernels.selection import slower, stand_aside, why_not
+from ..kernels.selection import slower, stand_aside, unmeasured, why_not
 from .layers import DropPath, GlobalResponseNorm
 
 # The children that the fast path computes itself, and the one type of each that it computes.
@@ -43,32 +43,37 @@ def fusible(kind: type) -> type:
     return kind
 
 
-def runs_fast(block: nn.Module, x: Tensor) -> bool:
-    """Whether the fast path computes this call of the block; tells the block's report.
+def fast_parameters(block: nn.Module, x: Tensor) -> Parameters | None:
+    """What :func:`run_fast` computes this call with; None where the block must run plain.
+
+    Tells the block's report.
 
     Raises:
         RuntimeError: kernels='fast' was asked for and is not possible; the message says why.
     """
+    p, dtype = None, _branch_dtype(x)
     why = "kernels='plain'" if block.kernels == 'plain' else stand_aside(x)
+    if not why and block.kernels == 'auto':
+        why = unmeasured(x)
     if not why:
-        why = _why_plain(block, x)
+        why = why_not(x, dtype) or structure_fault(block)
+        p = None if why else parameters_of(block)
+        why = why or parameters_fault(p, block.grn is not None) or input_fault(x, p)
         if why and block.kernels == 'fast':
             raise RuntimeError(
                 f"kernels='fast' is not possible in {block.name}: {why}; use 'auto' or 'plain'"
             )
         if not why and block.kernels == 'auto':
-            training = _needs_gradients(block, x)
-            weights = (block.pwconv1.weight, block.pwconv2.weight)
-            frozen = not any(weight.requires_grad for weight in weights)
-            why = slower(x, _branch_dtype(x), training, frozen)
+            frozen = not (p.weight1.requires_grad or p.weight2.requires_grad)
+            why = slower(dtype, _needs_gradients(x, p), frozen)
     if block.report is not None and not is_compiling():
         block.report.note(block.name, why)
-    return not why
+    return None if why else p
 
 
-def run_fast(block: nn.Module, x: Tensor) -> Tensor:
-    """The block of (N, C, H, W) on the fast path, where :func:`runs_fast` allows it."""
-    keep, dtype, p = block.drop_path.draw(len(x)), _branch_dtype(x), parameters_of(block)
+def run_fast(block: nn.Module, x: Tensor, p: Parameters) -> Tensor:
+    """The block of (N, C, H, W) on the fast path, with what :func:`fast_parameters` returned."""
+    keep, dtype = block.drop_path.draw(len(x)), _branch_dtype(x)
     options = Options(
         eps=block.norm.eps,
         grn_eps=0.0 if block.grn is None else block.grn.eps,
@@ -79,7 +84,7 @@ def run_fast(block: nn.Module, x: Tensor) -> Tensor:
     # The stream has the type that the sum of input and branch has on the plain path.
     branch = dtype if p.gamma is None else torch.promote_types(dtype, p.gamma.dtype)
     x = x.to(torch.promote_types(x.dtype, branch))
-    if keep is None and not _needs_gradients(block, x):
+    if keep is None and not _needs_gradients(x, p):
         rows = x.permute(0, 2, 3, 1).contiguous()
         return infer(rows, p, options, _folded(block, p, options)).permute(0, 3, 1, 2)
     return block._recomputed(_fused, x, options, p)
@@ -102,25 +107,14 @@ def _folded(block: nn.Module, p: Parameters, options: Options) -> tuple[Tensor, 
     return known[1]
 
 
-def _why_plain(block: nn.Module, x: Tensor) -> str:
-    """Why the fast path would not compute what the modules do, or ''."""
-    fault = why_not(x, _branch_dtype(x)) or structure_fault(block)
-    if fault:
-        return fault
-    cast = autocast_dtype(x.device.type)
-    return input_fault(
-        x, parameters_of(block), (x.dtype,) if cast is None else (torch.float32, cast)
-    )
-
-
 def _branch_dtype(x: Tensor) -> torch.dtype:
     """The type in which the branch computes."""
     return autocast_dtype(x.device.type) or x.dtype
 
 
-def _needs_gradients(block: nn.Module, x: Tensor) -> bool:
+def _needs_gradients(x: Tensor, p: Parameters) -> bool:
     return torch.is_grad_enabled() and (
-        x.requires_grad or any(p is not None and p.requires_grad for p in parameters_of(block))
+        x.requires_grad or any(t is not None and t.requires_grad for t in p)
     )
 
 
@@ -143,15 +137,14 @@ def structure_fault(block: nn.Module) -> str:
             return f'it has another {name}'
     if nn.Module.__call__ is not CALL:
         return 'torch.nn.Module.__call__ was replaced'
-    for hooks in GLOBAL_HOOKS:
-        if getattr(torch_module, hooks, None):
-            return 'there are hooks on all modules'
+    if any(getattr(torch_module, hooks, None) for hooks in GLOBAL_HOOKS):
+        return 'there are hooks on all modules'
     for name, kind in KINDS.items():
         module = getattr(block, name)
         fault = '' if module is None and name == 'grn' else _module_fault(module, kind)
         if fault:
             return f'{name} {fault}'
-    return _geometry_fault(block)
+    return _settings_fault(block)
 
 
 def _module_fault(module: object, kind: type) -> str:
@@ -169,8 +162,8 @@ def _full_name(kind: type) -> str:
     return f'{kind.__module__}.{kind.__qualname__}'
 
 
-def _geometry_fault(block: nn.Module) -> str:
-    """Settings of torch's own modules that the fast path does not have."""
+def _settings_fault(block: nn.Module) -> str:
+    """Settings of torch's own modules that the fast path does not have, or ''."""
     conv, channels = block.dwconv, block.pwconv1.in_features
     given = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.padding_mode)
     if given != ((7, 7), (1, 1), (3, 3), (1, 1), 'zeros'):
@@ -181,37 +174,46 @@ def _geometry_fault(block: nn.Module) -> str:
         return f'act is GELU by {block.act.approximate}'
     if block.norm.normalized_shape != (channels,):
         return f'norm is over {block.norm.normalized_shape}'
-    p, hidden = parameters_of(block), block.pwconv1.out_features
+    return ''
+
+
+def parameters_fault(p: Parameters, grn: bool) -> str:
+    """What is wrong with the parameters by themselves, of a block with ``grn`` or without; or ''.
+
+    Weights of another kind or shape are those of quantization, pruning or sharding.
+    """
+    c, k = len(p.weight1.mT) if p.weight1.ndim == 2 else -1, len(p.weight1)
     sizes = Parameters(
-        *((channels, 1, 7, 7), (channels,), (channels,), (channels,)),
-        *((hidden, channels), (hidden,), (channels, hidden), (channels,)),
-        *((channels,), (hidden,), (hidden,)),
+        *((c, 1, 7, 7), (c,), (c,), (c,), (k, c), (k,), (c, k), (c,)),
+        *((c,), (k,), (k,)),
     )
-    optional = {'gamma'} if block.grn is None else {'gamma', 'grn_gamma', 'grn_beta'}
+    optional = ('gamma',) if grn else ('gamma', 'grn_gamma', 'grn_beta')
     for name, tensor, size in zip(Parameters._fields, p, sizes):
         if tensor is None:
-            if name in optional or block.grn is None and name.startswith('grn'):
-                continue
-            return f'{name} is missing'
-        if type(tensor) not in (Tensor, nn.Parameter):
+            if name not in optional:
+                return f'{name} is missing'
+        elif type(tensor) not in (Tensor, nn.Parameter):
             return f'{name} is a {type(tensor).__name__}'
-        if tensor.shape != size:
+        elif tensor.shape != size:
             return f'{name} has the shape {tuple(tensor.shape)}, not {size}'
     return ''
 
 
-def input_fault(x: Tensor, p: Parameters, allowed: tuple[torch.dtype, ...]) -> str:
-    """Why parameters of ``allowed`` types do not go with the input, or ''.
+def input_fault(x: Tensor, p: Parameters) -> str:
+    """Why the parameters do not go with the input, or ''.
 
     Plain raises in most of these cases, and is left to do so.
     """
     if x.ndim != 4 or x.shape[1] != len(p.bias2):
         return f'the input has the shape {tuple(x.shape)}'
+    cast = autocast_dtype(x.device.type)
+    allowed = (x.dtype,) if cast is None else (torch.float32, cast)
+    dtype, device = p.dw_weight.dtype, x.device
     for name, tensor in zip(Parameters._fields, p):
         if tensor is None:
             continue
-        if tensor.device != x.device or tensor.layout != torch.strided:
+        if tensor.device != device or tensor.layout != torch.strided:
             return f'{name} is a {tensor.layout} tensor on {tensor.device}'
-        if tensor.dtype not in allowed or tensor.dtype != p.dw_weight.dtype:
+        if tensor.dtype not in allowed or tensor.dtype != dtype:
             return f'{name} is of {tensor.dtype}, the input of {x.dtype}'
     return ''

@@ -7,7 +7,7 @@ import torch
 from mmconvnext import ConvNeXt
 from mmconvnext.kernels import selection as module
 from mmconvnext.kernels.ops import capability
-from mmconvnext.kernels.selection import check_setting, slower, stand_aside, why_not
+from mmconvnext.kernels.selection import check_setting, slower, stand_aside, unmeasured, why_not
 
 compiled = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
 X = torch.zeros(1)
@@ -69,14 +69,40 @@ def test_cuda_has_to_be_asked_for():
         device = torch.device('cuda')
         dtype = torch.float32
 
-    why = slower(Cuda, torch.float32, training=True, frozen=False)
-    assert "kernels='fast' takes them" in why
+    assert "kernels='fast' takes them" in unmeasured(Cuda)
+    assert unmeasured(X) == ''
 
 
-def test_frozen_weights_in_bfloat16_are_faster_plain(tiny_arch):
-    assert 'frozen' in slower(X, torch.bfloat16, training=True, frozen=True)
-    assert not slower(X, torch.bfloat16, training=False, frozen=True)
-    assert not slower(X, torch.bfloat16, training=True, frozen=False)
+# Which processor, whether there are products; type, training, frozen; whether plain is faster.
+MEASURED = [
+    ('AVX512', True, torch.float32, True, False, False),
+    ('AVX512', True, torch.float32, True, True, False),
+    ('AVX512', True, torch.float32, False, True, False),
+    ('AVX512', True, torch.bfloat16, True, False, False),
+    ('AVX512', True, torch.bfloat16, True, True, True),
+    ('AVX512', True, torch.bfloat16, False, True, False),
+    ('AVX512', False, torch.float32, True, False, True),
+    ('AVX512', False, torch.bfloat16, True, False, False),
+    ('AVX512', False, torch.bfloat16, False, False, True),
+    ('AVX2', True, torch.float32, True, False, True),
+    ('AVX2', True, torch.float32, False, False, True),
+    ('AVX2', True, torch.bfloat16, True, False, False),
+    ('AVX2', False, torch.bfloat16, True, False, True),
+    ('DEFAULT', True, torch.float32, True, False, True),
+    ('DEFAULT', True, torch.bfloat16, False, False, False),
+]
+
+
+@pytest.mark.parametrize('case', MEASURED, ids=str)
+def test_auto_takes_what_was_measured_to_be_faster(case, monkeypatch):
+    processor, products, *call, plain = case
+    monkeypatch.setattr(module, 'capability', lambda: (processor, ''))
+    monkeypatch.setattr(module, 'has_products', lambda: products)
+    assert bool(slower(*call)) == plain
+
+
+@compiled
+def test_frozen_weights_in_bfloat16_run_plain(tiny_arch):
     model = ConvNeXt(tiny_arch).requires_grad_(False)
     with torch.autocast('cpu', torch.bfloat16):
         model(torch.zeros(1, 3, 32, 32, requires_grad=True))

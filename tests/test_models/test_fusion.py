@@ -18,7 +18,7 @@ from mmconvnext import ConvNeXt
 from mmconvnext.kernels.ops import capability
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import CHOICES, FUSIBLE, Design
-from mmconvnext.models.fusion import KINDS, runs_fast
+from mmconvnext.models.fusion import KINDS, fast_parameters
 from mmconvnext.models.layers import DropPath, GlobalResponseNorm, LayerNorm2d
 
 pytestmark = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
@@ -167,6 +167,10 @@ CASES = {
         'pwconv2 has hooks',
     ),
 }
+
+
+def runs_fast(block: ConvNeXtBlock, x: torch.Tensor) -> bool:
+    return fast_parameters(block, x) is not None
 
 
 def run(block: nn.Module, x: torch.Tensor = X) -> list[torch.Tensor]:

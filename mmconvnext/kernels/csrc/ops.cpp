@@ -23,14 +23,8 @@ TORCH_LIBRARY_IMPL(mmconvnext, CPU, m) {
   }
 }
 
-// An empty module, so that Python finds and loads this library by import; CAPABILITY tells which
-// instructions it was compiled for, PRODUCTS and BF16_PRODUCTS what oneDNN multiplies here.
+// An empty module, so that Python finds and loads this library as an extension.
 PyMODINIT_FUNC PyInit__cpu() {
   static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_cpu", nullptr, -1, nullptr};
-  PyObject* made = PyModule_Create(&module);
-  if (!made) return made;
-  PyModule_AddStringConstant(made, "CAPABILITY", MMCONVNEXT_CAPABILITY);
-  PyModule_AddIntConstant(made, "PRODUCTS", mmconvnext::has_products<float>());
-  PyModule_AddIntConstant(made, "BF16_PRODUCTS", mmconvnext::has_products<at::BFloat16>());
-  return made;
+  return PyModule_Create(&module);
 }
