@@ -1,6 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: each compiled operator computes what `kernels/reference.py` says, in float64."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -286,6 +290,46 @@ def test_fingerprint_depends_on_values_alone():
         marks |= {OPS.fingerprint([tensor]), OPS.fingerprint([tensor.t().contiguous().t()])}
     torch.set_num_threads(2)
     assert len(marks) == 1
+
+
+PROGRAM = """
+import torch
+from mmconvnext.kernels.ops import capability, has_products
+from mmconvnext.models.block import ConvNeXtBlock
+from mmconvnext.models.design import Design
+
+for grn in (False, True):
+    torch.manual_seed(0)
+    plain, fast = (
+        ConvNeXtBlock(24, Design(), grn=grn, layer_scale_init_value=1.0 - grn, kernels=kernels)
+        for kernels in ('plain', 'fast')
+    )
+    fast.load_state_dict(plain.state_dict())
+    for autocast, bound in ((False, 1e-5), (True, 3e-2)):
+        found = []
+        for block in (plain, fast):
+            block.zero_grad()
+            x = torch.randn(2, 24, 9, 8, generator=torch.Generator().manual_seed(1))
+            x.requires_grad_()
+            with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+                out = block(x)
+            out.square().sum().backward()
+            found.append([out.detach(), x.grad, *(p.grad for p in block.parameters())])
+        for a, b in zip(*found):
+            assert (a - b).abs().max() <= bound * max(a.abs().max(), 1e-3), (grn, autocast)
+print(capability()[0], has_products())
+"""
+
+
+@compiled
+@pytest.mark.parametrize('isa', ['AVX512_CORE', 'AVX2', 'SSE41'])
+def test_onednn_without_newer_instructions(isa):
+    """oneDNN has no products of bfloat16, or none at all, and says so by an error of its own."""
+    env = {**os.environ, 'ONEDNN_MAX_CPU_ISA': isa, 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-W', 'ignore', '-c', PROGRAM]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(capability()[0])
 
 
 def test_capability_is_told():
