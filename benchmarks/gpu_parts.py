@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from mmconvnext.kernels import why_not
+from mmconvnext.kernels.selection import why_not
 from mmconvnext.kernels.block import OPS
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
@@ -187,12 +187,12 @@ def torch_passes(bench: Bench, x: Tensor, grad: Tensor) -> dict[str, Callable]:
 
 def our_passes(bench: Bench, x: Tensor, grad: Tensor) -> dict[str, Callable]:
     x, grad = (t.permute(0, 2, 3, 1) for t in (x, grad))
-    if reason := why_not(x):  # asking also registers the CUDA side
+    if reason := why_not(x, x.dtype):  # asking also registers the CUDA side
         raise RuntimeError(reason)
     weight, bias = bench.randn(x.shape[3], 1, 7, 7), bench.randn(x.shape[3])
-    out, rstd = OPS.dwconv_norm(x, weight, bias, EPS)
+    out, rstd = OPS.dwconv_norm(x, weight, bias, EPS, x.dtype)
     return {
-        'forward': lambda: OPS.dwconv_norm(x, weight, bias, EPS),
+        'forward': lambda: OPS.dwconv_norm(x, weight, bias, EPS, x.dtype),
         'backward': lambda: OPS.dwconv_norm_backward(grad, out, rstd, x, weight, grad),
     }
 
