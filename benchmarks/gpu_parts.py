@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from mmconvnext.kernels.selection import why_not
 from mmconvnext.kernels.block import OPS
+from mmconvnext.kernels.selection import why_not
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
 
