@@ -185,6 +185,9 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
+    # Said, so that `pip install -e` puts the checkout on sys.path. Else it comes after all folders,
+    # and beside a clone called mmconvnext Python would take that for an empty package.
+    package_dir={'': '.'},
     package_data={'mmconvnext': ['**/*.csv', '**/*.yml', '**/*.txt', '**/*.cpp', '**/*.h']},
     exclude_package_data={'mmconvnext': ['.mim/**']},
     cmdclass=COMMANDS,

@@ -185,7 +185,10 @@ def _write(output: dict, destination: Path, publish: bool) -> Path:
 
             tensors = unwrap(output).tensors
             # Copies, because safetensors refuses tensors that share memory.
+            path.touch()
+            mode = path.stat().st_mode  # the user's; safetensors would keep others from reading
             save_file({k: v.clone().contiguous() for k, v in tensors.items()}, path)
+            path.chmod(mode)
         else:
             torch.save(output, path)
     if not publish:

@@ -16,10 +16,11 @@ from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from pickle import UnpicklingError
 
-import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging.history_buffer import HistoryBuffer
+
+from .stored_arrays import ARRAY, StoredArray, StoredDtype, stored_reconstruct, stored_scalar
 
 # The methods that a HistoryBuffer keeps in its state, pickled as getattr(HistoryBuffer, name).
 STATISTICS = ('current', 'max', 'mean', 'min')
@@ -37,8 +38,7 @@ TIMES = ('datetime', 'date', 'time', 'timedelta', 'timezone')
 @cache
 def named() -> dict[str, object]:
     """What a file may name, and what it gets."""
-    # Asked of numpy itself, because their module moved between numpy 1 and 2.
-    makers = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    makers = dict(_reconstruct=stored_reconstruct, scalar=stored_scalar)
     here = type(Path())
     posix, windows = (
         here if issubclass(here, pure) else pure for pure in (PurePosixPath, PureWindowsPath)
@@ -58,10 +58,10 @@ def named() -> dict[str, object]:
         'collections.Counter': Counter,
         'collections.defaultdict': stored_defaultdict,
         'collections.deque': stored_deque,
-        'numpy.ndarray': np.ndarray,
-        'numpy.dtype': stored_dtype,
+        'numpy.ndarray': ARRAY,
+        'numpy.dtype': StoredDtype,
         # Of numpy 1 and of 2, whichever wrote the file and whichever reads it.
-        **{f'numpy.{c}.multiarray.{f.__name__}': f for c in ('core', '_core') for f in makers},
+        **{f'numpy.{c}.multiarray.{n}': makers[n] for c in ('core', '_core') for n in makers},
         **{f'builtins.{kind.__name__}': kind for kind in VALUES},
         **{f'datetime.{name}': getattr(datetime, name) for name in TIMES},
         **{f'pathlib.{name}': kind for name, kind in paths.items()},
@@ -74,8 +74,7 @@ def named() -> dict[str, object]:
 @cache
 def unnamed() -> list[type]:
     """The types of what a file may fill, though it cannot name them: they come from a stand-in."""
-    codes = [code for code in np.typecodes['All'] if code not in 'OV']
-    return [Config, *dict.fromkeys(type(np.dtype(code)) for code in codes)]
+    return [Config, StoredArray]
 
 
 def stored_function(owner: object, name: str) -> object:
@@ -91,17 +90,6 @@ def stored_function(owner: object, name: str) -> object:
 
         return getattr(OneCycleParamScheduler, name)
     raise UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint is not safe: refused')
-
-
-def stored_dtype(kind: object, align: bool = False, copy: bool = True) -> np.dtype:
-    """Stand in for ``numpy.dtype``: a copy, so that a file cannot change numpy's own.
-
-    Raises:
-        UnpicklingError: of objects or fields, whose state could hold pointers.
-    """
-    if not isinstance(kind, str) or np.dtype(kind).kind in 'OV':
-        raise UnpicklingError(f'numpy.dtype({kind!r}) in a checkpoint is not safe: refused')
-    return np.dtype(kind, False, True)
 
 
 def stored_defaultdict(*factory: object) -> dict:

@@ -11,6 +11,7 @@ import json
 import re
 from pathlib import Path
 from pickle import UnpicklingError
+from textwrap import shorten
 
 import torch
 
@@ -165,7 +166,7 @@ def _read_torch(path: Path, map_location: object) -> object:
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:  # a damaged file can fail anywhere in torch.load
-        text = (' '.join(str(error).split()) or type(error).__name__)[:120]
+        text = shorten(str(error), 120, placeholder=' ...') or type(error).__name__
         if 'map_location' in str(error):  # the file is sound, this machine has no such device
             raise
         if 'TorchScript' in text:

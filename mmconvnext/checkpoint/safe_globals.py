@@ -31,7 +31,7 @@ def allow_own_checkpoints() -> None:
         return
     ours = [(value, name) for name, value in named().items()]
     # BUILD asks for the type of what it fills. No pickle can spell a name with a line break, so
-    # these types are not to be called: of numpy 2, Float64DType() is the float64 of all arrays.
+    # these types are not to be called.
     ours += [(kind, f'mmconvnext\n{kind.__name__}') for kind in unnamed()]
     given = torch.serialization.get_safe_globals()
     theirs = _names(entry for entry in given if entry not in ours)

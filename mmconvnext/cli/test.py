@@ -70,6 +70,11 @@ def _use_tta(cfg: Config) -> None:
 
 
 def _show(cfg: Config, folder: str) -> None:
+    if os.path.isdir(folder) and os.listdir(folder):  # pictures have the names of their images
+        raise RecipeError(
+            f'--show-dir: {folder} is not empty, and pictures would overwrite files of the same '
+            'name; choose a new folder'
+        )
     hook = cfg.default_hooks.visualization
     hook.draw = True
     if task(cfg) == 'mmdet':

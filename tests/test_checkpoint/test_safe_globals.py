@@ -152,7 +152,8 @@ def test_allow_list_holds_no_function_with_effects(cleared):
     given = {name: value for value, name in torch.serialization.get_safe_globals()}
     assert given['builtins.getattr'] is plain_types.stored_function
     functions = [value for value in given.values() if isinstance(value, FunctionType)]
-    assert {function.__module__ for function in functions} == {'mmconvnext.checkpoint.plain_types'}
+    ours = {f'mmconvnext.checkpoint.{name}' for name in ('plain_types', 'stored_arrays')}
+    assert {function.__module__ for function in functions} == ours
     assert not {builtins.getattr, builtins.eval, importlib.import_module} & set(given.values())
     kinds = [value for value in given.values() if isinstance(value, type)]
     allowed = ('builtins', 'collections', 'datetime', 'numpy', 'pathlib', 'torch', 'mmconvnext')

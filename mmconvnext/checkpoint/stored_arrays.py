@@ -1,0 +1,88 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Arrays, scalars and types of numpy in a checkpoint, checked before they are built.
+
+numpy itself trusts a pickle: an array over memory that the file names, or a type whose state claims
+more bytes than there are, reads and writes where it should not. So a file gets these stand-ins.
+"""
+
+from __future__ import annotations
+
+import math
+from pickle import UnpicklingError
+
+import numpy as np
+
+# What `numpy.ndarray` is in a file: an argument of _reconstruct, and nothing that can be called.
+ARRAY = 'numpy.ndarray'
+ORDERS = ('<', '>', '=', '|')
+
+
+class StoredDtype:
+    """Stand in for ``numpy.dtype``: numbers, strings and times, in either byte order.
+
+    Raises:
+        UnpicklingError: of objects, fields or parts, whose state could hold pointers.
+    """
+
+    def __init__(self, kind: object, align: bool = False, copy: bool = True) -> None:
+        found = np.dtype(kind) if isinstance(kind, str) else None
+        if found is None or found.kind in 'OV' or found.subdtype or found.fields:
+            raise _refused(f'numpy.dtype({kind!r})')
+        self.dtype = found
+
+    def __setstate__(self, state: tuple) -> None:
+        _, order, *parts, size, _, _ = state[:8]
+        if any(parts) or order not in ORDERS or size not in (-1, self.dtype.itemsize):
+            raise _refused(f'the state {state!r} of a numpy.dtype')
+        found = self.dtype
+        if found.kind in 'mM' and len(state) > 8:
+            unit, count, *_ = state[8][-1]
+            found = np.dtype(f'{found.kind}8[{int(count)}{unit.decode()}]')
+        self.dtype = found.newbyteorder(order)
+
+
+class StoredArray(np.ndarray):
+    """An array that fills itself with checked content alone; pickled as a plain one."""
+
+    def __setstate__(self, state: tuple) -> None:
+        version, shape, kind, by_columns, content = state
+        dtype = _plain(kind)
+        sizes = [type(size) is int and size >= 0 for size in shape]
+        if not isinstance(content, bytes) or not isinstance(shape, tuple) or not all(sizes):
+            raise _refused('the state of a numpy.ndarray')
+        if math.prod(shape) * dtype.itemsize != len(content):
+            raise _refused(f'a numpy.ndarray of {shape} {dtype} in {len(content)} bytes')
+        super().__setstate__((1, shape, dtype, bool(by_columns), content))
+
+    def __reduce__(self) -> tuple:
+        return self.view(np.ndarray).__reduce__()
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return self.view(np.ndarray).__reduce_ex__(protocol)
+
+
+def stored_reconstruct(kind: object, shape: object, code: object) -> StoredArray:
+    """Stand in for numpy's ``_reconstruct``: an empty array, which its state fills."""
+    if kind is not ARRAY or shape != (0,):
+        raise _refused(f'numpy _reconstruct({kind!r}, {shape!r}, ...)')
+    return np.ndarray.__new__(StoredArray, (0,), 'i1')
+
+
+def stored_scalar(kind: object, content: object = b'') -> np.generic:
+    """Stand in for numpy's ``scalar``."""
+    dtype = _plain(kind)
+    if not isinstance(content, bytes) or len(content) != dtype.itemsize:
+        raise _refused(f'a scalar of {dtype}')
+    return np.frombuffer(content, dtype, 1)[0] if content else dtype.type()
+
+
+def _plain(kind: object) -> np.dtype:
+    """The type of a stand-in, or one of numpy's where the user allowed those."""
+    dtype = kind.dtype if isinstance(kind, StoredDtype) else kind
+    if not isinstance(dtype, np.dtype) or dtype.kind in 'OV' or dtype.subdtype or dtype.fields:
+        raise _refused(f'{kind!r} as the type of numbers')
+    return dtype
+
+
+def _refused(what: str) -> UnpicklingError:
+    return UnpicklingError(f'{what} in a checkpoint is not safe: refused')
