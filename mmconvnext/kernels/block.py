@@ -56,8 +56,17 @@ class Options(NamedTuple):
     keep: list[int] | None = None
 
 
+NO_SECOND = (
+    'the fast ConvNeXt block has no second derivative (gradient penalty, Hessian, '
+    "create_graph=True, tangents of gradients); build the backbone with kernels='plain', which has"
+)
+
+
 class FusedBlock(torch.autograd.Function):
-    """``x + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(dwconv(x))))))`` of the kept samples."""
+    """``x + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(dwconv(x))))))`` of the kept samples.
+
+    Takes x as (N, H, W, C), gives (N, C, H, W).
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, options: Options, *parameters: Tensor | None) -> Tensor:
@@ -66,7 +75,7 @@ class FusedBlock(torch.autograd.Function):
         ctx.options = options
         if keep is not None and not keep:
             ctx.save_for_backward(*p)
-            return x.clone()  # no view: what writes to the result must not write to x
+            return _map(x.clone())  # what writes to the result must not write to x
         with torch.autocast(x.device.type, enabled=False):
             kept = _take(x, keep)
             normalized, rstd = OPS.dwconv_norm(
@@ -79,17 +88,18 @@ class FusedBlock(torch.autograd.Function):
                 len(pixels) < RECOMPUTE * pixels.shape[1],
             )
         ctx.save_for_backward(*p, x, normalized, rstd, hidden, squares)
-        # No view of what was made here: autograd forbids to write to such a result.
-        return _put(x, torch.ops.aten._unsafe_view(out, kept.shape), keep)
+        return _map(_put(x, out.view_as(kept), keep))
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
+        _refuse_transforms(grad)
+        grad = grad.permute(0, 2, 3, 1)
         saved = ctx.saved_tensors  # read once: activation checkpointing allows no more
         p, maps = Parameters(*saved[: len(Parameters._fields)]), saved[len(Parameters._fields) :]
         with torch.no_grad(), torch.autocast(grad.device.type, enabled=False):
             if not maps:
                 # Zeros, as multiplying by a mask gives: AdamW's moments go on, DDP waits for nobody
-                grads = grad, *(None if t is None else torch.zeros_like(t) for t in p)
+                grads = grad.clone(), *(None if t is None else torch.zeros_like(t) for t in p)
             else:
                 wanted = Parameters(*ctx.needs_input_grad[2:])
                 grads = _backward(ctx.options, wanted, grad.contiguous(), p, *maps)
@@ -107,13 +117,13 @@ def fold(p: Parameters, options: Options) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 
 def infer(x: Tensor, p: Parameters, options: Options, folded: tuple[Tensor, ...]) -> Tensor:
-    """The block without gradients, of all samples, on what :func:`fold` returned."""
+    """The block without gradients, of all samples, on what :func:`fold` returned: (N, C, H, W)."""
     with torch.autocast(x.device.type, enabled=False):
         normalized, _ = OPS.dwconv_norm(x, p.dw_weight, p.dw_bias, options.eps, options.dtype)
         out, _, _ = OPS.mlp(
             *(_rows(normalized), _rows(x), *folded, p.grn_gamma, options.grn_eps, len(x), False),
         )
-    return out.view_as(x)
+    return _map(out.view_as(x))
 
 
 def _backward(
@@ -131,6 +141,10 @@ def _backward(
 
     Those of frozen layers are not computed, where they cost a product over all pixels.
     """
+    # As they were saved, but for hooks of saved tensors that give back other strides.
+    x, normalized, rstd, hidden, squares = (
+        t.contiguous() for t in (x, normalized, rstd, hidden, squares)
+    )
     first = wanted.norm_weight or wanted.norm_bias or wanted.weight1
     second = wanted.weight2 or wanted.gamma or wanted.grn_beta
     kept, kept_grad = _take(x, options.keep), _take(grad, options.keep)
@@ -159,10 +173,26 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *_) -> None:
-        raise RuntimeError(
-            'the fast ConvNeXt block has no second derivative (gradient penalty, Hessian, '
-            "create_graph=True); build the backbone with kernels='plain', which has"
-        )
+        raise RuntimeError(NO_SECOND)
+
+
+def _refuse_transforms(grad: Tensor) -> None:
+    """Raise where the gradient would be differentiated by what does not see into the operators.
+
+    A batch of gradients (``is_grads_batched``) passes: torch computes them one by one.
+    """
+    transforms = torch._C._functorch.get_interpreter_stack() or ()
+    kinds = {transform.key() for transform in transforms}
+    others = kinds - {torch._C._functorch.TransformType.Vmap}
+    forward_mode = torch.autograd.forward_ad._current_level >= 0
+    batched = kinds or torch._C._functorch.is_legacy_batchedtensor(grad)
+    if others or forward_mode or (batched and torch.is_grad_enabled()):
+        raise RuntimeError(NO_SECOND)
+
+
+def _map(x: Tensor) -> Tensor:
+    """(N, H, W, C) as (N, C, H, W), but no view to autograd: those cannot be written to freely."""
+    return x.permute(0, 3, 1, 2).data
 
 
 def _rows(x: Tensor) -> Tensor:

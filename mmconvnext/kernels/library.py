@@ -111,7 +111,7 @@ def read(library: Path) -> dict | None:
     try:
         record = json.loads(record_file(library).read_text(encoding='utf-8'))
         known = record['capability'] in CAPABILITIES and record['sha256'] == _sha256(library)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return record if known else None
 

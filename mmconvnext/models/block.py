@@ -139,6 +139,10 @@ class ConvNeXtBlock(nn.Module):
             return checkpoint(function, x, *args, use_reentrant=False)
         return function(x, *args)
 
+    def __getstate__(self) -> dict:
+        """Without the folded weights, whose layout is that of this machine."""
+        return {**self.__dict__, '_folded': None if self._folded is None else {}}
+
     def train(self, mode: bool = True) -> ConvNeXtBlock:
         """Switch between training and evaluation; training ends :meth:`fuse`."""
         if mode:

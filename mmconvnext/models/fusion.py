@@ -9,7 +9,10 @@ exact type, parameters by theirs, methods by identity.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
@@ -31,9 +34,28 @@ KINDS = {
 }
 HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 GLOBAL_HOOKS = tuple(f'_global{hooks}' for hooks in HOOKS)
-# As they are when this is imported: a tool that patches a class later is noticed.
-FORWARDS = {kind: kind.forward for kind in KINDS.values()}
-CALL = nn.Module.__call__
+OWN_FOLDERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
+def _original(owner: object, name: str) -> object:
+    """The function, or None if it is not torch's or ours: somebody had replaced it before."""
+    function = getattr(owner, name)
+    code = getattr(function, '__code__', None)  # builtin functions have none
+    return function if code is None or code.co_filename.startswith(OWN_FOLDERS) else None
+
+
+# What a call of a module runs through, down to the functions of torch: a tool that patches one of
+# them is noticed.
+CALLED = ('forward', '_conv_forward', '_call_impl', '__call__')
+PATCHED = {
+    (owner, name): _original(owner, name)
+    for owner, names in {
+        **{kind: CALLED for kind in KINDS.values()},
+        F: ('linear', 'gelu', 'layer_norm', 'conv2d'),
+    }.items()
+    for name in names
+    if hasattr(owner, name)
+}
 METHODS = ('_branch', '_spatial', '_expand')  # of the block, which the fast path stands for
 
 
@@ -51,11 +73,12 @@ def fast_parameters(block: nn.Module, x: Tensor) -> Parameters | None:
     Raises:
         RuntimeError: kernels='fast' was asked for and is not possible; the message says why.
     """
-    p, dtype = None, _branch_dtype(x)
+    p = None
     why = "kernels='plain'" if block.kernels == 'plain' else stand_aside(x)
     if not why and block.kernels == 'auto':
         why = unmeasured(x)
     if not why:
+        dtype = _branch_dtype(x)
         why = why_not(x, dtype) or structure_fault(block)
         p = None if why else parameters_of(block)
         why = why or parameters_fault(p, block.grn is not None) or input_fault(x, p)
@@ -86,13 +109,12 @@ def run_fast(block: nn.Module, x: Tensor, p: Parameters) -> Tensor:
     x = x.to(torch.promote_types(x.dtype, branch))
     if keep is None and not _needs_gradients(x, p):
         rows = x.permute(0, 2, 3, 1).contiguous()
-        return infer(rows, p, options, _folded(block, p, options)).permute(0, 3, 1, 2)
+        return infer(rows, p, options, _folded(block, p, options))
     return block._recomputed(_fused, x, options, p)
 
 
 def _fused(x: Tensor, options: Options, p: Parameters) -> Tensor:
-    out = FusedBlock.apply(x.permute(0, 2, 3, 1).contiguous(), options, *p)
-    return out.permute(0, 3, 1, 2)
+    return FusedBlock.apply(x.permute(0, 2, 3, 1).contiguous(), options, *p)
 
 
 def _folded(block: nn.Module, p: Parameters, options: Options) -> tuple[Tensor, ...]:
@@ -135,8 +157,11 @@ def structure_fault(block: nn.Module) -> str:
     for name, method in block.plain_methods.items():
         if name in block.__dict__ or getattr(type(block), name) is not method:
             return f'it has another {name}'
-    if nn.Module.__call__ is not CALL:
-        return 'torch.nn.Module.__call__ was replaced'
+    if not (block.spatial_first and block.norm1 is block.norm2 is None and not block.every_act):
+        return 'it has more norms or activations, or another order'
+    for (owner, name), function in PATCHED.items():
+        if getattr(owner, name) is not function:
+            return f'{owner.__name__}.{name} was replaced'
     if any(getattr(torch_module, hooks, None) for hooks in GLOBAL_HOOKS):
         return 'there are hooks on all modules'
     for name, kind in KINDS.items():
@@ -151,8 +176,9 @@ def _module_fault(module: object, kind: type) -> str:
     if type(module) is not kind:
         return f'is a {_full_name(type(module))}, not a {_full_name(kind)}'
     own = module.__dict__
-    if 'forward' in own or kind.forward is not FORWARDS[kind]:
-        return 'has another forward'
+    for name in CALLED:
+        if name in own:
+            return f'has another {name}'
     if any(own.get(hooks) for hooks in HOOKS):
         return 'has hooks'
     return f'holds {next(iter(own["_modules"]))}' if own['_modules'] else ''
@@ -212,6 +238,8 @@ def input_fault(x: Tensor, p: Parameters) -> str:
     for name, tensor in zip(Parameters._fields, p):
         if tensor is None:
             continue
+        if not tensor.data_ptr():
+            return f'{name} has no memory'
         if tensor.device != device or tensor.layout != torch.strided:
             return f'{name} is a {tensor.layout} tensor on {tensor.device}'
         if tensor.dtype not in allowed or tensor.dtype != dtype:

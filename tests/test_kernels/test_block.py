@@ -288,6 +288,74 @@ def test_a_second_derivative_is_refused(grn):
             torch.autograd.grad(grad.sum(), source, allow_unused=True)
 
 
+def test_transforms_of_gradients_are_refused():
+    """They do not see into the operators, and would take what they do not see for constant."""
+    _, fast = block_pair()
+    x = torch.randn(2, 24, 5, 4, requires_grad=True)
+    out = fast(x)
+    grads = torch.stack([torch.ones_like(out)] * 2)
+    refused = pytest.raises(RuntimeError, match='no second derivative')
+    with refused:
+        torch.autograd.grad(out, x, grads, is_grads_batched=True, create_graph=True)
+    with refused:
+        torch.func.jvp(
+            lambda g: torch.autograd.grad(out, x, g, retain_graph=True)[0], (grads[0],), (grads[1],)
+        )
+    with refused, forward_ad.dual_level():
+        torch.autograd.grad(out, x, forward_ad.make_dual(grads[0], grads[1]))
+
+
+def test_the_result_is_no_view():
+    for block in block_pair(drop_path_rate=0.5):
+        x = torch.randn(2, 24, 5, 4, requires_grad=True)
+        block(x).detach_()
+        with torch.no_grad():
+            out = block.eval()(x)
+        scale = torch.ones(1, requires_grad=True)
+        out.mul_(scale).sum().backward()
+        assert scale.grad is not None
+
+
+def test_gradients_share_no_memory_with_those_given(monkeypatch):
+    for block in block_pair(drop_path_rate=0.5):
+        monkeypatch.setattr(block.drop_path, 'draw', lambda n: torch.zeros(n, dtype=torch.bool))
+        x = torch.randn(2, 24, 5, 4).to(memory_format=torch.channels_last).requires_grad_()
+        given = torch.ones_like(x)
+        (grad,) = torch.autograd.grad(block(x), x, given)
+        grad.zero_()
+        assert given.all()
+
+
+def test_saved_tensors_may_come_back_with_other_strides():
+    results = []
+    for block in block_pair():
+        x = torch.randn(2, 24, 9, 8, generator=torch.Generator().manual_seed(0))
+        x.requires_grad_()
+        hooks = (lambda t: t, lambda t: t.mT.contiguous().mT if t.ndim > 1 else t)
+        with torch.autograd.graph.saved_tensors_hooks(*hooks):
+            out = block(x)
+        out.square().sum().backward()
+        results.append(x.grad)
+    assert error(results[1], results[0]) < 1e-5
+
+
+def test_an_overflow_is_not_hidden():
+    for block in block_pair():
+        assert block(torch.randn(1, 24, 5, 5) * 1e20).isnan().any()
+
+
+def test_float32_is_as_exact_as_the_plain_path_on_wide_blocks():
+    options = dict(layer_scale_init_value=1.0)
+    x = torch.randn(1, 768, 6, 6)
+    blocks = [ConvNeXtBlock(768, Design(), kernels=k, **options) for k in ('plain', 'fast')]
+    blocks[1].load_state_dict(blocks[0].state_dict())
+    exact = copy.deepcopy(blocks[0]).double()
+    with torch.no_grad():
+        branch = exact(x.double()) - x.double()
+        plain, fast = ((b(x).double() - x.double() - branch).norm() for b in blocks)
+    assert fast < 1.5 * plain
+
+
 def test_a_batch_of_gradients():
     x = torch.randn(2, 24, 9, 8, requires_grad=True)
     results = []

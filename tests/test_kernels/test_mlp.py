@@ -119,6 +119,9 @@ def test_no_rows_are_no_error_and_others_that_do_not_fit_are():
     given = [rows[2], rows[0], hidden, squares, *parameters, 1.0, EPS, 2]
     nothing = [empty, empty, hidden[:0], squares[:0], *given[4:-1], 0]
 
+    thin = (*(torch.zeros(3, 0),) * 2, torch.zeros(8, 0), torch.zeros(8), torch.zeros(0, 8))
+    thin = (*thin, torch.zeros(0))
+
     def replaced(index: int) -> list:
         return [*given[:index], given[index][:1], *given[index + 1 :]]
 
@@ -132,6 +135,7 @@ def test_no_rows_are_no_error_and_others_that_do_not_fit_are():
         ('normalized must have', 'mlp_backward', replaced(1)),
         ('hidden must have', 'mlp_backward', replaced(2)),
         ('squares must have', 'mlp_backward', replaced(3)),
+        ('there must be channels', 'mlp', (*thin, None, EPS, 1, True)),
     ]:
         with pytest.raises(RuntimeError, match=match):
             getattr(OPS, name)(*arguments)

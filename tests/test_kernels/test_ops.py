@@ -233,6 +233,8 @@ def test_shapes_and_strides_that_would_be_read_out_of_bounds_are_refused():
     out, rstd = OPS.dwconv_norm(x, weight, bias, 1e-6, x.dtype)
     h, square = torch.randn(10, 12), torch.randn(12, 12)
     turned = x.permute(0, 2, 1, 3)
+    freed = torch.randn(4, 4)
+    freed.untyped_storage().resize_(0)
     calls = [
         ('x must be contiguous', 'dwconv_norm', (turned, weight, bias, 1e-6, x.dtype)),
         (r'x must have the shape \[-1', 'dwconv_norm', (x[0], weight, bias, 1e-6, x.dtype)),
@@ -252,6 +254,8 @@ def test_shapes_and_strides_that_would_be_read_out_of_bounds_are_refused():
         ('in_shift must have', 'scale_linear', (square, h[0], None, h[0, :1], None, x.dtype)),
         ('grad_weight must have', 'scale_linear_backward', (h, h[0], square, h[0], *[None] * 3)),
         ('must be of floating point', 'gelu_squares', (h.int(), 1)),
+        ('has no memory', 'fingerprint', ([freed],)),
+        ('has no memory', 'gelu_squares', (freed, 1)),
     ]
     for match, name, arguments in calls:
         if match == 'grad must be contiguous':
@@ -271,6 +275,9 @@ def test_fingerprint_sees_every_change():
         lambda: tensors[1].data.neg_(),
         lambda: tensors[3].data[64:].add_(1),
         lambda: tensors[0].data.copy_(tensors[0].flip(0).clone()),
+        lambda: tensors[0].data[:, 1].neg_(),  # the highest bits of many words
+        lambda: tensors[0].data[:, 1::2].neg_(),
+        lambda: [tensors[0].data[0, i].neg_() for i in (1, 129)],
         lambda: tensors.reverse(),
         lambda: tensors.append(torch.zeros(1)),
         lambda: tensors.append(torch.zeros(1, dtype=torch.bfloat16)),

@@ -6,6 +6,9 @@ be the plain path's, to the bit, and kernels='fast' must refuse and say why.
 """
 
 import copy
+import pickle
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -88,6 +91,17 @@ def own_weight(block) -> None:
     block.pwconv1.weight = nn.Parameter(block.pwconv1.weight.as_subclass(Weight))
 
 
+def circular(block) -> None:
+    """As image generators make seamless pictures."""
+    conv = block.dwconv
+
+    def forward(x, weight, bias):
+        x = nn.functional.pad(x, (3, 3, 3, 3), mode='circular')
+        return nn.functional.conv2d(x, weight, bias, groups=conv.groups)
+
+    conv._conv_forward = forward
+
+
 def doubled(_, args, out):
     return 2 * out
 
@@ -143,6 +157,13 @@ CASES = {
     'forward of an instance': (replace_forward, 'pwconv2 has another forward'),
     'method of an instance': (replace_branch, 'it has another _branch'),
     'subclass of the block': (lambda b: setattr(b, '__class__', OtherBlock), 'another _expand'),
+    'norm behind the expansion': (
+        set_('norm1', lambda: nn.LayerNorm(4 * C)),
+        'it has more norms or activations',
+    ),
+    'norm behind the projection': (set_('norm2', lambda: nn.LayerNorm(C)), 'it has more norms'),
+    'more activations': (set_('every_act', lambda: True), 'it has more norms or activations'),
+    'circular padding': (circular, 'dwconv has another _conv_forward'),
     'child': (lambda b: b.pwconv1.add_module('adapter', nn.Identity()), 'pwconv1 holds adapter'),
     'forward hook': (lambda b: b.pwconv1.register_forward_hook(doubled), 'pwconv1 has hooks'),
     'hook of dropping': (
@@ -230,16 +251,33 @@ def test_every_hook_of_a_backbone_fires():
 
 def test_a_class_that_is_patched_is_noticed(monkeypatch):
     plain, auto = make('plain'), make('auto')
-    for owner, name in [(nn.Linear, 'forward'), (GlobalResponseNorm, 'forward')]:
+    for owner, name in [
+        *((nn.Linear, 'forward'), (GlobalResponseNorm, 'forward'), (nn.Conv2d, '_conv_forward')),
+        *((nn.functional, 'linear'), (nn.functional, 'gelu')),
+        *((nn.Module, '__call__'), (nn.Module, '_call_impl'), (nn.LayerNorm, '__call__')),
+    ]:
         with monkeypatch.context() as patch:
             original = getattr(owner, name)
-            patch.setattr(owner, name, lambda self, x, f=original: 2 * f(self, x))
-            assert torch.equal(auto(X), plain(X)) and not runs_fast(auto, X)
+            patch.setattr(owner, name, lambda *a, f=original, **k: f(*a, **k))
+            assert torch.equal(auto(X), plain(X)) and not runs_fast(auto, X), name
         assert runs_fast(auto, X)
-    with monkeypatch.context() as patch:
-        call = nn.Module.__call__
-        patch.setattr(nn.Module, '__call__', lambda self, *a, **k: call(self, *a, **k))
-        assert not runs_fast(auto, X)
+
+
+def test_a_class_that_was_patched_before_is_noticed():
+    program = """
+import torch
+forward = torch.nn.Linear.forward
+torch.nn.Linear.forward = lambda self, x: 2 * forward(self, x)
+from mmconvnext.models.block import ConvNeXtBlock
+from mmconvnext.models.design import Design
+try:
+    ConvNeXtBlock(8, Design(), kernels='fast')(torch.zeros(1, 8, 4, 4))
+except RuntimeError as error:
+    print(error)
+"""
+    command = [sys.executable, '-W', 'ignore', '-c', program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 'Linear.forward was replaced' in done.stdout
 
 
 def test_taking_it_away_brings_the_fast_path_back():
@@ -383,6 +421,33 @@ def test_layer_norm_of_maps_is_no_norm_of_a_block():
     block = make('auto')
     block.norm = LayerNorm2d(C)
     assert not runs_fast(block, X)
+
+
+def test_folded_weights_stay_on_the_machine():
+    block = make('fast').eval()
+    block.fuse()
+    with torch.no_grad():
+        expected = block(X)
+        assert block._folded
+        other = pickle.loads(pickle.dumps(block))
+        assert other._folded == {} and torch.equal(other(X), expected) and other._folded
+
+
+def test_freed_memory_is_an_error():
+    block = make('auto').eval()
+    block.fuse()
+    with torch.no_grad():
+        block(X)
+        block.pwconv2.weight.untyped_storage().resize_(0)
+        assert not runs_fast(block, X)
+        with pytest.raises(RuntimeError):
+            block(X)
+
+
+def test_a_plain_block_can_be_traced_by_fx():
+    block = make('plain').eval()
+    traced = torch.fx.symbolic_trace(block)
+    assert torch.equal(traced(X), block(X))
 
 
 def test_copies_and_pickles_run_fast(tmp_path):

@@ -114,7 +114,8 @@ inline float normalize(float* x, int64_t n, float eps) {
     x[i] -= mean;
     variance += x[i] * x[i];
   }
-  const float rstd = 1.f / std::sqrt(variance / n + eps);
+  // An infinite variance would make zeros of an overflow, and hide it.
+  const float rstd = std::isfinite(variance) ? 1.f / std::sqrt(variance / n + eps) : std::nanf("");
   for (i = 0; i + V <= n; i += V) (Vec::loadu(x + i) * Vec(rstd)).store(x + i);
   for (; i < n; ++i) x[i] *= rstd;
   return rstd;

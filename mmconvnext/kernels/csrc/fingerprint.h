@@ -11,11 +11,16 @@
 
 namespace mmconvnext {
 
-constexpr uint64_t MULTIPLIER = 0x9E3779B97F4A7C15;  // odd, so that each step can be undone: 2^64 / golden ratio
+// Each step can be undone: by an odd number (2^64 / golden ratio), then by a shift, which brings the high bits down;
+// the product alone would pass a change of the highest bit on as it is, and two of them would cancel.
+constexpr uint64_t MULTIPLIER = 0x9E3779B97F4A7C15;
 constexpr int64_t LANES = 64;                        // words hashed side by side; our choice
 constexpr int64_t PART = 1 << 15;                    // words that one thread hashes in a row; our choice
 
-inline uint64_t mix(uint64_t hash, uint64_t word) { return (hash ^ word) * MULTIPLIER; }
+inline uint64_t mix(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * MULTIPLIER;
+  return hash ^ hash >> 29;
+}
 
 // Of n bytes: every word passes through one of LANES chains of steps that can be undone, so a change of one word
 // always changes the result, and changes of several do but for one in 2^64.
@@ -29,13 +34,14 @@ inline uint64_t hash_part(const char* data, int64_t bytes) {
     for (int64_t i = 0; i < LANES; ++i) lanes[i] = mix(lanes[i], words[i]);
   }
   uint64_t hash = bytes;
-  for (int64_t i = 0; i < LANES; ++i) hash = mix(hash, lanes[i] ^ lanes[i] >> 32);
+  for (int64_t i = 0; i < LANES; ++i) hash = mix(hash, lanes[i]);
   return hash;
 }
 
 inline int64_t fingerprint(at::TensorList tensors) {
   uint64_t hash = 0;
   for (const Tensor& given : tensors) {
+    check_memory("a tensor", given);
     const Tensor t = given.contiguous();
     const auto* data = static_cast<const char*>(t.const_data_ptr());
     const int64_t bytes = t.nbytes(), size = PART * sizeof(uint64_t), parts = (bytes + size - 1) / size;
@@ -44,7 +50,7 @@ inline int64_t fingerprint(at::TensorList tensors) {
       for (int64_t i = begin; i < end; ++i) hashes[i] = hash_part(data + i * size, std::min(size, bytes - i * size));
     });
     hash = mix(mix(hash, uint64_t(t.scalar_type())), bytes);
-    for (const uint64_t part : hashes) hash = mix(hash ^ hash >> 32, part);
+    for (const uint64_t part : hashes) hash = mix(hash, part);
   }
   return hash;
 }

@@ -216,6 +216,7 @@ inline std::tuple<Tensor, Tensor, Tensor> mlp(const Tensor& normalized, const Te
   check("bias2", bias2, {normalized.size(1)}, false);
   check("grn_gamma", grn_gamma, {weight1.size(0)}, false);
   check_samples(normalized.size(0), samples);
+  TORCH_CHECK(normalized.size(1) > 0 && weight1.size(0) > 0, "there must be channels, got ", weight1.sizes());
   const int64_t M = normalized.size(0), C = normalized.size(1), K = weight1.size(0);
   const auto folded = multiplies_bf16(normalized.scalar_type(), C, K) ? at::kBFloat16 : at::kFloat;
   TORCH_CHECK(weight1.scalar_type() == folded && weight2.scalar_type() == folded,

@@ -30,6 +30,7 @@ inline Gradients mlp_backward(
   check("squares", squares, {grn_gamma ? samples : 0, weight1.size(0)});
   check_samples(grad.size(0), samples);
   TORCH_CHECK(grad.size(0) > 0, "grad has no rows");
+  TORCH_CHECK(grad.size(1) > 0 && weight1.size(0) > 0, "there must be channels, got ", weight1.sizes());
   TORCH_CHECK(saved_hidden.scalar_type() == normalized.scalar_type() && squares.scalar_type() == at::kFloat,
               "hidden must be of normalized's type, squares float32, got ", saved_hidden.scalar_type(), " and ",
               squares.scalar_type());

@@ -17,6 +17,7 @@ namespace mmconvnext {
 // Our choices; the first two by measurement on an AMD EPYC with AVX512.
 constexpr int64_t BLOCK = 48;       // columns of a product at a time: three AVX512 registers
 constexpr int64_t MAX_ROWS = 128;   // of a tile, so that it fits a cache of 1 MB
+constexpr int64_t MAX_SUM = 256;    // products that are added in one row
 constexpr int64_t MAX_CHUNK = 256;  // pixels that a weight gradient sums at a time
 
 // Rows of one tile, a multiple of 8: a multiple of 8 tiles, to fill the threads, but no tile below 32 rows. Not
@@ -66,10 +67,15 @@ inline void release() {
 #endif
 }
 
-// c[m][BLOCK] = a * the block of b from column `first` on.
+// c[m][BLOCK] = a * the block of b from column `first` on. Long sums are taken in parts: a micro-kernel adds all of
+// its k in one row, and the rounding of float grows with it.
 template <typename G>
 void multiply(int64_t m, const G* a, const Right<G>& b, int64_t first, int64_t width, float* c) {
-  multiply<G>(m, width, b.k, a, b.k, b.block(first), b.stride(width), c, BLOCK, false);
+  constexpr bool wide = std::is_same_v<G, float>;  // the inputs' own rounding is larger in bfloat16
+  const int64_t part = wide ? MAX_SUM : b.k, stride = b.stride(width);
+  for (int64_t k = 0; k < b.k; k += part) {
+    multiply<G>(m, width, std::min(part, b.k - k), a + k, b.k, b.block(first) + k * stride, stride, c, BLOCK, k > 0);
+  }
 }
 
 // Calls f(first, width) for blocks of columns.

@@ -115,6 +115,11 @@ void dispatch(const Tensor& stream, const Tensor& branch, F f) {
   });
 }
 
+// FSDP and others free the memory of tensors that they have put elsewhere.
+inline void check_memory(const char* name, const Tensor& x) {
+  TORCH_CHECK(x.numel() == 0 || x.const_data_ptr(), name, " has no memory: its storage was freed");
+}
+
 // What an operator takes: a dense tensor of this processor, of this shape (-1 is any size), contiguous. Sizes that
 // do not fit would be read out of bounds.
 inline void check(const char* name, const Tensor& x, at::IntArrayRef shape, bool contiguous = true) {
@@ -123,6 +128,7 @@ inline void check(const char* name, const Tensor& x, at::IntArrayRef shape, bool
   TORCH_CHECK(fits, name, " must have the shape ", shape, " (-1 is any), got ", x.sizes());
   TORCH_CHECK(x.layout() == at::kStrided && x.device().is_cpu(), name, " must be a dense tensor on the CPU");
   TORCH_CHECK(at::isFloatingType(x.scalar_type()), name, " must be of floating point, got ", x.scalar_type());
+  check_memory(name, x);
   TORCH_CHECK(!contiguous || x.is_contiguous(), name, " must be contiguous, got the strides ", x.strides());
 }
 
