@@ -2,12 +2,15 @@
 """recipe/own_data.py: one dict reaches every place that users forget, and says what it lacks."""
 
 import pytest
-from fixtures import CASCADE, COCO_CLASSES, FASTER_RCNN, MASK_RCNN, SEG_CLASSES, UPERNET
+from fixtures import CASCADE, COCO_CLASSES, FASTER_RCNN, MASK_RCNN, SEG_CLASSES, UPERNET, found
 from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import DATASETS
 
+from mmconvnext.recipe.checks.classes import check_class_names, check_num_classes
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.own_data import apply_own_data
-from mmconvnext.recipe.walk import LOADERS
+from mmconvnext.recipe.walk import LOADERS, datasets
 
 
 def test_no_own_data_changes_nothing(load):
@@ -121,6 +124,93 @@ def test_datasets_inside_a_wrapper_are_set(load, coco_data):
     assert 'ann_file' not in cfg.train_dataloader.dataset
 
 
+@pytest.mark.parametrize(
+    'config',
+    [
+        'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py',
+        'maskformer/maskformer_r50_ms-16xb1-75e_coco.py',
+    ],
+)
+def test_mask2former_counts_things_and_stuff(coco_data, config):
+    cfg = get_config(f'mmdet::{config}')
+    if config.startswith('maskformer'):  # panoptic data: give it those of instances
+        data = get_config('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py')
+        for key in (*LOADERS, 'val_evaluator', 'test_evaluator'):
+            cfg[key] = data[key]
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    for head in (cfg.model.panoptic_head, cfg.model.panoptic_fusion_head):
+        assert (head.num_things_classes, head.num_stuff_classes) == (2, 0)
+    assert cfg.model.panoptic_head.loss_cls.class_weight == [1.0, 1.0, 0.1]
+    assert found(cfg, check_num_classes) == []
+
+
+def test_mask2former_for_segmentation_weights_its_classes(seg_data):
+    cfg = get_config('mmseg::mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py')
+    assert len(cfg.model.decode_head.loss_cls.class_weight) == 151
+    cfg.own_data = seg_data
+    apply_own_data(cfg)
+    assert cfg.model.decode_head.loss_cls.class_weight == [1.0, 1.0, 1.0, 0.1]
+
+
+def test_other_weights_of_classes_stay(load, coco_data):
+    cfg = load(MASK_RCNN)
+    cfg.model.roi_head.bbox_head.loss_cls.class_weight = [0.5] * 5
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    assert cfg.model.roi_head.bbox_head.loss_cls.class_weight == [0.5] * 5
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
+        'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
+        'htc/htc_r50_fpn_1x_coco.py',
+    ],
+)
+def test_recipes_that_train_on_label_maps_too_are_refused(coco_data, config):
+    cfg = get_config(f'mmdet::{config}')
+    cfg.own_data = coco_data
+    with pytest.raises(RecipeError, match='own_data has boxes .* trains on label maps too'):
+        apply_own_data(cfg)
+
+
+def test_nothing_of_the_data_of_the_base_stays(load, coco_data):
+    cfg = load(MASK_RCNN)
+    for loader in LOADERS:
+        cfg[loader].dataset.metainfo = dict(classes=('a',), palette=[(1, 2, 3)])
+        cfg[loader].dataset.data_prefix = dict(img='x/', seg='panoptic/')
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    for loader, split in zip(LOADERS, ('train', 'val', 'val')):
+        assert cfg[loader].dataset.metainfo == dict(classes=tuple(COCO_CLASSES))
+        assert cfg[loader].dataset.data_prefix == dict(img=f'{split}/')
+    assert cfg.train_dataloader.dataset.filter_cfg.filter_empty_gt is True
+
+
+@pytest.mark.parametrize(
+    'config, metric',
+    [
+        ('openimages/faster-rcnn_r50_fpn_32xb2-1x_openimages.py', 'bbox'),
+        ('pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py', 'bbox'),
+        ('lvis/mask-rcnn_r50_fpn_sample1e-3_ms-1x_lvis-v1.py', ['bbox', 'segm']),
+    ],
+)
+def test_bases_of_other_data_become_coco(coco_data, config, metric):
+    cfg = get_config(f'mmdet::{config}')
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    for _, dataset in datasets(cfg):
+        assert DATASETS.build(dict(dataset, pipeline=[])).metainfo['classes'] == ('cat', 'dog')
+        assert set(dataset.data_prefix) == {'img'}
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        assert evaluator == dict(
+            type='CocoMetric', metric=metric, ann_file=f'{coco_data["root"]}/val.json'
+        )
+    assert found(cfg, check_num_classes) == found(cfg, check_class_names) == []
+
+
 def test_a_list_of_evaluators(load, coco_data):
     cfg = load(MASK_RCNN)
     cfg.val_evaluator = [cfg.val_evaluator, dict(type='DumpDetResults', out_file_path='x.pkl')]
@@ -161,6 +251,8 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (dict(classes='cat'), r"own_data\.classes must be a list .* got 'cat'"),
         (dict(classes=[]), r'own_data\.classes must be a list .* got \[\]'),
+        (dict(classes={'cat', 'dog'}), r'own_data\.classes must be a list .* got \{'),
+        (dict(classes=dict(cat=0, dog=1)), r'own_data\.classes must be a list .* got \{'),
         (dict(classes=[1, 2]), r'own_data\.classes must be a list .* got \[1, 2\]'),
     ],
 )

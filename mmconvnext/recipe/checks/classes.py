@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
@@ -25,7 +25,7 @@ def class_names(cfg: Config, dataset: dict) -> tuple[str, ...]:
         names = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('classes') or ()
     if isinstance(names, str):
         names = _from_file(names) or (names,)
-    return tuple(names)
+    return tuple(names) if isinstance(names, Iterable) else ()
 
 
 def dataset_type(cfg: Config, dataset: dict) -> type | None:
@@ -45,27 +45,58 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     if not counts:
         return
     where, expected = next(iter(counts.items()))
-    heads = {
-        f'{path}.num_classes': node.num_classes
-        for path, node in dicts(cfg.model, 'model')
-        if 'num_classes' in node and 'head' in path
-    }
-    for path, count in {**counts, **heads}.items():
-        # RPN-like heads know one class, the object, whatever the data.
-        if count != expected and not (count == 1 and 'rpn' in path):
+    things = _count_things(cfg, next(ds for path, ds in datasets(cfg, loaders) if path == where))
+    wanted = {path: (count, expected) for path, count in counts.items()}
+    for path, node in dicts(cfg.model, 'model'):
+        if 'head' not in path:
+            continue
+        if 'num_classes' in node and 'semantic_head' not in path:  # that has classes of its own
+            count = things if 'roi_head' in path else expected
+            # RPN-like heads know one class, the object, whatever the data.
+            if not (node.num_classes == 1 and 'rpn' in path):
+                wanted[f'{path}.num_classes'] = (node.num_classes, count)
+        if 'num_things_classes' in node:
+            number = node.num_things_classes
+            wanted[f'{path}.num_things_classes'] = (number, things)
+            if 'num_stuff_classes' in node:
+                number += node.num_stuff_classes
+                wanted[f'{path}.num_things_classes + num_stuff_classes'] = (number, expected)
+    for path, (count, right) in wanted.items():
+        if right is not None and count != right:
+            kind = 'classes' if right == expected else 'thing classes'
+            way = 'set both at once with own_data=dict(classes=[...], ...)'
+            if things != expected:  # panoptic: own_data has no stuff
+                way = 'correct the head, or metainfo in all datasets'
             yield Finding(
-                f'{path} is {count}, but {where} has {expected} classes; set both at once '
-                'with own_data=dict(classes=[...], ...)',
-                'num_classes',
+                f'{path} is {count}, but {where} has {right} {kind}; {way}', 'num_classes'
             )
+
+
+def _count_things(cfg: Config, dataset: dict) -> int | None:
+    """The classes that have instances: all of them, but for panoptic data; None if unknown."""
+    metainfo = dataset.get('metainfo') or {}
+    things = metainfo.get('thing_classes')
+    of_type = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('thing_classes')
+    if things is None and of_type is not None:
+        if metainfo.get('classes') is not None:
+            return None  # other classes than those of the type, whose things would not be theirs
+        things = of_type
+    return len(class_names(cfg, dataset) if things is None else things)
 
 
 def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     """Class i has one name in all datasets: the evaluator and the pictures take the name alone."""
     first: tuple[str, tuple] | None = None
+    nameless = []
     for path, dataset in datasets(cfg, loaders):
-        yield from _spelling(path, dataset.get('metainfo') or {})
+        faults = [*_spelling(path, dataset.get('metainfo') or {})]
+        yield from faults
+        if faults:
+            continue
         names = class_names(cfg, dataset)
+        if not names:  # of a type that is not registered nothing is known
+            nameless += [path] if dataset_type(cfg, dataset) else []
+            continue
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             yield Finding(f'{path} has the class {twice[0]!r} twice; write it once', 'class_names')
@@ -77,6 +108,12 @@ def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
                 'write the same metainfo=dict(classes=...) in all datasets',
                 'class_names',
             )
+    for path in nameless if first else ():
+        yield Finding(
+            f'{path} has no classes, {first[0]} has {len(first[1])}; '
+            'write the same metainfo=dict(classes=...) in all datasets',
+            'class_names',
+        )
 
 
 def _spelling(path: str, metainfo: dict) -> Iterator[Finding]:
@@ -85,6 +122,18 @@ def _spelling(path: str, metainfo: dict) -> Iterator[Finding]:
         yield Finding(
             f'{path}: metainfo.classes is the string {names!r}, of which each letter would be a '
             f'class; write classes=({names!r},)',
+            'class_names',
+        )
+    elif not isinstance(names, (str, list, tuple, type(None))):
+        yield Finding(
+            f'{path}: metainfo.classes is the {type(names).__name__} {names!r}, but label i is the '
+            'i-th name; write a list or a tuple',
+            'class_names',
+        )
+    elif isinstance(names, (list, tuple)) and any(not isinstance(n, str) for n in names):
+        wrong = next(name for name in names if not isinstance(name, str))
+        yield Finding(
+            f'{path}: metainfo.classes holds {wrong!r}, which is no name; write texts',
             'class_names',
         )
     for key in metainfo:

@@ -27,7 +27,7 @@ CHECKS = dict(
     label_ids='label maps hold ids that are no class',
     black_white='label maps hold 0 and 255 alone',
     one_class='a segmentor has one class and nothing to tell it from',
-    reduce_zero_label='reduce_zero_label=True seems to drop a class',
+    reduce_zero_label='reduce_zero_label seems to drop a class, or differs between datasets',
 )
 
 

@@ -106,9 +106,24 @@ def _cache_file(folder: Path) -> Path:
 def _load(cache: Path) -> dict[str, list]:
     try:
         content = json.loads(cache.read_text())
-        return content['files'] if content['version'] == VERSION else {}
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: read again
-        return {}
+        files = content['files'] if content['version'] == VERSION else {}
+        return {name: entry for name, entry in files.items() if _is_entry(entry)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}  # none yet, or not ours: read again
+
+
+def _is_entry(entry: object) -> bool:
+    """Has ``entry`` the form that ``read_label_maps`` saves? A damaged file may hold any."""
+    try:
+        stamp, (ids, channels, error) = entry
+    except (TypeError, ValueError):
+        return False
+    numbers = [*ids, channels] if isinstance(ids, list) else [None]
+    return (
+        isinstance(stamp, list)
+        and all(type(number) is int for number in numbers)
+        and isinstance(error, str)
+    )
 
 
 def _save(cache: Path, files: dict[str, list]) -> None:

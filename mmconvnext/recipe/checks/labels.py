@@ -28,6 +28,7 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     A class that no map holds is a warning. With a launcher only the first process reads the maps;
     the others meet it where the runner is built.
     """
+    yield from _zero_label(cfg, loaders)
     if not _is_first(cfg):
         return
     known: dict[Path, LabelMap] = {}
@@ -65,6 +66,24 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         yield Finding(f'{LOADERS[0]}: no label map holds any of the classes', 'no_objects')
     elif absent:
         yield Finding(f'{LOADERS[0]}: no label map holds {short(absent, 20)}: cannot be learned')
+
+
+def _zero_label(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    """All datasets drop the id 0, or none does."""
+    reduces = {
+        path: _reduces(cfg, dataset)
+        for path, dataset in datasets(cfg, loaders)
+        if (dataset.get('data_prefix') or {}).get('seg_map_path')
+    }
+    first = next(iter(reduces), '')
+    for path, value in reduces.items():
+        if value != reduces[first]:
+            yield Finding(
+                f'{path} has reduce_zero_label={value}, {first} has {reduces[first]}: id 1 of the '
+                f'files would be class {1 - value} in the one and class {int(value)} in the other; '
+                'set the same in all datasets (own_data.reduce_zero_label does)',
+                'reduce_zero_label',
+            )
 
 
 def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Finding]:

@@ -33,6 +33,8 @@ def check_masks(cfg: Config) -> None:
         file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
         if is_remote(dataset) or not file.endswith('.json'):
             continue
+        if not os.path.isfile(file) or os.path.getsize(file) == 0:
+            continue  # the checks of files and of categories say so
         starts = _segmentations(file)
         if not starts:
             raise RecipeError(

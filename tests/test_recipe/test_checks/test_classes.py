@@ -4,6 +4,7 @@
 import pytest
 from fixtures import CASCADE, MASK_RCNN, UPERNET, found, stem
 from mmengine.config import ConfigDict
+from mmengine.hub import get_config
 
 from mmconvnext.recipe.checks.classes import check_class_names, check_num_classes, class_names
 from mmconvnext.recipe.errors import RecipeError
@@ -81,6 +82,50 @@ def test_an_rpn_with_one_class_is_no_mistake(own):
     found(own, check_num_classes)
 
 
+@pytest.mark.parametrize(
+    'config',
+    [
+        'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py',
+        'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
+        'maskformer/maskformer_r50_ms-16xb1-75e_coco.py',
+        'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
+        'htc/htc_r50_fpn_1x_coco.py',
+    ],
+)
+def test_heads_of_things_and_stuff(config):
+    cfg = get_config(f'mmdet::{config}')
+    assert found(cfg, check_num_classes) == []
+    heads = cfg.model.setdefault('roi_head', ConfigDict(mask_head=dict())).mask_head
+    (heads[-1] if isinstance(heads, list) else heads).num_classes = 79
+    with pytest.raises(RecipeError, match=r'mask_head.*\.num_classes is 79, but .* has 80 '):
+        found(cfg, check_num_classes)
+
+
+@pytest.mark.parametrize('things, stuff', [(80, 1), (79, 1), (133, 0)])
+def test_things_and_stuff_that_are_not_the_classes(things, stuff):
+    cfg = get_config('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py')
+    head = cfg.model.panoptic_fusion_head
+    head.num_things_classes, head.num_stuff_classes = things, stuff
+    match = r'panoptic_fusion_head\.num_things_classes.* is (81|79|133), but .* has 80 classes'
+    with pytest.raises(RecipeError, match=match):
+        found(cfg, check_num_classes)
+
+
+def test_panoptic_data_with_other_classes():
+    cfg = get_config('mmdet::panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py')
+    for loader in LOADERS:
+        cfg[loader].dataset.metainfo = dict(classes=('cat', 'dog', 'sky'))
+    for head in (cfg.model.semantic_head, cfg.model.panoptic_fusion_head):
+        head.num_things_classes, head.num_stuff_classes = 2, 1
+    cfg.model.roi_head.bbox_head.num_classes = cfg.model.roi_head.mask_head.num_classes = 2
+    assert found(cfg, check_num_classes) == []
+    cfg.model.semantic_head.num_stuff_classes = 53
+    with pytest.raises(
+        RecipeError, match=r'num_stuff_classes is 55, but .* has 3 classes; correct the head'
+    ):
+        found(cfg, check_num_classes)
+
+
 # Names
 
 
@@ -96,6 +141,40 @@ def test_a_string_that_is_no_file(own):
         RecipeError, match=r"metainfo\.classes is the string 'cat'.*write classes=\('cat',\)"
     ):
         found(own, check_class_names)
+
+
+@pytest.mark.parametrize(
+    'classes, message',
+    [
+        ({'cat', 'dog'}, r'metainfo\.classes is the set \{.*write a list or a tuple'),
+        (dict(cat=0, dog=1), r'metainfo\.classes is the .*ict \{.*write a list or a tuple'),
+        (2, r'metainfo\.classes is the int 2, .*write a list or a tuple'),
+        ([1, 2], r'metainfo\.classes holds 1, which is no name'),
+        ([['cat'], ['dog']], r"metainfo\.classes holds \['cat'\], which is no name"),
+    ],
+)
+def test_classes_that_are_no_list_of_names(own, classes, message):
+    for loader in LOADERS:
+        own[loader].dataset.metainfo = dict(classes=classes)
+    found(own, check_num_classes)
+    with pytest.raises(RecipeError, match=message):
+        found(own, check_class_names)
+    own.checks = dict(class_names=False)
+    assert len(found(own, check_class_names)) == 3
+
+
+@pytest.mark.parametrize('named', [0, 1])
+def test_classes_in_one_loader_only(load, seg_data, named):
+    cfg = load(UPERNET)
+    cfg.own_data = seg_data
+    apply_own_data(cfg)
+    for loader in LOADERS[1 - named :: 2]:
+        del cfg[loader].dataset.metainfo
+    with pytest.raises(
+        RecipeError,
+        match=rf'{LOADERS[1 - named]}\.dataset has no classes, {LOADERS[named]}\.dataset has 3;',
+    ):
+        found(cfg, check_class_names)
 
 
 def test_names_differ_between_loaders(own):

@@ -130,12 +130,31 @@ def test_nothing_is_written_beside_the_data(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'text', ['', '{', '[]', '{"version": 0, "files": {"a.png": [[1, 2], []]}}']
+    'text',
+    [
+        '',
+        '{',
+        '[]',
+        '[' * 100_000,
+        '"version"',
+        '{"version": 0, "files": {"a.png": [[1, 2], []]}}',
+        '{"version": 1, "files": []}',
+        '{"version": 1, "files": null}',
+        '{"version": 1, "files": {"a.png": [], "b.png": [STAMP]}}',
+        '{"version": 1, "files": {"a.png": null, "b.png": [STAMP, []]}}',
+        '{"version": 1, "files": {"a.png": [STAMP, [[1]]], "b.png": [STAMP, null]}}',
+        '{"version": 1, "files": {"a.png": [STAMP, [1, 1, ""]], "b.png": [STAMP, "abc"]}}',
+        '{"version": 1, "files": {"a.png": [STAMP, [["1"], 1, ""]], "b.png": 0}}',
+        '{"version": 1, "files": {"a.png": [STAMP, [[1], null, ""]], "b.png": "ab"}}',
+    ],
 )
 def test_a_cache_of_others_is_no_cache(files, label_map_cache, opened, text):
     first = read_label_maps(files)
+    stamp = json.dumps([files[0].stat().st_size, files[0].stat().st_mtime_ns])
+    for file in files:
+        os.utime(file, ns=(0, files[0].stat().st_mtime_ns))  # all of them, to fit the stamp
     for file in label_map_cache.iterdir():
-        file.write_text(text)
+        file.write_text(text.replace('STAMP', stamp))
     opened.clear()
     assert read_label_maps(files) == first
     assert len(opened) == 3

@@ -68,6 +68,27 @@ def test_ids_beyond_the_classes(own, draw):
         found(own(), check_labels)
 
 
+@pytest.mark.parametrize('first', [True, False])
+def test_splits_that_differ_in_reduce_zero_label(own, draw, first):
+    for split in ('train', 'val'):
+        draw([1, 2], split=split)
+    cfg = own(reduce_zero_label=first)
+    cfg.val_dataloader.dataset.reduce_zero_label = not first
+    found(cfg, check_labels, LOADERS[:1])
+    match = (
+        rf'val_dataloader\.dataset has reduce_zero_label={not first}, train_dataloader\.dataset '
+        rf'has {first}: id 1 of the files would be class {int(first)} in the one and class '
+        rf'{int(not first)} in the other.*\n\(checks\.reduce_zero_label=False'
+    )
+    with pytest.raises(RecipeError, match=match):
+        found(cfg, check_labels)
+    cfg.checks = dict(reduce_zero_label=False)
+    assert 'passed by checks.reduce_zero_label' in found(cfg, check_labels)[0]
+    cfg.checks = {}
+    cfg.val_dataloader.dataset.data_prefix.seg_map_path = None  # no label maps
+    assert not any('reduce_zero_label' in text for text in found(cfg, check_labels, LOADERS[:2]))
+
+
 def test_only_the_val_split_is_wrong(own, draw):
     draw([0, 9], split='val')
     found(own(), check_labels, LOADERS[:1])

@@ -54,5 +54,14 @@ def test_rle_masks_need_poly2mask(own):
     check_masks(own(MASK_RCNN, RLE, RLE))
 
 
+@pytest.mark.parametrize('content', [None, ''])
+def test_a_file_that_cannot_be_read_is_left_to_the_other_checks(own, tmp_path, content):
+    cfg = own(MASK_RCNN, POLYGON)
+    (tmp_path / 'train.json').unlink()
+    if content is not None:
+        (tmp_path / 'train.json').write_text(content)
+    check_masks(cfg)
+
+
 def test_polygons_pass_beside_a_crowd(own):
     check_masks(poly2mask(own(MASK_RCNN, POLYGON, RLE), False))
