@@ -113,7 +113,8 @@ class Loading(Hook):
             foreign = {k: v for k, v in taken.items() if k not in own and k.startswith(ours)}
             foreign = {k: v for k, v in foreign.items() if isinstance(v, Tensor)}
             faulty.update(unusable(foreign, foreign))
-        elif faulty:
+        faulty.update(self._average(checkpoint, state))
+        if faulty and not self.lenient:
             raise RecipeError(self._refusal(described(faulty), VALUES_HINT))
         left_out = {**other, **dict.fromkeys(faulty)} if self.lenient else fresh
         rest = {name: value for name, value in found.items() if name not in left_out}
@@ -134,6 +135,7 @@ class Loading(Hook):
         missing += [name for name in faulty if name in own and name not in other]
         if faulty:
             self.line += f'; left out: {described(faulty)}'
+            self.level = logging.WARNING
         self._explain(runner, checkpoint, fresh, {**other, **dict.fromkeys(missing)}, left_over)
 
     def before_train(self, runner: Runner) -> None:
@@ -143,6 +145,19 @@ class Loading(Hook):
             self.line = ''  # once
 
     before_test = before_train
+
+    def _average(self, checkpoint: dict, state: Mapping[str, Tensor]) -> dict[str, str]:
+        """Faults of what EMAHook swaps in when a run goes on; they are taken out."""
+        average = checkpoint.get('ema_state_dict')
+        if self.what != 'resume' or not isinstance(average, Mapping):
+            return {}
+        names = {name: _unwrapped(name) for name in average}
+        shared = _shared({names[name]: value for name, value in average.items()}, state)
+        faulty = unusable(shared, state)
+        if faulty:
+            average = {key: value for key, value in average.items() if names[key] not in faulty}
+            checkpoint['ema_state_dict'] = average
+        return {f'ema_state_dict.{name}': fault for name, fault in faulty.items()}
 
     def _weights(self, checkpoint: object) -> Mapping[str, object]:
         try:

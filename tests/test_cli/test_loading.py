@@ -240,6 +240,21 @@ def test_lenient_loading_of_a_head_keeps_the_init_cfg(segmentor_run, workplace, 
     assert 'NOT STRICT (lenient_loading), left as they were: backbone.downsample_layers' in line
 
 
+def test_lenient_loading_of_broken_values_keeps_the_init_cfg(segmentor_run, workplace):
+    config = workplace / 'parts.py'
+    fetch = dict(init_cfg=dict(type='Pretrained', checkpoint=OFFLINE))
+    config.write_text(f'_base_ = {UPERNET!r}\nmodel = dict(auxiliary_head={fetch})\n')
+
+    def broken(content):
+        name = 'auxiliary_head.convs.0.bn.running_mean'
+        content['state_dict'][name] = spoiled(content['state_dict'][name], torch.nan)
+
+    with pytest.raises(CheckpointUnreachable, match=OFFLINE):
+        segmentor(
+            '--lenient', options=(change(segmentor_run, 'w.pth', broken),), config=str(config)
+        )
+
+
 def test_lenient_loading_takes_what_the_backbone_can_use(segmentor_run, workplace, capsys):
     """A stem for six channels, of which three are used, and a norm of another width."""
 
@@ -344,6 +359,22 @@ def test_values_that_cannot_be_right(place, spoil, match, what):
     assert f'left as they were: {place.rpartition(".")[0]}' in hook.line
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, (before if name == place else weights)[name]), name
+
+
+def test_values_of_a_run_with_averaged_weights():
+    """EMAHook saves the average in the place of the weights, and these as the average."""
+    weights = Small().state_dict()
+    average = {f'module.{name}': tensor for name, tensor in weights.items()}
+    average.update({'steps': torch.tensor(1), 'module.head.bias': torch.full((2,), torch.nan)})
+    checkpoint = {**run_of(weights), 'ema_state_dict': dict(average)}
+    with pytest.raises(RecipeError, match=r'\nema_state_dict\.head\.bias: NaN or infinite'):
+        load_into(Small(), checkpoint, 'resume')
+    checkpoint['ema_state_dict'] = dict(average)
+    hook = load_into(Small(), checkpoint, 'resume', lenient=True)
+    assert hook.level == logging.WARNING
+    assert 'left out: ema_state_dict.head.bias: NaN or infinite values' in hook.line
+    assert average.keys() - checkpoint['ema_state_dict'].keys() == {'module.head.bias'}
+    load_into(Small(), {**run_of(weights), 'ema_state_dict': average}, 'test')
 
 
 def test_lenient_loading_leaves_out_what_the_backbone_would_rename():
