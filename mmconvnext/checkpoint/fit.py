@@ -186,14 +186,30 @@ def _fits(tensor: Tensor, own: Tensor) -> bool:
 
 
 def _compare_values(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    kinds = [k for k in tensors if not _fits(tensors[k], own[k])]
-    if kinds:
-        allowed = ', '.join(str(dtype).removeprefix('torch.') for dtype in DTYPES)
-        return f'{listed(kinds)}: {tensors[kinds[0]].dtype}; weights must be one of {allowed}'
-    broken = [k for k, v in tensors.items() if not v.isfinite().all()]
-    if broken:
-        return f'{listed(broken)}: NaN or infinite values'
-    return ''
+    return described(unusable(tensors, own))
+
+
+def unusable(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of tensors whose values cannot be right for those in ``own``, and why."""
+    allowed = ', '.join(str(dtype).removeprefix('torch.') for dtype in DTYPES)
+    faults = {}
+    for name, tensor in tensors.items():
+        kind = own[name].dtype
+        if kind.is_floating_point and tensor.dtype not in DTYPES:
+            faults[name] = f'{tensor.dtype}; weights must be one of {allowed}'
+        elif not tensor.isfinite().all():
+            faults[name] = 'NaN or infinite values'
+        elif kind.is_floating_point and not tensor.to(kind).isfinite().all():
+            faults[name] = f'values beyond {kind}'
+    return faults
+
+
+def described(faults: Mapping[str, str]) -> str:
+    """Each fault after the first names that have it."""
+    names: dict[str, list[str]] = {}
+    for name, fault in faults.items():
+        names.setdefault(fault, []).append(name)
+    return '; '.join(f'{listed(those)}: {fault}' for fault, those in names.items())
 
 
 def check_grn(tensors: Mapping[str, Tensor]) -> None:

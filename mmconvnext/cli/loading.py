@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from mmengine.hooks import Hook
@@ -21,18 +22,23 @@ from torch import Tensor, nn
 
 from ..checkpoint.envelope import unwrap
 from ..checkpoint.errors import CheckpointUnreadable
+from ..checkpoint.fit import described, unusable
 from ..checkpoint.formats import listed
 from ..checkpoint.load import fills, lenient_loading, whole_loading
 from ..recipe.errors import RecipeError
 from ..recipe.work_dir import keep_in_work_dir
 from .class_layers import class_counts, class_dimensions
+from .same_classes import trained_classes
 
 HINT = {
     'load_from': 'Take a checkpoint of the same network; only the number of classes may differ',
     'resume': 'Take the config that it was trained with: the same heads, the same classes',
     'test': 'Take the config that it was trained with: the same heads, the same classes',
 }
+VALUES_HINT = 'Take a checkpoint whose weights are whole: an earlier one, or the one not quantized'
 WAY_OUT = 'To load only what fits: --lenient, or lenient_loading = True in the config'
+# What DistributedDataParallel and torch.compile put before all names, in whatever order.
+WRAPPERS = re.compile(r'((module|_orig_mod)\.)+')
 
 
 class Loading(Hook):
@@ -63,6 +69,9 @@ class Loading(Hook):
         modules = {name: m for name, m in _bare(runner.model).named_modules() if _pretrained(m)}
         if modules and (self.what != 'resume' or self.lenient):  # else all is filled, or an error
             found = self._weights(CheckpointLoader.load_checkpoint(self.source, 'cpu'))
+            state = _bare(runner.model).state_dict()
+            faulty = unusable(_shared(found, state), state)
+            found = {name: value for name, value in found.items() if name not in faulty}
             modules = {name: m for name, m in modules.items() if _filled(m, found, name)}
         for name, module in modules.items():
             if name:
@@ -79,12 +88,16 @@ class Loading(Hook):
                 checkpoint; or it continues no run, although it is to be resumed.
         """
         found = self._weights(checkpoint)
+        inside = checkpoint.get('state_dict')
+        if not isinstance(inside, Mapping) or found.keys() != inside.keys():
+            checkpoint['state_dict'] = found  # mmengine and its EMAHook load it again
         if self.what == 'resume':
             _require_run(checkpoint)
             if not runner.cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir'):
                 keep_in_work_dir(checkpoint['message_hub'].get('runtime_info', {}), runner.work_dir)
         model = _bare(runner.model)
-        own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        state = model.state_dict()
+        own = {name: tuple(tensor.shape) for name, tensor in state.items()}
         ours = tuple(f'{name}.' for name, module in model.named_modules() if _is_convnext(module))
         other = {
             name: (tuple(found[name].shape), shape)
@@ -94,7 +107,16 @@ class Loading(Hook):
             and not name.startswith(ours)  # what fits our backbone, it knows itself
         }
         fresh = self._class_layers(runner.cfg.model, checkpoint, own, other)
-        left_out = other if self.lenient else fresh
+        taken = {name: value for name, value in found.items() if name not in fresh}
+        faulty = unusable(_shared(taken, state), state)
+        if self.lenient:  # what our backbone would rename is dropped here as well
+            foreign = {k: v for k, v in taken.items() if k not in own and k.startswith(ours)}
+            foreign = {k: v for k, v in foreign.items() if isinstance(v, Tensor)}
+            faulty.update(unusable(foreign, foreign))
+        faulty.update(self._average(checkpoint, state))
+        if faulty and not self.lenient:
+            raise RecipeError(self._refusal(described(faulty), VALUES_HINT))
+        left_out = {**other, **dict.fromkeys(faulty)} if self.lenient else fresh
         rest = {name: value for name, value in found.items() if name not in left_out}
         try:
             with lenient_loading() if self.lenient else whole_loading():
@@ -108,8 +130,12 @@ class Loading(Hook):
         if self.what == 'load_from' or self.lenient:
             # mmengine and its EMAHook then load all that the model has, without a word.
             checkpoint['state_dict'] = model.state_dict()
-        loaded = len(own) - len(missing) - len(counters) - len(left_out)
+        loaded = len(own) - len(missing) - len(counters) - len(own.keys() & left_out)
         self.line = f'Loaded {loaded} of {len(own)} tensors from {self.source}'
+        missing += [name for name in faulty if name in own and name not in other]
+        if faulty:
+            self.line += f'; left out: {described(faulty)}'
+            self.level = logging.WARNING
         self._explain(runner, checkpoint, fresh, {**other, **dict.fromkeys(missing)}, left_over)
 
     def before_train(self, runner: Runner) -> None:
@@ -120,17 +146,39 @@ class Loading(Hook):
 
     before_test = before_train
 
+    def _average(self, checkpoint: dict, state: Mapping[str, Tensor]) -> dict[str, str]:
+        """Faults of what EMAHook swaps in when a run goes on; they are taken out."""
+        average = checkpoint.get('ema_state_dict')
+        if self.what != 'resume' or not isinstance(average, Mapping):
+            return {}
+        names = {name: _unwrapped(name) for name in average}
+        shared = _shared({names[name]: value for name, value in average.items()}, state)
+        faulty = unusable(shared, state)
+        if faulty:
+            average = {key: value for key, value in average.items() if names[key] not in faulty}
+            checkpoint['ema_state_dict'] = average
+        return {f'ema_state_dict.{name}': fault for name, fault in faulty.items()}
+
     def _weights(self, checkpoint: object) -> Mapping[str, object]:
         try:
-            tensors = unwrap(checkpoint).tensors
+            content = unwrap(checkpoint)
         except CheckpointUnreadable as error:
             raise RecipeError(f'{self.source} {error}') from error
-        weights = checkpoint.get('state_dict', tensors)
-        return {name.removeprefix('module.'): value for name, value in weights.items()}
+        # Of mmengine's own all is taken: what is no tensor there is an error, or named.
+        weights = checkpoint['state_dict'] if content.path == 'state_dict' else content.tensors
+        names = {name: _unwrapped(name) for name in weights}
+        twice = [name for name, count in Counter(names.values()).items() if count > 1]
+        if twice:
+            both = [str(name) for name in names if names[name] == twice[0]]
+            raise RecipeError(
+                f'{self.source} has {len(twice)} tensors twice, with and without the prefix of a '
+                f'wrapper: {listed(both)}; keep one of each'
+            )
+        return {names[name]: value for name, value in weights.items()}
 
     def _class_layers(self, config: dict, checkpoint: Mapping, own: dict, other: dict) -> dict:
         """Those of another shape that differ only where the number of classes makes them differ."""
-        same = class_counts(config) == [_class_count(checkpoint)]
+        same = class_counts(config) == [len(trained_classes(checkpoint))]
         if not other or self.what != 'load_from' or same:
             return {}
         dimensions = class_dimensions(config, own)
@@ -142,11 +190,11 @@ class Loading(Hook):
             <= dimensions.get(name, set())
         }
 
-    def _refusal(self, fault: str) -> str:
+    def _refusal(self, fault: str, hint: str = '') -> str:
         what = '' if self.what == 'test' else f' ({self.what})'
         return (
             f'the checkpoint {self.source}{what} does not fill the model:\n{fault}\n'
-            f'{HINT[self.what]}. {WAY_OUT}'
+            f'{hint or HINT[self.what]}. {WAY_OUT}'
         )
 
     def _explain(
@@ -175,6 +223,17 @@ def _bare(model: nn.Module) -> nn.Module:
     return model
 
 
+def _unwrapped(name: object) -> str:
+    """The name in the model itself; what is no name, a number say, is left over by its text."""
+    name = str(name)
+    prefix = WRAPPERS.match(name)
+    return name[prefix.end() :] if prefix else name
+
+
+def _shared(found: Mapping[str, object], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v for k, v in found.items() if k in state and isinstance(v, Tensor)}
+
+
 def _pretrained(module: nn.Module) -> bool:
     """Whether its weights would be read from a file or fetched."""
     configs = getattr(module, 'init_cfg', None) or []
@@ -200,8 +259,9 @@ def _is_convnext(module: nn.Module) -> bool:
 
 
 def _require_run(checkpoint: Mapping) -> None:
-    lacking = [key for key in ('optimizer', 'message_hub') if key not in checkpoint]
-    if lacking or 'iter' not in checkpoint.get('meta', {}):
+    required, meta = ('optimizer', 'message_hub'), checkpoint.get('meta')
+    lacking = [key for key in required if not isinstance(checkpoint.get(key), Mapping)]
+    if lacking or not isinstance(meta, Mapping) or 'iter' not in meta:
         raise RecipeError(
             'the checkpoint is of no run of these tools '
             f'({"no " + lacking[0] if lacking else "no iteration count"}), so it cannot be '
@@ -221,17 +281,7 @@ def _changes(tensors: Mapping[str, tuple | None]) -> str:
     return listed(modules.values(), 10)
 
 
-def _class_count(checkpoint: Mapping) -> int | None:
-    """Of a checkpoint of mmengine, or of mmcv before it, if it knows."""
-    meta = checkpoint.get('meta')
-    meta = meta if isinstance(meta, Mapping) else {}
-    dataset = meta.get('dataset_meta')
-    dataset = dataset if isinstance(dataset, Mapping) else {}
-    names = dataset.get('classes', dataset.get('CLASSES')) or meta.get('CLASSES')
-    return len(names) if isinstance(names, (list, tuple)) else None
-
-
 def _why(checkpoint: Mapping, model: dict) -> str:
     ours = ' and '.join(map(str, class_counts(model)))
-    theirs = _class_count(checkpoint) or 'another number'
+    theirs = len(trained_classes(checkpoint)) or 'another number'
     return f'because the model has {ours} classes and the file {theirs}'

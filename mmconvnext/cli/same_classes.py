@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..recipe.checks.classes import class_names
 from ..recipe.checks.finding import Finding, settle
-from ..recipe.checks.spelling import folded
+from ..recipe.checks.spelling import folded, shown
 from ..recipe.walk import datasets
 from .prepare import say
 
@@ -23,10 +24,11 @@ class SameClasses(Hook):
 
     Args:
         loader: whose dataset's classes count, 'test_dataloader' say.
+        only_warn: refuse nothing, for ``load_from``: the head is trained again.
     """
 
-    def __init__(self, loader: str) -> None:
-        self.loader = loader
+    def __init__(self, loader: str, only_warn: bool = False) -> None:
+        self.loader, self.only_warn = loader, only_warn
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse classes in another order; warn of other names.
@@ -34,25 +36,47 @@ class SameClasses(Hook):
         Raises:
             RecipeError: a class of the checkpoint has another label in the config.
         """
-        meta = checkpoint.get('meta') or {}
-        meta = {key.lower(): value for key, value in (meta.get('dataset_meta') or meta).items()}
-        trained = [str(name) for name in meta.get('classes') or ()]
         _, dataset = next(datasets(runner.cfg, (self.loader,)), ('', {}))
-        for line in settle(runner.cfg, compare(trained, list(class_names(runner.cfg, dataset)))):
+        findings = compare(trained_classes(checkpoint), list(class_names(runner.cfg, dataset)))
+        if self.only_warn:
+            note = ' (load_from: training goes on from the class layers of the checkpoint)'
+            lines = [finding.text + note for finding in findings]
+        else:
+            lines = settle(runner.cfg, findings)
+        for line in lines:
             say(line, logging.WARNING)
+
+
+def trained_classes(checkpoint: Mapping) -> list[str]:
+    """Names in a checkpoint of mmengine, or of mmcv before it; none where it does not say."""
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, Mapping) else {}
+    for holder in (meta.get('dataset_meta'), meta):
+        for key in ('classes', 'CLASSES'):
+            names = holder.get(key) if isinstance(holder, Mapping) else None
+            if names and isinstance(names, (list, tuple)):
+                return [str(name) for name in names]
+    return []
 
 
 def compare(trained: list[str], given: list[str]) -> Iterator[Finding]:
     """Names of the classes in a checkpoint and in a config, label by label."""
     if len(trained) != len(given):  # not about this head, which has as many classes as the config
         return
-    before, now = [folded(name) for name in trained], [folded(name) for name in given]
+    # 'A' and 'a' are two classes where a list has both: then the very name counts.
+    counts = [Counter(map(folded, set(names))) for names in (trained, given)]
+    unclear = {key for count in counts for key, times in count.items() if times > 1}
+    before, now = (
+        [name if folded(name) in unclear else folded(name) for name in names]
+        for names in (trained, given)
+    )
     other = [i for i, pair in enumerate(zip(before, now)) if pair[0] != pair[1]]
     if not other:
         return
     moved = [i for i in other if before[i] in now]
-    text = f'was trained with class {other[0]} as {trained[other[0]]!r}, the config calls it '
-    text += repr(given[other[0]])
+    i = (moved or other)[0]
+    theirs, ours = shown(trained[i], given[i])
+    text = f'was trained with class {i} as {theirs}, the config calls it {ours}'
     if moved:
         yield Finding(f'the checkpoint {text}; write classes={trained}', 'trained_classes')
     else:

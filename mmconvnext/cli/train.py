@@ -42,8 +42,7 @@ def main(argv: list[str] | None = None) -> Runner:
     if cfg.get('load_from') or cfg.get('resume'):
         what = 'resume' if cfg.get('resume') else 'load_from'
         runner.register_hook(Loading(what, is_lenient(cfg)))
-    if cfg.get('resume'):
-        runner.register_hook(SameClasses(LOADERS[0]))
+        runner.register_hook(SameClasses(LOADERS[0], only_warn=what == 'load_from'))
     runner.train()
     return runner
 

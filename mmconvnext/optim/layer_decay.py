@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from numbers import Real
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 from .groups import format_table, merge
-from .rules import custom_settings, decay_factor, rate_factor
+from .rules import check_options, custom_settings, decay_factor, rate_factor
 from .walk import FLAT, Place, shell, unwrap, walk, whole_shapes
 
 OWN_KEYS = ('decay_rate', 'decay_type', 'num_layers', 'head_lr_mult')
@@ -57,9 +58,10 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             the rule above stays in force. The longest key that matches is the one.
 
     Raises:
-        ValueError: unknown options, a rate out of range, no backbone that knows its depths, a
-            ``num_layers`` that contradicts it, a parameter that stands in two modules without
-            ``bypass_duplicate``, or several that FSDP made one with ``use_orig_params=False``.
+        ValueError: unknown options, a rate or a factor out of range, no backbone that knows its
+            depths, a ``num_layers`` that contradicts it, a parameter that stands in two modules
+            without ``bypass_duplicate``, or several that FSDP made one with
+            ``use_orig_params=False``.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -79,12 +81,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         # The official rule in mmengine's terms: none of these is decayed.
         for key in ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult'):
             options.setdefault(key, 0.0)
-        for key, value in (options.get('custom_keys') or {}).items():
-            if not isinstance(value, Mapping):
-                raise ValueError(
-                    f'paramwise_cfg custom_keys[{key!r}] must be a dict such as dict(lr_mult=0.1), '
-                    f'got {value!r}'
-                )
+        check_options(options)
         optimizer = dict(optim_wrapper_cfg.get('optimizer', {}))
         if optimizer.get('lr') is None:
             raise ValueError("the optimizer needs 'lr': layer-wise decay scales it")
@@ -243,7 +240,10 @@ def _some(texts: list[str], at_most: int = 3) -> str:
 
 
 def _factor(name: str, value: object, upper: float = float('inf')) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= upper:
-        allowed = 'positive' if upper == float('inf') else f'above 0 and at most {upper:g}'
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0 < value <= upper:
+        allowed = (
+            'positive and finite' if upper == float('inf') else f'above 0 and at most {upper:g}'
+        )
         raise ValueError(f'paramwise_cfg {name} must be {allowed}, got {value!r}')
     return float(value)

@@ -8,7 +8,10 @@ key of ``custom_keys`` replaces the factors that it gives and no others.
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Mapping
+from numbers import Real
 
 import torch
 from torch import nn
@@ -33,6 +36,58 @@ MATRICES = (
 # Parameters of normalizing or scaling layers, whatever their shape: GRN's gamma and beta are
 # (1, 1, 1, C) in Meta's code, torchvision's layer_scale is (C, 1, 1).
 SCALES = ('gamma', 'beta', 'layer_scale', 'layer_scale_parameter')
+FACTORS = ('lr_mult', 'decay_mult')
+NEAR = 0.7  # our choice: lr_multiplier and wd_mult are near lr_mult; lr, eps, weight_decay are not
+
+
+def check_options(options: Mapping) -> None:
+    """Refuse what mmengine takes without a word, to no effect or to a wrong one.
+
+    Raises:
+        ValueError: a factor that is no finite number from 0 up; in ``custom_keys``, what is no
+            dict, a near miss of ``lr_mult`` or ``decay_mult``, or ``params``.
+    """
+    for name, value in options.items():
+        if name.endswith('_mult') and value is not None:
+            _check_factor(name, value)
+    custom_keys = options.get('custom_keys') or {}
+    if not isinstance(custom_keys, Mapping) or not all(isinstance(k, str) for k in custom_keys):
+        raise ValueError(
+            'paramwise_cfg custom_keys must be a dict of parts of parameter names, such as '
+            f'dict(neck=dict(lr_mult=0.1)), got {custom_keys!r}'
+        )
+    for key, settings in custom_keys.items():
+        where = f'custom_keys[{key!r}]'
+        if not isinstance(settings, Mapping):
+            raise ValueError(
+                f'paramwise_cfg {where} must be a dict such as dict(lr_mult=0.1), got {settings!r}'
+            )
+        for name, value in settings.items():
+            if name in FACTORS:
+                _check_factor(f'{where} {name}', value)
+            else:
+                _check_setting(where, name)
+
+
+def _check_factor(where: str, value: object) -> None:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 <= value < math.inf:
+        raise ValueError(f'paramwise_cfg {where} must be a finite number from 0 up, got {value!r}')
+
+
+def _check_setting(where: str, name: object) -> None:
+    """Any name may be an option of the optimizer; those that cannot be meant so are refused."""
+    plain = str(name).casefold().strip().replace('-', '_')
+    if near := difflib.get_close_matches(plain, FACTORS, 1, NEAR):
+        raise ValueError(
+            f'paramwise_cfg {where} has the key {name!r}, which no optimizer reads; did you mean '
+            f'{near[0]!r}? The factors are {list(FACTORS)}'
+        )
+    if plain == 'params' or not isinstance(name, str):
+        raise ValueError(
+            f'paramwise_cfg {where} has the key {name!r}; it may hold {list(FACTORS)} and options '
+            'of the optimizer, but not the parameters themselves'
+        )
 
 
 def rate_factor(place: Place, options: Mapping) -> float:

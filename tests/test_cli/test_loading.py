@@ -2,18 +2,25 @@
 """cli/loading.py: a checkpoint fills the model, nothing is fetched in vain, one line says it."""
 
 import itertools
+import logging
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from fixtures import MASK_RCNN, TINY_DETECTOR, TINY_SEGMENTOR, UPERNET, forget_runs
+from mmengine.config import Config
+from torch import nn
 
 from mmconvnext.checkpoint.errors import CheckpointNotFound, CheckpointUnreachable
 from mmconvnext.cli import test as evaluation
+from mmconvnext.cli.loading import Loading
 from mmconvnext.cli.train import main
+from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.toy import ADE_CLASSES
 from mmconvnext.toy import CLASSES as TOY_CLASSES
 
 # A port at which nothing listens: whoever asks there is told so at once.
@@ -233,6 +240,21 @@ def test_lenient_loading_of_a_head_keeps_the_init_cfg(segmentor_run, workplace, 
     assert 'NOT STRICT (lenient_loading), left as they were: backbone.downsample_layers' in line
 
 
+def test_lenient_loading_of_broken_values_keeps_the_init_cfg(segmentor_run, workplace):
+    config = workplace / 'parts.py'
+    fetch = dict(init_cfg=dict(type='Pretrained', checkpoint=OFFLINE))
+    config.write_text(f'_base_ = {UPERNET!r}\nmodel = dict(auxiliary_head={fetch})\n')
+
+    def broken(content):
+        name = 'auxiliary_head.convs.0.bn.running_mean'
+        content['state_dict'][name] = spoiled(content['state_dict'][name], torch.nan)
+
+    with pytest.raises(CheckpointUnreachable, match=OFFLINE):
+        segmentor(
+            '--lenient', options=(change(segmentor_run, 'w.pth', broken),), config=str(config)
+        )
+
+
 def test_lenient_loading_takes_what_the_backbone_can_use(segmentor_run, workplace, capsys):
     """A stem for six channels, of which three are used, and a norm of another width."""
 
@@ -270,6 +292,172 @@ def test_no_weights_are_refused(workplace):
 def test_lenient_loading_is_true_or_false(workplace):
     with pytest.raises(RecipeError, match="lenient_loading='yes': choose True or False"):
         segmentor(options=('lenient_loading=yes',))
+
+
+# Names and values, without a run
+
+
+class Small(nn.Module):
+    """A backbone of ours, a neck and a head with a counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = ConvNeXt(dict(depths=[1, 1, 1, 1], channels=[4, 8, 8, 8]))
+        self.neck = nn.Sequential(nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4))
+        self.head = nn.Linear(4, 2)
+
+
+def load_into(model: nn.Module, checkpoint: dict, what: str = 'load_from', lenient=False):
+    """What the tools do with the content of a file w.pth, without mmengine's part."""
+    hook = Loading(what, lenient)
+    hook.source = 'w.pth'
+    runner = SimpleNamespace(model=model, cfg=Config(dict(model={})), work_dir='.')
+    hook.after_load_checkpoint(runner, checkpoint)
+    return hook
+
+
+def run_of(weights: dict) -> dict:
+    meta = dict(iter=1, epoch=0)
+    return dict(state_dict=weights, optimizer={}, message_hub={}, meta=meta)
+
+
+def spoiled(tensor: torch.Tensor, value: float) -> torch.Tensor:
+    tensor = tensor.clone()
+    tensor.view(-1)[-1] = value
+    return tensor
+
+
+VALUES = {
+    'nan': (lambda t: spoiled(t, torch.nan), 'NaN or infinite values'),
+    'inf': (lambda t: spoiled(t.half(), -torch.inf), 'NaN or infinite values'),
+    'too large': (lambda t: spoiled(t.double(), 1e300), r'values beyond torch\.float32'),
+    'int8': (lambda t: t.to(torch.int8), r'torch\.int8; weights must be one of float16, bfloat16'),
+    'bool': (lambda t: t > 0, r'torch\.bool; weights must be one of'),
+    'complex': (lambda t: t + 0j, r'torch\.complex64; weights must be one of'),
+}
+PLACES = ('neck.0.weight', 'neck.1.running_var', 'head.bias', 'backbone.norm0.weight')
+
+
+@pytest.mark.parametrize('what', ['load_from', 'resume', 'test'])
+@pytest.mark.parametrize(('spoil', 'match'), VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize('place', PLACES)
+def test_values_that_cannot_be_right(place, spoil, match, what):
+    torch.manual_seed(0)
+    weights = Small().state_dict()
+    weights[place] = spoil(weights[place])
+    model = Small()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    match = rf'(?s)not fill the model:\n{re.escape(place)}: {match}.*not quantized\. To load only'
+    with pytest.raises(RecipeError, match=match):
+        load_into(model, run_of(weights), what)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+    hook = load_into(model, run_of(weights), what, lenient=True)
+    total = len(before)
+    assert hook.level == logging.WARNING
+    assert f'Loaded {total - 1} of {total} tensors from w.pth; left out: {place}: ' in hook.line
+    assert f'left as they were: {place.rpartition(".")[0]}' in hook.line
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, (before if name == place else weights)[name]), name
+
+
+def test_values_of_a_run_with_averaged_weights():
+    """EMAHook saves the average in the place of the weights, and these as the average."""
+    weights = Small().state_dict()
+    average = {f'module.{name}': tensor for name, tensor in weights.items()}
+    average.update({'steps': torch.tensor(1), 'module.head.bias': torch.full((2,), torch.nan)})
+    checkpoint = {**run_of(weights), 'ema_state_dict': dict(average)}
+    with pytest.raises(RecipeError, match=r'\nema_state_dict\.head\.bias: NaN or infinite'):
+        load_into(Small(), checkpoint, 'resume')
+    checkpoint['ema_state_dict'] = dict(average)
+    hook = load_into(Small(), checkpoint, 'resume', lenient=True)
+    assert hook.level == logging.WARNING
+    assert 'left out: ema_state_dict.head.bias: NaN or infinite values' in hook.line
+    assert average.keys() - checkpoint['ema_state_dict'].keys() == {'module.head.bias'}
+    load_into(Small(), {**run_of(weights), 'ema_state_dict': average}, 'test')
+
+
+def test_lenient_loading_leaves_out_what_the_backbone_would_rename():
+    model, weights = Small(), Small().state_dict()
+    for name in list(weights):  # as mmpretrain calls them
+        other = name.replace('dwconv', 'depthwise_conv').replace('pwconv', 'pointwise_conv')
+        weights[other] = weights.pop(name)
+    place = 'backbone.stages.1.0.depthwise_conv.weight'
+    weights[place] = spoiled(weights[place], torch.nan)
+    hook = load_into(model, dict(state_dict=weights), lenient=True)
+    assert f'left out: {place}: NaN' in hook.line
+    assert 'left as they were: backbone.stages.1.0.dwconv' in hook.line
+    total = len(model.state_dict())
+    assert f'Loaded {total - 1} of {total} tensors' in hook.line
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+
+
+def test_a_part_that_is_not_used_may_hold_anything():
+    weights = {**Small().state_dict(), 'other.mask': torch.tensor([True]), 'nan': torch.tensor(0.0)}
+    weights['nan'] /= 0
+    hook = load_into(Small(), dict(state_dict=weights))
+    assert hook.line.endswith('; not used: other.mask, nan')
+
+
+FRONTS = ('_orig_mod.', 'module._orig_mod.', '_orig_mod.module.', 'module.module.', 'module.')
+
+
+@pytest.mark.parametrize('what', ['load_from', 'resume', 'test'])
+@pytest.mark.parametrize('front', FRONTS)
+def test_prefixes_of_wrappers_are_taken_off(front, what):
+    """mmengine loads once more, and has to find the names of the model."""
+    weights, model = Small().state_dict(), Small()
+    checkpoint = run_of({front + name: tensor for name, tensor in weights.items()})
+    hook = load_into(model, checkpoint, what)
+    assert f'Loaded {len(weights)} of {len(weights)} tensors' in hook.line
+    assert hook.level == logging.INFO
+    assert checkpoint['state_dict'].keys() == weights.keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_names_that_become_one_are_refused():
+    weights = Small().state_dict()
+    weights['_orig_mod.head.bias'] = torch.ones(2)
+    match = r'w\.pth has 1 tensors twice, .*: head\.bias, _orig_mod\.head\.bias; keep one'
+    with pytest.raises(RecipeError, match=match):
+        load_into(Small(), dict(state_dict=weights))
+
+
+@pytest.mark.parametrize('what', ['load_from', 'resume', 'test'])
+def test_a_key_that_is_no_name_is_left_over(what):
+    checkpoint = run_of({**Small().state_dict(), 7: torch.ones(2), None: 3})
+    hook = load_into(Small(), checkpoint, what)
+    assert hook.level == logging.WARNING and hook.line.endswith('; not used: 7, None')
+    assert all(isinstance(name, str) for name in checkpoint['state_dict'])
+
+
+@pytest.mark.parametrize('content', [[], {}, None], ids=['list', 'empty', 'none'])
+def test_weights_beside_a_state_dict_without_any(content):
+    weights = Small().state_dict()
+    checkpoint = dict(state_dict=content, model=weights)
+    hook = load_into(Small(), checkpoint, 'test')
+    assert f'Loaded {len(weights)} of {len(weights)}' in hook.line
+    assert checkpoint['state_dict'].keys() == weights.keys()
+
+
+@pytest.mark.parametrize('meta', [None, ['iter'], 'iter', 3], ids=repr)
+def test_an_odd_meta_continues_no_run(meta):
+    with pytest.raises(RecipeError, match=r'of no run of these tools \(no iteration count\)'):
+        load_into(Small(), {**run_of(Small().state_dict()), 'meta': meta}, 'resume')
+    load_into(Small(), {**run_of(Small().state_dict()), 'meta': meta}, 'load_from')
+
+
+def test_classes_in_another_order_and_odd_keys_through_the_tool(segmentor_run, workplace, capsys):
+    def other(content):
+        content['state_dict'] = {f'_orig_mod.{k}': v for k, v in content['state_dict'].items()}
+        content['state_dict'][7] = torch.ones(1)
+        content['meta']['dataset_meta'] = dict(classes=ADE_CLASSES[::-1])
+
+    segmentor(options=(change(segmentor_run, 'w.pth', other),))
+    lines = said(capsys)
+    assert summary(lines).endswith('; not used: 7')
+    (line,) = (line for line in lines if 'was trained with' in line)
+    assert ' - WARNING - ' in line and 'load_from: training goes on' in line
 
 
 # Resuming and testing

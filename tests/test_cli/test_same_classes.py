@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmconvnext.cli.same_classes import SameClasses, compare
+from mmconvnext.cli.same_classes import SameClasses, compare, trained_classes
 from mmconvnext.recipe.checks.finding import Finding
 from mmconvnext.recipe.errors import RecipeError
 
@@ -34,9 +34,48 @@ def test_a_class_with_another_label_is_refused(given):
     assert finding.text.endswith("; write classes=['cat', 'dog', 'emu']")
 
 
+@pytest.mark.parametrize(
+    'trained, given',
+    [
+        (['A', 'a'], ['a', 'A']),
+        (['-', '_'], ['_', '-']),
+        (['cat', 'stop sign', 'stop-sign'], ['cat', 'stop-sign', 'stop sign']),
+        (['Bed', 'bed'], ['bed', 'BED']),
+        (['A', 'b'], ['a', 'A']),
+    ],
+    ids=['case', 'signs', 'spaces', 'one moved', 'only the config has both'],
+)
+def test_classes_that_differ_in_spelling_alone_are_two(trained, given):
+    (finding,) = compare(trained, given)
+    assert finding.check == 'trained_classes'
+    assert finding.text.endswith(f'; write classes={trained}')
+
+
+def test_an_unclear_spelling_is_a_warning():
+    (finding,) = compare(['A', 'a'], ['a ', 'A '])
+    assert finding.check == '' and "class 0 as 'A', the config calls it 'a '" in finding.text
+
+
+def test_the_class_that_moved_is_the_one_that_is_named():
+    (finding,) = compare(['dog', 'cat', 'emu'], ['hound', 'emu', 'cat'])
+    assert "class 1 as 'cat', the config calls it 'emu'" in finding.text
+
+
 def test_another_name_is_a_warning():
     text = "The checkpoint was trained with class 1 as 'dog', the config calls it 'hound'."
     assert list(compare(['cat', 'dog'], ['cat', 'hound'])) == [Finding(text)]
+
+
+@pytest.fixture
+def runner(load, coco_data):
+    from fixtures import MASK_RCNN
+
+    from mmconvnext.recipe.own_data import apply_own_data
+
+    cfg = load(MASK_RCNN)
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    return SimpleNamespace(cfg=cfg)
 
 
 @pytest.mark.parametrize(
@@ -48,16 +87,41 @@ def test_another_name_is_a_warning():
     ],
     ids=['mmengine', 'upper case', 'mmdet 2'],
 )
-def test_where_checkpoints_hold_their_classes(load, coco_data, meta):
-    from fixtures import MASK_RCNN
-
-    from mmconvnext.recipe.own_data import apply_own_data
-
-    cfg = load(MASK_RCNN)
-    cfg.own_data = coco_data
-    apply_own_data(cfg)
-    runner, hook = SimpleNamespace(cfg=cfg), SameClasses('test_dataloader')
+def test_where_checkpoints_hold_their_classes(runner, meta):
+    hook = SameClasses('test_dataloader')
     with pytest.raises(RecipeError, match=r"class 0 as 'dog', the config calls it 'cat'"):
         hook.after_load_checkpoint(runner, dict(meta=meta))
     for other in ({}, dict(meta=None), dict(meta=dict(dataset_meta=None)), dict(state_dict={})):
         hook.after_load_checkpoint(runner, other)
+
+
+ODD = {
+    'a list': dict(dataset_meta=['dog', 'cat']),
+    'meta is a list': ['dog', 'cat'],
+    'meta is a text': 'dog',
+    'a number': dict(dataset_meta=dict(classes=2)),
+    'a text': dict(dataset_meta=dict(classes='ab')),
+    'a dict': dict(CLASSES={'dog': 0, 'cat': 1}),
+    'other keys': dict(dataset_meta={1: 'dog', None: 'cat'}),
+}
+
+
+@pytest.mark.parametrize('meta', ODD.values(), ids=ODD)
+def test_what_is_no_list_of_names_is_unknown(runner, meta, log_records):
+    SameClasses('test_dataloader').after_load_checkpoint(runner, dict(meta=meta))
+    assert trained_classes(dict(meta=meta)) == [] and not log_records
+
+
+def test_keys_that_are_no_texts_do_not_hide_the_classes():
+    assert trained_classes(dict(meta={1: 2, 'CLASSES': ['dog', 3]})) == ['dog', '3']
+
+
+def test_for_load_from_it_only_warns(runner, log_records):
+    hook = SameClasses('train_dataloader', only_warn=True)
+    hook.after_load_checkpoint(runner, dict(meta=dict(CLASSES=('dog', 'cat'))))
+    (record,) = log_records
+    assert record.levelname == 'WARNING'
+    assert "class 0 as 'dog', the config calls it 'cat'" in record.getMessage()
+    assert 'load_from: training goes on' in record.getMessage()
+    hook.after_load_checkpoint(runner, dict(meta=dict(CLASSES=('cat', 'dog'))))
+    assert len(log_records) == 1

@@ -387,8 +387,9 @@ def test_wrong_num_layers_names_the_right_one():
         (dict(decay_rate=True), 'decay_rate must be above 0 and at most 1, got True'),
         (dict(decay_rate=float('nan')), 'decay_rate must be above 0 and at most 1, got nan'),
         (dict(decay_type='block_wise'), "decay_type='block_wise' is unknown; choose one of"),
-        (dict(head_lr_mult=0), 'head_lr_mult must be positive, got 0'),
-        (dict(head_lr_mult=-1), 'head_lr_mult must be positive, got -1'),
+        (dict(head_lr_mult=0), 'head_lr_mult must be positive and finite, got 0'),
+        (dict(head_lr_mult=-1), 'head_lr_mult must be positive and finite, got -1'),
+        (dict(head_lr_mult=float('inf')), 'head_lr_mult must be positive and finite, got inf'),
     ],
 )
 def test_wrong_option_is_named(paramwise, match):
@@ -507,6 +508,58 @@ def test_custom_keys_need_dicts():
     match = r"custom_keys\['neck'\] must be a dict such as dict\(lr_mult=0.1\), got 0.1"
     with pytest.raises(ValueError, match=match):
         build(Detector(), custom_keys=dict(neck=0.1))
+    for custom_keys in (['neck'], 'neck', {1: dict(lr_mult=0.1)}):
+        with pytest.raises(ValueError, match='custom_keys must be a dict of parts of parameter'):
+            build(Detector(), custom_keys=custom_keys)
+
+
+NEAR_MISSES = {
+    'lr_mult': ('lr_mul', 'lr_multi', 'lr_multiplier', 'LR_MULT', 'lrmult', 'lr-mult', 'mult'),
+    'decay_mult': ('decay_mul', 'weight_decay_mult', 'Decay_Mult', 'decaymult', 'bias_decay_mult'),
+}
+
+
+@pytest.mark.parametrize(
+    ('meant', 'name'), [(meant, name) for meant, names in NEAR_MISSES.items() for name in names]
+)
+def test_near_misses_in_custom_keys_are_refused(meant, name):
+    match = rf"custom_keys\['neck'\] has the key '{name}'.* did you mean '{meant}'\?"
+    with pytest.raises(ValueError, match=match):
+        build(Detector(), custom_keys=dict(head=dict(lr_mult=1), neck={name: 0.1}))
+
+
+@pytest.mark.parametrize('name', ['params', 'Params', 7])
+def test_custom_keys_hold_no_parameters(name):
+    match = rf"custom_keys\['neck'\] has the key {name!r}; it may hold"
+    with pytest.raises(ValueError, match=match):
+        build(Detector(), custom_keys=dict(neck={name: []}))
+
+
+@pytest.mark.parametrize(
+    'name', ['betas', 'eps', 'lr', 'weight_decay', 'lr_scale', 'amsgrad', 'momentum', 'initial_lr']
+)
+def test_options_of_an_optimizer_in_custom_keys_are_kept(name):
+    groups = build(Detector(), custom_keys=dict(neck={name: 0.25})).optimizer.param_groups
+    assert [group for group in groups if group.get(name) == 0.25]
+
+
+BAD_FACTORS = (-1, -1e-9, float('nan'), float('inf'), True, '0.1', [0.1])
+
+
+@pytest.mark.parametrize('value', [*BAD_FACTORS, None], ids=repr)
+@pytest.mark.parametrize('name', ['lr_mult', 'decay_mult'])
+def test_factors_in_custom_keys_are_finite_and_not_negative(name, value):
+    match = rf"custom_keys\['neck'\] {name} must be a finite number from 0 up, got"
+    with pytest.raises(ValueError, match=match):
+        build(Detector(), custom_keys=dict(neck={name: value}))
+    build(Detector(), custom_keys=dict(neck={name: 0}))
+
+
+@pytest.mark.parametrize('value', BAD_FACTORS, ids=repr)
+@pytest.mark.parametrize('name', ['bias_lr_mult', 'norm_decay_mult', 'flat_decay_mult'])
+def test_factors_are_finite_and_not_negative(name, value):
+    with pytest.raises(ValueError, match=f'paramwise_cfg {name} must be a finite number from 0 up'):
+        build(Detector(), **{name: value})
 
 
 @pytest.mark.parametrize(
