@@ -122,6 +122,11 @@ def test_no_rows_are_no_error_and_others_that_do_not_fit_are():
     thin = (*(torch.zeros(3, 0),) * 2, torch.zeros(8, 0), torch.zeros(8), torch.zeros(0, 8))
     thin = (*thin, torch.zeros(0))
 
+    # Where oneDNN multiplies no bfloat16, `fold` gives float32 for it.
+    has_bf16 = OPS.fold(*layers, None, grn_beta, torch.bfloat16)[0].dtype == torch.bfloat16
+    fault = ('as `fold` gives them for BFloat16, got Float', 'mlp', (*wide, None, EPS, 1, True))
+    narrow = [fault] if has_bf16 else []
+
     def replaced(index: int) -> list:
         return [*given[:index], given[index][:1], *given[index + 1 :]]
 
@@ -129,7 +134,7 @@ def test_no_rows_are_no_error_and_others_that_do_not_fit_are():
         ('samples must divide the 12 rows, got 5', 'mlp', (*rows[:2], *folded, None, EPS, 5, True)),
         ('residual must have', 'mlp', (rows[0], rows[1][:3], *folded, None, EPS, 1, True)),
         ('grn_gamma must have', 'mlp', (*rows[:2], *folded, grn_gamma[:1], EPS, 1, True)),
-        ('as `fold` gives them for BFloat16, got Float', 'mlp', (*wide, None, EPS, 1, True)),
+        *narrow,
         ('weight2 must have', 'fold', (*swapped, None, None, torch.float32)),
         ('grad has no rows', 'mlp_backward', nothing),
         ('normalized must have', 'mlp_backward', replaced(1)),
