@@ -142,6 +142,16 @@ def test_a_missing_checkpoint(workplace):
         main([UPERNET, 'gone.pth', '--toy'])
 
 
+def test_pictures_go_into_a_new_folder(built):
+    """They have the names of their images: in the images' own folder they would replace them."""
+    Path('images').mkdir()
+    built(MASK_RCNN, '--show-dir', 'images')  # empty
+    Path('images/1.png').write_text('precious')
+    with pytest.raises(RecipeError, match='--show-dir: images is not empty.*choose a new folder'):
+        built(MASK_RCNN, '--show-dir', 'images')
+    assert Path('images/1.png').read_text() == 'precious'
+
+
 def test_an_existing_output_is_never_overwritten(built):
     Path('mine.pkl').write_text('precious')
     with pytest.raises(RecipeError, match=r'--out: mine\.pkl exists and would be overwritten'):

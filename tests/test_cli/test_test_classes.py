@@ -143,7 +143,8 @@ def through(workplace, monkeypatch):
 
     def run(classes, train_set, val_set=None, annotated=None, checks=None, test_classes=None):
         forget_runs()
-        shutil.rmtree('run', ignore_errors=True)
+        for folder in ('run', 'shown'):
+            shutil.rmtree(folder, ignore_errors=True)
         drawn.clear()
         files = {}
         for split, categories in (('train', train_set), ('val', val_set or train_set)):

@@ -3,6 +3,7 @@
 
 import copy
 import threading
+import time
 
 import pytest
 import torch
@@ -254,12 +255,13 @@ def test_inference_beside_a_thread_that_trains_and_fuses():
         while not stop.is_set():
             fast.fuse()
             fast._folded = None
+            time.sleep(1e-5)  # or else the other thread hardly gets its turn
 
     thread = threading.Thread(target=switch)
     thread.start()
     try:
         with torch.no_grad():
-            for _ in range(300):
+            for _ in range(200):
                 expected.append(fast(x))
     finally:
         stop.set()

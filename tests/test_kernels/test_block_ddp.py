@@ -41,7 +41,9 @@ def _process(rank: int, port: int, function: Callable[[], None]) -> None:
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # without it gloo looks up the host's name
     dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
     function()
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # a thread of gloo that is still ending would abort the process
 
 
 def drop_different_blocks() -> None:
