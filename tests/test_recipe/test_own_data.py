@@ -1,6 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/own_data.py: one dict reaches every place that users forget, and says what it lacks."""
 
+from pathlib import Path
+
+import mmseg
 import pytest
 from fixtures import CASCADE, COCO_CLASSES, FASTER_RCNN, MASK_RCNN, SEG_CLASSES, UPERNET, found
 from mmengine.config import Config
@@ -146,7 +149,9 @@ def test_mask2former_counts_things_and_stuff(coco_data, config):
 
 
 def test_mask2former_for_segmentation_weights_its_classes(seg_data):
-    cfg = get_config('mmseg::mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py')
+    # By its path: mmengine resolves 'mmseg::' in one of the two stacks only.
+    folder = Path(mmseg.__path__[0], '.mim/configs/mask2former')
+    cfg = Config.fromfile(folder / 'mask2former_r50_8xb2-160k_ade20k-512x512.py')
     assert len(cfg.model.decode_head.loss_cls.class_weight) == 151
     cfg.own_data = seg_data
     apply_own_data(cfg)
