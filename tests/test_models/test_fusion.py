@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.ao.quantization import quantize_dynamic
 from torch.nn.utils import parametrizations, prune
+from torch.profiler import profile
 
 from mmconvnext import ConvNeXt
 from mmconvnext.kernels.ops import capability
@@ -429,6 +430,17 @@ def test_layer_norm_of_maps_is_no_norm_of_a_block():
     block = make('auto')
     block.norm = LayerNorm2d(C)
     assert not runs_fast(block, X)
+
+
+def test_autocast_casts_no_more_where_the_block_runs_plain():
+    counts = []
+    for kernels in ('plain', 'auto'):
+        block = make(kernels)
+        block.act = nn.ReLU()
+        with profile() as events, torch.autocast('cpu', torch.bfloat16):
+            block(X)
+        counts.append(sum(event.name == 'aten::_to_copy' for event in events.events()))
+    assert counts[0] == counts[1] > 0
 
 
 def test_folded_weights_stay_on_the_machine():
