@@ -5,7 +5,7 @@ What is saved for backward: the input, the normalized map and, unless it is comp
 hidden map before the activation: 6 or 2 times the input, where the plain path saves 12. A dropped
 sample is not computed.
 
-Shapes: x is (N, H, W, C). Its type is that of the residual stream, ``Block.dtype`` that of the
+Shapes: x is (N, H, W, C). Its type is that of the residual stream, ``Options.dtype`` that of the
 branch; they differ under autocast, where the stream stays float32.
 """
 

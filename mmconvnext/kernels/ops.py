@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from .compat import register_fake
-from .library import CAPABILITIES as CAPABILITIES
 from .library import load
 
 LIBRARY = torch.library.Library('mmconvnext', 'DEF')

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from numbers import Integral, Real
 
 CHOICES = {
@@ -113,7 +114,7 @@ class Design:
             raise ValueError(f'design has unknown keys {unknown}; the keys are {allowed}')
         return cls(**value)
 
-    @property
+    @cached_property
     def unfusible(self) -> dict:
         """The switches that the fast path of the block does not have, with their values."""
         paper = type(self)()

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mmconvnext.kernels import reference
-from mmconvnext.kernels.ops import CAPABILITIES, capability
+from mmconvnext.kernels.library import CAPABILITIES
+from mmconvnext.kernels.ops import capability
 
 OPS = torch.ops.mmconvnext
 compiled = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')

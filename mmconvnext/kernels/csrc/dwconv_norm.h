@@ -87,13 +87,12 @@ inline float sum_of(const float* x, int64_t n) {
   return sum;
 }
 
-// x -= its mean; returns the mean.
-inline float center(float* x, int64_t n) {
+// x -= its mean.
+inline void center(float* x, int64_t n) {
   const float mean = sum_of(x, n) / n;
   int64_t i = 0;
   for (; i + V <= n; i += V) (Vec::loadu(x + i) - Vec(mean)).store(x + i);
   for (; i < n; ++i) x[i] -= mean;
-  return mean;
 }
 
 // Normalizes x in place over its n channels; returns 1 / standard deviation.
