@@ -122,17 +122,20 @@ def rate_factor(place: Place, options: Mapping) -> float:
 def decay_factor(place: Place, options: Mapping, shape: torch.Size) -> float:
     """Factor of the weight decay of a parameter that has this shape, or a shard of it.
 
-    Within a backbone, and everywhere where a decay option is given: the first of ``DECAY_OPTIONS``
-    that concerns the parameter and is not None. Else the rule of mmdet's and mmseg's
-    ``LearningRateDecayOptimizerConstructor``: biases and what has one dimension are not decayed.
+    Where no decay option is given, biases and what has one dimension are not decayed: the rule of
+    mmdet's and mmseg's ``LearningRateDecayOptimizerConstructor``. Nor are norms and scales of a
+    backbone, whatever their shape. Else it is the first of ``DECAY_OPTIONS`` that concerns the
+    parameter and is not None.
     """
     module, in_dcn = place.module, _is_dcn(place.parent)
-    bias, flat = place.own == 'bias', is_flat(module, place.own, shape)
-    if place.backbone is None and options.keys().isdisjoint(DECAY_OPTIONS):
-        return 0.0 if bias or flat else 1.0
+    norm, bias = isinstance(module, NORMS), place.own == 'bias'
+    flat = is_flat(module, place.own, shape)
     scale = place.backbone is not None and place.own in SCALES
+    if options.keys().isdisjoint(DECAY_OPTIONS):
+        spared = bias or flat or scale or (norm and place.backbone is not None)
+        return 0.0 if spared else 1.0
     concerned = {
-        'norm_decay_mult': isinstance(module, NORMS),
+        'norm_decay_mult': norm,
         'bias_decay_mult': bias and not in_dcn,
         'dwconv_decay_mult': isinstance(module, nn.Conv2d) and module.in_channels == module.groups,
         'flat_decay_mult': scale or (flat and not in_dcn),

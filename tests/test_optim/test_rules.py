@@ -195,6 +195,13 @@ def test_outside_of_backbones_biases_and_one_dimension_have_no_decay(shard):
         assert decay_factor(place, {}, shape) == expected[place.name], place.name
 
 
+def test_in_a_backbone_norms_have_no_decay_either():
+    model = WithOffsets()
+    for place in walk(model, backbone=model):
+        spared = place.param.ndim == 1 or place.own == 'bias' or place.name == 'norms.2.weight'
+        assert decay_factor(place, {}, place.param.shape) == float(not spared), place.name
+
+
 def test_longest_key_wins_then_the_first_of_the_alphabet():
     keys = ('bb', 'ab', 'abb', 'bbc', 'other')
     assert custom_key('x.abbc.y', keys) == 'abb'
