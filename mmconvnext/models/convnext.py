@@ -27,7 +27,7 @@ from .arch import get_arch
 from .arguments import frozen_stages_in, layer_scale_start, stage_indices
 from .block import ConvNeXtBlock
 from .design import Design
-from .layer_depth import LayerDepth, get_layer_depth, num_layers
+from .layer_depth import LayerDepth, get_layer_depth, head_depth
 from .layers import Downsample, build_norm, build_stem
 
 
@@ -238,14 +238,13 @@ class ConvNeXt(BaseModule):
             param_name: the parameter's name in the model that holds the backbone.
             prefix: where the backbone lies in that model, such as ``backbone.``. Parameters
                 outside of it are the head's: the last group.
-            decay_type: 'layer_wise' or 'stage_wise', see :mod:`.layer_depth`.
+            decay_type: 'layer_wise', 'stage_wise', 'single' or 'timm', see :mod:`.layer_depth`.
 
         Raises:
             ValueError: a name that is not the backbone's, or an unknown decay type.
         """
         if not param_name.startswith(prefix):
-            num_depths = num_layers(self.arch.depths) + 2
-            return LayerDepth(num_depths - 1, num_depths)
+            return head_depth(self.arch.depths, decay_type)
         return get_layer_depth(param_name[len(prefix) :], self.arch.depths, decay_type)
 
     def _check_input(self, x: Tensor) -> None:

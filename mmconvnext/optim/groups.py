@@ -54,9 +54,11 @@ def format_table(groups: list[Group], shapes: Mapping[int, Sequence[int]] | None
     for group in groups:
         low, high = min(group.depths), max(group.depths)
         depth = str(low) if low == high else f'{low} to {high}'
+        decay = group.settings.get('weight_decay')
         numel = sum(math.prod(shapes.get(id(param), param.shape)) for param in group.params)
         lines.append(
-            f'{depth:>9} {group.settings["lr"]:>10.3e} {group.settings["weight_decay"]:>13g} '
+            f'{depth:>9} {group.settings["lr"]:>10.3e} '
+            f'{"default" if decay is None else format(decay, "g"):>13} '
             f'{len(group.params):>8} {numel:>12,}'
         )
     return '\n'.join(lines)

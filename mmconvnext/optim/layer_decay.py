@@ -14,8 +14,9 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
+from .custom_keys import whole_backbones
 from .groups import format_table, merge
-from .rules import check_options, custom_settings, decay_factor, rate_factor
+from .rules import check_options, custom_key, decay_factor, rate_factor
 from .walk import FLAT, Place, shell, unwrap, walk, whole_shapes
 
 OWN_KEYS = ('decay_rate', 'decay_type', 'num_layers', 'head_lr_mult')
@@ -39,32 +40,50 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     A parameter in depth group d of n learns at ``lr * decay_rate ** (n - d - 1)``; all that is
     outside of the backbone learns at ``lr``, as do the output norms. The groups come from the
     backbone itself: from every outermost module that has ``get_layer_depth(name, prefix,
-    decay_type)``, wherever it is nested, whatever it is called and wrapped in. Norms, biases, GRN,
-    layer scale and other 1-D parameters get no weight decay (official code), unless an option says
-    otherwise. A shard of FSDP or ZeRO gets what the whole parameter would get.
+    decay_type)``, wherever it is nested, whatever it is called and wrapped in. A shard of FSDP or
+    ZeRO gets what the whole parameter would get.
+
+    Norms, biases, GRN, layer scale and other 1-D parameters of a backbone get no weight decay
+    (official code), unless an option says otherwise. Outside of it biases and 1-D parameters get
+    none, as with mmdet's and mmseg's ``LearningRateDecayOptimizerConstructor``. Once an option of
+    the decay is given, all of them have mmengine's meaning there; those of norms, biases and 1-D
+    parameters are 0 where they are not given.
+
     Groups with equal settings are merged, so that fused and foreach optimizers have long lists to
-    work on; frozen parameters are in none. Adam and AdamW are ``fused`` where torch can, unless
-    the optimizer's own options say ``fused`` or ``foreach``: the same update in one pass.
+    work on; frozen parameters are in none. Which group holds what hangs on model and options, so
+    hooks must not count them, as those do that take ``param_groups[2]`` for the biases. Adam and
+    AdamW are ``fused`` where torch can, unless the optimizer's own options say ``fused`` or
+    ``foreach``: the same update in one pass.
 
     Source of the rule: ``mmcv_custom/layer_decay_optimizer_constructor.py`` of Meta's ConvNeXt.
 
     Args:
         optim_wrapper_cfg: type of the wrapper and ``optimizer``, as for mmengine's constructor.
+            Without ``weight_decay`` what decays by the rule has the optimizer's default.
         paramwise_cfg: ``decay_rate`` (required, above 0, up to 1); ``decay_type``, 'layer_wise'
-            (default) or 'stage_wise'; ``head_lr_mult``, a factor for all that is outside of
-            the backbones; ``num_layers``, only checked: the backbone knows it. Besides, every
+            (default), 'stage_wise', 'single' (ConvNeXt-V2's) or 'timm', see
+            :mod:`mmconvnext.models.layer_depth`; ``head_lr_mult``, a factor for all that is outside
+            of the backbones; ``num_layers``, only checked: the backbone knows it. Besides, every
             option of mmengine's constructor. In ``custom_keys``, ``lr_mult`` is a factor of the
             layer's rate and ``decay_mult`` one of the weight decay; where one of them is left out,
-            the rule above stays in force. The longest key that matches is the one.
+            the rule above stays in force. The longest key that matches is the one. Keys that change
+            a whole backbone, as those of a base config may, are named below the table.
 
     Raises:
-        ValueError: unknown options, a rate or a factor out of range, no backbone that knows its
+        ValueError: a config of several optimizers, unknown options, a rate or a factor out of
+            range, a factor of a weight decay that the optimizer lacks, no backbone that knows its
             depths, a ``num_layers`` that contradicts it, a parameter that stands in two modules
             without ``bypass_duplicate``, or several that FSDP made one with
             ``use_orig_params=False``.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        if 'optimizer' not in optim_wrapper_cfg:
+            raise ValueError(
+                f"optim_wrapper has no 'optimizer' but the keys {sorted(optim_wrapper_cfg)}; this "
+                'constructor makes one optimizer, a constructor of OptimWrapperDict may call it '
+                'for each of several'
+            )
         options = dict(paramwise_cfg or {})
         unknown = sorted(set(options) - set(OWN_KEYS) - set(MMENGINE_KEYS))
         if unknown:
@@ -74,19 +93,15 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
         if 'decay_rate' not in options:
             raise ValueError("paramwise_cfg needs 'decay_rate', for example dict(decay_rate=0.8)")
-        self.decay_rate = _factor('decay_rate', options.pop('decay_rate'), upper=1.0)
-        self.decay_type = options.pop('decay_type', 'layer_wise')
-        self.num_layers = options.pop('num_layers', None)
-        self.head_lr_mult = _factor('head_lr_mult', options.pop('head_lr_mult', 1.0))
-        # The official rule in mmengine's terms: none of these is decayed.
-        for key in ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult'):
-            options.setdefault(key, 0.0)
-        check_options(options)
-        optimizer = dict(optim_wrapper_cfg.get('optimizer', {}))
+        self.decay_rate = _factor('decay_rate', options['decay_rate'], upper=1.0)
+        self.decay_type = options.get('decay_type', 'layer_wise')
+        self.num_layers = options.get('num_layers')
+        self.head_lr_mult = _factor('head_lr_mult', options.get('head_lr_mult', 1.0))
+        optimizer = optim_wrapper_cfg['optimizer']
+        check_options(options, optimizer.get('weight_decay'))
         if optimizer.get('lr') is None:
             raise ValueError("the optimizer needs 'lr': layer-wise decay scales it")
-        optimizer.setdefault('weight_decay', 0.0)
-        super().__init__({**optim_wrapper_cfg, 'optimizer': optimizer}, options)
+        super().__init__(optim_wrapper_cfg, options)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of ``model``, whose parameters are on their device by now."""
@@ -110,20 +125,26 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             rows.append((place.param, depth, self._settings(place, scale, shape)))
         groups = merge(rows, self.base_lr)
         params.extend(group.as_param_group() for group in groups)
-        MMLogger.get_current_instance().info(
-            'Learning rates: %s decay %g\n%s',
-            self.decay_type,
-            self.decay_rate,
+        keys = self.paramwise_cfg.get('custom_keys', {})
+        lines = [
+            f'Learning rates: {self.decay_type} decay {self.decay_rate:g}',
             format_table(groups, shapes),
-        )
+            *whole_backbones([place for place, _ in chosen], keys, shapes),
+        ]
+        MMLogger.get_current_instance().info('\n'.join(lines))
 
     def _settings(self, place: Place, scale: float, shape: torch.Size) -> dict:
         """Optimizer settings of a parameter, whose depth multiplies the rate by ``scale``."""
-        custom = dict(custom_settings(place.name, self.paramwise_cfg.get('custom_keys', {})))
+        keys = self.paramwise_cfg.get('custom_keys', {})
+        custom = dict(keys.get(custom_key(place.name, keys), {}))
         lr_mult = custom.pop('lr_mult', rate_factor(place, self.paramwise_cfg))
         decay_mult = custom.pop('decay_mult', decay_factor(place, self.paramwise_cfg, shape))
-        lr, weight_decay = self.base_lr * lr_mult * scale, self.base_wd * decay_mult
-        return {'lr': lr, 'weight_decay': weight_decay, **custom}
+        settings = {'lr': self.base_lr * lr_mult * scale}
+        if self.base_wd is not None:
+            settings['weight_decay'] = self.base_wd * decay_mult
+        elif not decay_mult:  # all others have the optimizer's default
+            settings['weight_decay'] = 0.0
+        return {**settings, **custom}
 
     def _trained_once(self, places: list[Place], depths: list) -> list[tuple[Place, tuple]]:
         """The places of trainable parameters with their depths, without duplicates."""

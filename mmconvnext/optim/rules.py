@@ -2,15 +2,16 @@
 """mmengine's parameter-wise options, by the kind of the module and the name of the parameter.
 
 They mean what they mean to ``DefaultOptimWrapperConstructor.add_params`` of mmengine 0.10.7, with
-two differences: whether a parameter has one dimension is asked of the whole, not of a shard; and a
-key of ``custom_keys`` replaces the factors that it gives and no others.
+three differences: whether a parameter has one dimension is asked of the whole, not of a shard; a
+key of ``custom_keys`` replaces the factors that it gives and no others; and norms, biases and
+scales are not decayed unless an option says so, as in the official code.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 
 import torch
@@ -33,19 +34,24 @@ MATRICES = (
     nn.RNNBase,
     nn.RNNCellBase,
 )
-# Parameters of normalizing or scaling layers, whatever their shape: GRN's gamma and beta are
-# (1, 1, 1, C) in Meta's code, torchvision's layer_scale is (C, 1, 1).
+# Parameters of a backbone's normalizing or scaling layers, whatever their shape: GRN's gamma and
+# beta are (1, 1, 1, C) in Meta's code, torchvision's layer_scale is (C, 1, 1).
 SCALES = ('gamma', 'beta', 'layer_scale', 'layer_scale_parameter')
 FACTORS = ('lr_mult', 'decay_mult')
+# Options of the weight decay, in the order in which mmengine asks them.
+DECAY_OPTIONS = ('norm_decay_mult', 'bias_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
+# The official rule in these terms: none of the three kinds is decayed.
+OFFICIAL_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0)
 NEAR = 0.7  # our choice: lr_multiplier and wd_mult are near lr_mult; lr, eps, weight_decay are not
 
 
-def check_options(options: Mapping) -> None:
+def check_options(options: Mapping, weight_decay: float | None) -> None:
     """Refuse what mmengine takes without a word, to no effect or to a wrong one.
 
     Raises:
         ValueError: a factor that is no finite number from 0 up; in ``custom_keys``, what is no
-            dict, a near miss of ``lr_mult`` or ``decay_mult``, or ``params``.
+            dict, a near miss of ``lr_mult`` or ``decay_mult``, ``params``, or a ``_delete_`` that
+            met nothing; factors of the ``weight_decay`` of an optimizer without any.
     """
     for name, value in options.items():
         if name.endswith('_mult') and value is not None:
@@ -67,6 +73,13 @@ def check_options(options: Mapping) -> None:
                 _check_factor(f'{where} {name}', value)
             else:
                 _check_setting(where, name)
+    decays = [name for name in DECAY_OPTIONS if name in options]
+    decays += [f'custom_keys[{k!r}]' for k in custom_keys if 'decay_mult' in custom_keys[k]]
+    if decays and weight_decay is None:
+        raise ValueError(
+            f'paramwise_cfg multiplies the weight decay in {decays}, but the optimizer has none; '
+            'write it there, such as optimizer=dict(..., weight_decay=0.05)'
+        )
 
 
 def _check_factor(where: str, value: object) -> None:
@@ -82,6 +95,11 @@ def _check_setting(where: str, name: object) -> None:
         raise ValueError(
             f'paramwise_cfg {where} has the key {name!r}, which no optimizer reads; did you mean '
             f'{near[0]!r}? The factors are {list(FACTORS)}'
+        )
+    if name == '_delete_':
+        raise ValueError(
+            f'paramwise_cfg {where} has the key {name!r}, but no base config has such an entry to '
+            'delete; leave it out'
         )
     if plain == 'params' or not isinstance(name, str):
         raise ValueError(
@@ -104,39 +122,45 @@ def rate_factor(place: Place, options: Mapping) -> float:
 def decay_factor(place: Place, options: Mapping, shape: torch.Size) -> float:
     """Factor of the weight decay of a parameter that has this shape, or a shard of it.
 
-    The first option that concerns it and is not None: ``norm_decay_mult``, ``bias_decay_mult``,
-    ``dwconv_decay_mult``, ``flat_decay_mult``.
+    Where no decay option is given, biases and what has one dimension are not decayed: the rule of
+    mmdet's and mmseg's ``LearningRateDecayOptimizerConstructor``. Nor are norms and scales of a
+    backbone, whatever their shape. Else it is the first of ``DECAY_OPTIONS`` that concerns the
+    parameter and is not None.
     """
     module, in_dcn = place.module, _is_dcn(place.parent)
-    depthwise = isinstance(module, nn.Conv2d) and module.in_channels == module.groups
+    norm, bias = isinstance(module, NORMS), place.own == 'bias'
+    flat = is_flat(module, place.own, shape)
+    scale = place.backbone is not None and place.own in SCALES
+    if options.keys().isdisjoint(DECAY_OPTIONS):
+        spared = bias or flat or scale or (norm and place.backbone is not None)
+        return 0.0 if spared else 1.0
     concerned = {
-        'norm_decay_mult': isinstance(module, NORMS),
-        'bias_decay_mult': place.own == 'bias' and not in_dcn,
-        'dwconv_decay_mult': depthwise,
-        'flat_decay_mult': is_flat(module, place.own, shape) and not in_dcn,
+        'norm_decay_mult': norm,
+        'bias_decay_mult': bias and not in_dcn,
+        'dwconv_decay_mult': isinstance(module, nn.Conv2d) and module.in_channels == module.groups,
+        'flat_decay_mult': scale or (flat and not in_dcn),
     }
-    factors = (options.get(name) for name, concerns in concerned.items() if concerns)
+    options = {**OFFICIAL_DECAY, **options}
+    factors = (options.get(name) for name in DECAY_OPTIONS if concerned[name])
     return next((factor for factor in factors if factor is not None), 1.0)
 
 
 def is_flat(module: nn.Module, name: str, shape: torch.Size) -> bool:
-    """Whether a parameter of ``module`` has one dimension as a whole, or is a scale.
+    """Whether a parameter of ``module`` has one dimension as a whole.
 
-    One dimension may be that of a shard, so the weights of the usual layers are told by name.
+    That may be the dimension of a shard, so the weights of the usual layers are told by name.
     """
-    if name in SCALES:
-        return True
     weight = name.startswith('weight') or name.endswith('proj_weight')
     return len(shape) == 1 and not (weight and (isinstance(module, MATRICES) or _is_dcn(module)))
 
 
-def custom_settings(name: str, custom_keys: Mapping[str, Mapping]) -> Mapping:
-    """What ``custom_keys`` sets for a parameter, by the longest key that its name contains.
+def custom_key(name: str, custom_keys: Iterable[str]) -> str | None:
+    """The longest key that the name of a parameter contains, or None.
 
     Of keys of one length the first of the alphabet is taken, as in mmengine.
     """
     matching = [key for key in custom_keys if key in name]
-    return custom_keys[min(matching, key=lambda key: (-len(key), key))] if matching else {}
+    return min(matching, key=lambda key: (-len(key), key), default=None)
 
 
 def _is_dcn(module: nn.Module | None) -> bool:

@@ -2,7 +2,8 @@
 """Contract: depth groups are the official ones where published, and sane for any other depths.
 
 The official code has two tables, for depths (3, 3, 9, 3) with ``num_layers`` 6 and (3, 3, 27, 3)
-with 12; ``OFFICIAL`` spells both out by hand.
+with 12; ``OFFICIAL`` spells both out by hand. ``test_layer_decay_by_block.py`` has golden tables of
+the two schemes by block.
 """
 
 import pytest
@@ -68,7 +69,20 @@ def test_stage_wise_is_the_official_table(depths):
     ],
 )
 def test_num_layers(depths, expected):
-    assert num_layers(depths) == expected
+    assert num_layers(depths) == num_layers(depths, 'stage_wise') == expected
+    assert num_layers(depths, 'single') == num_layers(depths, 'timm') == sum(depths)
+
+
+def test_by_block_every_block_is_a_group():
+    depths = (2, 1, 3)
+    blocks = ['stages.0.0', 'stages.0.1', 'stages.1.0', 'stages.2.0', 'stages.2.1', 'stages.2.2']
+    for decay_type, stem in (('single', 1), ('timm', 0)):
+        for depth, block in enumerate(blocks, 1):
+            assert get_layer_depth(f'{block}.gamma', depths, decay_type) == (depth, 8)
+        for stage, depth in enumerate((stem, 3, 4)):
+            name = f'downsample_layers.{stage}.0.weight'
+            assert get_layer_depth(name, depths, decay_type) == (depth, 8)
+            assert get_layer_depth(f'norm{stage}.weight', depths, decay_type) == (7, 8)
 
 
 DEPTHS = sorted({arch.depths for arch in ARCHS.values()}) + [
@@ -92,9 +106,9 @@ def test_groups_rise_in_the_order_of_computation_and_never_reach_the_head(
         model = ConvNeXt(arch, version, out_indices=range(len(depths)))
     order = []
     for i, depth in enumerate(depths):
-        order += [[f'downsample_layers.{i}.']] if decay_type == 'layer_wise' or i == 0 else []
+        order += [[f'downsample_layers.{i}.']] if decay_type != 'stage_wise' or i == 0 else []
         order += [[f'stages.{i}.{j}.'] for j in range(depth)]
-    head = num_layers(depths) + 1
+    head = num_layers(depths, decay_type) + 1
     groups = []
     for (start,) in order:
         names = [name for name, _ in model.named_parameters() if name.startswith(start)]
@@ -103,10 +117,10 @@ def test_groups_rise_in_the_order_of_computation_and_never_reach_the_head(
         groups.append(own.pop())
     assert {group.num_depths for group in groups} == {head + 1}
     values = [group.depth for group in groups]
-    assert values[0] == 0
+    assert values[0] == (1 if decay_type == 'single' else 0)
     assert values == sorted(values)
     assert max(values) < head
-    if decay_type == 'layer_wise':
+    if decay_type != 'stage_wise':
         assert max(values) == head - 1
 
 
@@ -138,9 +152,14 @@ def test_foreign_name_is_refused(name):
 
 
 def test_unknown_decay_type_is_named():
-    match = r"decay_type='block_wise' is unknown; choose one of \['layer_wise', 'stage_wise'\]"
+    match = (
+        r"decay_type='block_wise' is unknown; choose one of "
+        r"\['layer_wise', 'stage_wise', 'single', 'timm'\]"
+    )
     with pytest.raises(ValueError, match=match):
         get_layer_depth('norm0.weight', (3, 3, 9, 3), 'block_wise')
+    with pytest.raises(ValueError, match=match):
+        num_layers((3, 3, 9, 3), 'block_wise')
 
 
 def test_backbone_answers_for_names_below_a_prefix(tiny_arch):
@@ -152,3 +171,4 @@ def test_backbone_answers_for_names_below_a_prefix(tiny_arch):
     assert (depth, num_depths) == (3, 8)
     # What is outside of the prefix is the head's, as mmpretrain's constructor expects.
     assert model.get_layer_depth('head.weight', 'backbone.') == (7, 8)
+    assert model.get_layer_depth('head.weight', 'backbone.', 'timm') == (6, 7)

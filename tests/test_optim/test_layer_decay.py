@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
@@ -159,6 +159,14 @@ def test_table_is_logged_once_without_a_line_per_parameter(log_records):
         assert float(decay) == group['weight_decay']
         assert int(tensors) == len(group['params'])
         assert int(numel.replace(',', '')) == sum(p.numel() for p in group['params'])
+
+
+def test_keys_of_a_whole_backbone_stand_below_the_table(log_records):
+    build(Detector(), custom_keys=dict(backbone=dict(lr_mult=0.1), neck=dict(lr_mult=2)))
+    (record,) = log_records
+    *_, last = record.getMessage().splitlines()
+    assert last.startswith("backbone at 0.1 of its rate (69 tensors, key 'backbone')")
+    assert last.endswith("custom_keys={'backbone': dict(_delete_=True)}")
 
 
 # --- where the backbone is ------------------------------------------------------------------------
@@ -408,10 +416,73 @@ def test_missing_lr_is_named():
         build(Detector(), dict(optimizer=dict(type='AdamW')))
 
 
-def test_weight_decay_is_optional():
+def test_without_weight_decay_the_optimizers_default_is_that_of_weights_alone(log_records):
+    """As in mmengine: SGD's is 0, AdamW's 0.01. Norms, biases and scales have none as ever."""
     model = Detector()
     wrapper = build(model, dict(optimizer=dict(type='SGD', lr=LR)))
     assert {decay for _, decay in settings(model, wrapper).values()} == {0.0}
+    plain = settings(model, build(model))
+    log_records.clear()
+    result = settings(model, build(model, dict(optimizer=dict(type='AdamW', lr=LR))))
+    assert result == {name: (lr, decay and 0.01) for name, (lr, decay) in plain.items()}
+    (record,) = log_records
+    decays = {line.split()[2] for line in record.getMessage().splitlines()[2:]}
+    assert decays == {'0', 'default'}
+
+
+def test_optimizers_that_know_no_weight_decay_work():
+    model = Detector()
+    wrapper = build(model, dict(optimizer=dict(type='Rprop', lr=LR)))
+    names = {id(param) for group in wrapper.optimizer.param_groups for param in group['params']}
+    assert names == {id(param) for param in model.parameters()}
+
+
+@pytest.mark.parametrize(
+    ('paramwise', 'name'),
+    [
+        (dict(custom_keys=dict(head=dict(lr_mult=2), neck=dict(decay_mult=0.0))), 'custom_keys'),
+        (dict(norm_decay_mult=0.0), 'norm_decay_mult'),
+        (dict(bias_decay_mult=0.0), 'bias_decay_mult'),
+        (dict(dwconv_decay_mult=0.0), 'dwconv_decay_mult'),
+        (dict(flat_decay_mult=0.0), 'flat_decay_mult'),
+    ],
+    ids=str,
+)
+def test_factor_of_a_missing_weight_decay_is_refused_as_in_mmengine(paramwise, name):
+    without = dict(optimizer=dict(type='AdamW', lr=LR))
+    if name != 'flat_decay_mult':  # mmengine forgets this one
+        with pytest.raises(ValueError, match='base_wd should not be None'):
+            build_optim_wrapper(Detector(), dict(**without, paramwise_cfg=paramwise))
+    match = rf'weight decay in .*{name}.*, but the optimizer has none; write .*weight_decay=0.05'
+    with pytest.raises(ValueError, match=match) as error:
+        build(Detector(), without, **paramwise)
+    assert 'head' not in str(error.value)
+    build(Detector(), **paramwise)
+    build(Detector(), dict(optimizer=dict(type='AdamW', lr=LR, weight_decay=0.0)), **paramwise)
+
+
+def test_config_of_several_optimizers_is_refused_and_each_of_them_works():
+    model = nn.ModuleDict(dict(generator=Detector(), discriminator=Detector('v2')))
+    part = dict(
+        optimizer=dict(type='AdamW', lr=LR, weight_decay=DECAY),
+        paramwise_cfg=dict(decay_rate=RATE),
+    )
+    constructor = 'mmconvnext.LayerDecayOptimWrapperConstructor'
+    match = (
+        r"no 'optimizer' but the keys \['discriminator', 'generator'\]; this constructor makes one"
+    )
+    for options in ({}, dict(paramwise_cfg=dict(decay_rate=RATE))):
+        cfg = dict(constructor=constructor, generator=part, discriminator=part, **options)
+        with pytest.raises(ValueError, match=match):
+            build_optim_wrapper(model, cfg)
+    wrappers = OptimWrapperDict(
+        **{
+            name: build_optim_wrapper(child, dict(constructor=constructor, **part))
+            for name, child in model.items()
+        }
+    )
+    for name, child in model.items():
+        assert settings(child, wrappers[name]) == settings(child, build(child))
 
 
 def test_options_of_the_caller_are_not_changed():
@@ -685,17 +756,18 @@ def test_what_mmengine_sees_once_is_not_shared():
     assert set(settings(model, build(model))) == set(theirs)
 
 
-def test_scales_of_any_shape_have_no_decay_but_one_class_convolutions_do():
+def test_scales_of_the_backbone_have_no_decay_whatever_their_shape_but_convolutions_do():
     model = Detector('v2')
     grn = model.backbone.stages[0][0].grn
     grn.gamma = nn.Parameter(grn.gamma.detach().reshape(1, 1, 1, -1))  # Meta's shape
     grn.beta = nn.Parameter(grn.beta.detach().reshape(1, 1, 1, -1))
-    model.neck.layer_scale = nn.Parameter(torch.ones(4, 1, 1))  # torchvision's
-    model.neck.gamma = nn.Parameter(torch.ones(4, 1, 1))
+    model.backbone.stages[0][0].layer_scale = nn.Parameter(torch.ones(4, 1, 1))  # torchvision's
+    model.neck.layer_scale = nn.Parameter(torch.ones(4, 1, 1))
     result = settings(model, build(model))
-    for name in ('backbone.stages.0.0.grn.gamma', 'backbone.stages.0.0.grn.beta'):
-        assert result[name] == (pytest.approx(scale_of('stages.0.0.grn.gamma')), 0.0)
-    assert result['neck.layer_scale'] == result['neck.gamma'] == (1.0, 0.0)
+    for name in ('grn.gamma', 'grn.beta', 'layer_scale'):
+        name = f'stages.0.0.{name}'
+        assert result[f'backbone.{name}'] == (pytest.approx(scale_of(name)), 0.0)
+    assert result['neck.layer_scale'] == (1.0, DECAY)  # as with mmdet's constructor
     assert model.head.weight.shape == (1, 4, 1, 1)
     assert result['head.weight'] == (1.0, DECAY)
     assert result['backbone.stages.0.0.dwconv.weight'][1] == DECAY
@@ -715,9 +787,17 @@ def moved(model: nn.Module, before: dict) -> set[str]:
     return {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
 
 
-def test_accumulation_updates_at_the_last_of_the_counts():
+@pytest.mark.parametrize(
+    'options',
+    [{}, dict(type='AmpOptimWrapper', dtype='bfloat16', clip_grad=dict(max_norm=1.0))],
+    ids=str,
+)
+def test_accumulation_updates_at_the_last_of_the_counts(options, monkeypatch):
+    from mmengine.optim.optimizer import amp_optimizer_wrapper
+
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     model = Detector(layer_scale_init_value=1.0)
-    wrapper = build(model, dict(accumulative_counts=3))
+    wrapper = build(model, dict(accumulative_counts=3, **options))
     wrapper.initialize_count_status(model, 0, 6)
     before = copy.deepcopy(model.state_dict())
     for _ in range(2):

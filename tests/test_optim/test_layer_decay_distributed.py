@@ -133,21 +133,25 @@ CASES: dict[str, list[Callable]] = {
     'ddp compile': [DDP, torch.compile],
     'checkpoint fsdp1 compile': [checkpoint_parts, fsdp1_of(ConvNeXtBlock), torch.compile],
     'checkpoint fsdp2 compile': [checkpoint_parts, fsdp2_of(ConvNeXtBlock), torch.compile],
+    'zero': [],
+    'zero ddp': [MMDistributedDataParallel],
 }
+ADAMW = dict(type='AdamW', lr=LR, weight_decay=DECAY)
+ZERO = {**ADAMW, 'type': 'ZeroRedundancyOptimizer', 'optimizer_type': 'AdamW'}
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
     return (tensor.to_local() if hasattr(tensor, 'to_local') else tensor).detach().clone()
 
 
-def table_of(wraps: list[Callable]) -> dict:
+def table_of(wraps: list[Callable], optimizer: dict = ADAMW) -> dict:
     """The groups, as (rate, decay, names), and what a step without gradients does to them."""
     model = Detector()
     for wrap in wraps:
         model = wrap(model)
     cfg = dict(
         constructor='mmconvnext.LayerDecayOptimWrapperConstructor',
-        optimizer=dict(type='AdamW', lr=LR, weight_decay=DECAY),
+        optimizer=optimizer,
         paramwise_cfg=dict(
             decay_rate=0.5,
             bias_lr_mult=2.0,
@@ -191,7 +195,7 @@ def work(rank: int, folder: str) -> None:
     tables = {}
     for name, wraps in CASES.items():
         try:
-            tables[name] = table_of(wraps)
+            tables[name] = table_of(wraps, ZERO if 'zero' in name else ADAMW)
         except ImportError as error:  # FSDP2, in a torch before 2.6
             tables[name] = dict(skip=f'torch {torch.__version__} has no FSDP2: {error}')
         except ValueError as error:

@@ -7,7 +7,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmconvnext.models.layers import GlobalResponseNorm
-from mmconvnext.optim.rules import custom_settings, decay_factor, is_flat, rate_factor
+from mmconvnext.optim.rules import DECAY_OPTIONS, custom_key, decay_factor, is_flat, rate_factor
 from mmconvnext.optim.walk import shell, walk
 
 LR, DECAY = 1e-2, 0.1
@@ -56,11 +56,13 @@ def theirs(model: nn.Module, options: dict) -> dict:
 
 
 def ours(model: nn.Module, options: dict, shapes: dict | None = None) -> dict:
-    result = {}
+    """With mmengine's defaults, not ours: what is not given is None."""
+    result, options = {}, {**dict.fromkeys(DECAY_OPTIONS), **options}
     for place in walk(model):
         if place.param.requires_grad:
             shape = (shapes or {}).get(place.name, place.param.shape)
-            custom = custom_settings(place.name, options.get('custom_keys', {}))
+            keys = options.get('custom_keys', {})
+            custom = keys.get(custom_key(place.name, keys), {})
             lr = LR * custom.get('lr_mult', rate_factor(place, options))
             decay = DECAY * custom.get('decay_mult', decay_factor(place, options, shape))
             result[place.name] = lr, decay
@@ -143,8 +145,14 @@ def test_shards_are_what_their_parameter_is(shard):
 
 @pytest.mark.parametrize('name', ['gamma', 'beta', 'layer_scale', 'layer_scale_parameter'])
 @pytest.mark.parametrize('shape', [(4,), (4, 1, 1), (1, 1, 1, 4)], ids=str)
-def test_scales_of_any_shape_are_flat(name, shape):
-    assert is_flat(nn.Module(), name, torch.Size(shape))
+def test_scales_of_any_shape_are_flat_in_a_backbone(name, shape):
+    holder = nn.Module()
+    holder.register_parameter(name, nn.Parameter(torch.ones(shape)))
+    (outside,) = walk(holder)
+    (inside,) = walk(holder, backbone=holder)
+    for options in ({}, dict(dwconv_decay_mult=0.5)):
+        assert decay_factor(inside, options, torch.Size(shape)) == 0.0
+        assert decay_factor(outside, options, torch.Size(shape)) == float(len(shape) > 1)
 
 
 def test_weights_are_told_by_kind_and_name():
@@ -163,14 +171,41 @@ def test_flat_parameter_of_a_usual_layer_that_is_not_its_weight():
     assert is_flat(Scaled(2, 2), 'scale', torch.Size([2]))
 
 
-def test_longest_key_wins_then_the_first_of_the_alphabet():
-    keys = {
-        'bb': dict(lr_mult=1),
-        'ab': dict(lr_mult=2),
-        'abb': dict(lr_mult=3),
-        'bbc': dict(lr_mult=4),
-        'other': dict(lr_mult=5),
+@pytest.mark.parametrize('shard', [slice(None), slice(0, 1), slice(0, 0)], ids=str)
+def test_outside_of_backbones_biases_and_one_dimension_have_no_decay(shard):
+    """As with mmdet's constructor, which does not ask for the kind of the module."""
+    model = WithOffsets()
+    model.table = nn.Module()
+    model.table.bias = nn.Parameter(torch.rand(2, 2))
+    expected = {
+        name: float(param.ndim != 1 and not name.endswith('.bias'))
+        for name, param in model.named_parameters()
     }
-    assert custom_settings('x.abbc.y', keys) == dict(lr_mult=3)
-    assert custom_settings('x.ab.bb', keys) == dict(lr_mult=2)
-    assert custom_settings('x.b', keys) == {}
+    assert expected['norms.2.weight'] == 1.0  # normalizes three dimensions
+    assert expected['deformable.conv_offset.bias'] == expected['table.bias'] == 0.0
+    shapes = {name: param.shape for name, param in model.named_parameters()}
+    # What neither the kind of the module nor the name of a shard tells.
+    untold = {'level_embed', 'scale', 'attention.bias_k', 'attention.bias_v', 'norms.2.weight'}
+    for module in model.modules():
+        for name, param in list(module._parameters.items()):
+            if param is not None:
+                module._parameters[name] = nn.Parameter(param.detach().flatten()[shard])
+    for place in walk(model):
+        shape = shapes[place.name] if place.name in untold else place.param.shape
+        assert decay_factor(place, {}, shape) == expected[place.name], place.name
+
+
+def test_in_a_backbone_norms_have_no_decay_either():
+    model = WithOffsets()
+    for place in walk(model, backbone=model):
+        spared = place.param.ndim == 1 or place.own == 'bias' or place.name == 'norms.2.weight'
+        assert decay_factor(place, {}, place.param.shape) == float(not spared), place.name
+
+
+def test_longest_key_wins_then_the_first_of_the_alphabet():
+    keys = ('bb', 'ab', 'abb', 'bbc', 'other')
+    assert custom_key('x.abbc.y', keys) == 'abb'
+    assert custom_key('x.ab.bb', keys) == 'ab'
+    assert custom_key('x.b', keys) is None
+    assert custom_key('x.b', ('b', '')) == 'b'
+    assert custom_key('x.y', ('b', '')) == ''

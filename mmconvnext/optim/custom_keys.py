@@ -1,0 +1,76 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What ``custom_keys`` do to whole backbones, told at the start: a base config may have set them.
+
+DINO, Deformable DETR and Mask2Former of mmdet and mmseg have their backbone at a tenth of the rate,
+which a config that inherits from them multiplies with the decay of the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from .rules import custom_key, decay_factor
+from .walk import Place
+
+
+def whole_backbones(
+    places: list[Place], custom_keys: Mapping[str, Mapping], shapes: Mapping[int, torch.Size]
+) -> list[str]:
+    """One line for each backbone of which ``custom_keys`` change every weight.
+
+    Norms, biases and scales do not count: keys that leave them out change the whole all the same.
+    The line names the keys and, as a part of ``paramwise_cfg``, what takes them back.
+
+    Args:
+        places: those of the trained parameters.
+        custom_keys: as in ``paramwise_cfg``.
+        shapes: by ``id``, the whole shapes of parameters that are shards.
+    """
+    backbones: dict[int, list[Place]] = {}
+    for place in places:
+        if place.backbone is not None:
+            backbones.setdefault(id(place.backbone), []).append(place)
+    changing = [key for key, settings in custom_keys.items() if _changes(settings)]
+    lines = []
+    for inside in backbones.values():
+        keys = [custom_key(place.name, custom_keys) for place in inside]
+        weights = {
+            key
+            for place, key in zip(inside, keys)
+            if decay_factor(place, {}, shapes.get(id(place.param), place.param.shape))
+        }
+        if weights and weights <= set(changing):
+            counts = {key: keys.count(key) for key in changing if key in keys}
+            lines.append(_line(inside[0], counts, custom_keys))
+    return lines
+
+
+def _changes(settings: Mapping) -> bool:
+    return any(name != 'lr_mult' or value != 1 for name, value in settings.items())
+
+
+def _line(place: Place, counts: Mapping[str, int], custom_keys: Mapping[str, Mapping]) -> str:
+    name = place.name[: -len(place.inner)].rstrip('.') or type(place.backbone).__name__
+    effects = [
+        f'{_effect(custom_keys[key])} ({count} tensors, key {key!r})'
+        for key, count in counts.items()
+    ]
+    undo = ', '.join(f'{key!r}: dict(_delete_=True)' for key in counts)
+    return (
+        f'{name} at {", ".join(effects)}, from custom_keys; where a base config sets them, this in '
+        f'paramwise_cfg takes them back: custom_keys={{{undo}}}'
+    )
+
+
+def _effect(settings: Mapping) -> str:
+    """Such as '0.1 of its rate and 1 of the weight decay, norms and biases too'."""
+    words = dict(
+        lr_mult='{:g} of its rate', decay_mult='{:g} of the weight decay, norms and biases too'
+    )
+    parts = [
+        words[name].format(value) if name in words else f'{name}={value!r}'
+        for name, value in settings.items()
+    ]
+    return ' and '.join(parts)
