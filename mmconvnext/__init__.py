@@ -14,7 +14,6 @@ except ModuleNotFoundError as error:
         '  pip install --no-build-isolation "mmconvnext[onedl]"'
     ) from error
 
-from . import registry  # noqa: F401, registers the plain names
 from .checkpoint.safe_globals import allow_own_checkpoints
 from .version import __version__
 
