@@ -2,6 +2,8 @@
 """Contract: without ``install`` init_cfg reads as safely, and mmengine stays as it is meanwhile."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mmengine.fileio.backends.registry_utils import backends
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmconvnext import ConvNeXt
+from mmconvnext.checkpoint import mmengine_io
 
 
 @pytest.mark.parametrize('where', ['bucket', 'table'])
@@ -65,3 +68,13 @@ def test_a_loader_of_somebody_else_is_called_as_it_is(tiny_arch, alone):
     net = ConvNeXt(tiny_arch, init_cfg=dict(type='Pretrained', checkpoint='mine://w'))
     net.init_weights()
     assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+
+
+def test_two_tools_alone_install():
+    package = Path(mmengine_io.__file__).parents[1]
+    users = [p for p in package.rglob('*.py') if re.search(r'\binstall\(', p.read_text('utf-8'))]
+    assert {str(path.relative_to(package)) for path in users} == {
+        'checkpoint/mmengine_io.py',
+        'cli/train.py',
+        'cli/test.py',
+    }
