@@ -14,11 +14,10 @@ except ModuleNotFoundError as error:
         '  pip install --no-build-isolation "mmconvnext[onedl]"'
     ) from error
 
-from . import registry  # noqa: F401, registers the plain names
-from .checkpoint.safe_globals import allow_own_checkpoints
+from .checkpoint.safe_globals import allow_for_mmengine
 from .version import __version__
 
-allow_own_checkpoints()
+allow_for_mmengine()
 
 # Imported on first use: the classes need mmengine.model and mmengine.optim, over a second.
 _LAZY = {

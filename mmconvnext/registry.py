@@ -3,10 +3,9 @@
 
 mmengine imports this module by itself when a config says ``type='mmconvnext.X'``, and the
 ``locations`` below then import the modules that register X: such a config needs no
-``custom_imports``, in whichever MM project it is built.
+``custom_imports``, in whichever MM project it is built. The root registries themselves get
+nothing: a name there would be taken from everybody else, for good.
 """
-
-from importlib import import_module
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
@@ -19,26 +18,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=ROOT_OPTIM_WRAPPER_CONSTRUCTORS,
     scope='mmconvnext',
     locations=['mmconvnext.optim'],
-)
-
-
-def _register_plain_name(registry: Registry, location: str, name: str) -> None:
-    """Make ``type=name`` work without our scope: the root is searched from every MM project.
-
-    A function stands for the class, because the class costs the import of ``mmengine.model`` and
-    ``mmengine.optim``, over a second, which ``import mmconvnext`` should not take. A name that
-    another package put there first is left alone; ours is then reached with its scope.
-    """
-
-    def build(*args, **kwargs):
-        return getattr(import_module(location), name)(*args, **kwargs)
-
-    build.__name__ = build.__qualname__ = name
-    if name not in registry.module_dict:
-        registry.register_module(name=name, module=build)
-
-
-_register_plain_name(ROOT_MODELS, 'mmconvnext.models', 'ConvNeXt')
-_register_plain_name(
-    ROOT_OPTIM_WRAPPER_CONSTRUCTORS, 'mmconvnext.optim', 'LayerDecayOptimWrapperConstructor'
 )

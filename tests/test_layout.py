@@ -19,7 +19,7 @@ TEXT = {'.cff', '.in', '.json', '.md', '.py', '.sh', '.toml', '.txt', '.yaml', '
 # What each module may import besides the standard library; a leading dot is mmconvnext, and a name
 # covers what is below it. The longest row that matches a module counts; '' is mmconvnext itself.
 MAY_IMPORT = {
-    '': '.registry .version .checkpoint.safe_globals mmengine',
+    '': '.version .checkpoint.safe_globals mmengine',
     '.version': '',
     '.registry': 'mmengine',
     '.checkpoint': '.checkpoint mmengine numpy torch',

@@ -35,8 +35,6 @@ from mmengine.optim import build_optim_wrapper
 
 BACKBONE = {BACKBONE!r}
 OPTIM_WRAPPER = {OPTIM_WRAPPER!r}
-PLAIN = {{**BACKBONE, 'type': 'ConvNeXt'}}
-PLAIN_WRAPPER = {{**OPTIM_WRAPPER, 'constructor': 'LayerDecayOptimWrapperConstructor'}}
 
 
 def is_ours(model):
@@ -66,14 +64,25 @@ check(ROOT, BACKBONE, OPTIM_WRAPPER)
 """)
 
 
-def test_plain_names_build_after_custom_imports():
+def test_registries_give_the_classes():
+    run("""
+import mmconvnext
+from mmseg.registry import MODELS
+
+for registry in (ROOT, MODELS):
+    assert registry.get('mmconvnext.ConvNeXt') is mmconvnext.ConvNeXt
+constructor = ROOT_CONSTRUCTORS.get('mmconvnext.LayerDecayOptimWrapperConstructor')
+assert constructor is mmconvnext.LayerDecayOptimWrapperConstructor
+""")
+
+
+def test_custom_imports_do_no_harm():
     run("""
 from mmengine import Config
-assert 'ConvNeXt' not in ROOT.module_dict
 Config.fromstring("custom_imports = dict(imports=['mmconvnext'])", '.py')
 MINE = Registry('model', parent=ROOT, scope='myproject')
-check(MINE, PLAIN, PLAIN_WRAPPER)
-check(ROOT, PLAIN, PLAIN_WRAPPER)
+check(MINE, BACKBONE, OPTIM_WRAPPER)
+check(ROOT, BACKBONE, OPTIM_WRAPPER)
 """)
 
 
@@ -85,33 +94,21 @@ from {package}.registry import MODELS
 with DefaultScope.overwrite_default_scope({package!r}):
     assert 'mmconvnext' not in sys.modules
     check(MODELS, BACKBONE, OPTIM_WRAPPER)
-    check(MODELS, PLAIN, PLAIN_WRAPPER)
 """)
 
 
-def test_another_convnext_of_a_child_registry_stays_its_own():
-    run("""
+@pytest.mark.parametrize('when', ['before', 'after'])
+def test_the_plain_names_are_everybodys(when):
+    """In the root registries, where nobody could take back a name of ours, and in a child."""
+    use_ours = 'import mmconvnext; check(ROOT, BACKBONE, OPTIM_WRAPPER)'
+    run(f"""
+{use_ours if when == 'after' else ''}
+assert 'ConvNeXt' not in ROOT.module_dict
 THEIRS = Registry('model', parent=ROOT, scope='mmpretrain', locations=[])
 
 
-@THEIRS.register_module()
-class ConvNeXt(nn.Module):
-    pass
-
-
-import mmconvnext
-
-MINE = Registry('model', parent=ROOT, scope='myproject')
-assert type(THEIRS.build(dict(type='ConvNeXt'))) is ConvNeXt
-assert type(MINE.build(dict(type='mmpretrain.ConvNeXt'))) is ConvNeXt
-check(MINE, PLAIN, PLAIN_WRAPPER)
-check(THEIRS, BACKBONE, OPTIM_WRAPPER)
-""")
-
-
-def test_another_convnext_of_the_root_registry_is_left_alone():
-    run("""
 @ROOT.register_module()
+@THEIRS.register_module()
 class ConvNeXt(nn.Module):
     pass
 
@@ -121,11 +118,13 @@ class LayerDecayOptimWrapperConstructor:
     pass
 
 
-import mmconvnext
-
-assert type(ROOT.build(dict(type='ConvNeXt'))) is ConvNeXt
-assert ROOT_CONSTRUCTORS.get('LayerDecayOptimWrapperConstructor').__module__ == '__main__'
-check(ROOT, BACKBONE, OPTIM_WRAPPER)
+{use_ours}
+MINE = Registry('model', parent=ROOT, scope='myproject')
+for registry, name in ((ROOT, ''), (THEIRS, ''), (MINE, ''), (MINE, 'mmpretrain.')):
+    assert registry.get(name + 'ConvNeXt') is ConvNeXt
+found = ROOT_CONSTRUCTORS.get('LayerDecayOptimWrapperConstructor')
+assert found is LayerDecayOptimWrapperConstructor
+check(THEIRS, BACKBONE, OPTIM_WRAPPER)
 """)
 
 

@@ -4,19 +4,22 @@
 That is for a process of ours: the tools call :func:`install`, an import never does. ``load_from``,
 resume, ``mmengine.runner.load_checkpoint`` and the ``init_cfg`` of other modules read through
 ``CheckpointLoader``; its schemes for paths and http(s) become ours, so that they know safetensors,
-short names and damaged files, and never unpickle more than is safe. Checkpoints are written through
-the storage backend 'local'; ours writes a whole file or none.
+short names and damaged files, and no scheme unpickles more than is safe. Checkpoints are written
+through the storage backend 'local'; ours writes a whole file or none. All of that is registered, as
+anybody may; no function, class or module of mmengine's is changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
 from mmengine.fileio import LocalBackend, register_backend
-from torch import Tensor
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from .atomic import atomic_path
 from .envelope import unwrap
@@ -68,51 +71,45 @@ def load_from_http(filename: str, map_location: object = None, **_: object) -> o
 def load_by_scheme(source: str, map_location: object = None) -> object:
     """Read what mmengine has a scheme for, s3:// or torchvision:// say, as safely as a path.
 
-    mmengine's loaders are ours for this one call, unless :func:`install` has made them so.
+    mmengine itself stays as it is meanwhile, for other threads too. A loader that somebody else
+    registered is called as it is: what it unpickles is his choice.
     """
-    loader = mmengine_checkpoint.CheckpointLoader
-    schemes = dict(loader._schemes)
-    names = {name: getattr(mmengine_checkpoint, name) for name in _names()}
-    try:
-        _install_reading()
-        return loader.load_checkpoint(source, map_location)
-    finally:
-        loader._schemes = schemes
-        for name, value in names.items():
-            setattr(mmengine_checkpoint, name, value)
+    loader = type('SafeLoader', (CheckpointLoader,), {'_schemes': _safe_schemes()})
+    return loader.load_checkpoint(source, map_location)
 
 
 def install() -> None:
-    """Put the above in place of mmengine's own; calling it again changes nothing."""
-    _install_reading()
+    """Register the above in place of mmengine's own; calling it again changes nothing."""
+    for prefix, loader in _safe_schemes().items():
+        CheckpointLoader.register_scheme(prefix, loader, force=True)
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')
 
 
-def _install_reading() -> None:
-    loader = mmengine_checkpoint.CheckpointLoader
-    loader.register_scheme('', load_from_local, force=True)
-    loader.register_scheme(('http://', 'https://'), load_from_http, force=True)
-    for name, value in _names().items():
-        setattr(mmengine_checkpoint, name, value)
+def _safe_schemes() -> dict[str, Callable]:
+    return {prefix: _safe(loader) for prefix, loader in CheckpointLoader._schemes.items()}
 
 
-def _names() -> dict[str, object]:
-    """What mmengine's loaders for torchvision://, openmmlab://, s3:// and others call by name.
+def _safe(loader: Callable) -> Callable:
+    """Ours for mmengine's loader of paths or URLs; its others, with ours behind what they call.
 
-    One for URLs, torch.load, which is unsafe by default before torch 2.6, and a function that only
-    onedl has, and that reads a refused file again with weights_only=False.
+    They take the loader of URLs, torch.load, which is unsafe by default before torch 2.6, and
+    onedl's ``_safe_torch_load``, which reads a refused file again with weights_only=False, from
+    mmengine's module. A copy of the function takes all else from there, and these from here.
     """
-    names = {'load_from_http': load_from_http, 'torch': _TORCH}
-    if hasattr(mmengine_checkpoint, '_safe_torch_load'):
-        names['_safe_torch_load'] = _safe_torch_load
-    return names
+    if getattr(loader, '__globals__', None) is not vars(mmengine_checkpoint):
+        return loader
+    ours = {'load_from_local': load_from_local, 'load_from_http': load_from_http}
+    if loader.__name__ in ours:
+        return ours[loader.__name__]
+    ours.update(torch=_TORCH, _safe_torch_load=torch_load)
 
+    @wraps(loader)
+    def load(*args: object, **options: object) -> object:
+        names = {**vars(mmengine_checkpoint), **ours}
+        copy = FunctionType(loader.__code__, names, loader.__name__, loader.__defaults__)
+        return copy(*args, **options)
 
-def _safe_torch_load(
-    file: object, map_location: object = None, weights_only: bool | None = None
-) -> Tensor | dict:
-    """Onedl's function of that name without its second, unsafe attempt."""
-    return torch_load(file, map_location)
+    return load
 
 
 class _Torch(ModuleType):

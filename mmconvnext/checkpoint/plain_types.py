@@ -3,7 +3,8 @@
 
 mmengine writes a message hub (histories of scalars, in numpy arrays), schedulers and the dataset's
 ``metainfo``: numpy arrays of any plain kind in mmpose, parts of a config in any project. None of it
-can run code when it is built; whatever could is replaced by something that cannot, or left out.
+can run code when it is built; whatever could is replaced by something that cannot, or left out. A
+stand-in is the thing itself where the user allow-lists that, see :mod:`.stored_arrays`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import codecs
 import datetime
 from argparse import Namespace
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from pickle import UnpicklingError
@@ -20,7 +21,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging.history_buffer import HistoryBuffer
 
-from .stored_arrays import ARRAY, StoredArray, StoredDtype, stored_reconstruct, stored_scalar
+from .stored_arrays import StoredArray, StoredDtype, listed, stored_reconstruct, stored_scalar
 
 # The methods that a HistoryBuffer keeps in its state, pickled as getattr(HistoryBuffer, name).
 STATISTICS = ('current', 'max', 'mean', 'min')
@@ -58,7 +59,7 @@ def named() -> dict[str, object]:
         'collections.Counter': Counter,
         'collections.defaultdict': stored_defaultdict,
         'collections.deque': stored_deque,
-        'numpy.ndarray': ARRAY,
+        'numpy.ndarray': StoredArray,
         'numpy.dtype': StoredDtype,
         # Of numpy 1 and of 2, whichever wrote the file and whichever reads it.
         **{f'numpy.{c}.multiarray.{n}': makers[n] for c in ('core', '_core') for n in makers},
@@ -83,6 +84,8 @@ def stored_function(owner: object, name: str) -> object:
     Raises:
         UnpicklingError: any other attribute; a free ``getattr`` would let a file call anything.
     """
+    if listed(getattr):  # the user did that, and torch may as well have taken his
+        return getattr(owner, name)
     if owner is HistoryBuffer and name in STATISTICS:
         return getattr(HistoryBuffer, name)
     if owner == ONE_CYCLE and name in ANNEALING:
@@ -94,12 +97,12 @@ def stored_function(owner: object, name: str) -> object:
 
 def stored_defaultdict(*factory: object) -> dict:
     """Stand in for a defaultdict: weights_only fills no other dict than a plain one."""
-    return {}
+    return defaultdict(*factory) if listed(defaultdict) else {}
 
 
-def stored_deque(*options: object) -> list:
+def stored_deque(*options: object) -> list | deque:
     """Stand in for a deque: weights_only fills no other sequence than a list."""
-    return []
+    return deque(*options) if listed(deque) else []
 
 
 class _Called(type):

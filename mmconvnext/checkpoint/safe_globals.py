@@ -11,15 +11,28 @@ from __future__ import annotations
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from pickle import UnpicklingError
+from threading import RLock
 from types import FunctionType, SimpleNamespace
 
+import mmengine
 import torch
+from mmengine.utils import digit_version
 
 from .plain_types import named, unnamed
 
 # The first torch whose list takes an object with the name that it has in files; 2.4 and 2.5 have a
 # list of bare objects, those before have none.
 LISTS_NAMES = (2, 6)
+# OpenMMLab's last mmengine, which lists nothing and so cannot read its own checkpoints. onedl's
+# lists numpy's own functions for each read; beside them our stand-ins would come to be mixed.
+LISTS_NOTHING = '0.10.7'
+_reading = RLock()
+
+
+def allow_for_mmengine() -> None:
+    """Allow-list what mmengine's checkpoints hold, unless mmengine itself does."""
+    if digit_version(mmengine.__version__) <= digit_version(LISTS_NOTHING):
+        allow_own_checkpoints()
 
 
 def allow_own_checkpoints() -> None:
@@ -27,28 +40,31 @@ def allow_own_checkpoints() -> None:
 
     A name that the user allow-listed himself stays his: torch takes either of two of one name.
     """
-    if torch.__version__ < LISTS_NAMES:
-        return
+    if torch.__version__ >= LISTS_NAMES:
+        torch.serialization.add_safe_globals(_lacking())
+
+
+def torch_load(path: object, map_location: object = None) -> object:
+    """Call ``torch.load`` so that the file can build tensors and what is allow-listed, no more."""
+    if torch.__version__ >= LISTS_NAMES:
+        with _reading, torch.serialization.safe_globals(_lacking()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    # The list of weights_only is closed, or cannot hold our stand-ins.
+    _refuse_torchscript(path)
+    return torch.load(path, map_location=map_location, pickle_module=_PICKLE, weights_only=False)
+
+
+def _lacking() -> list[tuple[object, str]]:
+    """What torch's list lacks of ours; takes out of it what the user has listed himself since."""
     ours = [(value, name) for name, value in named().items()]
     # BUILD asks for the type of what it fills. No pickle can spell a name with a line break, so
     # these types are not to be called.
     ours += [(kind, f'mmconvnext\n{kind.__name__}') for kind in unnamed()]
     given = torch.serialization.get_safe_globals()
     theirs = _names(entry for entry in given if entry not in ours)
-    if any(entry in ours and entry[1] in theirs for entry in given):
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals([entry for entry in given if entry not in ours])
-    torch.serialization.add_safe_globals([entry for entry in ours if entry[1] not in theirs])
-
-
-def torch_load(path: object, map_location: object = None) -> object:
-    """Call ``torch.load`` so that the file can build tensors and what is allow-listed, no more."""
-    if torch.__version__ >= LISTS_NAMES:
-        allow_own_checkpoints()  # each time: onedl's mmengine takes it back after its own loads
-        return torch.load(path, map_location=map_location, weights_only=True)
-    # The list of weights_only is closed, or cannot hold our stand-ins.
-    _refuse_torchscript(path)
-    return torch.load(path, map_location=map_location, pickle_module=_PICKLE, weights_only=False)
+    with torch.serialization.safe_globals([e for e in given if e in ours and e[1] in theirs]):
+        pass  # on leaving, torch takes them out
+    return [entry for entry in ours if entry[1] not in theirs and entry not in given]
 
 
 def _names(entries: object) -> dict[str, object]:

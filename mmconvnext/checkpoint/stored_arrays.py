@@ -3,6 +3,9 @@
 
 numpy itself trusts a pickle: an array over memory that the file names, or a type whose state claims
 more bytes than there are, reads and writes where it should not. So a file gets these stand-ins.
+
+torch's list of safe names is everybody's, and where the user puts numpy's own functions on it, some
+names lead to his and some to ours. So ours go with numpy's, and step back where he chose those.
 """
 
 from __future__ import annotations
@@ -11,9 +14,8 @@ import math
 from pickle import UnpicklingError
 
 import numpy as np
+import torch
 
-# What `numpy.ndarray` is in a file: an argument of _reconstruct, and nothing that can be called.
-ARRAY = 'numpy.ndarray'
 ORDERS = ('<', '>', '=', '|')
 
 
@@ -23,6 +25,13 @@ class StoredDtype:
     Raises:
         UnpicklingError: of objects, fields or parts, whose state could hold pointers.
     """
+
+    def __new__(
+        cls, kind: object, align: bool = False, copy: bool = True
+    ) -> StoredDtype | np.dtype:
+        if listed(np.dtype):
+            return np.dtype(kind, align, copy)
+        return super().__new__(cls)
 
     def __init__(self, kind: object, align: bool = False, copy: bool = True) -> None:
         found = np.dtype(kind) if isinstance(kind, str) else None
@@ -42,7 +51,13 @@ class StoredDtype:
 
 
 class StoredArray(np.ndarray):
-    """An array that fills itself with checked content alone; pickled as a plain one."""
+    """What ``numpy.ndarray`` is in a file: an argument of _reconstruct, which cannot be called.
+
+    It fills itself with checked content alone, and is pickled as a plain array.
+    """
+
+    def __new__(cls, *arguments: object) -> StoredArray:
+        raise _refused('a call of numpy.ndarray')
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, kind, by_columns, content = state
@@ -63,7 +78,7 @@ class StoredArray(np.ndarray):
 
 def stored_reconstruct(kind: object, shape: object, code: object) -> StoredArray:
     """Stand in for numpy's ``_reconstruct``: an empty array, which its state fills."""
-    if kind is not ARRAY or shape != (0,):
+    if (kind is not StoredArray and kind is not np.ndarray) or shape != (0,):
         raise _refused(f'numpy _reconstruct({kind!r}, {shape!r}, ...)')
     return np.ndarray.__new__(StoredArray, (0,), 'i1')
 
@@ -74,6 +89,12 @@ def stored_scalar(kind: object, content: object = b'') -> np.generic:
     if not isinstance(content, bytes) or len(content) != dtype.itemsize:
         raise _refused(f'a scalar of {dtype}')
     return np.frombuffer(content, dtype, 1)[0] if content else dtype.type()
+
+
+def listed(value: object) -> bool:
+    """Whether the user put this very object on torch's list of what is safe."""
+    given = getattr(torch.serialization, 'get_safe_globals', list)()
+    return any(value is (entry[0] if isinstance(entry, tuple) else entry) for entry in given)
 
 
 def _plain(kind: object) -> np.dtype:

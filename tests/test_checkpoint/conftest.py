@@ -19,15 +19,12 @@ from mmconvnext.checkpoint.mmengine_io import install
 
 
 def state() -> dict:
-    """All that ``install`` changes in mmengine."""
-    return {
-        'schemes': dict(CheckpointLoader._schemes),
-        'load_from_http': mmengine_checkpoint.load_from_http,
-        'torch': mmengine_checkpoint.torch,
-        '_safe_torch_load': getattr(mmengine_checkpoint, '_safe_torch_load', None),
-        'local': backends['local'],
-        'prefixes': dict(prefix_to_backends),
-    }
+    """What mmengine reads and writes checkpoints with, copied where it could change in place."""
+    names = {k: v for k, v in vars(mmengine_checkpoint).items() if k != '__warningregistry__'}
+    schemes = CheckpointLoader._schemes.copy()
+    return dict(
+        names=names, schemes=schemes, local=backends['local'], prefixes={**prefix_to_backends}
+    )
 
 
 @pytest.fixture
@@ -40,12 +37,15 @@ UNTOUCHED = state()  # at collection, before any test runs a tool
 
 
 @pytest.fixture
+def untouched():
+    """The ``state`` that mmengine is in without ``install``."""
+    return UNTOUCHED
+
+
+@pytest.fixture
 def alone(monkeypatch):
     """mmengine as it is without ``install``, for one test."""
-    for name in ('load_from_http', 'torch', '_safe_torch_load'):
-        if UNTOUCHED[name] is not None:
-            monkeypatch.setattr(mmengine_checkpoint, name, UNTOUCHED[name])
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(UNTOUCHED['schemes']))
+    monkeypatch.setattr(CheckpointLoader, '_schemes', UNTOUCHED['schemes'].copy())
     monkeypatch.setitem(backends, 'local', UNTOUCHED['local'])
     monkeypatch.setitem(prefix_to_backends, '', UNTOUCHED['prefixes'][''])
 

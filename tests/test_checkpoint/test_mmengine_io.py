@@ -4,7 +4,6 @@
 import dataclasses
 import io
 import json
-from collections import OrderedDict
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import pytest
@@ -16,6 +15,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.visualization import Visualizer
+from neighbours import WEIGHTS, contents, lost_by_init_weights, same
 from safetensors.torch import save_file
 from torch import nn
 
@@ -24,10 +24,8 @@ from mmconvnext.checkpoint import mmengine_io, zoo
 from mmconvnext.checkpoint.envelope import unwrap
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
 from mmconvnext.checkpoint.read import read_checkpoint
-from mmconvnext.checkpoint.safe_globals import torch_load
 
 pytestmark = pytest.mark.usefixtures('installed')
-WEIGHTS = {'weight': torch.arange(6.0).reshape(2, 3), 'bias': torch.ones(2)}
 REFUSED = 'is not safe to read and was not read'
 
 
@@ -47,19 +45,6 @@ def load(source: object) -> dict:
 def convnext(tiny_arch) -> dict:
     """The weights of a backbone in a detector."""
     return {f'backbone.{k}': v for k, v in ConvNeXt(tiny_arch).state_dict().items()}
-
-
-def same(found: object, given: object) -> bool:
-    """Compare what files hold, types included."""
-    if type(found) is not type(given):
-        return False
-    if isinstance(given, torch.Tensor):
-        return torch.equal(found, given)
-    if isinstance(given, dict):
-        return list(found) == list(given) and all(same(found[k], given[k]) for k in given)
-    if isinstance(given, (list, tuple)):
-        return len(found) == len(given) and all(map(same, found, given))
-    return found == given
 
 
 def test_bare_convnext_and_safetensors(convnext, tmp_path):
@@ -82,34 +67,37 @@ def test_a_convnext_under_another_key_comes_as_state_dict_too(key, convnext, tmp
     assert set(content) == {*file, 'state_dict'}
 
 
-def others(convnext: dict) -> dict[str, object]:
-    """What is no checkpoint with one ConvNeXt in it."""
-    tensor = torch.arange(3)
-    return {
-        'tensor': tensor,
-        'list': [tensor, {'a': tensor}],
-        'tuple': (1, tensor),
-        'string': 'text',
-        'no tensors': {'epoch': 3},
-        'empty': {},
-        'other network': WEIGHTS,
-        'other network in an envelope': {'model': WEIGHTS, 'epoch': 3},
-        'other network of mmengine': {'state_dict': WEIGHTS, 'meta': {'epoch': 3}},
-        'without a meta': {'state_dict': WEIGHTS},
-        'numbers as keys': {0: tensor, 1: {'a': tensor}},
-        'teacher and student': {'teacher': convnext, 'student': convnext, 'epoch': 3},
-        'teacher alone': {'teacher': convnext},
-        'teacher in mmengine': {'state_dict': WEIGHTS, 'teacher': convnext},
-        'lists of a dict': {'boxes': [tensor, tensor], 'names': ['a']},
-        'ordered': OrderedDict(model=OrderedDict(WEIGHTS)),
-    }
-
-
-@pytest.mark.parametrize('case', others({}))
-def test_anything_else_is_returned_as_it_is(case, convnext, tmp_path):
-    given = others(convnext)[case]
+@pytest.mark.parametrize('case', contents({}))
+def test_anything_else_comes_as_from_mmengine(case, convnext, untouched, tmp_path):
+    given = contents(convnext)[case]
     torch.save(given, tmp_path / 'w.pth')
-    assert same(load(tmp_path / 'w.pth'), given)
+    found = load(tmp_path / 'w.pth')
+    assert same(found, given)
+    assert same(found, untouched['schemes'][''](str(tmp_path / 'w.pth'), 'cpu'))
+
+
+@dataclasses.dataclass
+class Own:
+    """A type that a user wrote and allow-lists."""
+
+    value: int
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.serialization, 'safe_globals'), reason='torch 2.5 made it a context'
+)
+def test_types_that_the_user_allows_come_as_from_mmengine(untouched, tmp_path):
+    given = {'own': Own(3), 'state_dict': WEIGHTS}
+    torch.save(given, tmp_path / 'w.pth')
+    with torch.serialization.safe_globals([Own]):
+        found = load(tmp_path / 'w.pth')
+        assert found['own'] == given['own']
+        assert same(found, untouched['schemes'][''](str(tmp_path / 'w.pth'), 'cpu'))
+
+
+def test_models_that_load_by_themselves_get_their_weights(tmp_path):
+    pytest.importorskip('mmseg')
+    assert lost_by_init_weights(tmp_path) == []
 
 
 def test_urls_and_short_names(server, cache, monkeypatch, convnext):
@@ -278,17 +266,6 @@ def test_bucket_with_a_malicious_file(evil, unsafe_default, bucket):
     assert not trace.exists()
 
 
-@pytest.mark.skipif(
-    not hasattr(mmengine_checkpoint, '_safe_torch_load'), reason='only onedl has a second attempt'
-)
-def test_second_attempt_of_onedl_is_gone(evil, unsafe_default):
-    path, trace = evil
-    for arguments in ({}, {'weights_only': None}, {'weights_only': False}):
-        with pytest.raises(Exception, match=NOT_READ):
-            mmengine_checkpoint._safe_torch_load(str(path), map_location='cpu', **arguments)
-    assert not trace.exists()
-
-
 def test_good_files_by_the_same_routes(server, cache, monkeypatch, tmp_path, bucket):
     torch.save({'state_dict': WEIGHTS}, tmp_path / 'w.pth')
     server.answers['/w.pth'] = (tmp_path / 'w.pth').read_bytes()
@@ -306,10 +283,36 @@ def test_installing_twice_changes_nothing(mmengine_state):
     before = mmengine_state()
     mmengine_io.install()
     assert mmengine_state() == before
-    assert mmengine_checkpoint.torch.load is torch_load and torch.load is not torch_load
     assert before['schemes'][''] is mmengine_io.load_from_local
     assert before['schemes']['https://'] is mmengine_io.load_from_http
     assert before['local'] is mmengine_io.AtomicLocalBackend
+
+
+def test_installing_changes_no_function_of_mmengine(untouched):
+    """Schemes and the backend are registered; the rest of what reads and writes is mmengine's."""
+    assert mmengine_checkpoint.torch is torch
+    own = untouched['schemes']['']
+    assert mmengine_checkpoint.load_from_local is own and own is not mmengine_io.load_from_local
+    assert mmengine_checkpoint.load_from_http is untouched['schemes']['https://']
+    assert type(CheckpointLoader._schemes) is type(untouched['schemes'])
+
+
+def test_a_loader_of_somebody_else_stays(monkeypatch):
+    def load_from_mine(filename, map_location=None):
+        return filename
+
+    CheckpointLoader.register_scheme('mine://', load_from_mine)
+    mmengine_io.install()
+    assert CheckpointLoader._schemes['mine://'] is load_from_mine
+    assert load('mine://w') == mmengine_io.load_by_scheme('mine://w') == 'mine://w'
+
+
+def test_a_table_that_somebody_exchanges_later_counts(monkeypatch, tmp_path):
+    """The user's offline mirror, say, of the tables behind openmmlab://."""
+    torch.save({'state_dict': WEIGHTS}, tmp_path / 'w.pth')
+    table = {'model': str(tmp_path / 'w.pth')}
+    monkeypatch.setattr(mmengine_checkpoint, 'get_external_models', lambda: table)
+    assert_weights(load('openmmlab://model')['state_dict'])
 
 
 def test_backend_writes_what_it_is_given(tmp_path):

@@ -8,12 +8,16 @@ import builtins
 import importlib
 import io
 import pickle
+import shutil
+import subprocess
+import sys
 from argparse import Namespace
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
 
+import mmengine
 import numpy as np
 import pytest
 import torch
@@ -23,13 +27,19 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmengine.utils import digit_version
 from mmengine.visualization import Visualizer
 from torch import nn
 
 from mmconvnext.checkpoint import plain_types
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
 from mmconvnext.checkpoint.read import read_checkpoint
-from mmconvnext.checkpoint.safe_globals import LISTS_NAMES, allow_own_checkpoints, torch_load
+from mmconvnext.checkpoint.safe_globals import (
+    LISTS_NAMES,
+    LISTS_NOTHING,
+    allow_own_checkpoints,
+    torch_load,
+)
 
 BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
 LISTS_NAMES_ONLY = pytest.mark.skipif(
@@ -140,10 +150,79 @@ def test_allowing_twice_changes_nothing(cleared):
     assert set(torch.serialization.get_safe_globals()) == once
 
 
+IMPORT = """
+import numpy as np, torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+given = set(torch.serialization.get_safe_globals())
+import mmconvnext
+from mmconvnext.checkpoint.read import read_checkpoint
+added = set(torch.serialization.get_safe_globals()) - given
+for _ in range(2):
+    read_checkpoint('w.pth')
+    content = CheckpointLoader.load_checkpoint('w.pth', map_location='cpu')
+    losses = content['message_hub']['log_scalars']['train/loss']
+    assert isinstance(losses, HistoryBuffer) and losses.mean() == losses.data[0].mean()
+assert set(torch.serialization.get_safe_globals()) - given == added
+print(len(added))
+"""
+
+
+@pytest.mark.slow
 @LISTS_NAMES_ONLY
-def test_importing_the_package_allows_it():
-    given = torch.serialization.get_safe_globals()
-    assert (HistoryBuffer, BUFFER) in given
+def test_import_lets_mmengine_read_its_own_checkpoints(work_dir, tmp_path):
+    """By our list where it has none, alone where it has; a read of ours leaves the list as it is.
+
+    In interpreters of their own, because torch chooses by address between two of one name.
+    """
+    shutil.copy(work_dir / 'iter_2.pth', tmp_path / 'w.pth')
+    for _ in range(2):
+        command = [sys.executable, '-W', 'ignore', '-c', IMPORT]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        lists = digit_version(mmengine.__version__) > digit_version(LISTS_NOTHING)
+        assert (int(done.stdout.splitlines()[-1]) == 0) == lists
+
+
+NUMPY = importlib.import_module('numpy._core' if hasattr(np, '_core') else 'numpy.core').multiarray
+THEIRS = {
+    'builtins.getattr': getattr,
+    'numpy.ndarray': np.ndarray,
+    'numpy.dtype': np.dtype,
+    f'{NUMPY.__name__}._reconstruct': NUMPY._reconstruct,
+    f'{NUMPY.__name__}.scalar': NUMPY.scalar,
+    'collections.defaultdict': defaultdict,
+}
+
+
+@LISTS_NAMES_ONLY
+@pytest.mark.parametrize('name', THEIRS)
+def test_what_the_user_allows_after_the_import_goes_with_ours(name, cleared, tmp_path, monkeypatch):
+    """torch's list then has two of one name, and it takes either: each is tried as the only one."""
+    history = HistoryBuffer([1.0, 2.0], [1, 1])
+    content = dict(a=history, b=np.float64(3), c=np.array(['d']), e=defaultdict(int))
+    torch.save(content, tmp_path / 'w.pth')
+    allow_own_checkpoints()
+    kinds = [type(np.dtype(code)) for code in ('f8', 'i8', 'U1')]
+    torch.serialization.add_safe_globals([*THEIRS.values(), *kinds])
+    unpickler, ours = torch._weights_only_unpickler, plain_types.named()
+    known = unpickler._get_user_allowed_globals()
+    known.update(enumerate([*ours.values(), *THEIRS.values()]))  # what may be called and filled
+    for one, others in ((ours, THEIRS), (THEIRS, ours)):
+        mixed = {**known, **{key: others[key] for key in THEIRS}, name: one[name]}
+        monkeypatch.setattr(unpickler, '_get_user_allowed_globals', lambda mixed=mixed: mixed)
+        found = torch.load(tmp_path / 'w.pth', weights_only=True)
+        assert found['a'].mean() == 1.5 and found['b'] == 3.0 and found['c'].tolist() == ['d']
+        assert type(found['e']) is defaultdict
+
+
+@LISTS_NAMES_ONLY
+def test_a_list_of_the_users_own_is_kept_and_comes_back(cleared, tmp_path):
+    torch.save({'own': Own(3), 'count': np.ones(2)}, tmp_path / 'w.pth')
+    torch.serialization.add_safe_globals([Own])
+    for _ in range(2):
+        assert torch_load(tmp_path / 'w.pth')['own'] == Own(3)
+        assert torch.serialization.get_safe_globals() == [Own]
 
 
 @LISTS_NAMES_ONLY
@@ -171,6 +250,7 @@ def test_what_the_user_allows_counts_and_comes_first(cleared, tmp_path):
     torch.serialization.add_safe_globals([Own, getattr, np.dtype, HistoryBuffer, (len, 'x.len')])
     for _ in range(2):
         assert read_checkpoint(tmp_path / 'w.pth') == {'own': Own(3), 'count': {}}
+        allow_own_checkpoints()
         given = torch.serialization.get_safe_globals()
         ours = {entry[1] for entry in given if isinstance(entry, tuple)}
         assert not ours & {'builtins.getattr', 'numpy.dtype', BUFFER} and 'torch.device' in ours

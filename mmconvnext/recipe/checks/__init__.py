@@ -14,6 +14,7 @@ from .finding import Finding, settle
 from .labels import check_labels
 from .masks import check_masks
 from .model import check_channels, check_constructor
+from .names import check_names
 
 
 def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
@@ -29,6 +30,7 @@ def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
 
 
 def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    check_names(cfg, training='train_dataloader' in loaders)
     yield from map(Finding, check_constructor(cfg))
     yield from _refusal('channels', check_channels, cfg)
     yield from check_num_classes(cfg, loaders)
