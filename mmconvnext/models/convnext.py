@@ -73,12 +73,10 @@ class ConvNeXt(BaseModule):
             norms (options: :func:`mmconvnext.checkpoint.load.load_pretrained`), or any other
             initializer of mmengine.
 
-    Arguments of other packages' ConvNeXts are taken where they mean the same, see
-    :mod:`.spellings`.
+    Other packages' arguments are taken where they mean the same, see :mod:`.spellings`.
 
     Raises:
-        ValueError: a value outside the ranges above; the message names the allowed ones. Or an
-            argument of another package that means what we have otherwise, or do not have.
+        ValueError: a value outside the ranges above; the message names the allowed ones.
         TypeError: an argument that no ConvNeXt has.
     """
 

@@ -40,6 +40,12 @@ def only(*allowed: object, otherwise: str) -> Rule:
     return rule
 
 
+def use_checkpoint(value, call):
+    if not isinstance(value, bool):
+        raise Refused('it is True or False')
+    return dict(with_cp=value)
+
+
 def use_grn(value, call):
     if not isinstance(value, bool):
         raise Refused('it is True or False')
@@ -53,24 +59,23 @@ def use_grn(value, call):
 
 def stages(value, call):
     depths, widths = call.get('depths'), call.get('dims', call.get('hidden_sizes'))
+    version = 'v2' if call.get('use_grn') else call.get('version', 'v1')
+    if depths and widths and 'arch' not in call:
+        return dict(arch=values.size_of(depths, widths, version))
     tiny = ARCHS['tiny']  # the defaults of all of them
-    depths_, widths_ = depths or list(tiny.depths), widths or list(tiny.channels)
-    arch = dict(arch=values.size_of(depths_, widths_, call.get('version', 'v1')))
-    if not depths or not widths:
+    instead = values.size_of(depths or tiny.depths, widths or tiny.channels, version)
+    reason = 'arch says the size too; write one of them'
+    if 'arch' not in call:
         missing = 'the widths' if depths else 'depths'
-        raise Refused(f'a size is depths and widths; {missing} would be those of tiny there', arch)
-    if 'arch' in call:
-        raise Refused('arch says the size too; write one of them', arch)
-    return arch
+        reason = f'a size is depths and widths; {missing} would be those of tiny there'
+    raise Refused(reason, dict(arch=instead))
 
 
 def model_name(value, call):
     name = values.named(value)
     if name is None:
         raise Refused(f'no ConvNeXt of that name is built here; sizes are {list(ARCHS)}')
-    ours, reason = dict(arch=name.arch), 'a size and its weights in one'
-    if name.version == 'v2':
-        ours['version'] = 'v2'
+    ours, reason = dict(name.arguments), 'a size and its weights in one'
     if call.get('pretrained', True) and not call.get('checkpoint_path'):
         ours['init_cfg'] = values.weights(name.weights or '...')
         if not name.weights:

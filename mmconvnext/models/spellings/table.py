@@ -114,7 +114,7 @@ _ROWS = [
         'kernel_sizes',
         'timm',
         rules.switch('kernel_size'),
-        '`design.kernel_size`, one for all stages',
+        '`design.kernel_size`',
     ),
     Spelling('norm_layer', 'timm', rules.norm_layer, '`design.norm`'),
     Spelling('norm_eps', 'timm', rules.switch('norm_eps'), '`design.norm_eps`'),
@@ -127,10 +127,7 @@ _ROWS = [
         'True is taken; False is an error',
     ),
     Spelling(
-        'stem_type',
-        'timm',
-        rules.only('patch', otherwise="'patch' is the only one"),
-        "'patch' is taken; others are an error",
+        'stem_type', 'timm', rules.design(values.stem), "`design.stem`; 'patch' is 'patchify'"
     ),
     Spelling(
         'output_stride',
@@ -147,7 +144,7 @@ _ROWS = [
         rules.same('layer_scale_init_value'),
         '`layer_scale_init_value`',
     ),
-    Spelling('use_checkpoint', 'forks of Meta', rules.same('with_cp'), '`with_cp`'),
+    Spelling('use_checkpoint', 'forks of Meta', rules.use_checkpoint, '`with_cp`'),
     Spelling(
         'norm_eval',
         'mmdet, mmseg',

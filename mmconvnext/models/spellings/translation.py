@@ -49,7 +49,7 @@ def translate(foreign: Mapping, given: Mapping, own: Sequence[str] = ()) -> dict
         ours.update(answer)
     for name, refused in _other_meanings(foreign, given):
         faults.append(f'{_said({name: given[name]})}: {refused}')
-        ours.update(refused.instead)
+        ours.update(_flat(refused.instead))
     ours = _nested(ours, given.get('design'))
     if faults:
         line = _said(dict(backbone=dict(type='mmconvnext.ConvNeXt', **{**given, **ours})))
@@ -79,7 +79,7 @@ def _other_meanings(foreign: Mapping, given: Mapping) -> Iterator[tuple[str, Ref
     arch, out_indices = given.get('arch'), given.get('out_indices')
     name = values.named(arch) if isinstance(arch, str) and arch not in ARCHS else None
     if name:
-        ours = dict(arch=name.arch, **({'version': 'v2'} if name.version == 'v2' else {}))
+        ours = dict(name.arguments)
         if name.weights and 'init_cfg' not in given:
             ours['init_cfg'] = values.weights(name.weights)
         yield 'arch', Refused('here it is the size alone', ours)

@@ -19,6 +19,8 @@ NORMS = {
     'LayerNorm2d': 'LN',
     'layernorm': 'LN',
     'layernorm2d': 'LN',
+    'simplenorm': 'SimpleNorm',
+    'simplenorm2d': 'SimpleNorm',
     'BN': 'BN',
     'BN2d': 'BN',
     'BatchNorm2d': 'BN',
@@ -26,7 +28,7 @@ NORMS = {
     'SyncBatchNorm': 'SyncBN',
 }
 # What torch's modules, and with them mmcls and mmpretrain, take where nobody says it; but timm's
-# layer norms, which it calls by small letters, take 1e-6.
+# own norms, which it calls by small letters, take 1e-6.
 TORCH_EPS, TIMM_EPS = 1e-5, 1e-6
 # Activations, in small letters, of mmcv, timm and transformers. mmcv's Swish is torch's SiLU.
 ACTIVATIONS = {
@@ -38,8 +40,10 @@ ACTIVATIONS = {
     'silu': 'SiLU',
     'swish': 'SiLU',
 }
+# The stem of timm's convnext_*_ols, where it is not 'overlap_tiered' (timm/models/convnext.py).
+OVERLAPPING = {'nano': 'overlap'}
 LETTERS = {name[0]: name for name in ARCHS if name != 'xlarge'} | {'xl': 'xlarge'}
-_SIZE = re.compile(
+_NAME = re.compile(
     r'(?P<family>(?:.*[/-])?conv_?next[-_]?(?P<v2>v2)?[-_])?'
     rf'(?P<size>{"|".join([*ARCHS, *LETTERS])})(?P<rest>(?![a-z0-9]).*)',
     re.IGNORECASE,
@@ -60,27 +64,41 @@ class Refused(ValueError):
 
 
 class Named(NamedTuple):
-    """What a name of a published network says: our size, its version, our name of its weights."""
+    """What a name of a published network says: our arguments, and our name of its weights."""
 
-    arch: str
-    version: str
+    arguments: dict
     weights: str | None
 
 
 def named(name: object) -> Named | None:
-    """Read 'convnext_tiny.fb_in1k', 'facebook/convnextv2-base-1k-224', 'ConvNeXt-T' or 'tiny'."""
+    """Read 'convnext_tiny.fb_in1k', 'facebook/convnextv2-base-1k-224', 'ConvNeXt-T' or 'Tiny'."""
     if not isinstance(name, str):
         return None
     name = re.sub(r'^hf[-_]hub:(timm/)?', '', name)
-    rows = (zoo.find(f'{source}{name}') for source in ('', 'timm/', 'hf/'))
-    row = next(filter(None, rows), None)
-    if row is not None:
-        return Named(row.arch, row.version, row.name) if row.arch in ARCHS else None
-    match = _SIZE.fullmatch(name)
-    if not match or re.search('ols|rms', match['rest']) or (match['rest'] and not match['family']):
+    row = next(filter(None, (zoo.find(source + name) for source in ('', 'timm/', 'hf/'))), None)
+    if row:
+        size, _, variant = row.arch.partition('-')
+        version = row.version
+    else:
+        match = _NAME.fullmatch(name)
+        if not match or match['rest'] and not match['family']:
+            return None
+        size = LETTERS.get(match['size'].lower(), match['size'].lower())
+        variant = next((name for name in ('ols', 'rms') if f'_{name}' in match['rest']), '')
+        version = 'v2' if match['v2'] else ARCHS[size].versions[0]
+    stem = OVERLAPPING.get(size, 'overlap_tiered') if variant == 'ols' else 'patchify'
+    if size not in ARCHS or variant not in ('', 'ols') or stem not in CHOICES['stem']:
         return None
-    size = match['size'].lower()
-    return Named(LETTERS.get(size, size), 'v2' if match['v2'] else 'v1', None)
+    arguments = dict(arch=size)
+    if version not in ARCHS[size].versions:
+        arguments['arch'] = dict(
+            depths=list(ARCHS[size].depths), channels=list(ARCHS[size].channels)
+        )
+    if version != 'v1':
+        arguments['version'] = version
+    if stem != 'patchify':
+        arguments['design'] = dict(stem=stem)
+    return Named(arguments, row.name if row else None)
 
 
 def size_of(depths: object, channels: object, version: str) -> str | dict:
@@ -98,15 +116,17 @@ def num_stages(arch: object) -> int | None:
     """How many stages an ``arch`` has, in any spelling; None where it has to be refused anyway."""
     if isinstance(arch, Mapping):
         return len(arch.get('depths', ())) or None
-    name = named(arch)
-    return len(ARCHS[name.arch].depths) if name else None
+    if arch not in ARCHS:
+        name = named(arch)
+        return num_stages(name.arguments['arch']) if name else None
+    return len(ARCHS[arch].depths)
 
 
 def norm(cfg: object) -> dict:
     """``design`` of a ``norm_cfg`` dict, or of the name or class of a norm layer."""
     given = dict(cfg) if isinstance(cfg, Mapping) else dict(type=cfg)
     kind = _type_name(given.pop('type', None))
-    eps = given.pop('eps', TIMM_EPS if kind.startswith('layernorm') else TORCH_EPS)
+    eps = given.pop('eps', TIMM_EPS if kind.islower() else TORCH_EPS)
     chosen = NORMS.get(kind)
     if chosen not in CHOICES['norm']:
         raise Refused(f'there is no norm {kind!r} here; choose one of {list(CHOICES["norm"])}')
@@ -136,12 +156,19 @@ def activation(cfg: object) -> dict:
 
 
 def one(value: object) -> object:
-    """The number of (7, 7, 7, 7), or of a number alone."""
+    """The number of (7, 7, 7, 7); what differs from stage to stage, and a number, as they are."""
     if not isinstance(value, (list, tuple)):
         return value
-    if len(set(value)) != 1:
-        raise Refused('it is one number here')
-    return value[0]
+    return value[0] if len(set(value)) == 1 else tuple(value)
+
+
+def stem(kind: object) -> dict:
+    """``design`` of timm's ``stem_type``."""
+    chosen = 'patchify' if kind == 'patch' else kind
+    known = ['patch', *(name for name in CHOICES['stem'] if name.startswith('overlap'))]
+    if kind not in known:
+        raise Refused(f'choose one of {known}')
+    return dict(stem=chosen)
 
 
 def stages(names: object) -> tuple[int, ...]:
