@@ -1,6 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: ``pretrained``, which mmseg's EncoderDecoder hands from the model to the backbone."""
 
+from pathlib import Path
+
+import mmseg
 import pytest
 import torch
 from mmengine import Config
@@ -8,20 +11,20 @@ from mmengine.registry import DefaultScope, init_default_scope
 
 from mmconvnext.models import ConvNeXt
 
-BASE = 'mmseg::_base_/models/upernet_r50.py'
+# By its path: mmengine resolves 'mmseg::' in one of the two stacks only.
+BASE = Path(mmseg.__path__[0], '.mim/configs/_base_/models/upernet_r50.py')
 
 
 @pytest.fixture
 def build(monkeypatch, tiny_arch):
     """Builds the base model of UPerNet with our backbone."""
     from mmseg.registry import MODELS
-    from mmseg.utils import get_classes  # noqa: F401, the import registers
 
     monkeypatch.setattr(DefaultScope, '_instance_dict', {})
     init_default_scope('mmseg')
 
     def model(**options):
-        cfg = Config(Config.fromfile(mmseg_file(BASE)).model.to_dict())
+        cfg = Config(Config.fromfile(BASE).model.to_dict())
         cfg.backbone = dict(type='mmconvnext.ConvNeXt', arch=tiny_arch)
         for head in (cfg.decode_head, cfg.auxiliary_head):
             head.norm_cfg = dict(type='BN')
@@ -31,14 +34,6 @@ def build(monkeypatch, tiny_arch):
         return MODELS.build(cfg)
 
     return model
-
-
-def mmseg_file(name: str) -> str:
-    from mmengine.config.utils import _get_package_and_cfg_path
-    from mmengine.utils import get_installed_path
-
-    package, path = _get_package_and_cfg_path(name)
-    return f'{get_installed_path(package)}/.mim/configs/{path}'
 
 
 def test_the_base_model_names_weights_of_a_resnet(build):
