@@ -3,7 +3,6 @@
 
 from pathlib import Path
 
-import mmseg
 import pytest
 import torch
 from mmengine import Config
@@ -11,6 +10,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 
 from mmconvnext.models import ConvNeXt
 
+mmseg = pytest.importorskip('mmseg')
 # By its path: mmengine resolves 'mmseg::' in one of the two stacks only.
 BASE = Path(mmseg.__path__[0], '.mim/configs/_base_/models/upernet_r50.py')
 
