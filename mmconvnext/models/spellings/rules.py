@@ -79,7 +79,7 @@ def model_name(value, call):
     if call.get('pretrained', True) and not call.get('checkpoint_path'):
         ours['init_cfg'] = values.weights(name.weights or '...')
         if not name.weights:
-            reason += f'; weights of that size are {zoo.nearest(f"timm/{value}.")} and others'
+            reason += f'; the nearest names of weights are {zoo.nearest(f"timm/{value}")}'
     raise Refused(f'{reason}. Here each map has a norm of its own, in timm none', ours)
 
 

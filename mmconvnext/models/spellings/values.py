@@ -40,12 +40,23 @@ ACTIVATIONS = {
     'silu': 'SiLU',
     'swish': 'SiLU',
 }
-# The stem of timm's convnext_*_ols, where it is not 'overlap_tiered' (timm/models/convnext.py).
-OVERLAPPING = {'nano': 'overlap'}
+# timm's sizes that ``ARCHS`` does not have, and the stems of convnext_*_ols that are not
+# 'overlap_tiered' (timm/models/convnext.py).
+TIMM_SIZES = {
+    'xxlarge': dict(
+        arch=dict(depths=[3, 4, 30, 3], channels=[384, 768, 1536, 3072]),
+        design=dict(norm_eps=1e-5),
+    ),
+    'zepto-rms': dict(
+        arch=dict(depths=[2, 2, 4, 2], channels=[32, 64, 128, 256]),
+        design=dict(norm='SimpleNorm'),
+    ),
+}
+TIMM_STEMS = {'nano-ols': 'overlap', 'zepto-rms-ols': 'overlap_act'}
 LETTERS = {name[0]: name for name in ARCHS if name != 'xlarge'} | {'xl': 'xlarge'}
 _NAME = re.compile(
     r'(?P<family>(?:.*[/-])?conv_?next[-_]?(?P<v2>v2)?[-_])?'
-    rf'(?P<size>{"|".join([*ARCHS, *LETTERS])})(?P<rest>(?![a-z0-9]).*)',
+    rf'(?P<size>{"|".join([*ARCHS, "xxlarge", "zepto", *LETTERS])})(?P<rest>(?![a-z0-9]).*)',
     re.IGNORECASE,
 )
 # Places where no ConvNeXt ever lay under a name without 'convnext': mmcv's zoo and torchvision's.
@@ -77,28 +88,37 @@ def named(name: object) -> Named | None:
     name = re.sub(r'^hf[-_]hub:(timm/)?', '', name)
     row = next(filter(None, (zoo.find(source + name) for source in ('', 'timm/', 'hf/'))), None)
     if row:
-        size, _, variant = row.arch.partition('-')
-        version = row.version
-    else:
-        match = _NAME.fullmatch(name)
-        if not match or match['rest'] and not match['family']:
-            return None
-        size = LETTERS.get(match['size'].lower(), match['size'].lower())
-        variant = next((name for name in ('ols', 'rms') if f'_{name}' in match['rest']), '')
-        version = 'v2' if match['v2'] else ARCHS[size].versions[0]
-    stem = OVERLAPPING.get(size, 'overlap_tiered') if variant == 'ols' else 'patchify'
-    if size not in ARCHS or variant not in ('', 'ols') or stem not in CHOICES['stem']:
+        arguments = _arguments(row.arch, row.version)
+        return Named(arguments, row.name) if arguments else None
+    match = _NAME.fullmatch(name)
+    if not match or (match['rest'] and not match['family']):
         return None
-    arguments = dict(arch=size)
-    if version not in ARCHS[size].versions:
-        arguments['arch'] = dict(
-            depths=list(ARCHS[size].depths), channels=list(ARCHS[size].channels)
-        )
-    if version != 'v1':
+    size = LETTERS.get(match['size'].lower(), match['size'].lower())
+    variants = re.findall('_(rms|ols)', match['rest'])
+    arguments = _arguments('-'.join([size, *variants]), 'v2' if match['v2'] else None)
+    return Named(arguments, None) if arguments else None
+
+
+def _arguments(size: str, version: str | None) -> dict | None:
+    """Of a size as the column ``arch`` of ``zoo.csv`` spells it."""
+    plain = size[:-4] if size.endswith('-ols') else size
+    if plain in ARCHS:
+        row = ARCHS[plain]
+        version = version or row.versions[0]
+        dimensions = dict(depths=list(row.depths), channels=list(row.channels))
+        arguments = dict(arch=plain if version in row.versions else dimensions)
+    elif plain in TIMM_SIZES:
+        arguments = dict(TIMM_SIZES[plain])
+    else:
+        return None
+    if version == 'v2':
         arguments['version'] = version
-    if stem != 'patchify':
-        arguments['design'] = dict(stem=stem)
-    return Named(arguments, row.name if row else None)
+    design = dict(arguments.get('design', {}))
+    if plain != size:
+        design['stem'] = TIMM_STEMS.get(size, 'overlap_tiered')
+    if any(value not in CHOICES.get(name, (value,)) for name, value in design.items()):
+        return None
+    return {**arguments, 'design': design} if design else arguments
 
 
 def size_of(depths: object, channels: object, version: str) -> str | dict:
