@@ -75,50 +75,58 @@ class Refused(ValueError):
 
 
 class Named(NamedTuple):
-    """What a name of a published network says: our arguments, and our name of its weights."""
+    """What a name of a published network says: size, version, our name of its weights."""
 
-    arguments: dict
+    arch: str
+    version: str
     weights: str | None
 
 
 def named(name: object) -> Named | None:
     """Read 'convnext_tiny.fb_in1k', 'facebook/convnextv2-base-1k-224', 'ConvNeXt-T' or 'Tiny'."""
+    found = _read(name)
+    return found if found and found.arch in ARCHS else None
+
+
+def called(name: object) -> tuple[dict, str | None] | None:
+    """Our arguments, and weights, for what :func:`named` reads and for timm's other sizes."""
+    found = _read(name)
+    if not found:
+        return None
+    size = found.arch[:-4] if found.arch.endswith('-ols') else found.arch
+    if size in ARCHS:
+        row = ARCHS[size]
+        dimensions = dict(depths=list(row.depths), channels=list(row.channels))
+        arguments = dict(arch=size if found.version in row.versions else dimensions)
+    elif size in TIMM_SIZES:
+        arguments = dict(TIMM_SIZES[size])
+    else:
+        return None
+    if found.version == 'v2':
+        arguments['version'] = 'v2'
+    design = dict(arguments.get('design', {}))
+    if size != found.arch:
+        design['stem'] = TIMM_STEMS.get(found.arch, 'overlap_tiered')
+    if any(value not in CHOICES.get(field, (value,)) for field, value in design.items()):
+        return None
+    return ({**arguments, 'design': design} if design else arguments), found.weights
+
+
+def _read(name: object) -> Named | None:
+    """The size is spelt as the column ``arch`` of ``zoo.csv`` does it."""
     if not isinstance(name, str):
         return None
     name = re.sub(r'^hf[-_]hub:(timm/)?', '', name)
     row = next(filter(None, (zoo.find(source + name) for source in ('', 'timm/', 'hf/'))), None)
     if row:
-        arguments = _arguments(row.arch, row.version)
-        return Named(arguments, row.name) if arguments else None
+        return Named(row.arch, row.version, row.name)
     match = _NAME.fullmatch(name)
     if not match or (match['rest'] and not match['family']):
         return None
     size = LETTERS.get(match['size'].lower(), match['size'].lower())
+    version = ARCHS[size].versions[0] if size in ARCHS else 'v1'
     variants = re.findall('_(rms|ols)', match['rest'])
-    arguments = _arguments('-'.join([size, *variants]), 'v2' if match['v2'] else None)
-    return Named(arguments, None) if arguments else None
-
-
-def _arguments(size: str, version: str | None) -> dict | None:
-    """Of a size as the column ``arch`` of ``zoo.csv`` spells it."""
-    plain = size[:-4] if size.endswith('-ols') else size
-    if plain in ARCHS:
-        row = ARCHS[plain]
-        version = version or row.versions[0]
-        dimensions = dict(depths=list(row.depths), channels=list(row.channels))
-        arguments = dict(arch=plain if version in row.versions else dimensions)
-    elif plain in TIMM_SIZES:
-        arguments = dict(TIMM_SIZES[plain])
-    else:
-        return None
-    if version == 'v2':
-        arguments['version'] = version
-    design = dict(arguments.get('design', {}))
-    if plain != size:
-        design['stem'] = TIMM_STEMS.get(size, 'overlap_tiered')
-    if any(value not in CHOICES.get(name, (value,)) for name, value in design.items()):
-        return None
-    return {**arguments, 'design': design} if design else arguments
+    return Named('-'.join([size, *variants]), 'v2' if match['v2'] else version, None)
 
 
 def size_of(depths: object, channels: object, version: str) -> str | dict:
@@ -137,8 +145,8 @@ def num_stages(arch: object) -> int | None:
     if isinstance(arch, Mapping):
         return len(arch.get('depths', ())) or None
     if arch not in ARCHS:
-        name = named(arch)
-        return num_stages(name.arguments['arch']) if name else None
+        found = called(arch)
+        return num_stages(found[0]['arch']) if found else None
     return len(ARCHS[arch].depths)
 
 

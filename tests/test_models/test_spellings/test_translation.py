@@ -308,6 +308,12 @@ LINES = [
         'weights are named in init_cfg',
         dict(arch='tiny', init_cfg=PRETRAINED),
     ),
+    (
+        dict(model_name='convnext_tiny'),
+        dict(init_cfg=PRETRAINED),
+        'a size and its weights in one',
+        dict(init_cfg=PRETRAINED, arch='tiny'),
+    ),
     (dict(features_only=False), {}, 'no classifier', {}),
     (dict(ls_init_value=0.0), {}, 'that starts at 0', dict(layer_scale_init_value=0.0)),
     (dict(conv_bias=False), {}, 'all have a bias', {}),

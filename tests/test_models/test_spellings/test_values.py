@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 
 from mmconvnext.checkpoint import zoo
 from mmconvnext.models.design import CHOICES
-from mmconvnext.models.spellings.values import named, one, stages, without_stem
+from mmconvnext.models.spellings.values import called, named, one, stages, without_stem
 
 SMALL = dict(depths=[3, 3, 27, 3], channels=[96, 192, 384, 768])
 
@@ -40,7 +40,7 @@ SMALL = dict(depths=[3, 3, 27, 3], channels=[96, 192, 384, 768])
     ],
 )
 def test_names(name, arguments, weights):
-    assert named(name) == (arguments, weights)
+    assert called(name) == (arguments, weights)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_names(name, arguments, weights):
     ['resnet50', 'basement', 'tiny-foo', 'swin_tiny', 'convnext_iso_small', 'tinyx', None, 3],
 )
 def test_other_names_are_no_sizes(name):
-    assert named(name) is None
+    assert named(name) is None and called(name) is None
 
 
 def test_a_design_that_is_not_built_is_not_offered():
@@ -58,9 +58,10 @@ def test_a_design_that_is_not_built_is_not_offered():
         ('convnext_atto_ols', 'stem', 'overlap_tiered'),
         ('convnext_zepto_rms', 'norm', 'SimpleNorm'),
     ):
-        found = named(name)
+        found = called(name)
+        assert named(name) is None
         if value in CHOICES[choice]:
-            assert found.arguments['design'] == {choice: value}
+            assert found[0]['design'] == {choice: value}
         else:
             assert found is None
 
@@ -69,13 +70,19 @@ def test_a_design_that_is_not_built_is_not_offered():
 def test_every_published_name_that_is_read_is_built(source):
     """At least 25 files of each; the network of a size is built once."""
     names = [name for name in zoo.published() if name.startswith(source)]
-    found = {name: named(name[len(source) :]) for name in names}
-    assert [name for name in names if found[name] and found[name].weights != name] == []
+    found = {name: called(name[len(source) :]) for name in names}
+    assert [name for name in names if found[name] and found[name][1] != name] == []
     assert len([name for name in names if found[name]]) > 25
     small = ('atto', 'femto', 'pico', 'nano')
-    for arguments in {str(f.arguments): f.arguments for f in found.values() if f}.values():
+    for arguments in {str(pair[0]): pair[0] for pair in found.values() if pair}.values():
         if arguments['arch'] in small:
             MODELS.build(dict(type='mmconvnext.ConvNeXt', **arguments))
+
+
+def test_a_size_of_ours():
+    assert named('convnextv2_tiny') == ('tiny', 'v2', None)
+    assert named('convnext_tiny.fb_in1k') == ('tiny', 'v1', 'timm/convnext_tiny.fb_in1k')
+    assert named('convnext_xxlarge') is None
 
 
 def test_numbers():
