@@ -17,6 +17,7 @@ from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 from .custom_keys import whole_backbones
 from .groups import format_table, merge
 from .rules import check_options, custom_key, decay_factor, rate_factor
+from .spellings import refuse_old_options
 from .walk import FLAT, Place, shell, unwrap, walk, whole_shapes
 
 OWN_KEYS = ('decay_rate', 'decay_type', 'num_layers', 'head_lr_mult')
@@ -85,6 +86,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 'for each of several'
             )
         options = dict(paramwise_cfg or {})
+        refuse_old_options(options)
         unknown = sorted(set(options) - set(OWN_KEYS) - set(MMENGINE_KEYS))
         if unknown:
             raise ValueError(
