@@ -23,8 +23,9 @@ ARCH = dict(depths=[1, 1, 2, 1], channels=[8, 24, 40, 96])
 
 def pair(version: str, **options) -> tuple[ConvNeXt, ConvNeXt]:
     """Plain and fast, of the same random weights; layer scale is about 1 so that branches count."""
-    if version == 'v1':
+    if version != 'v2':
         options['layer_scale_init_value'] = 1.0
+    version = 'v2' if version == 'both' else version  # GRN and layer scale
     plain = ConvNeXt(ARCH, version, kernels='plain', **options)
     with torch.no_grad():
         for parameter in plain.parameters():
@@ -74,7 +75,7 @@ def weights_of(model: ConvNeXt, image: torch.Tensor) -> list:
         return [torch.randn_like(m) for m in model(image)]
 
 
-@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('version', ['v1', 'v2', 'both'])
 @pytest.mark.parametrize('drop_path_rate', [0.0, 0.5])
 @pytest.mark.parametrize('size', [(2, 70, 66), (1, 64, 64), (5, 33, 50)], ids=str)
 def test_same_maps_and_gradients(size, drop_path_rate, version):
@@ -84,7 +85,7 @@ def test_same_maps_and_gradients(size, drop_path_rate, version):
     compare(run(plain, image, weights), run(fast, image, weights), 1e-5)
 
 
-@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('version', ['v1', 'v2', 'both'])
 def test_bfloat16_is_as_near_to_float32_as_the_plain_path(version):
     plain, fast = pair(version)
     image = torch.randn(2, 3, 64, 64)
@@ -122,7 +123,7 @@ def test_dropped_samples_are_left_out_exactly(keep, grn, monkeypatch):
         assert any(keep) or not found.any()
 
 
-@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('version', ['v1', 'v2', 'both'])
 def test_activation_checkpointing(version):
     plain, fast = pair(version, drop_path_rate=0.5, with_cp=True)
     image = torch.randn(2, 3, 64, 64)
