@@ -5,6 +5,7 @@
 `tests/data/keys` the names and shapes of their tiny-size models. Both say how they were made.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mmconvnext import ConvNeXt
+from mmconvnext.checkpoint import zoo
 from mmconvnext.checkpoint.errors import CheckpointMismatch
 from mmconvnext.checkpoint.formats import detect, from_native, to_native
 from mmconvnext.checkpoint.tables import FORMATS
@@ -111,6 +113,28 @@ def test_every_source_has_its_row():
     assert {p.stem for p in (DATA / 'sources').glob('*.safetensors')} == set(FAMILIES)
     assert {p.stem for p in (DATA / 'keys').glob('*.txt')} == set(FAMILIES)
     assert {name for name, _, _ in FAMILIES.values()} == set(FORMATS) - {'native'}
+
+
+# Families whose names the published files of a source have.
+PUBLISHERS = {
+    ('Meta', 'v1'): ['meta_v1'],
+    ('Meta', 'v2'): ['meta_v2', 'meta_fcmae'],
+    ('OpenMMLab', 'v1'): ['mmpretrain_v1'],
+    ('OpenMMLab', 'v2'): ['mmpretrain_v2'],
+    ('timm', 'v1'): [name for name in FAMILIES if re.match('timm_(v1|hnf|ols|rms|test)', name)],
+    ('timm', 'v2'): ['timm_v2'],
+    ('Hugging Face', 'v1'): ['hf_v1'],
+    ('Hugging Face', 'v2'): ['hf_v2'],
+    ('torchvision', 'v1'): ['torchvision'],
+    ('Meta DINOv3', 'v1'): ['dinov3', 'hf_dinov3'],
+    ('OpenCLIP', 'v1'): ['openclip'],
+}
+
+
+def test_the_names_of_every_publisher_are_tried():
+    """That the sizes of all their files are those of networks which can be built is in test_zoo."""
+    assert {(row.source, row.version) for row in zoo.published().values()} == set(PUBLISHERS)
+    assert {name for names in PUBLISHERS.values() for name in names} <= set(FAMILIES)
 
 
 @pytest.mark.parametrize('family', FAMILIES)

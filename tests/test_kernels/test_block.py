@@ -13,6 +13,8 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmconvnext import ConvNeXt
+from mmconvnext.kernels import block as kernels_block
+from mmconvnext.kernels.mlp import OPS
 from mmconvnext.kernels.ops import capability
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
@@ -438,6 +440,46 @@ def test_counters_of_operations_count_the_layers():
         counts = get_model_complexity_info(model, (3, 64, 64), show_table=False, show_arch=False)
         results.append((counts['flops'], counts['activations'], counts['params']))
     assert results[:2] == results[2:] and results[0] > 1e6
+
+
+@pytest.mark.parametrize('keep', [[1, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0]], ids=str)
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_a_dropped_samples_branch_is_not_computed(grn, keep, monkeypatch):
+    _, block = block_pair(grn, drop_path_rate=0.5)
+    monkeypatch.setattr(block.drop_path, 'draw', lambda n: torch.tensor(keep, dtype=torch.bool))
+    rows = {}
+
+    class Counted:
+        def __getattr__(self, name):
+            def run(first, *args):
+                rows[name] = first.numel() // first.shape[-1]
+                return getattr(OPS, name)(first, *args)
+
+            return run
+
+    monkeypatch.setattr(kernels_block, 'OPS', Counted())
+    block(torch.randn(4, 24, 8, 8, requires_grad=True)).sum().backward()
+    rows.pop('fold', None)  # of the weights
+    names = {'dwconv_norm', 'mlp', 'mlp_backward', 'dwconv_norm_backward'}
+    assert rows == ({name: 64 * sum(keep) for name in names} if any(keep) else {})
+
+
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_hidden_maps_of_early_stages_are_computed_again_and_not_kept(grn):
+    def kept(side: int) -> float:
+        """Numbers saved for backward that grow with the map, of the input's."""
+        sizes, x = [], torch.randn(1, 24, side, side, requires_grad=True)
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.append(t.numel()) or t, lambda t: t
+        )
+        with hooks:
+            fast(x)
+        return (sum(sizes) - weights) / x.numel()
+
+    _, fast = block_pair(grn)
+    weights = sum(p.numel() for p in fast.parameters())
+    late, early = kept(13), kept(14)  # 169 and 196 pixels, for 8 * 24 = 192
+    assert late > 6 - 0.1 and early < 3.2  # x, its norm, 1 / std of each pixel, 4 hidden maps
 
 
 def _derivative(block: ConvNeXtBlock, x: torch.Tensor) -> torch.Tensor:
