@@ -7,6 +7,8 @@ How a file becomes the backbone's weights, one module a step::
     read            path -> content, under weights_only
     envelope        content -> flat dict of tensors
     formats         names of any published format <-> ours, by tables alone
+    structure, size, numerics
+                    what tensors and configs tell of a network: its size and design
     fit             our names -> exactly what this backbone needs, or CheckpointMismatch
     load            the steps in a row: for init_cfg, and for every load_state_dict
 

@@ -26,13 +26,14 @@ from .formats import (
     to_native,
 )
 from .read import read_checkpoint
-from .stem import STEM
+from .size import Size
 from .tables import FORMATS, META, NATIVE, TIMM, TIMM_CONV, Format
 
 TARGETS = ('native', 'meta', 'mmpretrain', 'timm', 'hf')
 SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
-# timm/models/convnext.py: atto, femto, pico and nano have convolutions as pointwise layers.
-TIMM_CONV_CHANNELS = (40, 48, 64, 80)
+# timm/models/convnext.py: of these channels in the first and last stage, zepto to nano, pointwise
+# layers are convolutions.
+TIMM_CONV_CHANNELS = ((32, 256), (40, 320), (48, 384), (64, 512), (80, 640))
 
 
 def convert(
@@ -126,7 +127,8 @@ def _convert(
         norms = stray if set(norms) == set(stray) else []
     weights = {name: value for name, value in weights.items() if name not in norms}
     target = FORMATS[to]
-    if target is TIMM and weights[STEM].shape[0] in TIMM_CONV_CHANNELS:
+    channels = Size.of(weights).channels
+    if target is TIMM and (*channels[:1], *channels[-1:]) in TIMM_CONV_CHANNELS:
         target = TIMM_CONV
     try:
         renamed = weights if target is NATIVE else from_native(weights, target)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from .errors import CheckpointMismatch
 from .formats import Native, listed
-from .size import LAYER_SCALE, Size
+from .size import Size
 from .stem import STEM, inflate
+from .structure import EMPTY
 
 OUTPUT_NORM = re.compile(r'norm\d+\.\w+')
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -39,10 +40,12 @@ def fit(
     archs: Mapping,
     *,
     is_classifier: bool = False,
-    classifier_norm: str = 'drop',
+    classifier_norm: str | None = None,
+    pooled: bool = False,
     stem: str = 'repeat',
     strict: bool = True,
-    problem: str = '',
+    trained: Mapping = EMPTY,
+    built: Mapping = EMPTY,
 ) -> Fit:
     """Match weights with ``own``, the backbone's state dict.
 
@@ -52,22 +55,33 @@ def fit(
         archs: published sizes, to speak of them by name.
         is_classifier: the weights come from a classifier: a norm3 alone is its final norm.
         classifier_norm: 'drop', as the official dense models do, which start with fresh norms; or
-            'reuse' as the norm of the last map.
+            'reuse' as the norm of the last map. None is 'reuse' where ``pooled`` and it is there.
+        pooled: the backbone's norms work on pooled features, as a classifier's does.
         stem: how the filters for the file's channels become those for in_channels, see
             :func:`.stem.inflate`.
         strict: False takes whatever has a name and a shape of the backbone's.
-        problem: what is wrong with the weights already.
+        trained, built: of the weights, as far as known, and of the backbone: switches of the design
+            that do not show in the tensors.
 
     Raises:
         CheckpointMismatch: anything that would leave the backbone other than the weights say; if
             not ``strict``, that nothing at all fits.
     """
-    if classifier_norm not in ('drop', 'reuse'):
+    if classifier_norm not in ('drop', 'reuse', None):
         raise ValueError(f"classifier_norm={classifier_norm!r}: choose 'drop' or 'reuse'")
     tensors, dropped, notes = dict(native.tensors), list(native.dropped), []
     final_norm = _take_final_norm(native, tensors, own, is_classifier)
-    if classifier_norm == 'reuse':
-        notes.append(_reuse(final_norm, tensors, own))
+    last = f'norm{len(Size.of(own).channels) - 1}'
+    needed = {k.partition('.')[2]: v.shape for k, v in own.items() if k.startswith(f'{last}.')}
+    fits = bool(needed) and needed == {part: value.shape for part, value in final_norm.items()}
+    if classifier_norm == 'reuse' and not fits:
+        raise CheckpointMismatch(
+            "classifier_norm='reuse': the file has no final norm of a classifier that fits the "
+            'last map; leave the option out'
+        )
+    if fits and (classifier_norm == 'reuse' or (classifier_norm is None and pooled)):
+        tensors.update({f'{last}.{part}': value for part, value in final_norm.items()})
+        notes.append(f"{last} is the classifier's norm")
     dropped += [name for name in native.tensors if name not in tensors]
     beside = [  # norms of maps that are not returned
         name
@@ -80,7 +94,11 @@ def fit(
     notes += _inflate(tensors, own, stem)
     fresh = _fresh(tensors, own)
 
-    problem = _compare(tensors, own, archs, fresh, unknown) or problem
+    problem = (
+        Size.of(tensors).difference(Size.of(own), archs, trained, built)
+        or _compare_names(tensors, own, fresh, unknown)
+        or _compare_values(tensors, own)
+    )
     if problem and strict:
         raise CheckpointMismatch(problem)
     if problem:
@@ -90,17 +108,6 @@ def fit(
     if not tensors:
         raise CheckpointMismatch(f'nothing would be filled: {problem}')
     return Fit(tensors, sorted(fresh), sorted(dropped), notes, problem)
-
-
-def _compare(
-    tensors: Mapping, own: Mapping, archs: Mapping, fresh: list[str], unknown: list[str]
-) -> str:
-    """The first thing that is wrong, or ''."""
-    return (
-        Size.of(tensors).difference(Size.of(own), archs, (*tensors, *own))
-        or _compare_names(tensors, own, fresh, unknown)
-        or _compare_values(tensors, own)
-    )
 
 
 def _fresh(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
@@ -149,18 +156,6 @@ def _take_final_norm(
     return native.final_norm
 
 
-def _reuse(final_norm: Mapping[str, Tensor], tensors: dict, own: Mapping) -> str:
-    last = max((n.partition('.')[0] for n in own if OUTPUT_NORM.fullmatch(n)), default='')
-    width = own[f'{last}.weight'].shape if last else None
-    if set(final_norm) != {'weight', 'bias'} or final_norm['weight'].shape != width:
-        raise CheckpointMismatch(
-            "classifier_norm='reuse': the file has no final norm of a classifier that fits the "
-            'last map; leave the option out'
-        )
-    tensors.update({f'{last}.{part}': value for part, value in final_norm.items()})
-    return f"{last} is the classifier's norm"
-
-
 def _compare_names(tensors: Mapping, own: Mapping, fresh: Iterable[str], unknown: list[str]) -> str:
     missing = [k for k in own if k not in tensors and k not in fresh]
     left_over = [k for k in tensors if k not in own] + unknown
@@ -171,14 +166,7 @@ def _compare_names(tensors: Mapping, own: Mapping, fresh: Iterable[str], unknown
     ]
     problems = {'missing': missing, 'left over': left_over, 'of another shape': shapes}
     lines = [f'  {len(names)} {what}: {listed(names)}' for what, names in problems.items() if names]
-    if not lines:
-        return ''
-    scaled = [any(map(LAYER_SCALE.fullmatch, names)) for names in (tensors, own)]
-    if scaled == [True, False]:
-        lines.append('The file has layer scale: set layer_scale_init_value above 0')
-    elif scaled == [False, True]:
-        lines.append('The file has no layer scale: set layer_scale_init_value=0')
-    return '\n'.join(['the weights do not fit the backbone:', *lines])
+    return '\n'.join(['the weights do not fit the backbone:', *lines]) if lines else ''
 
 
 def _fits(tensor: Tensor, own: Tensor) -> bool:

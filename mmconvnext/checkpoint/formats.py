@@ -14,7 +14,11 @@ from torch import Tensor
 
 from .errors import CheckpointMismatch
 from .layouts import LAYOUTS, to_our_layout
+from .structure import departures
 from .tables import FORMATS, META, META_SPARSE, NATIVE, TIMM, TIMM_CONV, Format
+
+# facebookresearch/ConvNeXt, models/convnext_isotropic.py: blocks without stages.
+ISOTROPIC = re.compile(r'((?!.*stages).*\.)?blocks\.0\.dwconv\.weight')
 
 
 def detect(weights: Mapping[str, Tensor]) -> list[tuple[Format, str]]:
@@ -54,6 +58,11 @@ def choose(
         )
     if not strict:
         return META, prefix or ''
+    if any(ISOTROPIC.fullmatch(name) for name in tensors):
+        raise CheckpointMismatch(
+            "these are names of an isotropic ConvNeXt (Meta's convnext_iso_*, section 3.3 of the "
+            'paper), which has one map of stride 16 and no pyramid; this package does not have it'
+        )
     begin = sorted({name.partition('.')[0] for name in tensors})
     where = f'below {prefix!r} ' if prefix else ''
     raise CheckpointMismatch(
@@ -137,8 +146,15 @@ def from_native(tensors: Mapping[str, Tensor], row: Format) -> dict[str, Tensor]
     """The reverse of :func:`to_native`, without prefix and envelope.
 
     Raises:
-        CheckpointMismatch: a tensor for which the format has no name, such as output norms in timm.
+        CheckpointMismatch: a tensor for which the format has no name, such as output norms in timm,
+            or a network that the format's code cannot build.
     """
+    wanting = [what for key, what in departures(tensors).items() if key not in row.builds]
+    if wanting:
+        raise CheckpointMismatch(
+            f'the code behind the format {row.name} builds no ConvNeXt with {", ".join(wanting)}; '
+            'native is the format that holds it'
+        )
     unknown = [name for name in tensors if row.theirs(name) is None]
     if unknown:
         raise CheckpointMismatch(f'the format {row.name} has no name for {listed(unknown)}')

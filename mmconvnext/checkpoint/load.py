@@ -24,7 +24,7 @@ from .errors import CheckpointError, CheckpointMismatch
 from .fit import Fit, check_grn, fit
 from .formats import Native, choose, is_classifier, listed, split, to_native
 from .mmengine_io import load_by_scheme
-from .numerics import compare_numerics, config_beside, trained_with
+from .numerics import config_beside, trained_with
 from .read import read_checkpoint
 from .size import Size
 from .tables import META, NATIVE
@@ -77,7 +77,7 @@ def load_pretrained(
     strict: bool = True,
     envelope: str | None = None,
     stem: str = 'repeat',
-    classifier_norm: str = 'drop',
+    classifier_norm: str | None = None,
 ) -> str:
     """Load published or own weights into ``backbone``; log and return a line that says what.
 
@@ -98,7 +98,8 @@ def load_pretrained(
         stem: 'repeat', 'mean' or 'zero': how the filters of the stem become those of
             ``in_channels``, see :func:`.stem.inflate`.
         classifier_norm: 'drop', or 'reuse' as the norm of the last map. The official dense models
-            drop it; mmpretrain's converted classifiers keep it as norm3.
+            drop it; mmpretrain's converted classifiers keep it as norm3. None is 'reuse' for a
+            backbone with ``gap_before_final_norm`` and a file that has it, else 'drop'.
 
     Raises:
         CheckpointNotFound: there is no such file, nor such a short name.
@@ -230,20 +231,22 @@ class Plan:
         self.row, self.prefix = choose(tensors, prefix, strict)
         self.inside, self.outside = split(tensors, self.prefix)
 
-    def fit(self, config: Mapping, **options: str) -> Fit:
+    def fit(self, config: Mapping, **options: str | None) -> Fit:
         """Everything checked; ``config`` is the config.json beside the file."""
         from ..models.arch import ARCHS  # here, because models imports this module
 
         native = self._native()
         classifier = is_classifier(self.row, self.inside, self.outside, self.prefix)
-        problem = self._numerics(Size.of(native.tensors).channels, config)
+        design = self.backbone.design
         return fit(
             native,
             self.own,
             ARCHS,
             is_classifier=classifier,
+            pooled=self.backbone.gap_before_final_norm,
             strict=self.strict,
-            problem=problem,
+            trained=self._trained(Size.of(native.tensors), config),
+            built=dict(norm_eps=design.eps, act=design.act),
             **options,
         )
 
@@ -256,14 +259,12 @@ class Plan:
         native.tensors.update(own_names)
         return native
 
-    def _numerics(self, channels: tuple[int, ...], config: Mapping) -> str:
+    def _trained(self, size: Size, config: Mapping) -> dict:
         # Weights under our own names may be of an ablation; Meta's classifiers are not.
         published = {'norm.weight', 'head.weight'} <= set(self.inside)
         if self.row in (NATIVE, META) and not published:
-            return ''
-        design = self.backbone.design
-        known = trained_with(self.row, channels, config)
-        return compare_numerics(known, dict(norm_eps=design.eps, act=design.act))
+            return {}
+        return trained_with(self.row, size.channels, config, size.design)
 
     def report(self, source: str, result: Fit, at: str = '') -> str:
         """Log how many of how many tensors, from where, what is new, what was dropped."""

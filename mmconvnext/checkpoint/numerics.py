@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import CheckpointMismatch
+from .structure import EMPTY
 from .tables import Format
 
 PAPER = dict(norm_eps=1e-6, act='GELU')  # Meta's code, and every format's default
@@ -17,6 +18,8 @@ TIMM = {
     (24, 32, 48, 64): dict(norm_eps=1e-5, act='GELU_tanh'),  # test_convnext
     (32, 64, 96, 128): dict(norm_eps=1e-5, act='GELU_tanh'),  # test_convnext2
 }
+TIMM_KERNELS = [7, 5, 5, 3]  # test_convnext3, which has the channels of test_convnext2
+TIMM_SIMPLE_NORM = (32, 64, 128, 256)  # convnext_zepto_rms and convnext_zepto_rms_ols
 # Names of transformers (hidden_act) and timm (act_layer): names of Design.act.
 ACTIVATIONS = {
     **{'gelu': 'GELU', 'gelu_tanh': 'GELU_tanh', 'gelu_new': 'GELU_tanh'},
@@ -24,18 +27,30 @@ ACTIVATIONS = {
 }
 
 
-def trained_with(row: Format, channels: tuple[int, ...], config: Mapping) -> dict:
+def trained_with(
+    row: Format, channels: tuple[int, ...], config: Mapping, design: Mapping = EMPTY
+) -> dict:
     """Epsilon and activation of weights in the format ``row``, with Design's names and values.
 
     Args:
         row: the format.
         channels: of the stages.
         config: what the ``config.json`` beside the file says, or nothing.
+        design: what the tensors say, see :func:`.structure.design_of`.
 
     Raises:
-        CheckpointMismatch: the config names an activation that we do not have.
+        CheckpointMismatch: an activation or a norm that we do not have.
     """
-    known = {**PAPER, **(TIMM.get(channels, {}) if row.name.startswith('timm') else {})}
+    known = dict(PAPER)
+    if row.name.startswith('timm'):
+        known.update(TIMM.get(channels, {}))
+        if design.get('kernel_size') == TIMM_KERNELS:
+            known.update(norm_eps=1e-5, act='SiLU')
+        if design.get('norm') == 'SimpleNorm' and channels != TIMM_SIMPLE_NORM:
+            raise CheckpointMismatch(
+                "the norms have no bias, as timm's RMSNorm, which this package does not have; "
+                f"SimpleNorm, which it has, is that of timm's zepto, of channels {TIMM_SIMPLE_NORM}"
+            )
     timm = config.get('model_args')
     timm = timm if isinstance(timm, dict) else {}
     act = config.get('hidden_act', timm.get('act_layer'))
@@ -51,16 +66,6 @@ def trained_with(row: Format, channels: tuple[int, ...], config: Mapping) -> dic
     if isinstance(eps, float):
         known['norm_eps'] = eps
     return known
-
-
-def compare_numerics(known: Mapping, own: Mapping) -> str:
-    """What to say if the weights were trained with other than the backbone's design; or ''."""
-    wrong = {key: value for key, value in known.items() if own[key] != value}
-    if not wrong:
-        return ''
-    was = ', '.join(f'{key}={value!r}' for key, value in wrong.items())
-    has = ', '.join(f'{key}={own[key]!r}' for key in wrong)
-    return f'the weights were trained with {was}, the backbone has {has}; set design=dict({was})'
 
 
 def config_beside(path: Path) -> dict:

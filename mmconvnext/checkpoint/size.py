@@ -1,25 +1,32 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The size of a network, read off the names and shapes of its tensors."""
+"""The size and the design of a network, read off the names and shapes of its tensors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from .structure import EMPTY, LAYER_SCALE, design_of
+
 LAST_LAYER = re.compile(r'stages\.(\d+)\.(\d+)\.pwconv2\.weight')
-LAYER_SCALE = re.compile(r'stages\.\d+\.\d+\.gamma')
+CUT = (
+    'the weights have neither GRN nor layer scale: a V2 file that a converter has cut has lost its '
+    'GRN for good; if they were trained so, '
+)
 
 
 @dataclass(frozen=True)
 class Size:
-    """Version, blocks and channels of each stage."""
+    """Version, blocks and channels of each stage, and what else a backbone is built with."""
 
     version: str
     depths: tuple[int, ...]
     channels: tuple[int, ...]
+    layer_scale: bool
+    design: dict
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Size:
@@ -32,32 +39,46 @@ class Size:
                 stage, block = int(match[1]), int(match[2])
                 depths[stage] = max(depths.get(stage, 0), block + 1)
                 channels[stage] = value.shape[0]
-        version = 'v2' if any('.grn.' in name for name in tensors) else 'v1'
         stages = sorted(depths)
-        return cls(version, tuple(depths[i] for i in stages), tuple(channels[i] for i in stages))
+        return cls(
+            version='v2' if any('.grn.' in name for name in tensors) else 'v1',
+            depths=tuple(depths[i] for i in stages),
+            channels=tuple(channels[i] for i in stages),
+            layer_scale=any(map(LAYER_SCALE.fullmatch, tensors)),
+            design=design_of(tensors),
+        )
 
-    def difference(self, own: Size, archs: Mapping, names: Iterable[str]) -> str:
+    def difference(
+        self, own: Size, archs: Mapping, trained: Mapping = EMPTY, built: Mapping = EMPTY
+    ) -> str:
         """What to say if the weights, of this size, are for another than the backbone; or ''.
 
         Args:
             own: the backbone's size.
             archs: published sizes by name.
-            names: of all tensors on both sides.
+            trained: switches of the design that do not show in the tensors, as far as known.
+            built: those of the backbone.
         """
-        if self == own:
-            return ''
         if not self.depths:
             return 'there is no block of a ConvNeXt among the weights'
-        if self.version != own.version and not any(map(LAYER_SCALE.fullmatch, names)):
-            return (
-                'only one of weights and backbone has GRN, and neither has layer scale: a V2 file '
-                'that a converter has cut, or a V2 file for a V1 backbone without layer scale'
-            )
-        more = ' and leave layer_scale_init_value out' if self.version != own.version else ''
-        return (
-            f'the weights are of {self._describe(archs)}, the backbone is {own._describe(archs)}; '
-            f'set {self._settings(archs)}{more}, or take weights of your size'
-        )
+        theirs, ours = {**self.design, **trained}, {**own.design, **built}
+        design = {k: v for k, v in theirs.items() if k in ours and ours[k] != v}
+        sized = (self.depths, self.channels) != (own.depths, own.channels)
+        scaled = (self.version, self.layer_scale) != (own.version, own.layer_scale)
+        faults, settings = [], []
+        if sized or scaled:
+            was, has = self._describe(archs), own._describe(archs)
+            faults.append(f'the weights are of {was}, the backbone is {has}')
+            settings += self._settings(archs, sized, scaled)
+        if design:
+            was, has = _arguments(design), _arguments({k: ours[k] for k in design})
+            faults.append(f'the weights were trained with {was}, the backbone has {has}')
+            settings.append(f'design=dict({was})')
+        if not faults:
+            return ''
+        others = ', or take weights of your size' if sized or scaled else ''
+        cut = CUT if scaled and self.version == 'v1' and not self.layer_scale else ''
+        return f'{"; ".join(faults)}; {cut}set {", ".join(settings)}{others}'
 
     def _named(self, archs: Mapping) -> str | None:
         """The published size of these depths and channels."""
@@ -66,9 +87,22 @@ class Size:
 
     def _describe(self, archs: Mapping) -> str:
         name = f'{self._named(archs)} ' if self._named(archs) else ''
-        return f'{name}{self.version.upper()} (depths {self.depths}, channels {self.channels})'
+        usual = (self.version == 'v1') == self.layer_scale
+        scale = '' if usual else f' {"with" if self.layer_scale else "without"} layer scale'
+        return (
+            f'{name}{self.version.upper()}{scale} (depths {self.depths}, channels {self.channels})'
+        )
 
-    def _settings(self, archs: Mapping) -> str:
+    def _settings(self, archs: Mapping, sized: bool, scaled: bool) -> list[str]:
         """The arguments that build a backbone of this size."""
         size = repr(self._named(archs) or dict(depths=[*self.depths], channels=[*self.channels]))
-        return f'arch={size}, version={self.version!r}'
+        scale = f'layer_scale_init_value={"1e-6" if self.layer_scale else "0"}'
+        return [
+            *([f'arch={size}'] if sized else []),
+            f'version={self.version!r}',
+            *([scale] if scaled else []),
+        ]
+
+
+def _arguments(values: Mapping) -> str:
+    return ', '.join(f'{name}={value!r}' for name, value in values.items())

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The names and layouts of every published ConvNeXt format, one row of a table each.
 
-A template stands for many names: {i} is a stage, {j} a block, {k} 0 or 1, {n} 1 or 2, {p} weight or
-bias. :mod:`.formats` reads the tables, in both directions.
+A template stands for many names: {i} is a stage, {j} a block, {k} 0 or 1, {s} a layer of the stem,
+{n} 1 or 2, {p} weight or bias. :mod:`.formats` reads the tables, in both directions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 SIGNATURE = 'stages.0.0.dwconv.weight'  # each format has its own name for it
-FIELDS = dict(i=r'\d+', j=r'\d+', k='[01]', n='[12]', p='weight|bias')
+FIELDS = dict(i=r'\d+', j=r'\d+', k='[01]', s='[0-3]', n='[12]', p='weight|bias')
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Format:
         layouts: pattern of our name -> the layout theirs has, see :mod:`.layouts`.
         envelope: the key under which their files keep the tensors, '' for none.
         prefix: what their files put before every name.
+        builds: what shows of a design in the tensors (:func:`.structure.design_of`) and may, in
+            their code, be other than the paper's; 'both' are GRN and layer scale.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Format:
     layouts: Mapping[str, str] = field(default_factory=dict)
     envelope: str = ''
     prefix: str = ''
+    builds: tuple[str, ...] = ()
 
     @cached_property
     def signature(self) -> re.Pattern:
@@ -88,6 +91,7 @@ NATIVE = Format(
     name='native',
     source='mmconvnext',
     rows={
+        'downsample_layers.0.{s}.{p}': 'downsample_layers.0.{s}.{p}',
         'downsample_layers.{i}.{k}.{p}': 'downsample_layers.{i}.{k}.{p}',
         'stages.{i}.{j}.dwconv.{p}': 'stages.{i}.{j}.dwconv.{p}',
         'stages.{i}.{j}.norm.{p}': 'stages.{i}.{j}.norm.{p}',
@@ -109,10 +113,12 @@ NATIVE = Format(
         r'pred\.',
     ),
     envelope='state_dict',
+    builds=('stem', 'stem_patch_size', 'kernel_size', 'norm', 'both'),
 )
 META = replace(
     NATIVE,
     name='meta',
+    builds=(),
     source='facebookresearch/ConvNeXt, facebookresearch/ConvNeXt-V2, facebookresearch/dinov3',
     layouts={r'.*\.grn\..*': '(1, 1, 1, C)'},  # convnextv2.py, class GRN of models/utils.py
     envelope='model',
@@ -163,13 +169,14 @@ MMPRETRAIN = Format(
     others=(r'head\.',),
     envelope='state_dict',
     prefix='backbone.',
+    builds=('stem_patch_size', 'both'),
 )
 # OpenCLIP's image tower is timm's, below `visual.trunk.`.
 TIMM = Format(
     name='timm',
     source='huggingface/pytorch-image-models 1.0, timm/models/convnext.py',
     rows={
-        'downsample_layers.0.{k}.{p}': 'stem.{k}.{p}',
+        'downsample_layers.0.{s}.{p}': 'stem.{s}.{p}',
         'downsample_layers.{i}.{k}.{p}': 'stages.{i}.downsample.{k}.{p}',
         'stages.{i}.{j}.dwconv.{p}': 'stages.{i}.blocks.{j}.conv_dw.{p}',
         'stages.{i}.{j}.norm.{p}': 'stages.{i}.blocks.{j}.norm.{p}',
@@ -180,6 +187,7 @@ TIMM = Format(
     },
     final_norm='head.norm.{p}',
     others=(r'head\.', r'norm_pre\.'),
+    builds=('stem', 'stem_patch_size', 'kernel_size', 'norm', 'both'),
 )
 # Its variants atto to nano have 1x1 convolutions for linear layers (conv_mlp=True).
 TIMM_CONV = replace(TIMM, name='timm-conv', layouts={r'.*\.pwconv\d\.weight': '(O, I, 1, 1)'})
@@ -208,6 +216,7 @@ HF = Format(
     final_norm='layernorm.{p}',
     others=(r'layernorm\.', r'classifier\.'),
     layouts={r'.*\.grn\..*': '(1, 1, 1, C)'},
+    builds=('stem_patch_size',),
 )
 HF_DINOV3 = Format(
     name='hf-dinov3',

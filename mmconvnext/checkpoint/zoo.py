@@ -17,7 +17,9 @@ A row says what the file holds and where it is; nothing is downloaded here.
   file's page first, and to download with a token.
 
 Columns: ``arch`` is a name of ``models.arch.ARCHS``, or one which that table does not have
-(``xxlarge``, isotropic ``iso-*``, timm's ``*-ols`` with an overlapping stem, ``*-rms``, ``test*``).
+(``xxlarge``, isotropic ``iso-*``, timm's ``*-ols`` with an overlapping stem, ``*-rms``, ``test*``):
+loaded into another backbone, their error says which ``arch`` and ``design`` they need; ``iso-*``,
+which have no pyramid, do not load.
 ``data`` tells the order of training: ``in21k-in1k`` is ImageNet-21K, then 1K; ``laiona`` is LAION
 aesthetic. ``pixels`` is the side of the training images, for COCO the longest of the short sides,
 and where it is not published (DINOv3) the one of timm. ``ema`` of Meta's files and their copies is

@@ -7,6 +7,12 @@ from collections.abc import Sequence
 from numbers import Integral
 
 
+def image_channels(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f'in_channels must be a positive integer, got {value!r}')
+    return value
+
+
 def stage_indices(indices: int | Sequence[int] | None, num_stages: int) -> tuple[int, ...]:
     if indices is None:
         return tuple(range(num_stages))
@@ -37,9 +43,4 @@ def layer_scale_start(value: float | None, version: str) -> float:
         return 1e-6 if version == 'v1' else 0.0
     if not value >= 0:
         raise ValueError(f'layer_scale_init_value must be 0 (none) or positive, got {value!r}')
-    if version == 'v2' and value > 0:
-        raise ValueError(
-            f'layer_scale_init_value={value!r}: ConvNeXt V2 has GRN instead of a layer scale; '
-            "leave it out, or use version='v1'"
-        )
     return float(value)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain, count
-from numbers import Integral
 
 import torch
 from mmengine.logging import MMLogger
@@ -24,7 +23,7 @@ from ..kernels.report import PathReport
 from ..kernels.selection import check_setting
 from ..registry import MODELS
 from .arch import get_arch
-from .arguments import frozen_stages_in, layer_scale_start, stage_indices
+from .arguments import frozen_stages_in, image_channels, layer_scale_start, stage_indices
 from .block import ConvNeXtBlock
 from .design import Design
 from .layer_depth import LayerDepth, get_layer_depth, head_depth
@@ -56,14 +55,18 @@ class ConvNeXt(BaseModule):
         in_channels: channels of the input image.
         drop_path_rate: stochastic depth, 0 to below 1: the rate of the last block; it rises
             linearly from 0 at the first one.
-        layer_scale_init_value: start of V1's layer scale; 0 builds none. None is the version's
-            own: 1e-6 (paper, table 5) for V1, no layer scale for V2. The dense recipes start at 1.
+        layer_scale_init_value: start of the layer scale; 0 builds none. None is the version's own:
+            1e-6 (paper, table 5) for V1, no layer scale for V2; a number is taken as it is, in V2
+            beside GRN, as mmpretrain's ``use_grn`` has them. The dense recipes start at 1.
         out_indices: the stages whose maps are returned, in this order: one integer or a sequence,
             negative ones count from the end. None returns all stages, four in the published archs.
         frozen_stages: mmdet's convention: -1 freezes nothing, 0 the stem, k the stem and the first
             k stages with their downsampling layers and output norms. Frozen parts have
             ``requires_grad=False`` and stay in evaluation mode, hence without stochastic depth.
         with_cp: recompute each block's branch in the backward pass, to save memory.
+        gap_before_final_norm: a classifier's backbone, as Meta's and mmpretrain's: returns norms of
+            globally averaged maps, (N, C_i), so the head takes no pooling neck. After such a neck
+            the norms of maps, which dense prediction needs, give other logits.
         design: switches for ablations, see :class:`Design`: a dict of what departs from the paper.
         kernels: 'auto' takes the fast path where it is compiled and measured to be faster (a CPU),
             'plain' never, 'fast' always; the environment variable MMCONVNEXT_KERNELS stands in for
@@ -92,6 +95,7 @@ class ConvNeXt(BaseModule):
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         with_cp: bool = False,
+        gap_before_final_norm: bool = False,
         design: Design | Mapping | None = None,
         kernels: str = 'auto',
         init_cfg: Mapping | list | None = None,
@@ -102,22 +106,16 @@ class ConvNeXt(BaseModule):
         self.design = design = Design.of(design)
         kernels = check_setting(kernels)
         depths, channels = self.arch.depths, self.arch.channels
-        if (
-            isinstance(in_channels, bool)
-            or not isinstance(in_channels, Integral)
-            or in_channels < 1
-        ):
-            raise ValueError(f'in_channels must be a positive integer, got {in_channels!r}')
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate must be in [0, 1), got {drop_path_rate!r}')
-        self.in_channels = in_channels
+        self.in_channels = image_channels(in_channels)
+        self.gap_before_final_norm = gap_before_final_norm
         self.out_indices = stage_indices(out_indices, len(depths))
         self.frozen_stages = frozen_stages_in(frozen_stages, len(depths))
         layer_scale = layer_scale_start(layer_scale_init_value, version)
 
-        stem_stride = design.stem_patch_size if design.stem == 'patchify' else 4
         self.out_channels = tuple(channels[i] for i in self.out_indices)
-        self.out_strides = tuple(stem_stride * 2**i for i in self.out_indices)
+        self.out_strides = tuple(design.stem_stride * 2**i for i in self.out_indices)
 
         self.downsample_layers = nn.ModuleList([build_stem(design, in_channels, channels[0])])
         for before, after in zip(channels, channels[1:]):
@@ -130,7 +128,7 @@ class ConvNeXt(BaseModule):
                 *(
                     ConvNeXtBlock(
                         width,
-                        design,
+                        stage_design,
                         grn=version == 'v2',
                         layer_scale_init_value=layer_scale,
                         drop_path_rate=next(rates),
@@ -142,7 +140,9 @@ class ConvNeXt(BaseModule):
                     for block in range(depth)
                 )
             )
-            for stage, (depth, width) in enumerate(zip(depths, channels))
+            for stage, (depth, width, stage_design) in enumerate(
+                zip(depths, channels, design.of_stages(len(depths)))
+            )
         )
         for i in sorted(set(self.out_indices)):
             self.add_module(f'norm{i}', build_norm(design, channels[i]))
@@ -161,7 +161,9 @@ class ConvNeXt(BaseModule):
             if i > max(self.out_indices):
                 break
             x = stage(downsample(x))
-            if i in self.out_indices:
+            if i in self.out_indices and self.gap_before_final_norm:
+                maps[i] = getattr(self, f'norm{i}')(x.mean((2, 3), keepdim=True)).flatten(1)
+            elif i in self.out_indices:
                 # mmcv's RoIAlign reads a channels-last map as if it were contiguous, without an
                 # error (mmcv issue 2203), so what leaves the backbone must be contiguous.
                 maps[i] = getattr(self, f'norm{i}')(x).contiguous()
@@ -258,7 +260,7 @@ class ConvNeXt(BaseModule):
                 f'the backbone takes (N, {self.in_channels}, H, W), got {tuple(x.shape)}; set '
                 'in_channels, and the mean and std of the data preprocessor, to your images'
             )
-        smallest = self.design.stem_patch_size if self.design.stem == 'patchify' else 1
+        smallest = self.design.stem_stride if self.design.stem == 'patchify' else 1
         if min(x.shape[2:]) < smallest:
             raise ValueError(
                 f'an image of {x.shape[2]}x{x.shape[3]} pixels is smaller than one '

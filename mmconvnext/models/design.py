@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Integral, Real
 
 CHOICES = {
-    'stem': ('patchify', 'resnet'),
+    'stem': ('patchify', 'resnet', 'overlap', 'overlap_tiered', 'overlap_act'),
     'act': ('GELU', 'GELU_tanh', 'ReLU', 'SiLU'),
     'act_after': ('expansion', 'every_conv'),
-    'norm': ('LN', 'BN', 'SyncBN'),
+    'norm': ('LN', 'BN', 'SyncBN', 'SimpleNorm'),
     'norm_after': ('spatial', 'every_conv'),
 }
 
@@ -21,8 +21,8 @@ CHOICES = {
 # off, so a new switch does until it is listed here.
 FUSIBLE = ('stem', 'stem_patch_size', 'expansion_ratio', 'norm_eps')
 
-# Official code (models/convnext.py) for LN; torch's own default for batch norms.
-DEFAULT_EPS = {'LN': 1e-6, 'BN': 1e-5, 'SyncBN': 1e-5}
+# Official code (models/convnext.py) for LN; torch's default for batch norms; timm's for SimpleNorm.
+DEFAULT_EPS = {'LN': 1e-6, 'BN': 1e-5, 'SyncBN': 1e-5, 'SimpleNorm': 1e-6}
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ class Design:
 
     Args:
         stem: 'patchify', a non-overlapping convolution, or 'resnet', a 7x7 convolution of stride 2
-            with norm, activation and a 3x3 max pooling of stride 2 (section 2.2), both padded, so
-            that sides are rounded up.
+            with norm, activation and a 3x3 max pooling of stride 2 (section 2.2); or one of timm's
+            (timm/models/convnext.py): 'overlap', two 3x3 convolutions of stride 2, then the norm;
+            'overlap_tiered', the first with half the channels, to a multiple of 8; 'overlap_act',
+            with the activation between them. All but 'patchify' are padded: sides are rounded up.
         stem_patch_size: kernel and stride in pixels of the patchify stem (section 2.2).
         group_width: channels in a group of the spatial convolution: 1 is depthwise, 32 is
             ResNeXt-like, None is one group, a dense convolution (section 2.3).
@@ -43,16 +45,17 @@ class Design:
             bottleneck (section 2.4).
         spatial_first: the spatial convolution comes before the two pointwise ones (moved up), or
             between them (section 2.5).
-        kernel_size: of the spatial convolution, odd, in pixels of the feature map (section 2.5).
+        kernel_size: of the spatial convolution, odd, in pixels of the feature map (section 2.5);
+            one for all stages, or a sequence with one a stage.
         act: activation (section 2.6, "Replacing ReLU with GELU").
         act_after: 'expansion', one activation a block, before the second pointwise convolution; or
             'every_conv', as in ResNet: one after each convolution, the last one after the residual
             sum (section 2.6, "Fewer activation functions").
         norm: normalization in stem, blocks, downsampling and outputs (section 2.6, "Substituting
-            BN with LN").
+            BN with LN"); 'SimpleNorm' is that of timm's ``convnext_zepto_rms``.
         norm_after: 'spatial', one norm a block, after the spatial convolution, or 'every_conv'
             (section 2.6, "Fewer normalization layers").
-        norm_eps: added to the variance; None takes 1e-6 for LN and 1e-5 for batch norms.
+        norm_eps: added to the variance; None takes 1e-5 for batch norms, 1e-6 for the others.
 
     Raises:
         ValueError: a value outside the ranges above.
@@ -63,7 +66,7 @@ class Design:
     group_width: int | None = 1
     expansion_ratio: float = 4
     spatial_first: bool = True
-    kernel_size: int = 7
+    kernel_size: int | tuple[int, ...] = 7
     act: str = 'GELU'
     act_after: str = 'expansion'
     norm: str = 'LN'
@@ -79,10 +82,10 @@ class Design:
                 )
         if not _is_int(self.stem_patch_size) or self.stem_patch_size < 1:
             self._refuse('stem_patch_size', 'a positive integer')
-        if self.stem == 'resnet' and self.stem_patch_size != 4:
+        if self.stem != 'patchify' and self.stem_patch_size != 4:
             raise ValueError(
                 f'design.stem_patch_size={self.stem_patch_size!r} has no effect on '
-                "stem='resnet', whose stride is always 4; leave it out"
+                f'stem={self.stem!r}, whose stride is always 4; leave it out'
             )
         if self.group_width is not None and (not _is_int(self.group_width) or self.group_width < 1):
             self._refuse('group_width', 'a positive integer, or None for a dense convolution')
@@ -90,8 +93,14 @@ class Design:
             self._refuse('expansion_ratio', 'a positive number')
         if not isinstance(self.spatial_first, bool):
             self._refuse('spatial_first', 'True or False')
-        if not _is_int(self.kernel_size) or self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            self._refuse('kernel_size', 'a positive odd integer (even ones would shift the map)')
+        if isinstance(self.kernel_size, list):  # a config's; fields are hashable
+            object.__setattr__(self, 'kernel_size', tuple(self.kernel_size))
+        kernels = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
+        if not kernels or any(not _is_int(k) or k < 1 or k % 2 == 0 for k in kernels):
+            self._refuse(
+                'kernel_size',
+                'a positive odd integer (even ones would shift the map), or a list of one a stage',
+            )
         if self.norm_eps is not None and (not _is_number(self.norm_eps) or self.norm_eps <= 0):
             self._refuse('norm_eps', 'a positive number, or None')
 
@@ -113,6 +122,23 @@ class Design:
         if unknown:
             raise ValueError(f'design has unknown keys {unknown}; the keys are {allowed}')
         return cls(**value)
+
+    def of_stages(self, count: int) -> list[Design]:
+        """The design of each of ``count`` stages, with its own kernel size.
+
+        Raises:
+            ValueError: other than one kernel size a stage.
+        """
+        if not isinstance(self.kernel_size, tuple):
+            return [self] * count
+        if len(self.kernel_size) != count:
+            self._refuse('kernel_size', f'one integer, or one for each of the {count} stages')
+        return [replace(self, kernel_size=size) for size in self.kernel_size]
+
+    @property
+    def stem_stride(self) -> int:
+        """Pixels of the image to one of the stem's map, along a side."""
+        return self.stem_patch_size if self.stem == 'patchify' else 4
 
     @cached_property
     def unfusible(self) -> dict:

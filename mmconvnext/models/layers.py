@@ -26,6 +26,34 @@ class LayerNorm2d(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class SimpleNorm(nn.LayerNorm):
+    """Each (..., C) over its standard deviation, which is not centred nor shifted, times weight.
+
+    Of timm (timm/layers/fast_norm.py, ``simple_norm``); the variance is the unbiased one, taken in
+    float32 at least.
+
+    Raises:
+        ValueError: a single channel, which has no deviation.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        if channels < 2:
+            raise ValueError(f"norm='SimpleNorm' needs at least 2 channels, got {channels}")
+        super().__init__(channels, eps=eps, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        scale = torch.rsqrt(wide.var(dim=-1, keepdim=True) + self.eps)
+        return (wide * scale * self.weight).to(x.dtype)
+
+
+class SimpleNorm2d(SimpleNorm):
+    """SimpleNorm over the channels of an (N, C, H, W) map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class GlobalResponseNorm(nn.Module):
     """Global response normalization of (N, H, W, C), ConvNeXt V2 section 3.2.
 
@@ -110,18 +138,35 @@ def build_stem(design: Design, in_channels: int, channels: int) -> nn.Sequential
             nn.Conv2d(in_channels, channels, kernel_size=patch, stride=patch),
             build_norm(design, channels),
         )
+    if design.stem == 'resnet':
+        return nn.Sequential(
+            nn.Conv2d(in_channels, channels, kernel_size=7, stride=2, padding=3),
+            build_norm(design, channels),
+            build_act(design),
+            nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+        )
+    middle = _tier(channels) if design.stem == 'overlap_tiered' else channels
     return nn.Sequential(
-        nn.Conv2d(in_channels, channels, kernel_size=7, stride=2, padding=3),
+        nn.Conv2d(in_channels, middle, kernel_size=3, stride=2, padding=1),
+        *([build_act(design)] if design.stem == 'overlap_act' else []),
+        nn.Conv2d(middle, channels, kernel_size=3, stride=2, padding=1),
         build_norm(design, channels),
-        build_act(design),
-        nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
     )
+
+
+def _tier(channels: int) -> int:
+    """Half of the channels as a multiple of 8, at least 0.9 of it (timm, ``make_divisible``)."""
+    half = channels // 2
+    near = max(8, (half + 4) // 8 * 8)
+    return near if near >= 0.9 * half else near + 8
 
 
 def build_norm(design: Design, channels: int, channels_last: bool = False) -> nn.Module:
     """The design's norm for (N, C, H, W); for :func:`norm_last` if ``channels_last``."""
     if design.norm == 'LN':
         return (nn.LayerNorm if channels_last else LayerNorm2d)(channels, eps=design.eps)
+    if design.norm == 'SimpleNorm':
+        return (SimpleNorm if channels_last else SimpleNorm2d)(channels, eps=design.eps)
     kind = nn.BatchNorm2d if design.norm == 'BN' else nn.SyncBatchNorm
     return kind(channels, eps=design.eps)
 
@@ -135,7 +180,7 @@ def norm_last(norm: nn.Module, x: Tensor, design: Design) -> Tensor:
     if isinstance(norm, (nn.LayerNorm, _BatchNorm)):
         channels_last = isinstance(norm, nn.LayerNorm)
     else:
-        channels_last = design.norm == 'LN'
+        channels_last = design.norm in ('LN', 'SimpleNorm')
     if channels_last:
         return norm(x)
     return norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

@@ -176,12 +176,37 @@ def test_ema_weights_can_be_chosen(detector, tmp_path):
     assert_loads(backbone, path, {k: v + 1 for k, v in weights.items()})
 
 
-@pytest.mark.parametrize('arch', ['atto', 'tiny'])
-def test_timm_gets_the_layout_of_its_variants(arch, tmp_path):
-    torch.save(random_weights(arch, norms=False), tmp_path / 'own.pth')
+ZEPTO = dict(depths=[2, 2, 4, 2], channels=[32, 64, 128, 256])
+TEST2 = dict(depths=[1, 1, 1, 1], channels=[32, 64, 96, 128])
+
+
+@pytest.mark.parametrize(
+    ('arch', 'design', 'axes'),
+    [
+        ('atto', {}, 4),
+        ('atto', dict(stem='overlap_tiered'), 4),
+        (ZEPTO, dict(norm='SimpleNorm'), 4),
+        (TEST2, {}, 2),
+        ('tiny', {}, 2),
+    ],
+    ids=['atto', 'atto_ols', 'zepto', 'test2', 'tiny'],
+)
+def test_timm_gets_the_layout_of_its_variants(arch, design, axes, tmp_path):
+    weights = ConvNeXt(arch, design=design).state_dict()
+    torch.save({k: v for k, v in weights.items() if k[:4] != 'norm'}, tmp_path / 'own.pth')
     path, _ = convert(tmp_path / 'own.pth', tmp_path / 'timm.safetensors', 'timm')
-    axes = load_file(path)['stages.0.blocks.0.mlp.fc1.weight'].ndim
-    assert axes == (4 if arch == 'atto' else 2)
+    assert load_file(path)['stages.0.blocks.0.mlp.fc1.weight'].ndim == axes
+
+
+def test_what_a_format_cannot_say_is_not_written(tiny_arch, tmp_path):
+    torch.save(ConvNeXt(tiny_arch, design=dict(stem='overlap')).state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(
+        CheckpointMismatch, match="format hf builds no ConvNeXt with stem='overlap'"
+    ):
+        convert(tmp_path / 'a.pth', tmp_path / 'b.pth', 'hf')
+    assert not (tmp_path / 'b.pth').exists()
+    path, _ = convert(tmp_path / 'a.pth', tmp_path / 'c.pth', 'native')
+    load_pretrained(ConvNeXt(tiny_arch, design=dict(stem='overlap')), path)
 
 
 # Refused

@@ -5,6 +5,7 @@
 `tests/data/keys` the names and shapes of their tiny-size models. Both say how they were made.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mmconvnext import ConvNeXt
+from mmconvnext.checkpoint import zoo
 from mmconvnext.checkpoint.errors import CheckpointMismatch
 from mmconvnext.checkpoint.formats import detect, from_native, to_native
 from mmconvnext.checkpoint.tables import FORMATS
@@ -29,11 +31,18 @@ FAMILIES = {
     'dinov3': ('meta', '', 'v1'),
     'mmpretrain_v1': ('mmpretrain', 'backbone.', 'v1'),
     'mmpretrain_v2': ('mmpretrain', 'backbone.', 'v2'),
+    'mmpretrain_v2_scale': ('mmpretrain', 'backbone.', 'v2'),
     'timm_v1': ('timm', '', 'v1'),
     'timm_v1_conv_mlp': ('timm-conv', '', 'v1'),
     'timm_hnf': ('timm-conv', '', 'v1'),
     'timm_v2': ('timm', '', 'v2'),
     'timm_features': ('timm-features', '', 'v1'),
+    'timm_ols': ('timm-conv', '', 'v1'),
+    'timm_ols_tiered': ('timm-conv', '', 'v1'),
+    'timm_rms': ('timm-conv', '', 'v1'),
+    'timm_rms_ols': ('timm-conv', '', 'v1'),
+    'timm_test': ('timm', '', 'v1'),
+    'timm_test3': ('timm', '', 'v1'),
     'openclip': ('timm', 'visual.trunk.', 'v1'),
     'torchvision': ('torchvision', '', 'v1'),
     'hf_v1': ('hf', 'convnext.', 'v1'),
@@ -41,7 +50,28 @@ FAMILIES = {
     'hf_backbone': ('hf', '', 'v1'),
     'hf_dinov3': ('hf-dinov3', '', 'v1'),
 }
-KEYS_ARCH = {'timm_v1_conv_mlp': 'nano'}
+ZEPTO = dict(depths=[2, 2, 4, 2], channels=[32, 64, 128, 256])
+KEYS_ARCH = {
+    'timm_v1_conv_mlp': 'nano',
+    'timm_ols': 'nano',
+    'timm_ols_tiered': 'atto',
+    'timm_rms': ZEPTO,
+    'timm_rms_ols': ZEPTO,
+    'timm_test': dict(depths=[1, 2, 4, 2], channels=[24, 32, 48, 64]),
+    'timm_test3': dict(depths=[1, 1, 1, 1], channels=[32, 64, 96, 128]),
+}
+# What other than the paper's defaults builds these networks.
+BUILT = {
+    'mmpretrain_v2_scale': dict(layer_scale_init_value=1e-6),
+    'timm_ols': dict(design=dict(stem='overlap')),
+    'timm_ols_tiered': dict(design=dict(stem='overlap_tiered')),
+    'timm_rms': dict(design=dict(norm='SimpleNorm')),
+    'timm_rms_ols': dict(design=dict(stem='overlap_act', norm='SimpleNorm')),
+    'timm_test': dict(design=dict(norm_eps=1e-5, act='GELU_tanh')),
+    'timm_test3': dict(design=dict(kernel_size=[7, 5, 5, 3], norm_eps=1e-5, act='SiLU')),
+}
+# Told from other networks of these names by channels that the small ones do not have.
+BY_CHANNELS = ('timm_rms', 'timm_rms_ols', 'timm_test')
 
 
 def source(family: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -60,6 +90,10 @@ def keys(family: str) -> dict[str, Tensor]:
         name: torch.empty([int(n) for n in shape.split('x') if n != 'scalar'], device='meta')
         for name, shape in rows
     }
+
+
+def build(family: str, arch: object = ARCH) -> ConvNeXt:
+    return ConvNeXt(arch, FAMILIES[family][2], **BUILT.get(family, {})).eval()
 
 
 def raw_maps(backbone: ConvNeXt, image: Tensor) -> list[Tensor]:
@@ -81,15 +115,68 @@ def test_every_source_has_its_row():
     assert {name for name, _, _ in FAMILIES.values()} == set(FORMATS) - {'native'}
 
 
+# Families whose names the published files of a source have.
+PUBLISHERS = {
+    ('Meta', 'v1'): ['meta_v1'],
+    ('Meta', 'v2'): ['meta_v2', 'meta_fcmae'],
+    ('OpenMMLab', 'v1'): ['mmpretrain_v1'],
+    ('OpenMMLab', 'v2'): ['mmpretrain_v2'],
+    ('timm', 'v1'): [name for name in FAMILIES if re.match('timm_(v1|hnf|ols|rms|test)', name)],
+    ('timm', 'v2'): ['timm_v2'],
+    ('Hugging Face', 'v1'): ['hf_v1'],
+    ('Hugging Face', 'v2'): ['hf_v2'],
+    ('torchvision', 'v1'): ['torchvision'],
+    ('Meta DINOv3', 'v1'): ['dinov3', 'hf_dinov3'],
+    ('OpenCLIP', 'v1'): ['openclip'],
+}
+
+
+def test_the_names_of_every_publisher_are_tried():
+    """That the sizes of all their files are those of networks which can be built is in test_zoo."""
+    assert {(row.source, row.version) for row in zoo.published().values()} == set(PUBLISHERS)
+    assert {name for names in PUBLISHERS.values() for name in names} <= set(FAMILIES)
+
+
 @pytest.mark.parametrize('family', FAMILIES)
 def test_same_maps_as_the_source(family):
     weights, expected = source(family)
-    backbone = ConvNeXt(ARCH, FAMILIES[family][2]).eval()
+    if family in BY_CHANNELS:
+        weights = to_native(weights, FORMATS[FAMILIES[family][0]]).tensors
+    backbone = build(family)
     backbone.load_state_dict(weights)
     with torch.no_grad():
         maps = raw_maps(backbone, expected['image'])
     for i, value in enumerate(maps):
         torch.testing.assert_close(value, expected[f'map{i}'], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('family', BUILT)
+def test_the_error_of_a_plain_backbone_has_the_line_that_loads(family):
+    weights = {name: torch.randn(value.shape) for name, value in keys(family).items()}
+    with pytest.raises(CheckpointMismatch, match=r'; set .*') as error:
+        ConvNeXt('femto').load_state_dict(weights)
+    line = str(error.value).partition('; set ')[2].partition(', or take')[0]
+    told = eval(f'dict({line})')
+    arch = told.pop('arch')
+    assert arch == KEYS_ARCH.get(family, 'tiny')
+    assert told == {'version': FAMILIES[family][2], **BUILT[family]}
+    backbone = ConvNeXt(arch, **told)
+    backbone.load_state_dict(weights)
+    native = to_native(inside(weights, FAMILIES[family][1]), FORMATS[FAMILIES[family][0]])
+    for name, value in backbone.state_dict().items():
+        assert name.startswith('norm') or torch.equal(value, native.tensors[name]), name
+
+
+def test_isotropic_networks_are_refused_by_name():
+    # facebookresearch/ConvNeXt, models/convnext_isotropic.py
+    names = ['stem.weight', 'blocks.0.dwconv.weight', 'blocks.0.pwconv1.weight', 'norm.weight']
+    for prefix in ('', 'backbone.'):
+        weights = {prefix + name: torch.ones(3) for name in names}
+        with pytest.raises(CheckpointMismatch, match=r'isotropic ConvNeXt .* no pyramid; this pac'):
+            ConvNeXt(ARCH).load_state_dict(weights)
+    other = {'stages.0.blocks.0.dwconv.weight': torch.ones(3)}  # of some other network
+    with pytest.raises(CheckpointMismatch, match='no ConvNeXt in any known format'):
+        ConvNeXt(ARCH).load_state_dict(other)
 
 
 def test_output_norms_of_a_foreign_backbone_are_kept():
@@ -114,9 +201,9 @@ def test_format_and_prefix_are_recognised_by_the_names(family):
 
 @pytest.mark.parametrize('family', FAMILIES)
 def test_published_names_fill_the_published_size(family):
-    name, prefix, version = FAMILIES[family]
+    name, prefix, _ = FAMILIES[family]
     with torch.device('meta'):
-        own = ConvNeXt(KEYS_ARCH.get(family, 'tiny'), version).state_dict()
+        own = build(family, KEYS_ARCH.get(family, 'tiny')).state_dict()
     native = to_native(inside(keys(family), prefix), FORMATS[name])
     assert native.unknown == []
     needed = {k: v.shape for k, v in own.items() if not k.startswith('norm')}
@@ -154,16 +241,55 @@ def test_own_weights_survive_every_format(row):
         assert torch.equal(native.tensors[key], value), key
 
 
+NEEDS = {
+    'overlap': (dict(design=dict(stem='overlap')), r"stem='overlap'", ('timm',)),
+    'tiered': (dict(design=dict(stem='overlap_tiered')), "stem='overlap_tiered'", ('timm',)),
+    'act': (dict(design=dict(stem='overlap_act')), "stem='overlap_act'", ('timm',)),
+    'norm': (dict(design=dict(norm='SimpleNorm')), "norm='SimpleNorm'", ('timm',)),
+    'kernels': (
+        dict(design=dict(kernel_size=[7, 5, 5, 3])),
+        r'kernel_size=\[7, 5, 5, 3\]',
+        ('timm',),
+    ),
+    'kernel': (dict(design=dict(kernel_size=3)), 'kernel_size=3', ('timm',)),
+    'patch': (
+        dict(design=dict(stem_patch_size=2)),
+        'stem_patch_size=2',
+        ('timm', 'mmpretrain', 'hf'),
+    ),
+    'both': (
+        dict(version='v2', layer_scale_init_value=1.0),
+        'GRN beside layer scale',
+        ('timm', 'mmpretrain'),
+    ),
+}
+
+
+@pytest.mark.parametrize('row', ['meta', 'mmpretrain', 'timm', 'hf'])
+@pytest.mark.parametrize('need', NEEDS)
+def test_what_the_code_of_a_format_cannot_build_is_not_written_in_it(need, row):
+    options, match, able = NEEDS[need]
+    weights = ConvNeXt(ARCH, **options).state_dict()
+    weights = {k: torch.randn_like(v) for k, v in weights.items() if k[:4] != 'norm'}
+    if row in able:
+        back = to_native(from_native(weights, FORMATS[row]), FORMATS[row]).tensors
+        assert weights.keys() == back.keys()
+        assert all(torch.equal(back[k], v) for k, v in weights.items())
+        return
+    with pytest.raises(CheckpointMismatch, match=f'{row} builds no ConvNeXt with {match}; native'):
+        from_native(weights, FORMATS[row])
+
+
 def test_what_a_format_has_no_name_for_is_refused_by_name():
     weights = ConvNeXt(ARCH).state_dict()
     with pytest.raises(CheckpointMismatch, match=r'timm has no name for norm0\.weight, norm0\.b'):
         from_native(weights, FORMATS['timm'])
 
 
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('family', [name for name in FAMILIES if name not in BY_CHANNELS])
 @pytest.mark.parametrize('fault', ['extra', 'missing', 'misshapen'])
 def test_fault_in_a_foreign_file_is_named(fault, family):
-    name, prefix, version = FAMILIES[family]
+    name, prefix, _ = FAMILIES[family]
     row, weights = FORMATS[name], source(family)[0]
     key = prefix + row.theirs('stages.2.1.dwconv.bias')
     if fault == 'extra':
@@ -175,7 +301,7 @@ def test_fault_in_a_foreign_file_is_named(fault, family):
     else:
         weights[key] = torch.ones(7)
         match = r'1 of another shape: stages\.2\.1\.dwconv\.bias \(7,\) for \(12,\)'
-    backbone = ConvNeXt(ARCH, version)
+    backbone = build(family)
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
     with pytest.raises(CheckpointMismatch, match=match):
         backbone.load_state_dict(weights)

@@ -158,8 +158,8 @@ MISMATCHES = {
         r'1 left over: surplus\.weight',
     ),
     'shape': (
-        lambda w: {**w, 'stages.0.0.dwconv.weight': torch.zeros(8, 1, 5, 5)},
-        r'1 of another shape: stages\.0\.0\.dwconv\.weight \(8, 1, 5, 5\) for \(8, 1, 7, 7\)',
+        lambda w: {**w, 'stages.0.0.dwconv.weight': torch.zeros(8, 1, 5, 7)},
+        r'1 of another shape: stages\.0\.0\.dwconv\.weight \(8, 1, 5, 7\) for \(8, 1, 7, 7\)',
     ),
     'output norm': (
         lambda w: {**w, 'norm2.weight': torch.zeros(5)},
@@ -256,28 +256,42 @@ def test_grn_left_at_zero_is_refused(tiny_arch, tmp_path):
 def test_lost_grn_is_not_taken_for_v1(tiny_arch, tmp_path):
     backbone = ConvNeXt(tiny_arch, 'v2')
     weights = {k: v for k, v in classifier_weights(backbone).items() if '.grn.' not in k}
-    with pytest.raises(CheckpointMismatch, match='has GRN, and neither has layer scale: a V2 file'):
+    match = 'neither GRN nor layer scale: a V2 file that a converter has cut .* if they were '
+    with pytest.raises(CheckpointMismatch, match=match):
         load_pretrained(backbone, write(weights, tmp_path))
 
 
-@pytest.mark.parametrize(
-    ('build', 'drop', 'match'),
-    [
-        (
-            dict(layer_scale_init_value=0),
-            False,
-            'has layer scale: set layer_scale_init_value above',
-        ),
-        (dict(), True, 'The file has no layer scale: set layer_scale_init_value=0'),
-    ],
-    ids=['in the file', 'in the backbone'],
-)
-def test_layer_scale_on_one_side_only(build, drop, match, tiny_arch, tmp_path):
-    weights = classifier_weights(ConvNeXt(tiny_arch))
-    if drop:
-        weights = {k: v for k, v in weights.items() if not k.endswith('.gamma')}
-    with pytest.raises(CheckpointMismatch, match=match):
-        load_pretrained(ConvNeXt(tiny_arch, **build), write(weights, tmp_path))
+V1, V2 = ({'version': version} for version in ('v1', 'v2'))
+BARE, BOTH = {**V1, 'layer_scale_init_value': 0}, {**V2, 'layer_scale_init_value': 1e-6}
+PARTS = {'scale': V1, 'GRN': V2, 'GRN and scale': BOTH, 'neither': BARE}
+
+
+@pytest.mark.parametrize('backbone', PARTS)
+@pytest.mark.parametrize('weights', PARTS)
+def test_grn_and_layer_scale_load_where_built_and_the_error_has_the_one_line_that_builds(
+    weights, backbone, tiny_arch, tmp_path
+):
+    content = classifier_weights(ConvNeXt(tiny_arch, **PARTS[weights]))
+    path = write(content, tmp_path)
+    if weights != backbone:
+        with pytest.raises(CheckpointMismatch, match='; .*set (version=.*), or take') as error:
+            load_pretrained(ConvNeXt(tiny_arch, **PARTS[backbone]), path)
+        line = re.search(
+            "set (version='v[12]', layer_scale_init_value=[^,]+), or", str(error.value)
+        )
+        told = eval(f'dict({line[1]})')
+        assert told == {
+            'layer_scale_init_value': 1e-6 if weights == 'scale' else 0,
+            **PARTS[weights],
+        }
+        # The line counts whatever the config has besides: the dense recipes start at 1.
+        options = {**PARTS[backbone], 'layer_scale_init_value': 1.0, **told}
+    else:
+        options = PARTS[weights]
+    model = ConvNeXt(tiny_arch, **options)
+    load_pretrained(model, path)
+    for name, value in model.state_dict().items():
+        assert name in NORMS or torch.equal(value, content[name]), name
 
 
 @pytest.mark.parametrize('content', [{}, {'model': {}}, {'epoch': 3}, [1, 2], 'text'], ids=str)

@@ -5,6 +5,7 @@ The facts are timm's and transformers', see `mmconvnext/checkpoint/numerics.py`.
 """
 
 import json
+import re
 
 import pytest
 import torch
@@ -20,8 +21,9 @@ XXLARGE = (384, 768, 1536, 3072)
 TEST = dict(depths=[1, 2, 4, 2], channels=[24, 32, 48, 64])  # timm's test_convnext
 
 
-def write(folder, arch, row='timm', config=None):
-    weights = {k: v for k, v in ConvNeXt(arch).state_dict().items() if k[:4] != 'norm'}
+def write(folder, arch, row='timm', config=None, design=None):
+    weights = ConvNeXt(arch, design=design).state_dict()
+    weights = {k: v for k, v in weights.items() if k[:4] != 'norm'}
     torch.save(from_native(weights, FORMATS[row]), folder / 'weights.bin')
     if config is not None:
         (folder / 'config.json').write_text(json.dumps(config))
@@ -55,6 +57,34 @@ def test_known_difference_is_refused_and_the_way_out_works(tmp_path):
     ):
         load_pretrained(ConvNeXt(TEST), path)
     load_pretrained(ConvNeXt(TEST, design=dict(norm_eps=1e-5, act='GELU_tanh')), path)
+
+
+def test_networks_of_one_size_are_told_apart_by_their_kernels(tmp_path):
+    # timm's test_convnext2 and test_convnext3
+    arch = dict(depths=[1, 1, 1, 1], channels=[32, 64, 96, 128])
+    told = (
+        dict(norm_eps=1e-5, act='GELU_tanh'),
+        dict(kernel_size=[7, 5, 5, 3], norm_eps=1e-5, act='SiLU'),
+    )
+    for design in told:
+        path = write(tmp_path, arch, design=design)
+        with pytest.raises(CheckpointMismatch, match='; set design=dict') as error:
+            load_pretrained(ConvNeXt(arch), path)
+        line = re.search(r'; set (design=.*\))', str(error.value))[1]
+        assert eval(f'dict({line})') == dict(design=design)
+        load_pretrained(ConvNeXt(arch, design=design), path)
+
+
+def test_norms_without_bias_are_timms_zepto_or_refused(tiny_arch, tmp_path):
+    zepto = dict(depths=[1, 1, 1, 1], channels=[32, 64, 128, 256])
+    simple = dict(norm='SimpleNorm')
+    path = write(tmp_path, zepto, design=simple)
+    load_pretrained(ConvNeXt(zepto, design=simple), path)
+    path = write(tmp_path, tiny_arch, design=simple)  # as timm's convnext_atto_rms has
+    with pytest.raises(
+        CheckpointMismatch, match="timm's RMSNorm, which this package does not have"
+    ):
+        load_pretrained(ConvNeXt(tiny_arch, design=simple), path)
 
 
 @pytest.mark.parametrize('where', ['file', 'folder'])

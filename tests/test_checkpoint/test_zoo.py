@@ -31,9 +31,22 @@ CLASSES = {'in1k': 1000, 'in12k': 11821, 'in21k': 21841, 'fcmae': 0, 'lvd1689m':
 # timm's LAION towers end in the shared space: 640 of base_w, 768 of large_d, 1024 of xxlarge
 # (`embed_dim` in open_clip's model_configs).
 TOWERS = {'base': 640, 'large': 768, 'xxlarge': 1024}
+SMALLEST = ('atto', 'femto', 'pico')
+ZEPTO = dict(depths=[2, 2, 4, 2], channels=[32, 64, 128, 256])
 XXLARGE = dict(depths=[3, 4, 30, 3], channels=[384, 768, 1536, 3072])  # timm's convnext_xxlarge
-# Stems, norms or a form that mmconvnext has not.
-NOT_OURS = re.compile(r'(iso-.+|test\d?|.+-ols|.+-rms)')
+NOT_OURS = re.compile(r'iso-.+')  # a form that mmconvnext has not: no pyramid
+# What builds those of timm that ARCHS does not name.
+TEST2 = dict(depths=[1, 1, 1, 1], channels=[32, 64, 96, 128])
+OTHERS = {
+    'xxlarge': dict(arch=XXLARGE),
+    **{f'{name}-ols': dict(arch=name, design=dict(stem='overlap_tiered')) for name in SMALLEST},
+    'nano-ols': dict(arch='nano', design=dict(stem='overlap')),
+    'zepto-rms': dict(arch=ZEPTO, design=dict(norm='SimpleNorm')),
+    'zepto-rms-ols': dict(arch=ZEPTO, design=dict(norm='SimpleNorm', stem='overlap_act')),
+    'test': dict(arch=dict(depths=[1, 2, 4, 2], channels=[24, 32, 48, 64])),
+    'test2': dict(arch=TEST2),
+    'test3': dict(arch=TEST2, design=dict(kernel_size=[7, 5, 5, 3])),
+}
 
 
 # The table
@@ -56,7 +69,7 @@ def test_cells():
     for row in ROWS:
         assert re.fullmatch(r'[\w./-]+', row.name), row
         assert row.kind in ('backbone', 'detector', 'segmentor'), row
-        assert row.arch in (*ARCHS, 'xxlarge') or NOT_OURS.fullmatch(row.arch), row
+        assert row.arch in (*ARCHS, *OTHERS) or NOT_OURS.fullmatch(row.arch), row
         assert row.arch not in ARCHS or row.version in ARCHS[row.arch].versions, row
         assert row.ema in ('yes', 'no', 'unknown'), row
         assert row.pixels in (160, 176, 224, 256, 320, 384, 512, 640, 800), row
@@ -266,7 +279,7 @@ def test_openmmlab_metafiles_tell_the_same(names, package, kind):
 def parameters(arch: str, version: str) -> tuple[int, int]:
     """Parameters of the stem, downsampling and stages, and the last stage's channels."""
     with torch.device('meta'):
-        net = ConvNeXt(arch=XXLARGE if arch == 'xxlarge' else arch, version=version)
+        net = ConvNeXt(**{'arch': arch, 'version': version, **OTHERS.get(arch, {})})
     state = net.state_dict()
     count = sum(v.numel() for k, v in state.items() if not re.match(r'norm\d', k))
     return count, net.arch.channels[-1]
@@ -278,7 +291,7 @@ def with_head(row: zoo.PublishedWeights) -> int:
     last = row.data.split('-')[-1]
     classes = TOWERS[row.arch] if last.startswith('laion') else CLASSES[last]
     if last != 'fcmae' and '/downstream/' not in row.url:
-        count += 2 * channels  # the last norm
+        count += channels if 'rms' in row.arch else 2 * channels  # the last norm
     if 'large_mlp' in row.name:
         count += channels * channels + channels  # timm's head_hidden_size=1536
     return count + (channels * classes + classes if classes else 0)
@@ -290,7 +303,7 @@ def test_sizes_are_four_bytes_a_parameter():
         if row.kind == 'backbone' and row.source != 'OpenCLIP' and not NOT_OURS.fullmatch(row.arch):
             assert row.mb == pytest.approx(4 * with_head(row) / MB, rel=1e-3), row
             counted += 1
-    assert counted == 243
+    assert counted == 252
 
 
 def text_tower(width: int, layers: int, shared: int) -> int:

@@ -48,6 +48,17 @@ def test_every_entrance_gives_the_same_model(suffix, detector_run, workplace):
             assert torch.equal(value, expected[name]), name
 
 
+def test_a_run_in_foreign_names_resumes(detector_run, workplace):
+    main([detector_run.checkpoint, 'run.pth', '--to', 'mmpretrain'])
+    names = torch.load('run.pth', weights_only=True)['state_dict']
+    assert 'backbone.stages.0.0.depthwise_conv.weight' in names
+    argv = [detector_run.config, '--toy', '--work-dir', 'on', '--resume', 'run.pth']
+    runner = train([*argv, '--cfg-options', *detector_run.options])
+    assert runner.iter == detector_run.runner.iter > 0
+    for name, value in detector_run.runner.model.state_dict().items():
+        assert torch.equal(runner.model.state_dict()[name], value), name
+
+
 def fresh(model):
     """The same model with other weights."""
     model = copy.deepcopy(model)

@@ -13,6 +13,8 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmconvnext import ConvNeXt
+from mmconvnext.kernels import block as kernels_block
+from mmconvnext.kernels.mlp import OPS
 from mmconvnext.kernels.ops import capability
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
@@ -23,8 +25,9 @@ ARCH = dict(depths=[1, 1, 2, 1], channels=[8, 24, 40, 96])
 
 def pair(version: str, **options) -> tuple[ConvNeXt, ConvNeXt]:
     """Plain and fast, of the same random weights; layer scale is about 1 so that branches count."""
-    if version == 'v1':
+    if version != 'v2':
         options['layer_scale_init_value'] = 1.0
+    version = 'v2' if version == 'both' else version  # GRN and layer scale
     plain = ConvNeXt(ARCH, version, kernels='plain', **options)
     with torch.no_grad():
         for parameter in plain.parameters():
@@ -74,7 +77,7 @@ def weights_of(model: ConvNeXt, image: torch.Tensor) -> list:
         return [torch.randn_like(m) for m in model(image)]
 
 
-@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('version', ['v1', 'v2', 'both'])
 @pytest.mark.parametrize('drop_path_rate', [0.0, 0.5])
 @pytest.mark.parametrize('size', [(2, 70, 66), (1, 64, 64), (5, 33, 50)], ids=str)
 def test_same_maps_and_gradients(size, drop_path_rate, version):
@@ -84,7 +87,7 @@ def test_same_maps_and_gradients(size, drop_path_rate, version):
     compare(run(plain, image, weights), run(fast, image, weights), 1e-5)
 
 
-@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('version', ['v1', 'v2', 'both'])
 def test_bfloat16_is_as_near_to_float32_as_the_plain_path(version):
     plain, fast = pair(version)
     image = torch.randn(2, 3, 64, 64)
@@ -122,7 +125,7 @@ def test_dropped_samples_are_left_out_exactly(keep, grn, monkeypatch):
         assert any(keep) or not found.any()
 
 
-@pytest.mark.parametrize('version', ['v1', 'v2'])
+@pytest.mark.parametrize('version', ['v1', 'v2', 'both'])
 def test_activation_checkpointing(version):
     plain, fast = pair(version, drop_path_rate=0.5, with_cp=True)
     image = torch.randn(2, 3, 64, 64)
@@ -437,6 +440,46 @@ def test_counters_of_operations_count_the_layers():
         counts = get_model_complexity_info(model, (3, 64, 64), show_table=False, show_arch=False)
         results.append((counts['flops'], counts['activations'], counts['params']))
     assert results[:2] == results[2:] and results[0] > 1e6
+
+
+@pytest.mark.parametrize('keep', [[1, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0]], ids=str)
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_a_dropped_samples_branch_is_not_computed(grn, keep, monkeypatch):
+    _, block = block_pair(grn, drop_path_rate=0.5)
+    monkeypatch.setattr(block.drop_path, 'draw', lambda n: torch.tensor(keep, dtype=torch.bool))
+    rows = {}
+
+    class Counted:
+        def __getattr__(self, name):
+            def run(first, *args):
+                rows[name] = first.numel() // first.shape[-1]
+                return getattr(OPS, name)(first, *args)
+
+            return run
+
+    monkeypatch.setattr(kernels_block, 'OPS', Counted())
+    block(torch.randn(4, 24, 8, 8, requires_grad=True)).sum().backward()
+    rows.pop('fold', None)  # of the weights
+    names = {'dwconv_norm', 'mlp', 'mlp_backward', 'dwconv_norm_backward'}
+    assert rows == ({name: 64 * sum(keep) for name in names} if any(keep) else {})
+
+
+@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+def test_hidden_maps_of_early_stages_are_computed_again_and_not_kept(grn):
+    def kept(side: int) -> float:
+        """Numbers saved for backward that grow with the map, of the input's."""
+        sizes, x = [], torch.randn(1, 24, side, side, requires_grad=True)
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.append(t.numel()) or t, lambda t: t
+        )
+        with hooks:
+            fast(x)
+        return (sum(sizes) - weights) / x.numel()
+
+    _, fast = block_pair(grn)
+    weights = sum(p.numel() for p in fast.parameters())
+    late, early = kept(13), kept(14)  # 169 and 196 pixels, for 8 * 24 = 192
+    assert late > 6 - 0.1 and early < 3.2  # x, its norm, 1 / std of each pixel, 4 hidden maps
 
 
 def _derivative(block: ConvNeXtBlock, x: torch.Tensor) -> torch.Tensor:

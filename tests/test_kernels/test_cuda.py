@@ -46,9 +46,11 @@ def test_scale_linear_and_its_gradients(given, cuda):
 
 @pytest.mark.parametrize('autocast', [False, True], ids=['float32', 'autocast'])
 @pytest.mark.parametrize('keep', [[1, 1], [0, 1]], ids=str)
-@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+@pytest.mark.parametrize(
+    ('grn', 'scale'), [(False, 1.0), (True, 0.0), (True, 1.0)], ids=['v1', 'v2', 'both']
+)
 def test_block_on_triton_kernels_is_the_plain_block(
-    grn, keep, autocast, kernels, cuda, monkeypatch
+    grn, scale, keep, autocast, kernels, cuda, monkeypatch
 ):
     operators = SimpleNamespace(
         scale_linear=cuda.scale_linear,
@@ -58,7 +60,7 @@ def test_block_on_triton_kernels_is_the_plain_block(
     )
     for module in (block_module, mlp):
         monkeypatch.setattr(module, 'OPS', operators)
-    options = dict(grn=grn, layer_scale_init_value=0.0 if grn else 1.0, drop_path_rate=0.4)
+    options = dict(grn=grn, layer_scale_init_value=scale, drop_path_rate=0.4)
     plain, fast = (ConvNeXtBlock(8, Design(), kernels=k, **options) for k in ('plain', 'fast'))
     with torch.no_grad():
         for parameter in plain.parameters():

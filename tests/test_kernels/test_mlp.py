@@ -26,7 +26,7 @@ SIZES = [(1, 8, 32), (7, 24, 96), (2100, 8, 32), (333, 40, 160), (130, 100, 50),
 EPS = 1e-6
 
 
-def case(size: tuple, samples: int, grn: bool, dtype: torch.dtype) -> tuple:
+def case(size: tuple, samples: int, grn: object, dtype: torch.dtype) -> tuple:
     """Rows to compute on, and parameters in the order of the reference."""
     pixels, channels, hidden = size
     rows = [torch.randn(pixels * samples, channels).to(dtype) for _ in range(3)]
@@ -34,7 +34,7 @@ def case(size: tuple, samples: int, grn: bool, dtype: torch.dtype) -> tuple:
         *(1 + 0.2 * torch.randn(channels), 0.2 * torch.randn(channels)),
         *(torch.randn(hidden, channels) / channels**0.5, torch.randn(hidden)),
         *(torch.randn(channels, hidden) / hidden**0.5, torch.randn(channels)),
-        None if grn else torch.randn(channels),
+        None if grn is True else torch.randn(channels),  # 'both': layer scale beside GRN
         *((torch.randn(hidden), torch.randn(hidden)) if grn else (None, None)),
     ]
     return rows, parameters
@@ -62,7 +62,7 @@ def exact(rows: list, parameters: list, samples: int) -> list:
 
 @pytest.mark.parametrize('save', [True, False], ids=['saved', 'again'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, 'mixed'], ids=str)
-@pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
+@pytest.mark.parametrize('grn', [False, True, 'both'], ids=['v1', 'v2', 'both'])
 @pytest.mark.parametrize('size', SIZES, ids=str)
 @pytest.mark.parametrize('way', WAYS)
 def test_same_output_and_gradients(way, size, grn, dtype, save):

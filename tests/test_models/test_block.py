@@ -57,13 +57,29 @@ def test_v1_is_the_formula_of_figure_4(size):
 def test_v2_is_the_formula_of_figure_5(size):
     block = make(grn=True)
     x = torch.randn(2, 6, *size)
+    torch.testing.assert_close(block(x), x + branch_of_v2(block, x))
+
+
+def branch_of_v2(block: ConvNeXtBlock, x: Tensor) -> Tensor:
     y = norm(depthwise(x, block.dwconv, groups=6), block.norm)
     y = F.gelu(pointwise(y, block.pwconv1))
     length = y.square().sum((2, 3), keepdim=True).sqrt()
     scaled = y * length / (length.mean(1, keepdim=True) + 1e-6)
     gamma, beta = block.grn.gamma[:, None, None], block.grn.beta[:, None, None]
-    y = pointwise(y + gamma * scaled + beta, block.pwconv2)
-    torch.testing.assert_close(block(x), x + y)
+    return pointwise(y + gamma * scaled + beta, block.pwconv2)
+
+
+@pytest.mark.parametrize('kernels', ['plain', 'auto'])
+def test_layer_scale_beside_grn_multiplies_the_branch(kernels):
+    """As in mmpretrain's block: GRN within the branch, layer scale at its end; and in gradient."""
+    block = make(grn=True, layer_scale_init_value=1.0, kernels=kernels)
+    x, weight = torch.randn(2, 6, 7, 9, requires_grad=True), torch.randn(2, 6, 7, 9)
+    inputs = dict(block.named_parameters()) | {'x': x}
+    outs = block(x), x + block.gamma[:, None, None] * branch_of_v2(block, x)
+    torch.testing.assert_close(*outs)
+    found, expected = (torch.autograd.grad((o * weight).sum(), [*inputs.values()]) for o in outs)
+    for name, *pair in zip(inputs, found, expected):
+        torch.testing.assert_close(*pair, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_names_and_shapes_of_v1_and_v2():

@@ -98,9 +98,13 @@ def test_layer_scale_zero_builds_none(version, tiny_arch):
     assert model.stages[0][0].gamma is None
 
 
-def test_layer_scale_of_v2_is_refused(tiny_arch):
-    with pytest.raises(ValueError, match='layer_scale_init_value=1.0: ConvNeXt V2 has GRN'):
-        ConvNeXt(tiny_arch, 'v2', layer_scale_init_value=1.0)
+def test_layer_scale_beside_grn_is_built_where_asked_for(tiny_arch):
+    block = ConvNeXt(tiny_arch, 'v2', layer_scale_init_value=0.5).stages[0][0]
+    assert block.gamma.unique().tolist() == [0.5] and block.grn is not None
+    assert ConvNeXt(tiny_arch, 'v2').stages[0][0].gamma is None
+
+
+def test_negative_layer_scale_is_named(tiny_arch):
     with pytest.raises(ValueError, match='must be 0 .none. or positive, got -1'):
         ConvNeXt(tiny_arch, layer_scale_init_value=-1)
 
@@ -172,6 +176,8 @@ def test_wrong_in_channels_is_named(value, tiny_arch):
         (dict(stem_patch_size=2), (2, 4, 8, 16)),
         (dict(stem_patch_size=1), (1, 2, 4, 8)),
         (dict(stem='resnet'), (4, 8, 16, 32)),
+        (dict(stem='overlap_act', norm='SimpleNorm'), (4, 8, 16, 32)),
+        (dict(stem='overlap_tiered', kernel_size=[7, 5, 5, 3]), (4, 8, 16, 32)),
         (dict(kernel_size=3, act='ReLU', norm='BN'), (4, 8, 16, 32)),
     ],
     ids=str,
@@ -189,6 +195,8 @@ def test_design_is_not_changed_and_wrong_keys_are_named(tiny_arch):
     assert design == dict(kernel_size=3)
     with pytest.raises(ValueError, match=r"design has unknown keys \['kernel'\]"):
         ConvNeXt(tiny_arch, design=dict(kernel=3))
+    with pytest.raises(ValueError, match='one for each of the 4 stages'):
+        ConvNeXt(tiny_arch, design=dict(kernel_size=[7, 5, 3]))
 
 
 # --- outputs --------------------------------------------------------------------------------------

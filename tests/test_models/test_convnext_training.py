@@ -57,6 +57,24 @@ def test_wrong_drop_path_rate_is_named(rate, tiny_arch):
         ConvNeXt(tiny_arch, drop_path_rate=rate)
 
 
+DESIGNS = [
+    dict(design=dict(stem='overlap')),
+    dict(design=dict(stem='overlap_tiered', kernel_size=[7, 5, 5, 3], act='SiLU')),
+    dict(design=dict(stem='overlap_act', norm='SimpleNorm')),
+    dict(version='v2', layer_scale_init_value=1.0),
+    dict(gap_before_final_norm=True),
+]
+
+
+@pytest.mark.parametrize('options', DESIGNS, ids=str)
+def test_every_parameter_has_a_gradient_as_ddp_needs_and_none_is_without_effect(options, tiny_arch):
+    model = make(tiny_arch, **options)
+    maps = model(torch.randn(2, 3, 64, 64))
+    sum((m * torch.randn_like(m)).sum() for m in maps).backward()
+    idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert idle == []
+
+
 # --- checkpointing --------------------------------------------------------------------------------
 
 

@@ -54,7 +54,13 @@ def test_unknown_key_is_named_with_the_known_ones():
 
 @pytest.mark.parametrize(
     ('norm', 'norm_eps', 'eps'),
-    [('LN', None, 1e-6), ('BN', None, 1e-5), ('SyncBN', None, 1e-5), ('BN', 1e-3, 1e-3)],
+    [
+        ('LN', None, 1e-6),
+        ('SimpleNorm', None, 1e-6),
+        ('BN', None, 1e-5),
+        ('SyncBN', None, 1e-5),
+        ('BN', 1e-3, 1e-3),
+    ],
 )
 def test_eps_in_force(norm, norm_eps, eps):
     assert Design(norm=norm, norm_eps=norm_eps).eps == eps
@@ -78,7 +84,9 @@ def test_unknown_choice_is_named_with_the_known_ones(field):
         ('spatial_first', 1, 'True or False, got 1'),
         ('kernel_size', 4, 'a positive odd integer .*, got 4'),
         ('kernel_size', -1, 'got -1'),
-        ('kernel_size', (7, 7), r'got \(7, 7\)'),
+        ('kernel_size', (7, 4), r'or a list of one a stage, got \(7, 4\)'),
+        ('kernel_size', [], r'got \(\)'),
+        ('kernel_size', '7', "got '7'"),
         ('norm_eps', 0, 'a positive number, or None, got 0'),
         ('norm_eps', '1e-6', "got '1e-6'"),
     ],
@@ -89,7 +97,18 @@ def test_value_out_of_range_is_named(field, value, match):
     assert str(error.value).startswith(f'design.{field} must be ')
 
 
-def test_patch_size_without_effect_is_refused():
-    assert Design(stem='resnet').stem_patch_size == 4
-    with pytest.raises(ValueError, match="stem_patch_size=2 has no effect on stem='resnet'"):
-        Design(stem='resnet', stem_patch_size=2)
+@pytest.mark.parametrize('stem', [name for name in CHOICES['stem'] if name != 'patchify'])
+def test_patch_size_without_effect_is_refused(stem):
+    assert Design(stem=stem).stem_patch_size == Design(stem=stem).stem_stride == 4
+    with pytest.raises(ValueError, match=f"stem_patch_size=2 has no effect on stem='{stem}'"):
+        Design(stem=stem, stem_patch_size=2)
+
+
+@pytest.mark.parametrize('kind', [list, tuple])
+def test_each_stage_has_its_kernel_size(kind):
+    design = Design(kernel_size=kind([7, 5, 3]), act='SiLU')
+    assert design.of_stages(3) == [Design(kernel_size=k, act='SiLU') for k in (7, 5, 3)]
+    assert Design(act='SiLU').of_stages(2) == [Design(act='SiLU')] * 2
+    assert hash(design) == hash(Design(kernel_size=(7, 5, 3), act='SiLU'))
+    with pytest.raises(ValueError, match=r'one for each of the 4 stages, got \(7, 5, 3\)'):
+        design.of_stages(4)

@@ -426,6 +426,14 @@ def test_a_switch_is_computed_or_turns_the_fast_path_off(field):
     assert {runs_fast(*pair) for pair in zip(blocks, x)} == {field.name in FUSIBLE}
 
 
+def test_stages_with_kernels_of_their_own_run_fast_where_they_are_the_papers():
+    arch = dict(depths=[1, 1], channels=[C, C])
+    model = ConvNeXt(arch, design=dict(kernel_size=[5, 7], stem='overlap_act'))
+    assert [runs_fast(stage[0], X) for stage in model.stages] == [False, True]
+    model = ConvNeXt(arch, design=dict(norm='SimpleNorm', stem='overlap'))
+    assert not any(runs_fast(stage[0], X) for stage in model.stages)
+
+
 def test_layer_norm_of_maps_is_no_norm_of_a_block():
     block = make('auto')
     block.norm = LayerNorm2d(C)

@@ -12,6 +12,8 @@ from mmconvnext.models.layers import (
     DropPath,
     GlobalResponseNorm,
     LayerNorm2d,
+    SimpleNorm,
+    SimpleNorm2d,
     build_act,
     build_norm,
     build_stem,
@@ -31,6 +33,36 @@ def test_layer_norm_2d_is_its_formula():
     var = (x - mean).square().mean(1, keepdim=True)
     weight, bias = layer.weight[:, None, None], layer.bias[:, None, None]
     torch.testing.assert_close(layer(x), (x - mean) / (var + 1e-2).sqrt() * weight + bias)
+
+
+@pytest.mark.parametrize('kind', [SimpleNorm, SimpleNorm2d])
+def test_simple_norm_is_its_formula(kind):
+    layer = randomize(kind(6, eps=1e-2))
+    assert [name for name, _ in layer.named_parameters()] == ['weight']
+    x = torch.randn(2, 3, 5, 6) * 2 + 1
+    centred = x - x.mean(-1, keepdim=True)
+    expected = x / (centred.square().sum(-1, keepdim=True) / 5 + 1e-2).sqrt() * layer.weight
+    if kind is SimpleNorm2d:
+        x, expected = x.permute(0, 3, 1, 2), expected.permute(0, 3, 1, 2)
+    torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize('autocast', [False, True])
+def test_simple_norm_is_taken_in_float32(autocast):
+    layer, peer = SimpleNorm(6), nn.LayerNorm(6)
+    if not autocast:
+        layer.bfloat16(), peer.bfloat16()
+    x = (torch.randn(64, 6) * 2 + 100).bfloat16()  # the mean of squares alone would not do
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        out = layer(x)
+        assert out.dtype == peer(x).dtype
+    exact = x.double() / (x.double().var(-1, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(out.double(), exact, rtol=5e-3, atol=0)
+
+
+def test_simple_norm_of_one_channel_is_refused():
+    with pytest.raises(ValueError, match="norm='SimpleNorm' needs at least 2 channels, got 1"):
+        SimpleNorm(1)
 
 
 def test_grn_is_its_formula():
@@ -114,14 +146,34 @@ def test_downsample_of_a_single_pixel_pads_with_zeros(size, out):
             [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d],
             4,
         ),
+        (dict(stem='overlap'), [nn.Conv2d, nn.Conv2d, LayerNorm2d], 4),
+        (dict(stem='overlap_tiered'), [nn.Conv2d, nn.Conv2d, LayerNorm2d], 4),
+        (
+            dict(stem='overlap_act', norm='SimpleNorm', act='SiLU'),
+            [nn.Conv2d, nn.SiLU, nn.Conv2d, SimpleNorm2d],
+            4,
+        ),
     ],
 )
 def test_stem(switches, kinds, stride):
     stem = build_stem(Design(**switches), 5, 8)
     assert [type(layer) for layer in stem] == kinds
     assert stem(torch.randn(2, 5, 32, 48)).shape == (2, 8, 32 // stride, 48 // stride)
-    kernel = 7 if switches.get('stem') == 'resnet' else stride
+    kind = switches.get('stem', 'patchify')
+    kernel = {'patchify': stride, 'resnet': 7}.get(kind, 3)
     assert stem[0].weight.shape == (8, 5, kernel, kernel)
+    rounded = stem(torch.randn(2, 5, 31, 46)).shape[2:]
+    assert rounded == ((31 // stride, 46 // stride) if kind == 'patchify' else (8, 12))
+
+
+# The first filters of timm's convnext_atto_ols, femto_ols and pico_ols, whose key list and
+# parameter counts say so; 12 // 2 rounds to 8, 40 // 2 up to 24, and 92 // 2 = 46 to 48.
+@pytest.mark.parametrize(
+    ('channels', 'middle'), [(40, 24), (48, 24), (64, 32), (4, 8), (12, 8), (88, 48), (92, 48)]
+)
+def test_tiered_stem_has_half_the_channels_to_a_multiple_of_8(channels, middle):
+    stem = build_stem(Design(stem='overlap_tiered'), 3, channels)
+    assert [layer.weight.shape[0] for layer in stem[:2]] == [middle, channels]
 
 
 def test_both_memory_orders_of_layer_norm_agree():

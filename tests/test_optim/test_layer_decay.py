@@ -16,6 +16,7 @@ from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 from mmconvnext.models import ConvNeXt
+from mmconvnext.models.design import CHOICES
 from mmconvnext.models.layer_depth import get_layer_depth
 from mmconvnext.optim.layer_decay import can_fuse
 
@@ -78,6 +79,21 @@ def test_every_parameter_has_the_rate_of_its_depth_and_the_decay_of_its_role(dec
         scale = scale_of(name.removeprefix('backbone.'), decay_type) if inside else 1.0
         decay = DECAY if param.ndim > 1 else 0.0
         assert result[name] == (pytest.approx(scale), decay), name
+
+
+@pytest.mark.parametrize('stem', [s for s in CHOICES['stem'] if s != 'patchify'])
+@pytest.mark.parametrize('norm', ['LN', 'SimpleNorm'])
+def test_every_layer_of_a_stem_is_at_depth_0_and_no_norm_decays(stem, norm):
+    model = Detector(design=dict(stem=stem, norm=norm))
+    result = settings(model, build(model))
+    stems = {n for n in result if n.startswith('backbone.downsample_layers.0.')}
+    assert len(stems) == 2 * (stem != 'resnet') + 2 + (1 if norm == 'SimpleNorm' else 2)
+    assert {round(result[name][0], 9) for name in stems} == {RATE**7}
+    for name, param in model.named_parameters():
+        assert result[name][1] == (DECAY if param.ndim > 1 else 0.0), name
+    decayed = settings(model, build(model, norm_decay_mult=1.0))  # a norm by its kind
+    norms = {n for n in result if '.norm' in n}
+    assert norms and {decayed[name][1] for name in norms} == {DECAY}
 
 
 @pytest.mark.parametrize('version', ['v1', 'v2'])

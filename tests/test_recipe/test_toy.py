@@ -10,11 +10,13 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmconvnext.models.arch import get_arch
+from mmconvnext.models.layers import SimpleNorm2d
 from mmconvnext.recipe import toy as module
 from mmconvnext.recipe.checks import check_recipe
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.toy import make_toy
 from mmconvnext.recipe.walk import LOADERS, dicts, pipelines
+from mmconvnext.registry import MODELS
 from mmconvnext.toy import ADE_CLASSES, CLASSES
 
 ALL = [*map(str, LEAVES), NUCLEI]
@@ -35,6 +37,17 @@ def test_every_recipe_becomes_a_rehearsal_that_passes_the_checks(load, toy_data,
     widths = [node[k] for _, node in dicts(cfg.model) for k in module.WIDTH_KEYS if k in node]
     # The backbone's own widest map has 320 channels.
     assert max(w for width in widths for w in np.atleast_1d(width)) <= 320
+
+
+def test_the_design_stays(load, toy_data):
+    cfg, design = load(UPERNET), dict(stem='overlap_tiered', kernel_size=[7, 5, 5, 3])
+    cfg.model.backbone.design = {**design, 'norm': 'SimpleNorm'}
+    make_toy(cfg)
+    assert check_recipe(cfg) == []
+    backbone = MODELS.build(cfg.model.backbone)
+    assert [stage[0].dwconv.kernel_size[0] for stage in backbone.stages] == [7, 5, 5, 3]
+    assert [layer.weight.shape[0] for layer in backbone.downsample_layers[0]] == [24, 40, 40]
+    assert backbone.norm0.__class__ is SimpleNorm2d
 
 
 @pytest.mark.parametrize('config', [MASK_RCNN, UPERNET], ids=stem)

@@ -37,8 +37,12 @@ from torch import nn
 
 HERE = Path(__file__).resolve().parent
 SMALL = ((1, 1, 2, 1), (4, 8, 12, 16))
+ZEPTO = ((2, 2, 4, 2), (32, 64, 128, 256))
+ATTO = ((2, 2, 6, 2), (40, 80, 160, 320))
 NANO = ((2, 2, 8, 2), (80, 160, 320, 640))
 TINY = ((3, 3, 9, 3), (96, 192, 384, 768))
+TEST = ((1, 2, 4, 2), (24, 32, 48, 64))
+TEST3 = ((1, 1, 1, 1), (32, 64, 96, 128))
 ONES = ('weight', 'gamma', 'layer_scale', 'layer_scale_parameter')
 V1_COMMIT = 'facebookresearch/ConvNeXt 06f7b05'
 V2_COMMIT = 'facebookresearch/ConvNeXt-V2 d7cc26f'
@@ -72,6 +76,7 @@ class Family:
     file: str  # the published file that the key list describes
     made: str = ''
     eps: str = '1e-6'
+    act: str = 'GELU, exact'
     real: tuple = field(default=TINY)
 
 
@@ -200,7 +205,7 @@ def _meta_fcmae_sparse(depths, channels, classes):
     return source
 
 
-def mmpretrain(use_grn, depths, channels, classes):
+def mmpretrain(use_grn, scale, depths, channels, classes):
     """A classifier of mmpretrain, which does not import beside today's packages."""
     folder = FOLDERS['mmpretrain']
     if 'mmpretrain.models' not in sys.modules:
@@ -213,7 +218,7 @@ def mmpretrain(use_grn, depths, channels, classes):
     backbone = importlib.import_module('mmpretrain.models.backbones.convnext').ConvNeXt(
         arch=dict(depths=depths, channels=channels),
         use_grn=use_grn,
-        layer_scale_init_value=0.0 if use_grn else 1e-6,
+        layer_scale_init_value=scale,
     )
     head = nn.ModuleDict({'fc': nn.Linear(channels[-1], classes)})
     return Source(
@@ -221,16 +226,22 @@ def mmpretrain(use_grn, depths, channels, classes):
     )
 
 
-for name, use_grn, file in (
-    ('mmpretrain_v1', False, 'convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth'),
-    ('mmpretrain_v2', True, 'convnext-v2-tiny_fcmae-pre_3rdparty_in1k_20230104-471a86de.pth'),
+for name, use_grn, scale, file in (
+    ('mmpretrain_v1', False, 1e-6, 'convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth'),
+    ('mmpretrain_v2', True, 0.0, 'convnext-v2-tiny_fcmae-pre_3rdparty_in1k_20230104-471a86de.pth'),
+    (
+        'mmpretrain_v2_scale',
+        True,
+        1e-6,
+        "none: what use_grn=True gives with the layer scale's default",
+    ),
 ):
     family(
         name,
         'mmpretrain 1.2.0, models/backbones/convnext.py',
         file + ", below 'state_dict'",
         made='the backbone with a linear head beside it, as ImageClassifier names them',
-    )(partial(mmpretrain, use_grn))
+    )(partial(mmpretrain, use_grn, scale))
 
 
 def timm(name, depths, channels, classes):
@@ -240,11 +251,20 @@ def timm(name, depths, channels, classes):
     return Source(net, net.stages)
 
 
-for name, model, file, real in (
-    ('timm_v1', 'convnext_tiny', 'convnext_tiny.in12k_ft_in1k', TINY),
-    ('timm_v1_conv_mlp', 'convnext_nano', 'convnext_nano.d1h_in1k', NANO),
-    ('timm_hnf', 'convnext_tiny_hnf', 'convnext_tiny_hnf.a2h_in1k', TINY),
-    ('timm_v2', 'convnextv2_tiny', 'convnextv2_tiny.fcmae_ft_in1k', TINY),
+SILU = dict(eps='1e-5', act='SiLU')
+TANH = dict(eps='1e-5', act='GELU, by tanh')
+for name, model, file, real, facts in (
+    ('timm_v1', 'convnext_tiny', 'convnext_tiny.in12k_ft_in1k', TINY, {}),
+    ('timm_v1_conv_mlp', 'convnext_nano', 'convnext_nano.d1h_in1k', NANO, {}),
+    ('timm_hnf', 'convnext_tiny_hnf', 'convnext_tiny_hnf.a2h_in1k', TINY, {}),
+    ('timm_v2', 'convnextv2_tiny', 'convnextv2_tiny.fcmae_ft_in1k', TINY, {}),
+    ('timm_ols_tiered', 'convnext_atto_ols', 'convnext_atto_ols.a2_in1k', ATTO, {}),
+    ('timm_ols', 'convnext_nano_ols', 'convnext_nano_ols.d1h_in1k', NANO, {}),
+    ('timm_rms', 'convnext_zepto_rms', 'convnext_zepto_rms.ra4_e3600_r224_in1k', ZEPTO, {}),
+    ('timm_rms_ols', 'convnext_zepto_rms_ols', 'convnext_zepto_rms_ols.ra4_e3600_r224_in1k')
+    + (ZEPTO, {}),
+    ('timm_test', 'test_convnext', 'test_convnext.r160_in1k', TEST, TANH),
+    ('timm_test3', 'test_convnext3', 'test_convnext3.r160_in1k', TEST3, SILU),
 ):
     family(
         name,
@@ -252,6 +272,7 @@ for name, model, file, real in (
         f'model.safetensors of timm/{file}',
         made=f'create_model({model!r})',
         real=real,
+        **facts,
     )(partial(timm, model))
 
 
@@ -413,7 +434,7 @@ def small(name):
         made=about.made or 'as the source builds it',
         depths=json.dumps(SMALL[0]),
         channels=json.dumps(SMALL[1]),
-        act='GELU, exact',
+        act=about.act,
         eps=about.eps,
     )
     return {key: tensor.clone().contiguous() for key, tensor in tensors.items()}, metadata

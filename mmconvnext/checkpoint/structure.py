@@ -1,0 +1,69 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What of a network's design shows in the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from torch import Tensor
+
+EMPTY: Mapping = MappingProxyType({})
+# Of those switches of Design that show here, the paper's values.
+PAPER = dict(stem='patchify', stem_patch_size=4, kernel_size=7, norm='LN')
+KERNEL = re.compile(r'stages\.(\d+)\.\d+\.dwconv\.weight')
+NORM = re.compile(r'stages\.\d+\.\d+\.norm\.(\w+)')
+LAYER_SCALE = re.compile(r'stages\.\d+\.\d+\.gamma')
+
+
+def design_of(tensors: Mapping[str, Tensor]) -> dict:
+    """Switches of ``Design`` with their values, from a state dict under our names.
+
+    One that does not show, or not clearly, is left out.
+    """
+    found = {**_stem(tensors), 'kernel_size': _kernel_size(tensors), 'norm': _norm(tensors)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def departures(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """What of it departs from the paper, in words; 'both' are GRN and layer scale together."""
+    found = {k: f'{k}={v!r}' for k, v in design_of(tensors).items() if v != PAPER[k]}
+    scale, grn = any(map(LAYER_SCALE.fullmatch, tensors)), any('.grn.' in name for name in tensors)
+    return {**found, 'both': 'GRN beside layer scale'} if scale and grn else found
+
+
+def _stem(tensors: Mapping[str, Tensor]) -> dict:
+    layers = [tensors.get(f'downsample_layers.0.{i}.weight') for i in range(3)]
+    first, second, third = (t if t is not None and t.ndim == 4 else None for t in layers)
+    if first is None or first.shape[2] != first.shape[3]:
+        return {}
+    if third is not None:
+        return dict(stem='overlap_act')
+    if second is not None:
+        tiered = first.shape[0] != second.shape[0]
+        return dict(stem='overlap_tiered' if tiered else 'overlap')
+    if first.shape[2] == 7:  # of a patchify stem, or of ResNet's
+        return {}
+    return dict(stem='patchify', stem_patch_size=first.shape[2])
+
+
+def _kernel_size(tensors: Mapping[str, Tensor]) -> int | list[int] | None:
+    sides: dict[int, set] = {}
+    for name, value in tensors.items():
+        match = KERNEL.fullmatch(name)
+        if match:
+            sides.setdefault(int(match[1]), set()).update(value.shape[2:])
+    if not sides or any(len(of_stage) != 1 for of_stage in sides.values()):
+        return None
+    sizes = [sides[stage].pop() for stage in sorted(sides)]
+    return sizes if len(set(sizes)) > 1 else sizes[0]
+
+
+def _norm(tensors: Mapping[str, Tensor]) -> str | None:
+    parts = {match[1] for match in map(NORM.fullmatch, tensors) if match}
+    if 'running_mean' in parts:
+        return 'BN'
+    if 'bias' in parts:
+        return 'LN'
+    return 'SimpleNorm' if parts else None

@@ -1,0 +1,96 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: what README lets the reader copy does what it says, and its lists are the code's."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmconvnext import ConvNeXt
+from mmconvnext.checkpoint import zoo
+from mmconvnext.checkpoint.load import load_pretrained
+from mmconvnext.models.arch import ARCHS
+from mmconvnext.models.design import Design
+
+README = (Path(__file__).resolve().parents[1] / 'README.md').read_text(encoding='utf-8')
+BLOCKS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+
+
+def section(title: str) -> str:
+    return re.search(rf'^## {title}\n(.*?)^## ', README, re.DOTALL | re.MULTILINE)[1]
+
+
+def block(part: str) -> str:
+    (found,) = (text for text in BLOCKS if part in text)
+    return found
+
+
+def test_the_lines_for_ones_own_project_build_and_fit_together():
+    names = {}
+    exec(block("constructor='mmconvnext.LayerDecay"), {}, names)
+    model, wrapper = ConfigDict(names['model']), ConfigDict(names['optim_wrapper'])
+    for node in (model.backbone, wrapper.optimizer):
+        assert node.pop('_delete_')
+    assert zoo.find(model.backbone.init_cfg.checkpoint).arch == model.backbone.arch
+    backbone = MODELS.build(model.backbone)
+    assert list(backbone.out_channels) == model.neck.in_channels
+    groups = build_optim_wrapper(
+        nn.ModuleDict(dict(backbone=backbone)), dict(type='OptimWrapper', **wrapper)
+    ).optimizer.param_groups
+    assert len({group['lr'] for group in groups}) == 8  # of depth 9, as the published recipes have
+
+
+LINES = [line for line in block('model.backbone.design').splitlines() if line]
+
+
+@pytest.mark.parametrize('line', LINES)
+def test_each_ablation_of_one_line_builds_another_network(line):
+    model = ConfigDict(backbone=dict(type='mmconvnext.ConvNeXt'))
+    exec(line, {}, dict(model=model))
+    ours, paper = MODELS.build(model.backbone), ConvNeXt()
+    assert [m.shape[:2] for m in ours(torch.zeros(1, 3, 64, 64))] == [
+        (1, c) for c in (96, 192, 384, 768)
+    ]
+    assert str(ours) != str(paper) or ours.design.act_after != paper.design.act_after
+
+
+def test_the_ablations_of_one_line_name_switches_of_the_paper():
+    switches = set(re.findall(r'(\w+)=', ' '.join(LINES).replace('arch = dict', '')))
+    assert switches - {'depths', 'channels'} <= set(Design.__dataclass_fields__)
+
+
+def test_sizes_are_those_of_the_code():
+    listed = re.search(r'`arch` is (.*?), or\s+`dict\(depths', README, re.DOTALL)[1]
+    told = re.findall(r'(\w+)(?: \((V[12])\))?(?:,| or|$)', listed.replace('\n', ' '))
+    assert [name for name, _ in told] == list(ARCHS)
+    for name, version in told:
+        only = (version.lower(),) if version else ('v1', 'v2')
+        assert ARCHS[name].versions == only, name
+
+
+def test_options_of_init_cfg_are_those_of_the_code():
+    table = section('Weights')
+    told = set(re.findall(r'^\| `(\w+)=', table, re.MULTILINE))
+    taken = set(inspect.signature(load_pretrained).parameters)
+    assert told == taken - {'backbone', 'checkpoint', 'map_location'}
+
+
+def test_the_line_about_what_was_loaded_counts_right():
+    loaded, count = map(int, re.search(r'Loaded (\d+) of (\d+) tensors from', README).groups())
+    with torch.device('meta'):
+        own = ConvNeXt('tiny').state_dict()
+    assert count == len(own)
+    assert loaded == len([name for name in own if not name.startswith('norm')])
+
+
+@pytest.mark.parametrize(
+    'name', re.findall(r'[\'` ]((?:mask-rcnn_|convnext-)[\w-]+_(?:in1k|coco))\b', README)
+)
+def test_short_names_are_published(name):
+    assert zoo.find(name), name
