@@ -40,6 +40,8 @@ MAY_IMPORT = {
     '.models.design': '',
     '.models.layer_depth': '',
     '.models.arguments': '',
+    '.models.images': 'torch',
+    '.models.initialize': 'torch',
     '.models.layers': '.models.design torch',
     '.models.fusion': '.models.layers .kernels torch',
     '.models.block': '.models.design .models.layers .models.fusion .kernels torch',
