@@ -149,7 +149,7 @@ def build_act(design: Design) -> nn.Module:
 
 @fx.wrap
 def _channel_norms(x: Tensor) -> Tensor:
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     return torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=wide)
 
 
