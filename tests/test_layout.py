@@ -42,6 +42,8 @@ MAY_IMPORT = {
     '.models.layer_depth': '',
     '.models.arguments': '',
     '.models.spellings': '.models.spellings .models.arch .models.design .checkpoint.zoo',
+    '.models.images': 'torch',
+    '.models.initialize': 'torch',
     '.models.layers': '.models.design torch',
     '.models.fusion': '.models.layers .kernels torch',
     '.models.block': '.models.design .models.layers .models.fusion .kernels torch',

@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Operators of the namespace ``mmconvnext``: schemas, shapes for tracing, and their CPU side.
 
+None has a derivative of its own: :class:`.block.FusedBlock` puts them together to the block's.
 All maps are (N, H, W, C) and contiguous, float32 or bfloat16; all arithmetic is in float32. Under
 autocast the residual stream (``x``, ``residual`` and ``grad`` of the block) stays float32 beside
 bfloat16 maps of the branch, as on the plain path.
@@ -56,6 +57,11 @@ LIBRARY.define(
     'float grn_eps, int samples, bool first=True, bool second=True) '
     f'-> ({", ".join(["Tensor"] * 10)})'
 )
+# All but the last one, which gives no tensor.
+OF_MAPS = (
+    *('dwconv_norm', 'dwconv_norm_backward', 'gelu_backward', 'gelu_squares'),
+    *('scale_linear', 'scale_linear_backward', 'fold', 'mlp', 'mlp_backward'),
+)
 # Of CPU tensors: changes whenever one of them does, however it was written to.
 LIBRARY.define('fingerprint(Tensor[] tensors) -> int')
 
@@ -75,6 +81,29 @@ def has_products() -> bool:
     """
     loaded = capability()[0] is not None
     return loaded and torch._C._dispatch_has_kernel_for_dispatch_key('mmconvnext::mlp', 'CPU')
+
+
+def _refuse_derivatives(name: str) -> None:
+    """Raise where autograd would take results for constant, or differentiate a part of the way.
+
+    An operator that is made of others and of torch's would give the gradients of torch's alone.
+    """
+
+    def call(*args):
+        wanted = torch.is_grad_enabled() and any(getattr(x, 'requires_grad', 0) for x in args)
+        if wanted or torch.autograd.forward_ad._current_level >= 0:
+            raise RuntimeError(
+                f'mmconvnext::{name} has no derivative of its own; call it within torch.no_grad(), '
+                'or mmconvnext.kernels.block.FusedBlock, which has that of the whole block'
+            )
+        with torch._C._AutoDispatchBelowAutograd():
+            return getattr(torch.ops.mmconvnext, name)(*args)
+
+    LIBRARY.impl(name, call, 'Autograd')
+
+
+for _name in OF_MAPS:
+    _refuse_derivatives(_name)
 
 
 @register_fake('mmconvnext::dwconv_norm')

@@ -78,11 +78,8 @@ class ConvNeXtBlock(nn.Module):
         self.act = build_act(design)
         self.grn = GlobalResponseNorm(hidden) if grn else None
         self.pwconv2 = nn.Linear(hidden, channels)
-        self.gamma = (
-            nn.Parameter(torch.full((channels,), float(layer_scale_init_value)))
-            if layer_scale_init_value > 0
-            else None
-        )
+        self.layer_scale_init_value = float(layer_scale_init_value)
+        self.gamma = nn.Parameter(torch.empty(channels)) if layer_scale_init_value > 0 else None
         every_norm = design.norm_after == 'every_conv'
         self.norm1 = build_norm(design, hidden, channels_last=True) if every_norm else None
         self.norm2 = build_norm(design, channels, channels_last=True) if every_norm else None
@@ -95,6 +92,12 @@ class ConvNeXtBlock(nn.Module):
         self.name = name
         self.report = report
         self._folded: dict | None = None  # weights for inference, see fuse
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start the layer scale, which is all that the block has besides its layers."""
+        if self.gamma is not None:
+            nn.init.constant_(self.gamma, self.layer_scale_init_value)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H, W)."""
@@ -135,7 +138,8 @@ class ConvNeXtBlock(nn.Module):
         return x if self.norm1 is None else norm_last(self.norm1, x, self.design)
 
     def _recomputed(self, function: Callable, x: Tensor, *args) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled() and x.requires_grad:
+        traced = not isinstance(x, Tensor)  # symbolically: nothing is kept that could be spared
+        if self.with_cp and not traced and torch.is_grad_enabled() and x.requires_grad:
             return checkpoint(function, x, *args, use_reentrant=False)
         return function(x, *args)
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain, count
 
-import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..checkpoint.load import (
     adapt_state_dict,
@@ -26,9 +25,13 @@ from .arch import get_arch
 from .arguments import frozen_stages_in, image_channels, layer_scale_start, stage_indices
 from .block import ConvNeXtBlock
 from .design import Design
+from .images import check_images
+from .initialize import initialize, on_meta, refuse_meta, start_before_loading
 from .layer_depth import LayerDepth, get_layer_depth, head_depth
 from .layers import Downsample, build_norm, build_stem
 from .spellings import takes_spellings
+
+fx.wrap('check_images')  # symbolic tracing keeps the call: the inputs are checked, not the tracer's
 
 
 @MODELS.register_module()
@@ -82,6 +85,8 @@ class ConvNeXt(BaseModule):
         ValueError: a value outside the ranges above; the message names the allowed ones.
         TypeError: an argument that no ConvNeXt has.
     """
+
+    _raw = False  # whether the weights were on the meta device, and got no values since
 
     @takes_spellings
     def __init__(
@@ -147,15 +152,17 @@ class ConvNeXt(BaseModule):
         for i in sorted(set(self.out_indices)):
             self.add_module(f'norm{i}', build_norm(design, channels[i]))
 
-        self.apply(_init_weights)
+        initialize(self)
+        self._raw = bool(on_meta(self))
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map (N, in_channels, H, W) to one contiguous (N, C_i, H_i, W_i) for each out index."""
-        self._check_input(x)
+        patchify = self.design.stem == 'patchify'
+        check_images(x, self.in_channels, self.design.stem_stride if patchify else 1)
         # All layers then give channels-last memory, which LayerNorm and the pointwise layers read
-        # as rows of channels, without a copy.
-        x = x.contiguous(memory_format=torch.channels_last)
+        # as rows of channels, without a copy. (torch.func.vmap has no argument memory_format.)
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         maps = {}
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             if i > max(self.out_indices):
@@ -167,7 +174,7 @@ class ConvNeXt(BaseModule):
                 # mmcv's RoIAlign reads a channels-last map as if it were contiguous, without an
                 # error (mmcv issue 2203), so what leaves the backbone must be contiguous.
                 maps[i] = getattr(self, f'norm{i}')(x).contiguous()
-        if not is_compiling():
+        if isinstance(x, Tensor) and not is_compiling():  # else it is traced
             self._report.tell(x.device.type)
         return tuple(maps[i] for i in self.out_indices)
 
@@ -175,14 +182,20 @@ class ConvNeXt(BaseModule):
         """Load what ``init_cfg`` names; without one, keep the paper's initialization.
 
         The random initialization happens at construction, so calling this twice, or after weights
-        were loaded by hand, never draws new values.
+        were loaded by hand, never draws new values. What was built on the meta device is
+        initialized here, after ``to_empty(device=...)``, which leaves the memory as it finds it.
 
         Raises:
             CheckpointMismatch: the file does not fill the backbone.
-            ValueError: another initializer stands beside 'Pretrained'.
+            ValueError: another initializer stands beside 'Pretrained', the backbone is on the meta
+                device, or holds a module that :func:`.initialize.initialize_layer` refuses.
         """
         logger = MMLogger.get_current_instance()
-        if self._is_init:
+        refuse_meta(self)
+        if self._raw:
+            initialize(self)
+            self._raw = False
+        elif self._is_init:
             if self.init_cfg:
                 logger.warning('init_weights was called again: the weights stay as they are')
             return
@@ -212,10 +225,17 @@ class ConvNeXt(BaseModule):
         with nullcontext() if strict else lenient_loading():
             return super().load_state_dict(state_dict, strict, *args, **kwargs)
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, metadata: dict, *args) -> None:
         # Reached from the load_state_dict of any model around the backbone, torch's or mmengine's.
+        if self._raw:
+            self._raw = not start_before_loading(self, state_dict, metadata)
         adapt_state_dict(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+
+    def _apply(self, *args, **kwargs) -> ConvNeXt:
+        # What leaves the meta device comes this way, also where a model around it does.
+        self._raw = self._raw or bool(on_meta(self))
+        return super()._apply(*args, **kwargs)
 
     def train(self, mode: bool = True) -> ConvNeXt:
         """Switch between training and evaluation; frozen parts stay in evaluation mode."""
@@ -254,23 +274,6 @@ class ConvNeXt(BaseModule):
             return head_depth(self.arch.depths, decay_type)
         return get_layer_depth(param_name[len(prefix) :], self.arch.depths, decay_type)
 
-    def _check_input(self, x: Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f'the backbone takes (N, {self.in_channels}, H, W), got {tuple(x.shape)}; set '
-                'in_channels, and the mean and std of the data preprocessor, to your images'
-            )
-        smallest = self.design.stem_stride if self.design.stem == 'patchify' else 1
-        if min(x.shape[2:]) < smallest:
-            raise ValueError(
-                f'an image of {x.shape[2]}x{x.shape[3]} pixels is smaller than one '
-                f'{smallest}x{smallest} patch of the stem'
-            )
-        if x.dtype == torch.float16 and x.device.type == 'cpu':
-            raise ValueError(
-                'float16 on a CPU is neither fast nor exact; use bfloat16 or float32 there'
-            )
-
     def _frozen_modules(self) -> list[nn.Module]:
         if self.frozen_stages < 0:
             return []
@@ -287,10 +290,3 @@ class ConvNeXt(BaseModule):
         last = max(self.out_indices) + 1
         for module in (*self.downsample_layers[last:], *self.stages[last:]):
             module.requires_grad_(False)
-
-
-def _init_weights(module: nn.Module) -> None:
-    """Truncated normal of std 0.02, zero biases (official models/convnext.py); norms keep 1, 0."""
-    if isinstance(module, (nn.Conv2d, nn.Linear)):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .design import Design
@@ -65,13 +65,17 @@ class GlobalResponseNorm(nn.Module):
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         # eps: official models/utils.py of ConvNeXt-V2.
         super().__init__()
-        self.gamma = nn.Parameter(torch.zeros(channels))
-        self.beta = nn.Parameter(torch.zeros(channels))
+        self.gamma = nn.Parameter(torch.empty(channels))
+        self.beta = nn.Parameter(torch.empty(channels))
         self.eps = eps
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.gamma)
+        nn.init.zeros_(self.beta)
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = torch.promote_types(x.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=wide)
+        norm = _channel_norms(x)
         scale = norm / (norm.mean(dim=-1, keepdim=True) + self.eps)
         # gamma * scale before x: where one channel dominates, x * scale alone overflows float16.
         return x + x * (self.gamma * scale).to(x.dtype) + self.beta.to(x.dtype)
@@ -95,15 +99,11 @@ class DropPath(nn.Module):
 
     def draw(self, samples: int) -> Tensor | None:
         """Which of the samples keep the branch, (samples,) of bool; None keeps all."""
-        return torch.rand(samples) >= self.rate if self.active else None
+        return _kept(samples, self.rate) if self.active else None
 
     def forward(self, x: Tensor) -> Tensor:
         keep = self.draw(x.shape[0])
-        if keep is None:
-            return x
-        mask = keep.to(device=x.device, dtype=x.dtype, non_blocking=True)
-        mask = mask.view(-1, *(1,) * (x.ndim - 1))
-        return x * (mask / (1.0 - self.rate))
+        return x if keep is None else _scaled_samples(x, keep, self.rate)
 
     def extra_repr(self) -> str:
         return f'rate={self.rate:.3g}'
@@ -123,11 +123,7 @@ class Downsample(nn.Sequential):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self[0](x)
-        short_h, short_w = max(0, 2 - x.shape[2]), max(0, 2 - x.shape[3])
-        if short_h or short_w:
-            x = F.pad(x, (0, short_w, 0, short_h))
-        return self[1](x)
+        return self[1](_at_least_2x2(self[0](x)))
 
 
 def build_stem(design: Design, in_channels: int, channels: int) -> nn.Sequential:
@@ -191,3 +187,30 @@ def build_act(design: Design) -> nn.Module:
     if design.act == 'GELU_tanh':
         return nn.GELU(approximate='tanh')
     return {'GELU': nn.GELU, 'ReLU': nn.ReLU, 'SiLU': nn.SiLU}[design.act]()
+
+
+# What depends on the input's shape or type, or draws: symbolic tracing keeps these as calls.
+
+
+@fx.wrap
+def _channel_norms(x: Tensor) -> Tensor:
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=wide)
+
+
+@fx.wrap
+def _kept(samples: int, rate: float) -> Tensor:
+    return torch.rand(samples) >= rate
+
+
+@fx.wrap
+def _scaled_samples(x: Tensor, keep: Tensor, rate: float) -> Tensor:
+    mask = keep.to(device=x.device, dtype=x.dtype, non_blocking=True)
+    mask = mask.view(-1, *(1,) * (x.ndim - 1))
+    return x * (mask / (1.0 - rate))
+
+
+@fx.wrap
+def _at_least_2x2(x: Tensor) -> Tensor:
+    short_h, short_w = max(0, 2 - x.shape[2]), max(0, 2 - x.shape[3])
+    return F.pad(x, (0, short_w, 0, short_h)) if short_h or short_w else x

@@ -9,13 +9,15 @@ import copy
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
-from torch.ao.quantization import quantize_dynamic
-from torch.nn.utils import parametrizations, prune
+from torch.ao.quantization import MinMaxObserver, get_default_qat_qconfig, quantize_dynamic
+from torch.nn.utils import parametrizations, parametrize, prune
 from torch.profiler import profile
 
 from mmconvnext import ConvNeXt
@@ -110,6 +112,35 @@ def circular(block) -> None:
     conv._conv_forward = forward
 
 
+def beside(block) -> None:
+    """Two kernels to be merged after training, as RepVGG's and RepLKNet's."""
+
+    class Both(nn.Module):
+        def __init__(self, large):
+            super().__init__()
+            self.large, self.small = large, nn.Conv2d(C, C, 3, padding=1, groups=C)
+
+        def forward(self, x):
+            return self.large(x) + self.small(x)
+
+    block.dwconv = Both(block.dwconv)
+
+
+def function(name: str, value) -> Callable:
+    """A plain function in the place of a module."""
+
+    def change(block) -> None:
+        delattr(block, name)
+        setattr(block, name, value)
+
+    return change
+
+
+def for_quantization(block) -> None:
+    block.pwconv2.qconfig = get_default_qat_qconfig()
+    block.pwconv2 = torch.ao.nn.qat.Linear.from_float(block.pwconv2)
+
+
 def doubled(_, args, out):
     return 2 * out
 
@@ -172,6 +203,23 @@ CASES = {
     'norm behind the projection': (set_('norm2', lambda: nn.LayerNorm(C)), 'it has more norms'),
     'more activations': (set_('every_act', lambda: True), 'it has more norms or activations'),
     'circular padding': (circular, 'dwconv has another _conv_forward'),
+    'function for act': (function('act', torch.sin), 'act is a builtins.builtin_function'),
+    'function for drop path': (function('drop_path', lambda x: 2 * x), 'drop_path is a .*function'),
+    'norm is identity': (set_('norm', nn.Identity), 'norm is a .*Identity'),
+    'another GRN': (set_('grn', lambda: nn.Softmax(-1)), 'grn is a .*Softmax'),
+    'two kernels': (beside, 'dwconv is a .*Both'),
+    'another class': (lambda b: setattr(b.pwconv1, '__class__', TwiceLinear), 'a .*TwiceLinear'),
+    'old weight norm': (lambda b: nn.utils.weight_norm(b.pwconv2), 'pwconv2 has hooks'),
+    'pruned kernels': (lambda b: prune.random_unstructured(b.dwconv, 'weight', 0.5), 'has hooks'),
+    'fake quantization': (for_quantization, r'pwconv2 is a torch\.ao\.nn\.qat.*Linear'),
+    'observer': (
+        lambda b: b.pwconv1.add_module('activation_post_process', MinMaxObserver()),
+        'pwconv1 holds activation_post_process',
+    ),
+    'scalar for gamma': (
+        set_('gamma', lambda: nn.Parameter(torch.tensor(2.0))),
+        r'gamma has the shape \(\)',
+    ),
     'child': (lambda b: b.pwconv1.add_module('adapter', nn.Identity()), 'pwconv1 holds adapter'),
     'forward hook': (lambda b: b.pwconv1.register_forward_hook(doubled), 'pwconv1 has hooks'),
     'hook of dropping': (
@@ -227,11 +275,59 @@ def test_what_is_put_into_a_block_is_honoured(case):
             continue
         block.zero_grad()
         results.append(run(block))
-        harmless = ('no drop', 'dropout', 'child', 'backward', 'subclass of tensor', 'weight norm')
+        harmless = ('no drop', 'dropout', 'child', 'backward', 'subclass of tensor', 'observer')
+        harmless += ('weight norm', 'old weight norm')
         changed = not torch.allclose(results[-1][0], before, atol=1e-4)
         assert changed != case.startswith(harmless)
     for found, expected in zip(results[1], results[0], strict=True):
         assert torch.equal(found, expected)
+
+
+def tensor_for(module: nn.Module, name: str, keep: Callable) -> None:
+    """Another tensor in the place of a parameter, three times as large."""
+    value = getattr(module, name).detach() * 3
+    delattr(module, name)
+    keep(name, value)
+
+
+class Thrice(nn.Module):
+    def forward(self, x):
+        return 3 * x
+
+
+def turned_weight(block) -> None:
+    weight = block.pwconv1.weight.detach() * 3
+    block.pwconv1.weight = nn.Parameter(weight.t().contiguous().t())
+
+
+COMPUTED = {
+    'no gamma': lambda b: setattr(b, 'gamma', None),
+    'a buffer for gamma': lambda b: tensor_for(b, 'gamma', b.register_buffer),
+    'a tensor for gamma': lambda b: tensor_for(b, 'gamma', partial(setattr, b)),
+    'a tensor for weight': lambda b: tensor_for(b.pwconv1, 'weight', partial(setattr, b.pwconv1)),
+    'parametrized gamma': lambda b: parametrize.register_parametrization(b, 'gamma', Thrice()),
+    'pruned gamma': lambda b: prune.random_unstructured(b, 'gamma', 0.5),
+    'weight of other strides': turned_weight,
+    'another epsilon': lambda b: setattr(b.norm, 'eps', 0.5),
+    'hook of the block': lambda b: b.register_forward_hook(doubled),
+}
+
+
+@pytest.mark.parametrize('case', COMPUTED)
+def test_what_the_fast_path_can_compute_is_computed(case):
+    results = []
+    for kernels in ('plain', 'fast'):
+        block = make(kernels, grn=False)
+        before = run(block)[0]
+        torch.manual_seed(1)
+        COMPUTED[case](block)
+        block.zero_grad()
+        results.append(run(block))
+        assert not torch.allclose(results[-1][0], before, atol=1e-3)
+        block(X)  # hooks of pruning set the tensors that are looked at
+        assert runs_fast(block, X) == (kernels == 'fast')
+    for found, expected in zip(results[1], results[0], strict=True):
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize('kind', ['forward_hook', 'forward_pre_hook', 'full_backward_hook'])

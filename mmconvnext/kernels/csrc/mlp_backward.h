@@ -29,13 +29,21 @@ inline Gradients mlp_backward(
   check("hidden", saved_hidden, {saved_hidden.size(0) ? grad.size(0) : 0, weight1.size(0)});
   check("squares", squares, {grn_gamma ? samples : 0, weight1.size(0)});
   check_samples(grad.size(0), samples);
-  TORCH_CHECK(grad.size(0) > 0, "grad has no rows");
   TORCH_CHECK(grad.size(1) > 0 && weight1.size(0) > 0, "there must be channels, got ", weight1.sizes());
   TORCH_CHECK(saved_hidden.scalar_type() == normalized.scalar_type() && squares.scalar_type() == at::kFloat,
               "hidden must be of normalized's type, squares float32, got ", saved_hidden.scalar_type(), " and ",
               squares.scalar_type());
   const int64_t M = grad.size(0), C = grad.size(1), K = weight1.size(0);
   const auto options = grad.options().dtype(at::kFloat);
+  const auto none = [&] { return at::empty({0}, options); };  // a new one each: results must not share memory
+  if (M == 0) {
+    const auto zeros = [&](const Optional& of, bool wanted) {
+      return of && wanted ? at::zeros(of->sizes(), options) : none();
+    };
+    return {at::empty_like(normalized), zeros(norm_weight, first), zeros(norm_bias, first), zeros(weight1, first),
+            zeros(bias1, true), zeros(weight2, second), zeros(bias2, true), zeros(gamma, second),
+            zeros(grn_gamma, true), zeros(grn_beta, second)};
+  }
   const Tensor w1 = weight1.to(at::kFloat).contiguous(), w2 = weight2.to(at::kFloat).contiguous();
   const Tensor out_scale = gamma ? gamma->to(at::kFloat) * scale : at::full({C}, scale, options);
   const auto s = padded(out_scale), nw = padded(norm_weight);
@@ -46,7 +54,6 @@ inline Gradients mlp_backward(
   const Tiles tiles(M, parts);
   const int64_t wanted = std::clamp<int64_t>(M / (4 * C), 1, MAX_PIECES), piece = (tiles.count + wanted - 1) / wanted;
   const int64_t pieces = (tiles.count + piece - 1) / piece;
-  const auto none = [&] { return at::empty({0}, options); };  // a new one each: results must not share memory
   const bool at_once = pieces > 1, given = saved_hidden.size(0) > 0;
   Tensor dx = at::empty_like(normalized), d_bias1, d_bias2, d_grn_gamma = none();
   Tensor dh, act, d_first, d_second, response, slope, sample_products, folded1;

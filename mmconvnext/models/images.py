@@ -1,0 +1,30 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What the backbone takes: images that fit it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx
+
+
+@fx.wrap  # symbolic tracing keeps the call, so that each input is checked, not the tracer's
+def check_images(x: Tensor, in_channels: int, patch: int) -> None:
+    """Check the input of a backbone of so many channels, whose stem sees patches of that side.
+
+    Raises:
+        ValueError: not (N, in_channels, H, W), smaller than one patch, or float16 on a CPU.
+    """
+    if x.ndim != 4 or x.shape[1] != in_channels:
+        raise ValueError(
+            f'the backbone takes (N, {in_channels}, H, W), got {tuple(x.shape)}; set '
+            'in_channels, and the mean and std of the data preprocessor, to your images'
+        )
+    if min(x.shape[2:]) < patch:
+        raise ValueError(
+            f'an image of {x.shape[2]}x{x.shape[3]} pixels is smaller than one '
+            f'{patch}x{patch} patch of the stem'
+        )
+    if x.dtype == torch.float16 and x.device.type == 'cpu':
+        raise ValueError(
+            'float16 on a CPU is neither fast nor exact; use bfloat16 or float32 there'
+        )
