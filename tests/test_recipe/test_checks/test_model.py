@@ -187,7 +187,8 @@ def test_end_level(load):
     cfg.model.neck.update(start_level=1, end_level=2)
     with pytest.raises(
         RecipeError,
-        match=r'of stage 0, 3 that [^\n]*\n  model\.backbone\.out_indices=\(1, 2\)\n.*=\[192, 384\]\n'
+        match=r'of stage 0, 3 that [^\n]*\n  model\.backbone\.out_indices=\(1, 2\)\n'
+        r'.*=\[192, 384\]\n'
         r'.*start_level=0\n  model\.neck\.end_level=-1\n',
     ):
         unused(cfg)
