@@ -26,6 +26,7 @@ from ..checkpoint.fit import described, unusable
 from ..checkpoint.formats import listed
 from ..checkpoint.load import fills, lenient_loading, whole_loading
 from ..recipe.errors import RecipeError
+from ..recipe.walk import type_name
 from ..recipe.work_dir import keep_in_work_dir
 from .class_layers import class_counts, class_dimensions
 from .same_classes import trained_classes
@@ -238,8 +239,8 @@ def _pretrained(module: nn.Module) -> bool:
     """Whether its weights would be read from a file or fetched."""
     configs = getattr(module, 'init_cfg', None) or []
     configs = configs if isinstance(configs, (list, tuple)) else [configs]
-    names = (getattr(c.get('type'), '__name__', c.get('type')) for c in configs)
-    return is_seq_of(configs, dict) and any(n in ('Pretrained', 'PretrainedInit') for n in names)
+    names = ('Pretrained', 'PretrainedInit')  # in the registry, and the class
+    return is_seq_of(configs, dict) and any(type_name(config) in names for config in configs)
 
 
 def _filled(module: nn.Module, found: Mapping[str, object], name: str) -> bool:

@@ -4,8 +4,49 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 
 from mmengine.config import DictAction
+
+# What no option holds stands for a space while mmengine reads the value.
+SPACE = '\0'
+
+
+class KeepSpaces(DictAction):
+    """mmengine's ``KEY=VALUE`` pairs, but spaces stay where they belong to a name or a path.
+
+    mmengine drops all of them: ``data_root="my data"`` becomes ``mydata``. Around a value, a comma
+    and inside brackets they are dropped here too.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Add the pairs to those of earlier options of this name."""
+        values = [_hide_spaces(value) for value in values]
+        super().__call__(parser, namespace, values, option_string)
+        setattr(namespace, self.dest, _show_spaces(getattr(namespace, self.dest)))
+
+
+def _hide_spaces(pair: str) -> str:
+    key, sign, value = pair.partition('=')
+    value = value.strip(' ')
+    if ',' in value or value.startswith(('[', '(')):
+        value = re.sub(r' *(,) *|([\[(]) +| +(?=[\])])', r'\1\2', value)
+    return key + sign + value.replace(' ', SPACE)
+
+
+def _show_spaces(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _show_spaces(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_show_spaces, value))
+    return value.replace(SPACE, ' ') if isinstance(value, str) else value
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -60,7 +101,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeepSpaces,
         metavar='KEY=VALUE',
         help='settings of the config to change, such as train_dataloader.batch_size=4',
     )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
 from ..checkpoint import zoo
 from ..checkpoint.errors import CheckpointError
@@ -19,6 +21,7 @@ from ..recipe.checks import check_recipe
 from ..recipe.errors import RecipeError
 from ..recipe.load import load_config
 from ..recipe.own_data import apply_own_data
+from ..recipe.walk import registered
 from ..recipe.work_dir import default_work_dir
 from .stack import require_stack
 
@@ -42,6 +45,25 @@ def read_config(args: argparse.Namespace) -> Config:
         cfg.lenient_loading = True
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default_work_dir(args.config, args.toy)
     return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """mmengine's Runner, or the one of its kind that ``runner_type`` names.
+
+    Raises:
+        RecipeError: it is of another kind. FlexibleRunner initialises, shards and loads before any
+            hook runs, so that nothing could be said of a checkpoint that does not fill the model.
+    """
+    name = cfg.get('runner_type')
+    kind = registered(cfg, RUNNERS, dict(type=name)) if name else Runner
+    if kind is None or not issubclass(kind, Runner):
+        raise RecipeError(
+            f"runner_type={name!r}: these tools need mmengine's Runner, or a subclass, whose hooks "
+            'check what a checkpoint fills; take the line out, or write runner_type=None (sharding '
+            "is model_wrapper_cfg=dict(type='MMFullyShardedDataParallel') there), or use mmdet's "
+            'own tools/train.py'
+        )
+    return kind.from_cfg(cfg)
 
 
 def is_lenient(cfg: Config) -> bool:

@@ -14,6 +14,8 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
+from ..recipe.walk import task
+
 SCORE = 0.5  # predictions below are not drawn; our choice
 CURVES = ('loss', 'mAP', 'mIoU')  # what is drawn, in panels from left to right
 
@@ -89,7 +91,7 @@ def _draw(runner: Runner, sample: BaseDataElement, truth: bool) -> np.ndarray:
 
 
 def _score(runner: Runner) -> dict:
-    return dict(pred_score_thr=SCORE) if runner.cfg.default_scope == 'mmdet' else {}
+    return dict(pred_score_thr=SCORE) if task(runner.cfg) == 'mmdet' else {}
 
 
 def _stack(rows: list[np.ndarray], file: Path) -> Path:

@@ -31,10 +31,10 @@ class SameClasses(Hook):
         self.loader, self.only_warn = loader, only_warn
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse classes in another order; warn of other names.
+        """Refuse other classes, or the same in another order.
 
         Raises:
-            RecipeError: a class of the checkpoint has another label in the config.
+            RecipeError: a label means another class in the checkpoint than in the config.
         """
         _, dataset = next(datasets(runner.cfg, (self.loader,)), ('', {}))
         findings = compare(trained_classes(checkpoint), list(class_names(runner.cfg, dataset)))
@@ -74,10 +74,11 @@ def compare(trained: list[str], given: list[str]) -> Iterator[Finding]:
     if not other:
         return
     moved = [i for i in other if before[i] in now]
-    i = (moved or other)[0]
+    others = [i for i in other if folded(trained[i]) != folded(given[i])]
+    i = (moved or others or other)[0]
     theirs, ours = shown(trained[i], given[i])
     text = f'was trained with class {i} as {theirs}, the config calls it {ours}'
-    if moved:
+    if moved or others:
         yield Finding(f'the checkpoint {text}; write classes={trained}', 'trained_classes')
     else:
         yield Finding(f'The checkpoint {text}.')

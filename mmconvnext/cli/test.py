@@ -7,7 +7,6 @@ import os
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
-from mmengine.runner import Runner
 from torch import nn
 
 from ..checkpoint.mmengine_io import install
@@ -15,7 +14,7 @@ from ..recipe.errors import RecipeError
 from ..recipe.walk import LOADERS, dicts, task
 from .loading import Loading
 from .options import test_parser
-from .prepare import checked, is_lenient, read_config, require_checkpoint
+from .prepare import build_runner, checked, is_lenient, read_config, require_checkpoint
 from .same_classes import SameClasses
 
 
@@ -36,7 +35,7 @@ def main(argv: list[str] | None = None) -> dict:
     if args.out:
         _save(cfg, args.out)
     checked(cfg, LOADERS[2:])
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     runner.register_hook(Loading('test', is_lenient(cfg)))
     runner.register_hook(SameClasses(LOADERS[2]))
     _fuse(runner.model)

@@ -16,8 +16,17 @@ from ..recipe.walk import LOADERS
 from ..recipe.work_dir import last_checkpoint, refuse_used
 from .loading import Loading
 from .options import train_parser
-from .prepare import checked, is_lenient, read_config, require_checkpoint, say, world_size
+from .prepare import (
+    build_runner,
+    checked,
+    is_lenient,
+    read_config,
+    require_checkpoint,
+    say,
+    world_size,
+)
 from .same_classes import SameClasses
+from .same_schedule import SameSchedule
 
 
 def main(argv: list[str] | None = None) -> Runner:
@@ -38,11 +47,13 @@ def main(argv: list[str] | None = None) -> Runner:
     checked(cfg, LOADERS)
     for line in fit_to_machine(cfg, world_size() if args.launcher != 'none' else 1):
         say(line)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     if cfg.get('load_from') or cfg.get('resume'):
         what = 'resume' if cfg.get('resume') else 'load_from'
         runner.register_hook(Loading(what, is_lenient(cfg)))
         runner.register_hook(SameClasses(LOADERS[0], only_warn=what == 'load_from'))
+        if what == 'resume':
+            runner.register_hook(SameSchedule())
     runner.train()
     return runner
 

@@ -4,23 +4,38 @@
 from __future__ import annotations
 
 import difflib
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.config import Config
 
 from .errors import RecipeError
+from .walk import dicts, scope_of_model, type_of
 
 
 def load_config(path: str, cfg_options: dict | None = None) -> Config:
     """Read a config file and merge the ``--cfg-options`` into it.
 
+    A lazy config without a default scope gets that of its model's class, so that texts among the
+    types mean what they do in that project.
+
     Raises:
         RecipeError: there is no such file; the message lists the shipped configs nearest in name.
+            Or ``custom_imports`` names a package that is not installed; mmengine's message blames
+            PYTHONPATH.
     """
     file = Path(path)
     if not file.is_file():
         raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
-    cfg = Config.fromfile(str(file))
+    try:
+        cfg = Config.fromfile(str(file))
+    except ImportError as error:
+        fault = _missing_package(path, Config.fromfile(str(file), import_custom_modules=False))
+        if not fault:
+            raise
+        raise RecipeError(fault) from error
+    if cfg.get('default_scope') is None and scope_of_model(cfg):
+        cfg.default_scope = scope_of_model(cfg)
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
     return cfg
@@ -36,6 +51,29 @@ def shipped_configs() -> list[Path]:
     leaves = sorted(p for p in root.rglob('*.py') if '_base_' not in p.parts)
     here = Path.cwd()
     return [p.relative_to(here) if p.is_relative_to(here) else p for p in leaves]
+
+
+def _missing_package(path: str, cfg: Config) -> str:
+    """What to write where ``custom_imports`` names packages that are not installed."""
+    names = (cfg.get('custom_imports') or {}).get('imports') or []
+    names = [names] if isinstance(names, str) else list(names)
+    missing = [name for name in names if find_spec(name.partition('.')[0]) is None]
+    if not missing:
+        return ''
+    packages = {name.partition('.')[0] for name in missing}
+    head = f'{path}: custom_imports has {missing}, which is not installed'
+    used = [
+        f'{where}.type={type_of(node)!r}'
+        for where, node in dicts(cfg._cfg_dict)
+        if str(type_of(node)).partition('.')[0] in packages or node.get('_scope_') in packages
+    ]
+    if used:
+        ours = any(use.endswith(".ConvNeXt'") for use in used)
+        way = "; for its ConvNeXt write type='mmconvnext.ConvNeXt'" if ours else ''
+        return f'{head}, but the config uses {", ".join(used)}{way}, or install it'
+    rest = [name for name in names if name not in missing]
+    line = f'dict(imports={rest}, allow_failed_imports=False)' if rest else 'None'
+    return f'{head}, and nothing in the config is of it; write\n  custom_imports = {line}'
 
 
 def _suggest(file: Path) -> str:

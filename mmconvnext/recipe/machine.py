@@ -6,7 +6,10 @@ from __future__ import annotations
 import torch
 from mmengine.config import Config
 
-from .walk import dicts
+from .walk import dicts, type_name
+
+# The names of mmcv's registry; torch's own class and mmcv's are called as the last one.
+SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 
 
 def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
@@ -19,7 +22,7 @@ def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
     """
     lines = []
     wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
+    if type_name(wrapper) == 'AmpOptimWrapper' and not torch.cuda.is_available():
         for key in ('loss_scale', 'dtype', 'use_fsdp'):
             wrapper.pop(key, None)
         wrapper.type = 'OptimWrapper'
@@ -27,7 +30,7 @@ def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
     loader = cfg.get('train_dataloader')
     if loader is None:
         return lines
-    if world_size == 1 and any(node.get('type') == 'SyncBN' for _, node in dicts(cfg.model)):
+    if world_size == 1 and any(type_name(node) in SYNC_BN for _, node in dicts(cfg.model)):
         lines.append(
             f'One process: SyncBN becomes BN over its batch of {loader.batch_size} images, where '
             "the recipe has all GPUs' together; expect a lower result, or train on more images "

@@ -17,7 +17,7 @@ from .. import toy
 from ..models.arch import get_arch
 from .errors import RecipeError
 from .own_data import apply_own_data
-from .walk import LOADERS, backbones, dicts, pipelines, task
+from .walk import LOADERS, backbones, dicts, pipelines, task, type_name
 
 ROOT = 'data/toy'
 ARCH, DROP_PATH = 'atto', 0.05
@@ -126,7 +126,7 @@ def _shorten(cfg: Config, unit: str, length: int) -> None:
     """Make the schedule ``length`` epochs or iterations long, one validation at its end."""
     factor = length / cfg.train_cfg[unit]
     for scheduler in cfg.param_scheduler:
-        if scheduler.type == 'LinearLR':
+        if type_name(scheduler) == 'LinearLR':
             scheduler.end = WARMUP
             continue
         for key in ('begin', 'end', 'T_max'):

@@ -3,28 +3,39 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.lazy import LazyAttr, LazyObject
+from mmengine.registry import MODELS, Registry, init_default_scope
 
 from .errors import RecipeError
 
+SCOPES = ('mmdet', 'mmseg')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def task(cfg: Config) -> str:
-    """'mmdet' or 'mmseg', from the config's default scope.
+    """'mmdet' or 'mmseg', from the config's default scope; lazy configs may have none.
 
     Raises:
         RecipeError: any other scope.
     """
-    scope = cfg.get('default_scope')
-    if scope not in ('mmdet', 'mmseg'):
+    scope = cfg.get('default_scope') or scope_of_model(cfg)
+    if scope not in SCOPES:
         raise RecipeError(
             f"default_scope={scope!r}: these tools run configs of 'mmdet' and 'mmseg'; for other "
             "projects use their own tools with type='mmconvnext.ConvNeXt'"
         )
     return scope
+
+
+def scope_of_model(cfg: Config) -> str | None:
+    """The project that a model comes from which is given as a class, or as a subclass."""
+    kind = type_of(cfg.get('model') or {})
+    packages = (base.__module__.partition('.')[0] for base in getattr(kind, '__mro__', ()))
+    return next((package for package in packages if package in SCOPES), None)
 
 
 def dicts(node: object, path: str = '') -> Iterator[tuple[str, ConfigDict]]:
@@ -69,8 +80,37 @@ def evaluators(cfg: Config) -> Iterator[ConfigDict]:
                 yield metric
 
 
+def type_of(node: dict) -> object:
+    """What a config says as ``type``: a text, a class or None; lazy configs import the class."""
+    kind = node.get('type')
+    return kind.build() if isinstance(kind, (LazyObject, LazyAttr)) else kind
+
+
+def type_name(node: dict) -> str:
+    """``'LinearLR'`` for that text, with a scope or a module before it, and for that class."""
+    kind = type_of(node)
+    return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', '')
+
+
+def registered(cfg: Config, registry: Registry, node: dict) -> type | None:
+    """What the ``type`` of a config builds in the config's scope; None if it is not registered."""
+    kind = type_of(node)
+    if inspect.isclass(kind) or not isinstance(kind, str):
+        return kind if inspect.isclass(kind) else None
+    scope = cfg.get('default_scope') or scope_of_model(cfg)
+    if scope in SCOPES:
+        init_default_scope(scope)
+    with registry.switch_scope_and_registry(scope if scope in SCOPES else None) as scoped:
+        try:
+            found = scoped.get(kind)
+        except RuntimeError:  # a scope that is not installed
+            return None
+    return found if inspect.isclass(found) else None
+
+
 def backbones(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
-    """The ConvNeXt of this package in the model, wherever it is nested."""
+    """The ConvNeXt of this package in the model, wherever it is nested; subclasses too."""
+    ours = MODELS.get('mmconvnext.ConvNeXt')
     for path, node in dicts(cfg.model, 'model'):
-        if node.get('type') in ('mmconvnext.ConvNeXt', 'ConvNeXt'):
+        if issubclass(registered(cfg, MODELS, node) or object, ours):
             yield path, node

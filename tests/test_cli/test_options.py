@@ -1,7 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """cli/options.py: the flags are those of mmdet's and mmseg's own tools."""
 
+import argparse
+
 import pytest
+from mmengine.config import DictAction
 
 from mmconvnext.cli import options
 
@@ -86,3 +89,41 @@ def test_test_needs_a_checkpoint(capsys):
     with pytest.raises(SystemExit, match='^2$'):
         options.test_parser().parse_args(['a.py'])
     assert 'required: checkpoint' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'text, value',
+    [
+        ('a b', 'a b'),
+        ('/my data/set (1)', '/my data/set (1)'),
+        ('"a b"', 'a b'),
+        ("' a b '", ' a b '),
+        (' 1 ', 1),
+        (' True', True),
+        ('[traffic light, stop sign]', ['traffic light', 'stop sign']),
+        ('["traffic light", "dog"]', ['traffic light', 'dog']),
+        ('a b , c', ['a b', 'c']),
+        ('[ (1, 2), ( 3 ,4 ), [a b] ]', [(1, 2), (3, 4), ['a b']]),
+        ('[set (1), b]', ['set (1)', 'b']),
+        ('( [ 1 ] )', ([1],)),
+    ],
+)
+def test_spaces_of_names_stay_and_those_between_are_dropped(text, value):
+    args = options.train_parser().parse_args(['a.py', '--cfg-options', f'k={text}', 'l=2'])
+    assert args.cfg_options == {'k': value, 'l': 2}
+
+
+@pytest.mark.parametrize(
+    'text', ['1', '0.5', '1e-3', 'true', 'None', '', 'a=b', '1,2', '[1,[2,(3,4)],x]', '(1,)', '[]']
+)
+def test_values_without_spaces_are_as_in_mmengine(text):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    theirs = parser.parse_args(['--cfg-options', f'k={text}']).cfg_options
+    argv = ['a.py', '--cfg-options', f'k={text}']
+    assert options.train_parser().parse_args(argv).cfg_options == theirs
+
+
+def test_pairs_of_several_options_are_kept():
+    argv = ['a.py', '--cfg-options', 'a=b c', '--cfg-options', 'd=1']
+    assert options.train_parser().parse_args(argv).cfg_options == {'a': 'b c', 'd': 1}

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from fixtures import MASK_RCNN, NUCLEI, ROOT, UPERNET
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
 from mmconvnext.cli import prepare
 from mmconvnext.cli.options import train_parser
@@ -102,6 +105,7 @@ def test_checks_raise_or_warn(load, coco_data, log_records):
     cfg.own_data = coco_data
     apply_own_data(cfg)
     cfg.optim_wrapper.pop('constructor')
+    cfg.checks = dict(unread_options=False)
     prepare.checked(cfg, LOADERS)
     warnings = [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
     assert any('DefaultOptimWrapperConstructor ignores' in line for line in warnings)
@@ -184,3 +188,31 @@ def test_tools_run_from_another_folder_and_end_without_a_traceback(tmp_path, too
     assert 'error: model.neck.in_channels=[1, 2, 3, 4], but model.backbone' in done.stderr
     assert 'Traceback' not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ['mine.py', 'x.pth']
+
+
+# The runner
+
+
+@RUNNERS.register_module()
+class LoudRunner(Runner):
+    """A user's own, of the same kind."""
+
+
+@pytest.mark.parametrize('name', ['LoudRunner', 'mmengine.LoudRunner', LoudRunner], ids=str)
+def test_a_runner_of_the_same_kind_is_taken(name, monkeypatch):
+    cfg = Config(dict(runner_type=name, default_scope='mmdet'))
+    monkeypatch.setattr(LoudRunner, 'from_cfg', classmethod(lambda kind, cfg: (kind, cfg)))
+    assert prepare.build_runner(cfg) == (LoudRunner, cfg)
+
+
+@pytest.mark.parametrize('name', [None, 'Runner', 'mmengine.Runner'])
+def test_mmengines_runner_is_the_default(name, monkeypatch):
+    monkeypatch.setattr(Runner, 'from_cfg', classmethod(lambda kind, cfg: kind))
+    assert prepare.build_runner(Config(dict(runner_type=name))) is Runner
+    assert prepare.build_runner(Config()) is Runner
+
+
+@pytest.mark.parametrize('name', ['FlexibleRunner', 'mmengine.FlexibleRunner', 'NoSuchRunner'])
+def test_a_runner_of_another_kind_is_refused_by_name(name):
+    with pytest.raises(RecipeError, match=rf"^runner_type='{name}': .*take the line out"):
+        prepare.build_runner(Config(dict(runner_type=name)))

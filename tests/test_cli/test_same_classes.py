@@ -61,9 +61,20 @@ def test_the_class_that_moved_is_the_one_that_is_named():
     assert "class 1 as 'cat', the config calls it 'emu'" in finding.text
 
 
-def test_another_name_is_a_warning():
-    text = "The checkpoint was trained with class 1 as 'dog', the config calls it 'hound'."
-    assert list(compare(['cat', 'dog'], ['cat', 'hound'])) == [Finding(text)]
+@pytest.mark.parametrize(
+    'trained, given, label',
+    [
+        (['apple', 'pear'], ['cat', 'dog'], 0),
+        (['cat', 'dog'], ['cat', 'hound'], 1),
+        (['A', 'a', 'dog'], ['a ', 'A ', 'hound'], 2),
+        (['nucleus'], ['cell'], 0),
+    ],
+    ids=['nothing in common', 'one', 'beside an unclear spelling', 'a single class'],
+)
+def test_another_name_is_another_class(trained, given, label):
+    text = f'class {label} as {trained[label]!r}, the config calls it {given[label]!r}'
+    text = f'the checkpoint was trained with {text}; write classes={trained}'
+    assert list(compare(trained, given)) == [Finding(text, 'trained_classes')]
 
 
 @pytest.fixture

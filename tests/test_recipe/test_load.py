@@ -2,6 +2,7 @@
 """recipe/load.py: configs are found by path; a wrong path is answered with the nearest names."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,61 @@ def test_without_any_configs_there_is_no_suggestion(tmp_path, monkeypatch):
     assert shipped_configs() == []
     with pytest.raises(RecipeError, match=r"there is no config 'x.py'$"):
         load_config('x.py')
+
+
+# Packages that custom_imports names
+
+MMDET = "_base_ = 'mmdet::convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'\n"
+OURS = "model = dict(backbone=dict(_delete_=True, type='mmconvnext.ConvNeXt'))\n"
+
+
+def written(folder, *lines):
+    (folder / 'mine.py').write_text(''.join(lines))
+    return str(folder / 'mine.py')
+
+
+@pytest.mark.skipif(find_spec('mmpretrain') is not None, reason='mmpretrain is installed')
+def test_an_import_of_what_is_not_installed_and_not_used(tmp_path):
+    with pytest.raises(
+        RecipeError,
+        match=r"mine\.py: custom_imports has \['mmpretrain\.models'\], which is not installed, and "
+        r'nothing in the config is of it; write\n  custom_imports = None$',
+    ):
+        load_config(written(tmp_path, MMDET, OURS))
+    cfg = load_config(written(tmp_path, MMDET, OURS, 'custom_imports = None\n'))
+    assert cfg.model.backbone.type == 'mmconvnext.ConvNeXt'
+
+
+@pytest.mark.skipif(find_spec('mmpretrain') is not None, reason='mmpretrain is installed')
+def test_an_import_of_what_is_not_installed_but_used(tmp_path):
+    match = r"uses model\.backbone\.type='mmpretrain\.ConvNeXt'; .* type='mmconvnext\.ConvNeXt'"
+    with pytest.raises(RecipeError, match=match):
+        load_config(written(tmp_path, MMDET))
+
+
+def test_other_imports_stay(tmp_path):
+    lines = (
+        "custom_imports = dict(imports=['gone_away.models', 'mmconvnext'])\n",
+        'model = dict()',
+    )
+    match = (
+        r"write\n  custom_imports = dict\(imports=\['mmconvnext'\], allow_failed_imports=False\)"
+    )
+    with pytest.raises(RecipeError, match=match):
+        load_config(written(tmp_path, *lines))
+
+
+def test_other_failures_to_import_are_told_as_they_are(tmp_path):
+    with pytest.raises(ImportError, match=r'mmconvnext\.gone'):
+        load_config(written(tmp_path, "custom_imports = dict(imports='mmconvnext.gone')\n"))
+
+
+# Lazy configs
+
+
+def test_a_lazy_config_gets_the_scope_of_its_model(tmp_path):
+    lines = ('from mmseg.models import EncoderDecoder\n', 'model = dict(type=EncoderDecoder)\n')
+    assert load_config(written(tmp_path, *lines)).default_scope == 'mmseg'
+    lines += ("default_scope = 'mmdet'\n",)
+    assert load_config(written(tmp_path, *lines)).default_scope == 'mmdet'
+    assert load_config(written(tmp_path, 'model = dict()\n')).get('default_scope') is None

@@ -4,9 +4,23 @@
 import pytest
 from fixtures import CASCADE, MASK_RCNN, UPERNET
 from mmengine.config import Config
+from mmengine.config.lazy import LazyObject
+from mmengine.optim import LinearLR
+from mmengine.registry import MODELS, PARAM_SCHEDULERS
 
+from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.recipe.walk import backbones, datasets, dicts, evaluators, pipelines, task
+from mmconvnext.recipe.walk import (
+    backbones,
+    datasets,
+    dicts,
+    evaluators,
+    pipelines,
+    registered,
+    task,
+    type_name,
+    type_of,
+)
 
 
 def test_task(load):
@@ -18,6 +32,40 @@ def test_task(load):
 def test_other_scopes_are_refused_with_the_way_out(scope):
     with pytest.raises(RecipeError, match=f'default_scope={scope!r}.*mmconvnext.ConvNeXt'):
         task(Config(dict(default_scope=scope)))
+
+
+@pytest.mark.parametrize(
+    'project, name', [('mmdet', 'MaskRCNN'), ('mmseg', 'EncoderDecoder')], ids=['mmdet', 'mmseg']
+)
+def test_the_task_of_a_lazy_config_is_that_of_its_model(project, name):
+    model = dict(type=LazyObject(f'{project}.models', name))
+    assert task(Config(dict(model=model))) == project
+    kind = type('Mine', (type_of(model),), {})
+    assert task(Config(dict(default_scope=None, model=dict(type=kind)))) == project
+    with pytest.raises(RecipeError, match='default_scope=None'):
+        task(Config(dict(model=dict(type=ConvNeXt))))
+
+
+# Types: texts, classes, lazy objects
+
+LINEAR = ['LinearLR', 'mmengine.LinearLR', 'mmengine.optim.LinearLR', LinearLR]
+LINEAR += [LazyObject('mmengine.optim', 'LinearLR')]
+
+
+@pytest.mark.parametrize('kind', LINEAR, ids=str)
+def test_a_type_has_one_name_however_it_is_written(kind):
+    for node in (dict(type=kind), Config(dict(node=dict(type=kind))).node):
+        assert type_name(node) == 'LinearLR'
+        assert registered(Config(), PARAM_SCHEDULERS, node) is LinearLR
+
+
+def test_what_has_no_type_or_none_that_is_known():
+    assert (type_of({}), type_name({}), registered(Config(), MODELS, {})) == (None, '', None)
+    for kind in ('NoSuchThing', 'no_such_package.Thing', len):
+        assert registered(Config(dict(default_scope='mmdet')), MODELS, dict(type=kind)) is None
+    assert registered(
+        Config(dict(default_scope='mmpose')), MODELS, dict(type='mmconvnext.ConvNeXt')
+    )
 
 
 def test_dicts_are_found_parents_first_with_their_path():
@@ -77,3 +125,56 @@ def test_backbones_wherever_they_are(load):
     cfg = load(CASCADE)
     cfg.model = dict(type='Teacher', parts=[dict(detector=cfg.model)], backbone=dict(type='ResNet'))
     assert [path for path, _ in backbones(cfg)] == ['model.parts.0.detector.backbone']
+
+
+class Shell(ConvNeXt):
+    """A backbone that somebody made of ours."""
+
+
+@pytest.fixture
+def put(request):
+    """A function that registers a class in a project for the test."""
+
+    def register(registry, name, kind):
+        registry.register_module(name=name, module=kind, force=True)
+        request.addfinalizer(lambda: registry.module_dict.pop(name))
+
+    return register
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'mmconvnext.ConvNeXt',
+        'mmconvnext.models.convnext.ConvNeXt',
+        ConvNeXt,
+        Shell,
+        LazyObject('mmconvnext', 'ConvNeXt'),
+        LazyObject('mmconvnext.models', 'ConvNeXt'),
+    ],
+    ids=str,
+)
+def test_a_backbone_however_its_type_is_written(load, kind):
+    cfg = load(MASK_RCNN)
+    cfg.model.backbone.type = kind
+    assert [path for path, _ in backbones(cfg)] == ['model.backbone']
+
+
+@pytest.mark.parametrize('name', ['mmdet.MyConvNeXt', 'MyConvNeXt'])
+def test_a_subclass_in_another_registry(load, put, name):
+    from mmdet.registry import MODELS as DETECTORS
+
+    put(DETECTORS, 'MyConvNeXt', Shell)
+    cfg = load(MASK_RCNN)
+    cfg.model.backbone.type = name
+    assert [path for path, _ in backbones(cfg)] == ['model.backbone']
+
+
+def test_a_convnext_of_somebody_else_is_not_ours(load, put):
+    from mmdet.registry import MODELS as DETECTORS
+
+    put(DETECTORS, 'ConvNeXt', type('ConvNeXt', (), {}))
+    cfg = load(MASK_RCNN)
+    for kind in ('ConvNeXt', 'mmdet.ConvNeXt', 'mmpretrain.ConvNeXt'):
+        cfg.model.backbone.type = kind
+        assert list(backbones(cfg)) == []

@@ -7,14 +7,16 @@ from mmengine.config import Config
 
 from ..errors import RecipeError
 from ..walk import LOADERS, task
+from .batch_norm import check_batch_norm
 from .categories import check_categories
 from .classes import check_class_names, check_num_classes
 from .files import check_files
 from .finding import Finding, settle
 from .labels import check_labels
 from .masks import check_masks
-from .model import check_channels, check_constructor
+from .model import check_channels, check_unused_maps
 from .names import check_names
+from .optimizer import check_constructor, check_hooks
 
 
 def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
@@ -30,9 +32,15 @@ def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
 
 
 def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    check_names(cfg, training='train_dataloader' in loaders)
-    yield from map(Finding, check_constructor(cfg))
+    training = 'train_dataloader' in loaders
+    check_names(cfg, training=training)
+    if training:
+        yield from check_constructor(cfg)
+        yield from check_hooks(cfg)
     yield from _refusal('channels', check_channels, cfg)
+    if training:
+        yield from check_unused_maps(cfg)
+        yield from check_batch_norm(cfg)
     yield from check_num_classes(cfg, loaders)
     yield from check_class_names(cfg, loaders)
     yield from _refusal('files', check_files, cfg, loaders)
@@ -40,7 +48,7 @@ def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         yield from check_labels(cfg, loaders)
         return
     yield from check_categories(cfg, loaders)
-    if 'train_dataloader' in loaders:
+    if training:
         yield from _refusal('masks', check_masks, cfg)
 
 

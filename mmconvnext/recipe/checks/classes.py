@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
-from mmengine.registry import DATASETS, METRICS, Registry, init_default_scope
+from mmengine.registry import DATASETS, METRICS
 
-from ..walk import datasets, dicts, task
+from ..walk import datasets, dicts, registered
 from .finding import Finding
 
 
@@ -30,12 +29,12 @@ def class_names(cfg: Config, dataset: dict) -> tuple[str, ...]:
 
 def dataset_type(cfg: Config, dataset: dict) -> type | None:
     """The class that a dataset config builds; None if it is not registered."""
-    return _registered(cfg, DATASETS, dataset.get('type'))
+    return registered(cfg, DATASETS, dataset)
 
 
 def metric_type(cfg: Config, metric: dict) -> type | None:
     """The class that a metric config builds; None if it is not registered."""
-    return _registered(cfg, METRICS, metric.get('type'))
+    return registered(cfg, METRICS, metric)
 
 
 def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
@@ -146,12 +145,3 @@ def _from_file(path: str) -> list[str] | None:
         return list_from_file(path)
     except (TypeError, OSError):
         return None
-
-
-def _registered(cfg: Config, registry: Registry, kind: object) -> type | None:
-    if inspect.isclass(kind) or kind is None:
-        return kind
-    scope = task(cfg)
-    init_default_scope(scope)
-    with registry.switch_scope_and_registry(scope) as scoped:
-        return scoped.get(kind)

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..errors import RecipeError
-from ..walk import datasets, evaluators
+from ..walk import datasets, evaluators, type_name
 
 
 def check_files(cfg: Config, loaders: tuple) -> None:
@@ -34,8 +34,8 @@ def check_files(cfg: Config, loaders: tuple) -> None:
         file = metric.get('ann_file')
         if file and '://' not in file and not os.path.exists(file):
             raise RecipeError(
-                f'the {metric.type} of an evaluator reads {file}, which does not exist; it is '
-                "usually the annotation file of that loader's dataset"
+                f'the {type_name(metric)} of an evaluator reads {file}, which does not exist; '
+                "it is usually the annotation file of that loader's dataset"
             )
 
 

@@ -13,6 +13,11 @@ from ..errors import RecipeError
 # Keys of `checks` in a config, and what each refuses.
 CHECKS = dict(
     channels='a neck or a head takes other channels than the backbone returns',
+    unread_options='paramwise_cfg holds options that the constructor does not read',
+    group_hooks='a hook takes a group of the optimizer for the biases',
+    unused_maps='DistributedDataParallel stops at a map of the backbone that nothing takes',
+    batch_norm='a head normalises over a single value for each channel',
+    schedule='the checkpoint to resume has another schedule or optimizer than the config',
     files='a folder or an annotation file is missing',
     masks='the recipe trains on masks, the annotations have none that it reads',
     num_classes='a head predicts another number of classes than the datasets have',
@@ -22,7 +27,7 @@ CHECKS = dict(
     class_order='an annotation file has its categories in another order than the classes',
     classwise='the evaluator would print the AP of a class beside the name of another',
     no_objects='a split has no object of any class',
-    trained_classes='the checkpoint was trained with the classes in another order',
+    trained_classes='the checkpoint was trained with other classes, or in another order',
     label_maps='label maps are missing, unreadable or of several channels',
     label_ids='label maps hold ids that are no class',
     black_white='label maps hold 0 and 255 alone',

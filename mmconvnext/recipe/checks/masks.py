@@ -9,7 +9,7 @@ import os
 from mmengine.config import Config
 
 from ..errors import RecipeError
-from ..walk import datasets, dicts
+from ..walk import datasets, dicts, type_name
 from .files import is_remote
 
 SAMPLE = 200  # annotations looked at; our choice
@@ -25,7 +25,7 @@ def check_masks(cfg: Config) -> None:
     loads = [
         node
         for _, node in dicts(cfg.get('train_dataloader') or {})
-        if node.get('type') == 'LoadAnnotations' and node.get('with_mask')
+        if type_name(node) == 'LoadAnnotations' and node.get('with_mask')
     ]
     if not loads:
         return

@@ -1,19 +1,24 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/model.py: channels fit from backbone to neck and heads; a decay rate is read."""
+"""recipe/checks/model.py: channels fit from backbone to neck and heads; every map is taken."""
 
 import pytest
-from fixtures import CASCADE, LEAVES, MASK_RCNN, UPERNET, stem
+from fixtures import CASCADE, LEAVES, MASK_RCNN, UPERNET, found, stem
 from mmengine.config import Config
 
-from mmconvnext.recipe.checks.model import check_channels, check_constructor
+from mmconvnext.recipe.checks.model import check_channels, check_unused_maps
 from mmconvnext.recipe.errors import RecipeError
+
+
+def unused(cfg, launcher='pytorch'):
+    cfg.launcher = launcher
+    return found(cfg, lambda cfg, loaders: check_unused_maps(cfg))
 
 
 @pytest.mark.parametrize('config', LEAVES, ids=stem)
 def test_every_shipped_config_passes(load, config):
     cfg = load(str(config))
     check_channels(cfg)
-    assert check_constructor(cfg) == []
+    assert unused(cfg) == []
 
 
 def test_neck_channels_that_do_not_match(load):
@@ -32,7 +37,7 @@ def test_first_of_several_necks(load):
     cfg.model.neck = [cfg.model.neck, dict(type='DyHead', in_channels=256)]
     check_channels(cfg)
     cfg.model.neck[0].in_channels = [96, 192, 384]
-    with pytest.raises(RecipeError, match=r'neck\.in_channels=\[96, 192, 384\], but'):
+    with pytest.raises(RecipeError, match=r'neck\.0\.in_channels=\[96, 192, 384\], but'):
         check_channels(cfg)
 
 
@@ -62,7 +67,9 @@ def test_auxiliary_head_channels(load):
 def test_several_auxiliary_heads(load):
     cfg = load(UPERNET)
     cfg.model.auxiliary_head = [cfg.model.auxiliary_head, dict(in_channels=100, in_index=1)]
-    with pytest.raises(RecipeError, match=r'auxiliary_head\.in_channels=100, .* returns \[192\]'):
+    with pytest.raises(
+        RecipeError, match=r'auxiliary_head\.1\.in_channels=100, .* returns \[192\]'
+    ):
         check_channels(cfg)
 
 
@@ -125,7 +132,9 @@ def test_a_backbone_in_a_wrapped_detector(load):
     cfg.model = dict(type='SoftTeacher', detector=cfg.model)
     check_channels(cfg)
     cfg.model.detector.neck.in_channels = [1, 2, 3, 4]
-    with pytest.raises(RecipeError, match='but model.detector.backbone with channels'):
+    with pytest.raises(
+        RecipeError, match=r'^model\.detector\.neck\.in_channels=.* but model\.detector\.backbone'
+    ):
         check_channels(cfg)
 
 
@@ -134,26 +143,135 @@ def test_other_backbones_are_none_of_our_business():
     check_channels(Config(dict(model=model)))
 
 
-def test_decay_rate_under_another_constructor_warns(load):
+def test_heads_of_mmdet_in_mmseg_take_all_maps(load):
+    cfg = load(UPERNET)
+    cfg.model.pop('auxiliary_head')
+    cfg.model.decode_head = dict(type='Mask2FormerHead', in_channels=[96, 192, 384, 768])
+    check_channels(cfg)
+    assert unused(cfg) == []
+    cfg.model.decode_head.in_channels = [96, 192, 384]
+    with pytest.raises(RecipeError, match=r'decode_head\.in_channels=\[96, 192, 384\], but'):
+        check_channels(cfg)
+
+
+# Maps that nothing takes
+
+
+@pytest.mark.parametrize('kind', ['FPN', 'PAFPN', 'NASFCOS_FPN', 'mmdet.FPN'])
+@pytest.mark.parametrize('several', [False, True], ids=['one neck', 'list of necks'])
+def test_start_level(load, kind, several):
     cfg = load(MASK_RCNN)
-    cfg.optim_wrapper.pop('constructor')
-    (warning,) = check_constructor(cfg)
-    assert "paramwise_cfg has ['decay_rate', 'decay_type']" in warning
-    assert 'DefaultOptimWrapperConstructor ignores' in warning
-    assert "'mmconvnext.LayerDecayOptimWrapperConstructor'" in warning
+    cfg.model.neck.update(type=kind, start_level=1)
+    path = 'neck.0' if several else 'neck'
+    if several:
+        cfg.model.neck = [cfg.model.neck, dict(type='DyHead', in_channels=256)]
+    with pytest.raises(
+        RecipeError,
+        match=rf'nothing takes the map of stage 0 that model\.backbone returns[^\n]*; set\n'
+        rf'  model\.backbone\.out_indices=\(1, 2, 3\)\n'
+        rf'  model\.{path}\.in_channels=\[192, 384, 768\]\n'
+        rf'  model\.{path}\.start_level=0\n'
+        r'or find_unused_parameters=True.*\n\(checks\.unused_maps=False',
+    ):
+        unused(cfg)
+    cfg.model.backbone.out_indices = (1, 2, 3)
+    (cfg.model.neck[0] if several else cfg.model.neck).update(
+        in_channels=[192, 384, 768], start_level=0
+    )
+    assert unused(cfg) == []
+    check_channels(cfg)
+
+
+def test_end_level(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.neck.update(start_level=1, end_level=2)
+    with pytest.raises(
+        RecipeError,
+        match=r'of stage 0, 3 that [^\n]*\n  model\.backbone\.out_indices=\(1, 2\)\n'
+        r'.*=\[192, 384\]\n'
+        r'.*start_level=0\n  model\.neck\.end_level=-1\n',
+    ):
+        unused(cfg)
+
+
+def test_it_counts_the_maps_that_are_returned(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.backbone.out_indices = (1, 2, 3)
+    cfg.model.neck.update(in_channels=[192, 384, 768], start_level=1)
+    with pytest.raises(RecipeError, match=r'of stage 1 that [^\n]*\n.*out_indices=\(2, 3\)\n'):
+        unused(cfg)
 
 
 @pytest.mark.parametrize(
-    'wrapper',
+    'setting',
     [
-        dict(paramwise_cfg=dict(custom_keys={'norm': dict(decay_mult=0)})),
-        dict(paramwise_cfg=None),
-        dict(
-            constructor='mmdet.LearningRateDecayOptimizerConstructor',
-            paramwise_cfg=dict(decay_rate=0.9, num_layers=6),
-        ),
+        dict(find_unused_parameters=True),
+        dict(model_wrapper_cfg=dict(find_unused_parameters=True)),
+        dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', static_graph=True)),
+        dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')),
     ],
+    ids=str,
 )
-def test_no_warning_without_decay_or_with_a_constructor_that_reads_it(wrapper):
-    assert check_constructor(Config(dict(optim_wrapper=wrapper))) == []
-    assert check_constructor(Config()) == []
+def test_runs_that_do_not_mind(load, setting):
+    cfg = load(MASK_RCNN)
+    cfg.model.neck.start_level = 1
+    assert unused(cfg, 'none') == []
+    with pytest.raises(RecipeError, match='nothing takes the map of stage 0'):
+        unused(cfg)
+    cfg.update(setting)
+    assert unused(cfg) == []
+
+
+def test_other_wrappers_of_the_kind_do_mind(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.neck.start_level = 1
+    for wrapper in ({}, dict(broadcast_buffers=False), dict(type='DistributedDataParallel')):
+        cfg.model_wrapper_cfg = wrapper
+        with pytest.raises(RecipeError, match='nothing takes the map of stage 0'):
+            unused(cfg)
+
+
+def test_frozen_norms_wait_for_no_gradient(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.neck.start_level = 1
+    cfg.model.backbone.frozen_stages = 0
+    with pytest.raises(RecipeError, match='nothing takes the map of stage 0'):
+        unused(cfg)
+    cfg.model.backbone.frozen_stages = 1
+    assert unused(cfg) == []
+
+
+def test_heads_that_leave_maps_out(load):
+    cfg = load(UPERNET)
+    cfg.model.decode_head = dict(type='FCNHead', in_channels=768, in_index=3)
+    with pytest.raises(
+        RecipeError,
+        match=r'of stage 0, 1 that [^\n]*\n  model\.backbone\.out_indices=\(2, 3\)\n'
+        r'  model\.decode_head\.in_index=1\n  model\.auxiliary_head\.in_index=0\n',
+    ):
+        unused(cfg)
+    cfg.model.pop('auxiliary_head')
+    cfg.model.decode_head.pop('in_index')
+    with pytest.raises(
+        RecipeError,
+        match=r'of stage 0, 1, 2 that [^\n]*\n.*=\(3,\)\n  model\.decode_head\.in_index=0',
+    ):
+        unused(cfg)
+
+
+def test_a_head_that_takes_the_first_map_besides(load):
+    cfg = load(UPERNET)
+    cfg.model.pop('auxiliary_head')
+    cfg.model.decode_head = dict(
+        type='DepthwiseSeparableASPPHead', in_channels=768, in_index=3, c1_in_channels=96
+    )
+    with pytest.raises(RecipeError, match=r'of stage 1, 2 that [^\n]*\n.*out_indices=\(0, 3\)\n'):
+        unused(cfg)
+    cfg.model.auxiliary_head = [dict(in_index=[0, 1]), dict(in_index=2)]
+    assert unused(cfg) == []
+
+
+def test_detectors_without_a_neck_take_all(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.pop('neck')
+    assert unused(cfg) == []

@@ -1,0 +1,109 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""A run that is resumed has the schedule and the optimizer that it was started with.
+
+mmengine restores both from the checkpoint, settings included, so that a longer ``T_max`` or another
+learning rate in the config changes nothing, without a word. ``train_cfg`` it does honour.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Runner
+
+from ..recipe.checks.finding import Finding, settle
+from .prepare import say
+
+# Parameters of schedulers that are no settings: what is scheduled, and how far it has come.
+NO_SETTINGS = {'self', 'args', 'kwargs', 'optimizer', 'last_step', 'verbose'}
+# Keys of parameter groups that change how torch computes, not what, and those that are no settings.
+NO_RULES = {'params', 'foreach', 'fused', 'capturable', 'differentiable', 'param_names'}
+MOST = 5  # differences in the message; our choice
+
+
+class SameSchedule(Hook):
+    """Compares the schedulers and the optimizer of a checkpoint to those of the config."""
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse what mmengine is about to restore over the config.
+
+        Raises:
+            RecipeError: a setting differs.
+        """
+        for line in settle(runner.cfg, compare(runner, checkpoint)):
+            say(line, logging.WARNING)
+
+
+def compare(runner: Runner, checkpoint: Mapping) -> Iterator[Finding]:
+    """One finding that names the settings that differ, the checkpoint's value before the config's.
+
+    Args:
+        runner: with its schedulers and optimizer built, as mmengine has them when it resumes.
+    """
+    found = [*_schedules(runner, checkpoint), *_optimizers(runner, checkpoint)]
+    if found:
+        rest = f'\n  and {len(found) - MOST} more' if len(found) > MOST else ''
+        yield Finding(
+            'the run to resume was started with other settings than the config has, and mmengine '
+            'would go on with the old ones:\n  ' + '\n  '.join(found[:MOST]) + f'{rest}\n'
+            'Write the old values to resume it; or start a new schedule from its weights, without '
+            '--resume: --cfg-options load_from=FILE',
+            'schedule',
+        )
+
+
+def _schedules(runner: Runner, checkpoint: Mapping) -> Iterator[str]:
+    ours, theirs = runner.param_schedulers, checkpoint.get('param_schedulers')
+    if theirs is None:  # then mmengine restores none
+        return
+    ours = ours if isinstance(ours, dict) else {'': ours or []}
+    theirs = theirs if isinstance(theirs, dict) else {'': theirs}
+    for name, schedulers in ours.items():
+        saved, path = theirs.get(name, []), f'param_scheduler.{name}'.rstrip('.')
+        if len(schedulers) != len(saved):
+            yield f'{path}: {len(saved)} schedulers in the checkpoint, {len(schedulers)} here'
+            continue
+        for i, (scheduler, state) in enumerate(zip(schedulers, saved)):
+            yield from _scheduler(f'{path}.{i}', scheduler, state)
+
+
+def _scheduler(path: str, scheduler: object, state: Mapping) -> Iterator[str]:
+    kinds = type(scheduler).__mro__
+    names = [n for kind in kinds for n in inspect.signature(kind.__init__).parameters]
+    ours = {n: vars(scheduler)[n] for n in names if n in vars(scheduler) and n not in NO_SETTINGS}
+    strange = [name for name in ours if name not in state]
+    if strange:
+        yield f'{path}: the checkpoint has no {strange} of {type(scheduler).__name__}'
+        return
+    if 'milestones' in ours and max(ours['milestones'], default=0) < min(ours['end'], state['end']):
+        ours.pop('end')  # nothing is scheduled behind the last step
+    for name, value in ours.items():
+        yield from _difference(f'{path}.{name}', state[name], value)
+
+
+def _optimizers(runner: Runner, checkpoint: Mapping) -> Iterator[str]:
+    wrapper, states = runner.optim_wrapper, checkpoint.get('optimizer') or {}
+    several = isinstance(wrapper, OptimWrapperDict)
+    for name, part in wrapper.items() if several else [('', wrapper)]:
+        state = states.get(name, {}) if several else states
+        path = f'optim_wrapper.{name}'.rstrip('.')
+        for i, pair in enumerate(zip(part.optimizer.param_groups, state.get('param_groups', []))):
+            yield from _group(f'{path}, group {i} of the optimizer: ', *pair)
+
+
+def _group(path: str, ours: Mapping, theirs: Mapping) -> Iterator[str]:
+    for key in ours:
+        moved = f'initial_{key}' in ours or key in NO_RULES  # by a scheduler
+        if not moved and key in theirs:
+            yield from _difference(path + key.replace('initial_', ''), theirs[key], ours[key])
+
+
+def _difference(what: str, theirs: object, ours: object) -> Iterator[str]:
+    listed = all(isinstance(value, (list, tuple)) for value in (theirs, ours))
+    if list(theirs) != list(ours) if listed else theirs != ours:
+        theirs, ours = (sorted(v) if isinstance(v, Mapping) else v for v in (theirs, ours))
+        yield f'{what}: {theirs!r} in the checkpoint, {ours!r} in the config'

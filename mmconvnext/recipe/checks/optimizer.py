@@ -1,0 +1,80 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Does somebody read every learning-rate option, and does nobody count the optimizer's groups?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmengine.config import Config
+from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS, Registry
+
+from ..walk import dicts, registered, type_name
+from .finding import Finding
+
+OURS = 'LayerDecayOptimWrapperConstructor'
+DECAY = {'decay_rate', 'decay_type', 'num_layers', 'layer_decay_rate', 'head_lr_mult'}
+# What constructors read of paramwise_cfg, as their sources say: mmengine's default_constructor.py,
+# the layer_decay_optimizer_constructor.py of mmdet and mmseg, mmseg's force_default_constructor.py.
+# What others read is not known, and ours raises by itself.
+DEFAULT = {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'bypass_duplicate'}
+DEFAULT |= {'dwconv_decay_mult', 'flat_decay_mult', 'dcn_offset_lr_mult'}
+READS = dict(
+    DefaultOptimWrapperConstructor=DEFAULT,
+    ForceDefaultOptimWrapperConstructor=DEFAULT | {'force_default_settings'},
+    LearningRateDecayOptimizerConstructor={'decay_rate', 'decay_type', 'num_layers'},
+)
+# mmyolo's takes group 2 for the biases (its engine/hooks/yolov5_param_scheduler_hook.py).
+COUNTING_HOOK = 'YOLOv5ParamSchedulerHook'
+
+
+def check_constructor(cfg: Config) -> Iterator[Finding]:
+    """Every key of ``paramwise_cfg`` is read: mmengine ignores the others in silence."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    kind = _names(cfg, OPTIM_WRAPPER_CONSTRUCTORS, _constructor(wrapper))[0]
+    given = set(wrapper.get('paramwise_cfg') or {})
+    unread = sorted(given - READS.get(kind, given))
+    if not unread:
+        return
+    reads = f'it reads {sorted(READS[kind])}'
+    if DECAY & set(unread):
+        reads = (
+            "all layers would learn at the full rate. Set optim_wrapper.constructor='mmconvnext."
+        )
+        reads += f"{OURS}'"
+    yield Finding(
+        f'optim_wrapper.paramwise_cfg has {unread}, which {kind} ignores: {reads}', 'unread_options'
+    )
+
+
+def check_hooks(cfg: Config) -> Iterator[Finding]:
+    """No hook takes a group of ours, which stand for layers, for the biases."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    if OURS not in _names(cfg, OPTIM_WRAPPER_CONSTRUCTORS, _constructor(wrapper)):
+        return
+    for key in ('default_hooks', 'custom_hooks'):
+        for path, hook in dicts(cfg.get(key) or [], key):
+            if COUNTING_HOOK not in _names(cfg, HOOKS, hook):
+                continue
+            epochs = (cfg.get('train_cfg') or {}).get('max_epochs', 300)
+            way = f"set {path}=dict(_delete_=True, type='ParamSchedulerHook')"
+            if key == 'custom_hooks':
+                way = f'take {path} out'
+            yield Finding(
+                f'{path} is {COUNTING_HOOK}, which takes group 2 of the optimizer for the biases; '
+                f'{OURS} has groups for layers, so that a whole stage would warm up as the biases '
+                f'do there; {way}, and\n'
+                "  param_scheduler=[dict(type='LinearLR', start_factor=0.001, by_epoch=False, "
+                "begin=0, end=1000), dict(type='CosineAnnealingLR', by_epoch=True, begin=0, "
+                f'end={epochs}, T_max={epochs}, convert_to_iter_based=True)]',
+                'group_hooks',
+            )
+
+
+def _constructor(wrapper: dict) -> dict:
+    return dict(type=wrapper.get('constructor') or 'DefaultOptimWrapperConstructor')
+
+
+def _names(cfg: Config, registry: Registry, node: dict) -> list[str]:
+    """The names of a class and its bases; of what is not installed its own."""
+    kind = registered(cfg, registry, node)
+    return [base.__name__ for base in kind.__mro__] if kind else [type_name(node)]

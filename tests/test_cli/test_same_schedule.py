@@ -1,0 +1,197 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""cli/same_schedule.py: a resumed run goes on as it was started, or the user is told."""
+
+import copy
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fixtures import TINY_SEGMENTOR, UPERNET, forget_runs
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import PARAM_SCHEDULERS
+
+from mmconvnext.cli.same_schedule import SameSchedule, compare
+from mmconvnext.cli.train import main
+from mmconvnext.recipe.errors import RecipeError
+
+SCHEDULES = dict(
+    linear=dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10),
+    steps=dict(type='MultiStepLR', milestones=[6, 8], gamma=0.1, end=12),
+    cosine=dict(type='CosineAnnealingLR', T_max=12, eta_min=0.0),
+    poly=dict(type='PolyLR', power=0.9, eta_min=0.0, end=12),
+    cycle=dict(type='OneCycleLR', eta_max=0.1, total_steps=12),
+    momentum=dict(type='CosineAnnealingMomentum', T_max=12),
+)
+
+
+def built(*schedulers, seen=3, **optimizer):
+    """A runner with these schedulers after some steps."""
+    settings = dict(lr=0.1, momentum=0.9, weight_decay=0.05)
+    parts = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=lr) for lr in (0.1, 0.01)]
+    settings.update(optimizer)
+    wrapper = OptimWrapper(torch.optim.SGD(parts, **settings))
+    schedulers = [PARAM_SCHEDULERS.build({**config, 'optimizer': wrapper}) for config in schedulers]
+    for _ in range(seen):
+        wrapper.optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return SimpleNamespace(cfg=Config(), param_schedulers=schedulers, optim_wrapper=wrapper)
+
+
+def saved(runner) -> dict:
+    states = [copy.deepcopy(scheduler.state_dict()) for scheduler in runner.param_schedulers]
+    state = copy.deepcopy(runner.optim_wrapper.state_dict())
+    return dict(param_schedulers=states, optimizer=state)
+
+
+def differences(runner, checkpoint) -> list:
+    return [
+        line.strip()
+        for finding in compare(runner, checkpoint)
+        for line in finding.text.splitlines()[1:-1]
+    ]
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_a_run_that_goes_on_as_it_was_started(name):
+    schedule = SCHEDULES[name]
+    assert differences(built(schedule, seen=0), saved(built(schedule))) == []
+
+
+@pytest.mark.parametrize(
+    'name, change, difference',
+    [
+        ('linear', dict(end=20), 'param_scheduler.0.end: 10 in the checkpoint, 20 in the config'),
+        ('linear', dict(start_factor=0.5), 'param_scheduler.0.start_factor: 0.1 in'),
+        (
+            'steps',
+            dict(milestones=[6, 9]),
+            'param_scheduler.0.milestones: [6, 8] in the checkpoint, [6',
+        ),
+        ('steps', dict(gamma=0.5), 'param_scheduler.0.gamma: 0.1 in the checkpoint, 0.5 in'),
+        ('steps', dict(milestones=[6, 20], end=24), 'param_scheduler.0.milestones: '),
+        ('cosine', dict(T_max=24), 'param_scheduler.0.T_max: 12 in the checkpoint, 24 in'),
+        ('cosine', dict(eta_min=0.1), 'param_scheduler.0.eta_min: 0.0 in the checkpoint, 0.1'),
+        ('poly', dict(end=24), 'param_scheduler.0.end: 12 in the checkpoint, 24 in'),
+        ('poly', dict(by_epoch=False), 'param_scheduler.0.by_epoch: True in the'),
+        ('cycle', dict(total_steps=24), 'param_scheduler.0.total_steps: 12 in the'),
+        ('momentum', dict(T_max=24), 'param_scheduler.0.T_max: 12 in the checkpoint, 24 in'),
+    ],
+    ids=str,
+)
+def test_settings_that_mmengine_would_ignore(name, change, difference):
+    schedule = SCHEDULES[name]
+    now = built({**schedule, **change}, seen=0)
+    checkpoint = saved(built(schedule))
+    found = differences(now, checkpoint)
+    assert any(line.startswith(difference) for line in found), found
+    with pytest.raises(
+        RecipeError, match=r'\nWrite the old .*load_from=FILE\n\(checks\.schedule=False'
+    ):
+        SameSchedule().after_load_checkpoint(now, checkpoint)
+    now.cfg.checks = dict(schedule=False)
+    SameSchedule().after_load_checkpoint(now, checkpoint)
+    key = next(iter(change))  # what it is about: mmengine does ignore it
+    now.param_schedulers[0].load_state_dict(checkpoint['param_schedulers'][0])
+    old = built(schedule, seen=0).param_schedulers[0]
+    assert getattr(now.param_schedulers[0], key) == getattr(old, key)
+
+
+def test_a_longer_run_whose_steps_are_the_same():
+    now = built({**SCHEDULES['steps'], 'end': 24}, seen=0)
+    assert differences(now, saved(built(SCHEDULES['steps']))) == []
+
+
+def test_other_schedulers():
+    linear, steps, cosine = (SCHEDULES[name] for name in ('linear', 'steps', 'cosine'))
+    checkpoint = saved(built(linear, steps))
+    (line,) = differences(built(linear, seen=0), checkpoint)
+    assert line == 'param_scheduler: 2 schedulers in the checkpoint, 1 here'
+    (line,) = differences(built(linear, cosine, seen=0), checkpoint)
+    assert line.startswith("param_scheduler.1: the checkpoint has no ['T_max', 'eta_min'")
+    assert line.endswith('of CosineAnnealingLR')
+    del checkpoint['param_schedulers']  # then mmengine restores none
+    assert differences(built(linear, cosine, seen=0), checkpoint) == []
+
+
+@pytest.mark.parametrize('schedulers', [(), (SCHEDULES['cosine'],)], ids=['constant', 'cosine'])
+@pytest.mark.parametrize(
+    'change, difference',
+    [
+        (dict(weight_decay=0.1), 'weight_decay: 0.05 in the checkpoint, 0.1 in the config'),
+        (dict(nesterov=True), 'nesterov: False in the checkpoint, True in the config'),
+        (dict(foreach=True), ''),
+    ],
+    ids=str,
+)
+def test_settings_of_the_optimizer(schedulers, change, difference):
+    found = differences(built(*schedulers, seen=0, **change), saved(built(*schedulers)))
+    lines = [f'optim_wrapper, group {i} of the optimizer: {difference}' for i in (0, 1)]
+    assert found == (lines if difference else [])
+
+
+@pytest.mark.parametrize('schedulers', [(), (SCHEDULES['cosine'],)], ids=['constant', 'cosine'])
+def test_another_learning_rate(schedulers):
+    now = built(*schedulers, seen=0)
+    for group in now.optim_wrapper.optimizer.param_groups:
+        for key in {'lr', 'initial_lr'} & set(group):
+            group[key] *= 2
+    found = differences(now, saved(built(*schedulers)))
+    assert found[0].endswith(
+        'group 0 of the optimizer: lr: 0.1 in the checkpoint, 0.2 in the config'
+    )
+    assert len(found) == 2
+
+
+def test_long_lists_are_cut():
+    changes = dict(weight_decay=0.1, nesterov=True, dampening=0)
+    now = built(dict(SCHEDULES['cosine'], T_max=1, eta_min=1), seen=0, **changes)
+    lines = differences(now, saved(built(SCHEDULES['cosine'])))
+    assert len(lines) == 6 and lines[-1] == 'and 1 more'
+
+
+def test_several_optimizers():
+    runs = {name: built(SCHEDULES['cosine']) for name in 'ab'}
+    checkpoint = dict(
+        param_schedulers={name: saved(run)['param_schedulers'] for name, run in runs.items()},
+        optimizer={name: run.optim_wrapper.state_dict() for name, run in runs.items()},
+    )
+    runs['b'] = built(dict(SCHEDULES['cosine'], T_max=24), seen=0, weight_decay=0.1)
+    now = SimpleNamespace(
+        param_schedulers={name: run.param_schedulers for name, run in runs.items()},
+        optim_wrapper=OptimWrapperDict(**{n: run.optim_wrapper for n, run in runs.items()}),
+    )
+    found = differences(now, checkpoint)
+    assert found[0] == 'param_scheduler.b.0.T_max: 12 in the checkpoint, 24 in the config'
+    assert found[1].startswith('optim_wrapper.b, group 0 of the optimizer: weight_decay: 0.05')
+
+
+# The tool
+
+
+def resume(*options, config=UPERNET):
+    forget_runs()
+    argv = [config, '--toy', '--work-dir', 'run', '--resume', '--cfg-options']
+    return main([*argv, *TINY_SEGMENTOR, 'train_cfg.max_iters=3', *options])
+
+
+def test_the_tool_refuses_another_schedule(segmentor_run, workplace):
+    shutil.copytree(segmentor_run.work_dir, 'run')
+    with pytest.raises(
+        RecipeError,
+        match=r'the run to resume was started with other settings .*\n'
+        r'  param_scheduler\.1\.end: 1600 in the checkpoint, 3200 in the config\n'
+        r'[^\n]*load_from=FILE',
+    ):
+        resume('param_scheduler.1.end=3200')
+    with pytest.raises(RecipeError, match=r'optimizer: lr: [0-9.e-]+ in the checkpoint'):
+        resume('optim_wrapper.optimizer.lr=1')
+    assert resume('param_scheduler.1.end=3200', 'checks.schedule=False').iter == 3
+
+
+def test_the_tool_resumes_what_is_honoured(segmentor_run, workplace):
+    shutil.copytree(segmentor_run.work_dir, 'run')
+    changes = ('default_hooks.checkpoint.interval=1', 'optim_wrapper.accumulative_counts=2')
+    assert resume(*changes, 'model.backbone.drop_path_rate=0.1').iter == 3

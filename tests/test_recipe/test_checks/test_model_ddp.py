@@ -1,0 +1,127 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: what checks/model.py refuses stops DistributedDataParallel; with its mend it trains."""
+
+import copy
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from fixtures import found
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODELS
+
+from mmconvnext.recipe.checks.model import check_channels, check_unused_maps
+from mmconvnext.recipe.errors import RecipeError
+
+pytestmark = pytest.mark.slow
+ARCH = dict(depths=[1, 1, 1, 1], channels=[8, 16, 32, 64])
+FCN = dict(type='FCNHead', num_classes=2, channels=8, num_convs=1)
+BASES = {
+    'mmdet': "_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'\n",
+    'mmseg': "_base_ = 'mmseg::_base_/models/fcn_r50-d8.py'\nmodel = dict(pretrained=None)\n",
+}
+
+
+def detector(**changes):
+    neck = dict(in_channels=ARCH['channels'])
+    return dict(neck=neck, bbox_head=dict(num_classes=2, stacked_convs=1), **changes)
+
+
+def segmentor():
+    """Whose heads take the last map and the one before."""
+    head = dict(norm_cfg=dict(type='GN', num_groups=4), channels=8)
+    return dict(
+        decode_head=dict(in_channels=64, **head), auxiliary_head=dict(in_channels=32, **head)
+    )
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(project, model):
+        backbone = dict(_delete_=True, type='mmconvnext.ConvNeXt', arch=ARCH)
+        (tmp_path / 'mine.py').write_text(BASES[project])
+        cfg = Config.fromfile(tmp_path / 'mine.py')
+        cfg.merge_from_dict(dict(model=dict(backbone=backbone, **model)))
+        cfg.merge_from_dict(dict(launcher='pytorch', default_scope=project))
+        return cfg
+
+    return write
+
+
+def mended(cfg: Config) -> Config:
+    """The config with every line of the refusal."""
+    with pytest.raises(RecipeError, match='Expected to have finished reduction') as caught:
+        found(cfg, lambda cfg, loaders: check_unused_maps(cfg))
+    lines = [line for line in str(caught.value).splitlines() if line.startswith('  model.')]
+    pairs = (line.strip().split('=', 1) for line in lines)
+    cfg.merge_from_dict({key: eval(value) for key, value in pairs})
+    check_channels(cfg)
+    assert found(cfg, lambda cfg, loaders: check_unused_maps(cfg)) == []
+    return cfg
+
+
+def train(processes: int, refused: Config, *passing: dict) -> None:
+    """Two steps of each; in each process the first raises, the others do not."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    args = (processes, port, refused.default_scope, refused.model.to_dict(), passing)
+    mp.spawn(_process, args=args, nprocs=processes)
+
+
+def _process(rank, processes, port, scope, refused, passing) -> None:
+    from mmengine.registry import init_default_scope
+
+    torch.set_num_threads(1)
+    os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # without it gloo looks up the host's name
+    dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=processes)
+    init_default_scope(scope)
+    with pytest.raises(RuntimeError, match='Expected to have finished reduction'):
+        _steps(refused)
+    for case in passing:
+        _steps(**case)
+    dist.barrier()
+    dist.destroy_process_group()
+    os._exit(0)  # a thread of gloo that is still ending would abort the process
+
+
+def _steps(model: dict, **options) -> None:
+    model = MMDistributedDataParallel(_Sum(MODELS.build(copy.deepcopy(model))), **options)
+    for _ in range(2):
+        model(torch.rand(2, 3, 64, 64)).backward()
+
+
+class _Sum(torch.nn.Module):
+    """The mean of all that the heads return stands for their losses."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        maps = self.model.extract_feat(images)
+        names = ('bbox_head', 'decode_head', 'auxiliary_head')
+        heads = [getattr(self.model, name) for name in names if hasattr(self.model, name)]
+        return sum(out.mean() for head in heads for out in _tensors(head(maps)))
+
+
+def _tensors(value):
+    return [value] if torch.is_tensor(value) else [t for part in value for t in _tensors(part)]
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_a_detector_that_leaves_the_first_map_out(config, processes):
+    refused = config('mmdet', detector())
+    assert refused.model.neck.start_level == 1
+    other_way = dict(model=refused.model.to_dict(), find_unused_parameters=True)
+    mend = mended(copy.deepcopy(refused))
+    train(processes, refused, dict(model=mend.model.to_dict()), other_way)
+
+
+def test_a_segmentor_that_leaves_maps_out(config):
+    refused = config('mmseg', segmentor())
+    train(2, refused, dict(model=mended(copy.deepcopy(refused)).model.to_dict()))
