@@ -4,8 +4,27 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from mmengine.config import DictAction
+
+AT_DELIMITERS = re.compile(r'(?<=[\[(,]) +| +(?=[\]),])')
+
+
+class Settings(DictAction):
+    """KEY=VALUE as mmengine reads it, but spaces inside of values stay: of folders, of classes."""
+
+    @staticmethod
+    def _parse_iterable(val: str) -> object:
+        # mmengine takes all spaces away, so they wait as another character, which no argument has.
+        text = AT_DELIMITERS.sub('', val.strip()).replace(' ', '\0')
+        return _with_spaces(DictAction._parse_iterable(text))
+
+
+def _with_spaces(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_with_spaces, value))
+    return value.replace('\0', ' ') if isinstance(value, str) else value
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -60,7 +79,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Settings,
         metavar='KEY=VALUE',
         help='settings of the config to change, such as train_dataloader.batch_size=4',
     )

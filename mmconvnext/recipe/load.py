@@ -11,8 +11,8 @@ from mmengine.config import Config
 from .errors import RecipeError
 
 
-def load_config(path: str, cfg_options: dict | None = None) -> Config:
-    """Read a config file and merge the ``--cfg-options`` into it.
+def load_config(path: str) -> Config:
+    """Read a config file.
 
     Raises:
         RecipeError: there is no such file; the message lists the shipped configs nearest in name.
@@ -20,10 +20,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     file = Path(path)
     if not file.is_file():
         raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
-    cfg = Config.fromfile(str(file))
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
-    return cfg
+    return Config.fromfile(str(file))
 
 
 def shipped_configs() -> list[Path]:

@@ -86,3 +86,24 @@ def test_test_needs_a_checkpoint(capsys):
     with pytest.raises(SystemExit, match='^2$'):
         options.test_parser().parse_args(['a.py'])
     assert 'required: checkpoint' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('a b', 'a b'),
+        ('"a b"', 'a b'),
+        ('my (old) data', 'my (old) data'),
+        ('[traffic light, car]', ['traffic light', 'car']),
+        ('[\'traffic light\', "car"]', ['traffic light', 'car']),
+        ('[(1, 2), (3, 4.5)]', [(1, 2), (3, 4.5)]),
+        ('[ a , [b c , 1 ] ]', ['a', ['b c', 1]]),
+        ('a b, 3', ['a b', 3]),
+        ('1 2', '1 2'),
+        (' 7 ', 7),
+        ('None', None),
+    ],
+)
+def test_cfg_options_keep_spaces_inside_of_values(text, value):
+    args = options.train_parser().parse_args(['a.py', '--cfg-options', f'key={text}'])
+    assert args.cfg_options == {'key': value}
