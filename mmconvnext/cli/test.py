@@ -35,6 +35,9 @@ def main(argv: list[str] | None = None) -> dict:
         _show(cfg, args.show_dir)
     if args.out:
         _save(cfg, args.out)
+    elif isinstance(cfg.test_evaluator, dict) and cfg.test_evaluator.get('output_dir'):
+        # own_data without labels name one folder for all; each run has its own here
+        cfg.test_evaluator.output_dir = os.path.join(cfg.work_dir, 'label_maps')
     checked(cfg, LOADERS[2:])
     runner = Runner.from_cfg(cfg)
     runner.register_hook(Loading('test', is_lenient(cfg)))

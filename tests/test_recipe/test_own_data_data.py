@@ -90,7 +90,7 @@ def test_a_sampler_that_counts_the_joined_datasets_is_refused(load, coco_data):
     cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[one, one])
     cfg.train_dataloader.sampler = dict(type='GroupMultiSourceSampler', source_ratio=[1, 4])
     cfg.own_data = coco_data
-    message = r"sampler is GroupMultiSourceSampler, .*write sampler=dict\(_delete_=True"
+    message = r'sampler is GroupMultiSourceSampler, .*write sampler=dict\(_delete_=True'
     with pytest.raises(RecipeError, match=message):
         apply_own_data(cfg)
 

@@ -79,6 +79,28 @@ def test_a_lazy_config_is_the_same(tmp_path, load, data, base):
     assert counts(again) == counts(text)
 
 
+def test_several_bases(tmp_path, coco_data):
+    parts = ('models/retinanet_r50_fpn', 'datasets/coco_detection', 'default_runtime')
+    bases = [str(DETECTORS / f'_base_/{part}.py') for part in parts]
+    cfg = Config.fromfile(leaf(tmp_path, bases, coco_data))
+    assert cfg.model.bbox_head.num_classes == 2
+    assert cfg.train_dataloader.dataset.data_root == coco_data['root']
+
+
+@pytest.mark.parametrize('base', [MASK_RCNN, UPERNET], ids=stem)
+def test_a_lazy_config_without_the_line_is_applied_by_our_tools(tmp_path, load, data, base):
+    as_lazy(load(base), tmp_path / 'base.py', load(base).default_scope)
+    file = tmp_path / 'mine.py'
+    head = 'from mmengine.config import read_base\nwith read_base():\n    from .base import *\n'
+    file.write_text(f'{head}own_data = {data(base)!r}\n')
+    late = Config.fromfile(file)
+    apply_own_data(late)
+    file.write_text(f'{head}own_data = {data(base)!r}\n{LINE}\n')
+    early = Config.fromfile(file)
+    for key in KEYS:
+        assert names_only(late.get(key)) == names_only(early.get(key)), key
+
+
 def test_a_lazy_config_without_a_default_scope(tmp_path, load, data):
     """As mmdet's and mmseg's own lazy configs are; nothing is imported while it is read."""
     for base, scope in ((MASK_RCNN, 'mmdet'), (UPERNET, 'mmseg')):
