@@ -227,6 +227,16 @@ def test_images_without_annotations_are_predicted(trained, name, tools, tmp_path
 
 
 @pytest.mark.slow
+def test_label_maps_of_a_run_have_a_folder_of_their_own(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained('upernet'))
+    forget_runs()
+    arguments = ['bare.py', 'epoch_1.pth', '--work-dir', str(tmp_path), '--tta']
+    assert our_test(arguments) == {}
+    forget_runs()
+    assert len(list((tmp_path / 'label_maps').glob('*.png'))) == 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DETECTORS)
 def test_a_detector_for_one_image(trained, name, toy_root):  # noqa: F811
     from mmdet.apis import DetInferencer, inference_detector, init_detector

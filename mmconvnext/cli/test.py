@@ -12,7 +12,8 @@ from torch import nn
 
 from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
-from ..recipe.walk import LOADERS, dicts, task
+from ..recipe.own_data.data import LABEL_MAPS
+from ..recipe.walk import LOADERS, dicts, evaluators, task
 from .loading import Loading
 from .options import test_parser
 from .prepare import checked, is_lenient, read_config, require_checkpoint
@@ -35,9 +36,9 @@ def main(argv: list[str] | None = None) -> dict:
         _show(cfg, args.show_dir)
     if args.out:
         _save(cfg, args.out)
-    elif isinstance(cfg.test_evaluator, dict) and cfg.test_evaluator.get('output_dir'):
-        # own_data without labels name one folder for all; each run has its own here
-        cfg.test_evaluator.output_dir = os.path.join(cfg.work_dir, 'label_maps')
+    for metric in evaluators(cfg):
+        if metric.get('output_dir') == LABEL_MAPS:  # one folder for all runs; here each has its own
+            metric.output_dir = os.path.join(cfg.work_dir, 'label_maps')
     checked(cfg, LOADERS[2:])
     runner = Runner.from_cfg(cfg)
     runner.register_hook(Loading('test', is_lenient(cfg)))

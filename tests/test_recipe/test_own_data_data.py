@@ -14,6 +14,7 @@ from mmconvnext.recipe.checks import check_recipe
 from mmconvnext.recipe.checks.classes import check_class_names, check_num_classes
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.own_data import apply_own_data
+from mmconvnext.recipe.own_data.namespace import LINE
 from mmconvnext.recipe.walk import LOADERS, datasets
 
 DETECTORS = Path(mmdet.__path__[0], '.mim/configs')
@@ -82,6 +83,23 @@ def test_datasets_that_differ_in_more_than_their_data_are_refused(coco_data):
     message = r"train_dataloader\.dataset joins 2 datasets.* 0 and 1 differ in \[.*'pipeline'\]"
     with pytest.raises(RecipeError, match=message):
         applied(DETECTORS / config, coco_data)
+
+
+def test_the_way_out_of_a_refusal(tmp_path, coco_data):
+    base = DETECTORS / 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
+    file = tmp_path / 'mine.py'
+    file.write_text(
+        f'_base_ = {str(base)!r}\nown_data = {coco_data!r}\n'
+        'parts = _base_.train_dataloader.dataset.datasets\n'
+        'train_dataloader = dict(\n'
+        '    dataset=dict(_delete_=True, pipeline=parts[0].pipeline),\n'
+        "    sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True),\n)\n"
+        f'{LINE}\n'
+    )
+    cfg = Config.fromfile(file)
+    assert cfg.train_dataloader.dataset.type == 'mmdet.CocoDataset'
+    assert cfg.train_dataloader.dataset.pipeline == cfg.labeled_dataset.pipeline
+    assert cfg.model.detector.roi_head.bbox_head.num_classes == 2
 
 
 def test_a_sampler_that_counts_the_joined_datasets_is_refused(load, coco_data):

@@ -76,7 +76,7 @@ def set_evaluators(cfg: Config | ConfigDict, own: OwnData) -> None:
             cfg[key] = [] if own.scope == 'mmdet' else _writes_label_maps(given)
             continue
         if given == []:  # an own_data before this one had no annotations here
-            given = copy.deepcopy(cfg['val_evaluator'])
+            given = copy.deepcopy(cfg.get('val_evaluator') or [])
         nodes = given.get('metrics', given) if isinstance(given, dict) else given
         metrics = []
         for node in nodes if isinstance(nodes, (list, tuple)) else [nodes]:

@@ -64,7 +64,7 @@ def read(given: object, scope: str) -> OwnData:
         raise RecipeError(f'own_data.palette has {len(palette)} colours for {len(classes)} classes')
     return OwnData(
         scope=scope,
-        root=given['root'],
+        root=str(given['root']),
         classes=tuple(classes),
         palette=[tuple(colour) for colour in palette],
         splits=dict(zip(LOADERS, _splits(given))),
