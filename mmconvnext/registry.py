@@ -7,11 +7,19 @@ mmengine imports this module by itself when a config says ``type='mmconvnext.X'`
 nothing: a name there would be taken from everybody else, for good.
 """
 
+from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import Registry
 
 MODELS = Registry('model', parent=ROOT_MODELS, scope='mmconvnext', locations=['mmconvnext.models'])
+
+DATASETS = Registry(
+    'dataset',
+    parent=ROOT_DATASETS,
+    scope='mmconvnext',
+    locations=['mmconvnext.recipe.image_folder'],
+)
 
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',

@@ -176,6 +176,39 @@ def label_map_cache(tmp_path_factory, monkeypatch):
     return root
 
 
+def as_lazy(cfg, file: Path, scope: str) -> None:
+    """Write a config in mmengine's newer style: with imports, and classes as types."""
+    from mmengine import registry
+
+    kinds = [
+        getattr(registry, name)
+        for name in ('MODELS', 'TRANSFORMS', 'DATASETS', 'DATA_SAMPLERS', 'METRICS', 'HOOKS')
+    ]
+    imports = {}
+
+    def text(node) -> str:
+        if isinstance(node, dict):
+            rows = (f'{k!r}: {kind(v) if k == "type" else text(v)}' for k, v in node.items())
+            return '{' + ', '.join(rows) + '}'
+        if isinstance(node, (list, tuple)):
+            rows = ''.join(f'{text(item)}, ' for item in node)
+            return f'[{rows}]' if isinstance(node, list) else f'({rows})'
+        return repr(node)
+
+    def kind(name) -> str:
+        for of_kind in kinds if isinstance(name, str) else ():
+            with of_kind.switch_scope_and_registry(scope) as scoped:
+                found = scoped.get(name)
+            if isinstance(found, type) and found.__name__ == name.rpartition('.')[2]:
+                imports[found.__name__] = found.__module__
+                return found.__name__
+        return repr(name)
+
+    rows = [f'{key} = {text(value)}' for key, value in cfg.items()]
+    head = [f'from {module} import {name}' for name, module in sorted(imports.items())]
+    file.write_text('\n'.join([*head, *rows]) + '\n')
+
+
 COCO_CLASSES = ['cat', 'dog']
 SEG_CLASSES = ['grass', 'road', 'sky']
 

@@ -69,12 +69,14 @@ def test_public_names_are_there_on_demand():
         'ConvNeXt',
         'LayerDecayOptimWrapperConstructor',
         'lenient_loading',
+        'use_own_data',
         '__version__',
     }
     assert mmconvnext.ConvNeXt.__module__ == 'mmconvnext.models.convnext'
     constructor = mmconvnext.LayerDecayOptimWrapperConstructor
     assert constructor.__module__ == 'mmconvnext.optim.layer_decay'
     assert mmconvnext.lenient_loading.__module__ == 'mmconvnext.checkpoint.load'
+    assert mmconvnext.use_own_data.__module__ == 'mmconvnext.recipe.own_data'
 
 
 def test_unknown_name_is_an_attribute_error():

@@ -54,6 +54,7 @@ MAY_IMPORT = {
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
     '.recipe': '.recipe .toy .models.arch .checkpoint.atomic mmengine numpy PIL torch',
+    '.recipe.image_folder': '.registry mmengine',
     '.cli': '.cli .checkpoint .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }

@@ -21,19 +21,32 @@ from ..recipe.checks import check_recipe
 from ..recipe.errors import RecipeError
 from ..recipe.load import load_config
 from ..recipe.own_data import apply_own_data
+from ..recipe.own_data.given import is_applied
+from ..recipe.own_data.namespace import LINE
 from ..recipe.walk import registered
 from ..recipe.work_dir import default_work_dir
 from .stack import require_stack
 
 
 def read_config(args: argparse.Namespace) -> Config:
-    """Config of ``args``: loaded, own data or toy data applied, options merged, work dir set."""
+    """Config of ``args``: loaded, own data or toy data applied, options merged, work dir set.
+
+    A config that ends with ``use_own_data`` has its own data already; they are applied anew where
+    an option changes them, and to older configs, which lack that line.
+    """
     require_stack()
     # Options for own_data come before it is expanded; all others last, so that they have the final
     # say over what own_data and --toy set.
     options = args.cfg_options or {}
     first = {key: value for key, value in options.items() if key.partition('.')[0] == 'own_data'}
-    cfg = load_config(args.config, first)
+    cfg = load_config(args.config)
+    if 'own_data' in cfg and not is_applied(cfg):
+        say(
+            f'own_data of {args.config} reach these tools alone, not init_detector, nor the tools '
+            f'of mmdet and mmseg; for those make this the last line of the file: {LINE}',
+            logging.WARNING,
+        )
+    cfg.merge_from_dict(first)
     if args.toy:
         from ..recipe.toy import make_toy
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
-from ..recipe.walk import LOADERS, dicts, task
+from ..recipe.own_data.data import LABEL_MAPS
+from ..recipe.walk import LOADERS, dicts, evaluators, task
 from .loading import Loading
 from .options import test_parser
 from .prepare import build_runner, checked, is_lenient, read_config, require_checkpoint
@@ -34,6 +35,9 @@ def main(argv: list[str] | None = None) -> dict:
         _show(cfg, args.show_dir)
     if args.out:
         _save(cfg, args.out)
+    for metric in evaluators(cfg):
+        if metric.get('output_dir') == LABEL_MAPS:  # one folder for all runs; here each has its own
+            metric.output_dir = os.path.join(cfg.work_dir, 'label_maps')
     checked(cfg, LOADERS[2:])
     runner = build_runner(cfg)
     runner.register_hook(Loading('test', is_lenient(cfg)))

@@ -13,8 +13,8 @@ from .errors import RecipeError
 from .walk import dicts, scope_of_model, type_of
 
 
-def load_config(path: str, cfg_options: dict | None = None) -> Config:
-    """Read a config file and merge the ``--cfg-options`` into it.
+def load_config(path: str) -> Config:
+    """Read a config file.
 
     A lazy config without a default scope gets that of its model's class, so that texts among the
     types mean what they do in that project.
@@ -36,8 +36,6 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         raise RecipeError(fault) from error
     if cfg.get('default_scope') is None and scope_of_model(cfg):
         cfg.default_scope = scope_of_model(cfg)
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
     return cfg
 
 

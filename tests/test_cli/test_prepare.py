@@ -49,14 +49,49 @@ def test_own_data_are_expanded_and_options_reach_into_them():
         assert cfg[loader].dataset.metainfo.classes == ('a', 'b', 'c')
     assert cfg.val_evaluator.ann_file == 'elsewhere/annotations/instances_val.json'
     assert cfg.model.roi_head.bbox_head.num_classes == 3
-    assert 'own_data' not in cfg  # else the config written to the work dir could not be run again
 
 
-def test_the_written_config_can_be_run_again(tmp_path):
+def test_without_options_it_is_what_everybody_reads(log_records):
+    cfg = read(NUCLEI)
+    expected = Config.fromfile(NUCLEI)
+    expected.update(work_dir=cfg.work_dir, launcher='none')
+    assert cfg.to_dict() == expected.to_dict()
+    assert not any('own_data' in r.getMessage() for r in log_records)
+
+
+def test_the_written_config_can_be_run_again(tmp_path, log_records):
     cfg = read(NUCLEI, '--cfg-options', 'own_data.root=elsewhere')
-    cfg.dump(tmp_path / 'dumped.py')
-    again = read(str(tmp_path / 'dumped.py'))
-    assert again.to_dict() == cfg.to_dict()
+    file = tmp_path / 'dumped.py'
+    cfg.dump(file)
+    assert Config.fromfile(file).to_dict() == cfg.to_dict()
+    assert read(str(file)).to_dict() == cfg.to_dict()
+    # What somebody edits there stays, as long as own_data itself stays.
+    file.write_text(file.read_text() + "\nval_evaluator['ann_file'] = 'edited.json'\n")
+    assert read(str(file)).val_evaluator.ann_file == 'edited.json'
+    again = read(str(file), '--cfg-options', 'own_data.root=moved')
+    assert again.val_evaluator.ann_file == 'moved/annotations/instances_val.json'
+    assert not any('own_data' in r.getMessage() for r in log_records)
+
+
+def test_an_old_config_is_applied_and_told_the_line(tmp_path, coco_data, log_records):
+    config = tmp_path / 'mine.py'
+    config.write_text(f'_base_ = {MASK_RCNN!r}\nown_data = {coco_data}\n')
+    old = read(str(config))
+    (warning,) = [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
+    line = "__import__('mmconvnext').use_own_data(locals())"
+    assert warning.startswith(f'own_data of {config} reach these tools alone')
+    assert warning.endswith(f'make this the last line of the file: {line}')
+    config.write_text(f'{config.read_text()}{line}\n')
+    new = read(str(config))
+    assert new.to_dict() == old.to_dict()
+    assert new.model.roi_head.bbox_head.num_classes == 2
+    assert len([r for r in log_records if r.levelno == logging.WARNING]) == 1
+
+
+def test_spaces_of_folders_and_classes_stay():
+    cfg = read(NUCLEI, '--cfg-options', 'own_data.root=my data', 'own_data.classes=[big cell, b]')
+    assert cfg.train_dataloader.dataset.data_root == 'my data'
+    assert cfg.train_dataloader.dataset.metainfo.classes == ('big cell', 'b')
 
 
 def test_options_have_the_last_word_over_toy(toy_data):

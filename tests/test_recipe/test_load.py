@@ -18,20 +18,6 @@ def test_reads_what_mmengine_reads():
     assert load_config(MASK_RCNN).to_dict() == Config.fromfile(MASK_RCNN).to_dict()
 
 
-def test_merges_options_into_dicts_and_lists():
-    options = {
-        'train_dataloader.batch_size': 7,
-        'param_scheduler.1.milestones': [3, 4],
-        'model.backbone.kernel_size': 5,
-    }
-    cfg = load_config(MASK_RCNN, options)
-    assert cfg.train_dataloader.batch_size == 7
-    assert cfg.param_scheduler[1].milestones == [3, 4]
-    assert cfg.param_scheduler[0].type == 'LinearLR'
-    assert cfg.model.backbone.kernel_size == 5
-    assert cfg.model.backbone.arch == 'tiny'
-
-
 def test_unknown_path_suggests_the_nearest_names():
     wrong = MASK_RCNN.replace('convnext-t-p4', 'convnext-tiny-p4')
     with pytest.raises(RecipeError, match=r'there is no config .*; did you mean\n') as caught:

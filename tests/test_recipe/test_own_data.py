@@ -5,7 +5,16 @@ from pathlib import Path
 
 import mmseg
 import pytest
-from fixtures import CASCADE, COCO_CLASSES, FASTER_RCNN, MASK_RCNN, SEG_CLASSES, UPERNET, found
+from fixtures import (
+    CASCADE,
+    COCO_CLASSES,
+    FASTER_RCNN,
+    MASK_RCNN,
+    SEG_CLASSES,
+    UPERNET,
+    found,
+    stem,
+)
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS
@@ -13,6 +22,7 @@ from mmengine.registry import DATASETS
 from mmconvnext.recipe.checks.classes import check_class_names, check_num_classes
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.own_data import apply_own_data
+from mmconvnext.recipe.own_data.given import digest
 from mmconvnext.recipe.walk import LOADERS, datasets
 
 
@@ -26,14 +36,15 @@ def test_detection_reaches_loaders_evaluators_and_heads(load, coco_data):
     cfg = load(CASCADE)
     cfg.own_data = coco_data
     apply_own_data(cfg)
-    assert 'own_data' not in cfg
+    assert cfg.own_data == dict(coco_data, applied=digest(coco_data))
     for loader, split in zip(LOADERS, ('train', 'val', 'val')):
         dataset = cfg[loader].dataset
-        assert dataset.type == 'CocoDataset'
+        assert dataset.type == 'mmdet.CocoDataset'
         assert dataset.data_root == coco_data['root']
         assert dataset.ann_file == f'{split}.json'
         assert dataset.data_prefix == dict(img=f'{split}/')
-        assert dataset.metainfo == dict(classes=tuple(COCO_CLASSES))
+        assert dataset.metainfo.classes == tuple(COCO_CLASSES)
+        assert len(dataset.metainfo.palette) == 2
     assert cfg.train_dataloader.dataset.filter_cfg.filter_empty_gt is True
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         assert evaluator.ann_file == f'{coco_data["root"]}/val.json'
@@ -59,18 +70,17 @@ def test_detection_test_split_and_palette(load, coco_data):
         assert cfg[loader].dataset.metainfo.palette == [(1, 2, 3), (4, 5, 6)]
 
 
-def test_more_classes_than_coco_has_colours_for(load, coco_data):
-    from mmdet.visualization.palette import get_palette
-
-    for count in (80, 81, 300):
-        cfg = load(FASTER_RCNN)
-        cfg.own_data = dict(coco_data, classes=[f'class {i}' for i in range(count)])
-        apply_own_data(cfg)
-        metainfo = cfg.val_dataloader.dataset.metainfo
-        assert ('palette' in metainfo) is (count > 80)
-        if count > 80:
-            assert len(set(get_palette(metainfo.palette, count))) == count
-            assert all(0 <= part <= 255 for color in metainfo.palette for part in color)
+@pytest.mark.parametrize('config', [FASTER_RCNN, UPERNET], ids=stem)
+@pytest.mark.parametrize('count', [1, 81, 300])
+def test_every_class_has_a_colour(load, coco_data, seg_data, config, count):
+    cfg = load(config)
+    data = coco_data if config == FASTER_RCNN else seg_data
+    cfg.own_data = dict(data, classes=[f'class {i}' for i in range(count)])
+    apply_own_data(cfg)
+    for loader in LOADERS:
+        palette = cfg[loader].dataset.metainfo.palette
+        assert len(set(palette)) == count
+        assert all(0 <= part <= 255 for colour in palette for part in colour)
 
 
 @pytest.mark.parametrize('reduce', [False, True])
@@ -80,10 +90,10 @@ def test_segmentation_reaches_loaders_heads_and_all_pipelines(load, seg_data, re
         seg_data['reduce_zero_label'] = True
     cfg.own_data = seg_data
     apply_own_data(cfg)
-    assert 'own_data' not in cfg
+    assert cfg.own_data == dict(seg_data, applied=digest(seg_data))
     for loader, split in zip(LOADERS, ('train', 'val', 'val')):
         dataset = cfg[loader].dataset
-        assert dataset.type == 'BaseSegDataset'
+        assert dataset.type == 'mmseg.BaseSegDataset'
         assert dataset.data_root == seg_data['root']
         assert dataset.data_prefix == dict(
             img_path=f'{split}/images', seg_map_path=f'{split}/labels'
@@ -189,7 +199,8 @@ def test_nothing_of_the_data_of_the_base_stays(load, coco_data):
     cfg.own_data = coco_data
     apply_own_data(cfg)
     for loader, split in zip(LOADERS, ('train', 'val', 'val')):
-        assert cfg[loader].dataset.metainfo == dict(classes=tuple(COCO_CLASSES))
+        assert set(cfg[loader].dataset.metainfo) == {'classes', 'palette'}
+        assert cfg[loader].dataset.metainfo.classes == tuple(COCO_CLASSES)
         assert cfg[loader].dataset.data_prefix == dict(img=f'{split}/')
     assert cfg.train_dataloader.dataset.filter_cfg.filter_empty_gt is True
 
@@ -211,7 +222,7 @@ def test_bases_of_other_data_become_coco(coco_data, config, metric):
         assert set(dataset.data_prefix) == {'img'}
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         assert evaluator == dict(
-            type='CocoMetric', metric=metric, ann_file=f'{coco_data["root"]}/val.json'
+            type='mmdet.CocoMetric', metric=metric, ann_file=f'{coco_data["root"]}/val.json'
         )
     assert found(cfg, check_num_classes) == found(cfg, check_class_names) == []
 
@@ -251,7 +262,10 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
             dict(val=dict(images='a', annotations='b', ann_file='c')),
             r"own_data\.val has unknown keys \['ann_file'\]",
         ),
-        (dict(test=dict(img='a')), r"own_data\.test lacks \['annotations', 'images'\]"),
+        (
+            dict(test=dict(img='a')),
+            r"own_data\.test lacks \['images'\]; it needs \['images'\] and may have \['anno",
+        ),
         (dict(val=0.25), r'own_data\.val must be dict\(images=\.\.\., annotations=.*got 0\.25'),
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (dict(classes='cat'), r"own_data\.classes must be a list .* got 'cat'"),

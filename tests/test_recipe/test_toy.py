@@ -14,6 +14,7 @@ from mmconvnext.models.layers import SimpleNorm2d
 from mmconvnext.recipe import toy as module
 from mmconvnext.recipe.checks import check_recipe
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.own_data.given import is_applied
 from mmconvnext.recipe.toy import make_toy
 from mmconvnext.recipe.walk import LOADERS, dicts, pipelines
 from mmconvnext.registry import MODELS
@@ -27,7 +28,7 @@ def test_every_recipe_becomes_a_rehearsal_that_passes_the_checks(load, toy_data,
     cfg = load(config)
     make_toy(cfg)
     assert check_recipe(cfg) == []
-    assert 'own_data' not in cfg
+    assert is_applied(cfg) and cfg.own_data.root == cfg.train_dataloader.dataset.data_root
     assert cfg.model.backbone.arch == 'atto' and 'init_cfg' not in cfg.model.backbone
     options = {f'model.backbone.init_cfg.{key}': key for key in ('type', 'checkpoint')}
     cfg.merge_from_dict(options)

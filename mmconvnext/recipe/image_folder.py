@@ -1,0 +1,43 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""A test set of images alone, for detection; mmseg's BaseSegDataset is one already."""
+
+from __future__ import annotations
+
+import posixpath
+
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import list_dir_or_file
+
+from ..registry import DATASETS
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # in any case; our choice
+
+
+@DATASETS.register_module()
+class ImageFolder(BaseDataset):
+    """The images of a folder and of the folders in it, in the order of their names.
+
+    Args:
+        backend_args: of mmengine's file backend; the folder is local by default.
+        kwargs: as in mmengine's BaseDataset; ``data_prefix=dict(img=...)`` is the folder, below
+            ``data_root``.
+
+    Raises:
+        ValueError: the folder has no image.
+    """
+
+    def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
+        self.backend_args = backend_args
+        super().__init__(**kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """``img_path`` and ``img_id``, the place in the list, of every image."""
+        folder = self.data_prefix['img']
+        files = list_dir_or_file(
+            folder, list_dir=False, recursive=True, backend_args=self.backend_args
+        )
+        names = sorted(name for name in files if name.lower().endswith(SUFFIXES))
+        if not names:
+            raise ValueError(f'{folder} has no image; they end with {", ".join(SUFFIXES)}')
+        paths = [posixpath.join(folder, name) for name in names]
+        return [dict(img_path=path, img_id=i) for i, path in enumerate(paths)]

@@ -1,0 +1,32 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What a config says as ``type``, told without importing it: configs are read in many places."""
+
+from __future__ import annotations
+
+import inspect
+
+from mmengine.config import Config, ConfigDict
+
+from ..walk import dicts, task
+
+
+def kind(node: dict) -> str:
+    """``'CocoDataset'`` for that text, with a scope or modules before it, and for that class."""
+    given = dict.get(node, 'type')  # ConfigDict.get would import what a lazy config names
+    return (given.__name__ if inspect.isclass(given) else str(given)).rpartition('.')[2]
+
+
+def scope_of(cfg: Config | ConfigDict) -> str:
+    """'mmdet' or 'mmseg': the default scope, else where the types of the model come from.
+
+    Raises:
+        RecipeError: neither.
+    """
+    if cfg.get('default_scope') is None:  # as in mmdet's and mmseg's own lazy configs
+        for _, node in dicts(cfg.get('model')):
+            given = dict.get(node, 'type')
+            module = given.__module__ if inspect.isclass(given) else getattr(given, 'module', given)
+            package = str(module).partition('.')[0]
+            if package in ('mmdet', 'mmseg'):
+                return package
+    return task(cfg)
