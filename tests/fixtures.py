@@ -4,6 +4,7 @@
 import contextlib
 import copy
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ TINY_SEGMENTOR = (
     'train_cfg.val_interval=2',
     'default_hooks.checkpoint.interval=2',
 )
+
+
+def public_config(name) -> str:
+    """The path of a config that another project ships: 'mmseg::_base_/models/upernet_r50.py'.
+
+    mmengine resolves 'mmseg::' in one of the two stacks only.
+    """
+    package, _, file = name.partition('::')
+    return str(Path(import_module(package).__file__).parent / '.mim/configs' / file)
 
 
 def stem(config) -> str:

@@ -64,15 +64,16 @@ def build_runner(cfg: Config) -> Runner:
     """mmengine's Runner, or the one of its kind that ``runner_type`` names.
 
     Raises:
-        RecipeError: it is of another kind. FlexibleRunner initialises, shards and loads before any
-            hook runs, so that nothing could be said of a checkpoint that does not fill the model.
+        RecipeError: it is of another kind. FlexibleRunner has no model before its strategy builds,
+            initialises and perhaps shards it, and loads before the hook that spares downloads; what
+            a checkpoint fills is not known of shards.
     """
     name = cfg.get('runner_type')
     kind = registered(cfg, RUNNERS, dict(type=name)) if name else Runner
     if kind is None or not issubclass(kind, Runner):
         raise RecipeError(
-            f"runner_type={name!r}: these tools need mmengine's Runner, or a subclass, whose hooks "
-            'check what a checkpoint fills; take the line out, or write runner_type=None (sharding '
+            f"runner_type={name!r}: these tools look into the model of mmengine's Runner, or of a "
+            'subclass, before it loads; take the line out, or write runner_type=None (sharding '
             "is model_wrapper_cfg=dict(type='MMFullyShardedDataParallel') there), or use mmdet's "
             'own tools/train.py'
         )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fixtures import MASK_RCNN, TINY_DETECTOR, TINY_SEGMENTOR, UPERNET
+from fixtures import MASK_RCNN, TINY_DETECTOR, TINY_SEGMENTOR, UPERNET, public_config
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -28,11 +28,10 @@ MODELS_AND_LAYERS = {
 }
 
 
-def model(file, classes, folder):
+def model(file, classes):
     """A small one of this kind; its config and itself."""
     scope = file.partition('::')[0]
-    (folder / 'mine.py').write_text(f'_base_ = {file!r}\n')
-    config = Config.fromfile(folder / 'mine.py').model
+    config = Config.fromfile(public_config(file)).model
     indices = (
         config.backbone.get('out_indices', (0, 1, 2, 3)) if 'rtmdet' not in file else (1, 2, 3)
     )
@@ -66,10 +65,10 @@ def load(config, network, checkpoint):
 
 
 @pytest.mark.parametrize('file', MODELS_AND_LAYERS)
-def test_heads_of_another_number_of_classes(file, tmp_path):
+def test_heads_of_another_number_of_classes(file):
     layer = MODELS_AND_LAYERS[file]
-    checkpoint = dict(meta={}, state_dict=model(file, 80, tmp_path)[1].state_dict())
-    config, network = model(file, 2, tmp_path)
+    checkpoint = dict(meta={}, state_dict=model(file, 80)[1].state_dict())
+    config, network = model(file, 2)
     before = network.state_dict()[layer].clone()
     with pytest.raises(RecipeError) as caught:
         load(config, network, checkpoint)
@@ -77,7 +76,7 @@ def test_heads_of_another_number_of_classes(file, tmp_path):
     assert layer.rpartition('.')[0] in str(caught.value)
     assert 'the same heads, the same classes' in str(caught.value)
     assert torch.equal(network.state_dict()[layer], before)
-    config, network = model(file, 80, tmp_path)
+    config, network = model(file, 80)
     load(config, network, checkpoint)
     assert torch.equal(network.state_dict()[layer], checkpoint['state_dict'][layer])
 

@@ -102,6 +102,7 @@ def test_a_lazy_detector_trains_and_is_tested(lazy_detector, monkeypatch, capsys
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     runner = train([lazy_detector, '--toy', '--work-dir', 'run', '--cfg-options', *TINY_DETECTOR])
     assert 'training runs in float32' in capsys.readouterr().out
+    assert runner.cfg.default_scope == 'mmdet'
     assert runner.epoch == 1 and type(runner.param_schedulers[0]).__name__ == 'LinearLR'
     options = ('--work-dir', 'test', '--cfg-options', *TINY_DETECTOR)
     metrics = evaluate([lazy_detector, 'run/epoch_1.pth', '--toy', *options])

@@ -13,11 +13,6 @@ from ..errors import RecipeError
 # Keys of `checks` in a config, and what each refuses.
 CHECKS = dict(
     channels='a neck or a head takes other channels than the backbone returns',
-    unread_options='paramwise_cfg holds options that the constructor does not read',
-    group_hooks='a hook takes a group of the optimizer for the biases',
-    unused_maps='DistributedDataParallel stops at a map of the backbone that nothing takes',
-    batch_norm='a head normalises over a single value for each channel',
-    schedule='the checkpoint to resume has another schedule or optimizer than the config',
     files='a folder or an annotation file is missing',
     masks='the recipe trains on masks, the annotations have none that it reads',
     num_classes='a head predicts another number of classes than the datasets have',
@@ -33,6 +28,11 @@ CHECKS = dict(
     black_white='label maps hold 0 and 255 alone',
     one_class='a segmentor has one class and nothing to tell it from',
     reduce_zero_label='reduce_zero_label seems to drop a class, or differs between datasets',
+    unread_options='paramwise_cfg holds options that the constructor does not read',
+    group_hooks='a hook takes a group of the optimizer for the biases',
+    unused_maps='DistributedDataParallel stops at a map of the backbone that nothing takes',
+    batch_norm='a head normalises over a single value for each channel',
+    schedule='the checkpoint to resume has another schedule or optimizer than the config',
 )
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from fixtures import MASK_RCNN, UPERNET, found
+from fixtures import MASK_RCNN, UPERNET, found, public_config
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
@@ -37,10 +37,9 @@ def one_image(check=check_batch_norm, **changes):
     return of
 
 
-def segmentor(name, tiny_arch, folder):
+def segmentor(name, tiny_arch):
     """A model of mmseg's, its backbone and widths made small."""
-    (folder / 'mine.py').write_text(f"_base_ = 'mmseg::_base_/models/{name}.py'")
-    model = Config.fromfile(folder / 'mine.py').model
+    model = Config.fromfile(public_config(f'mmseg::_base_/models/{name}.py')).model
     model.update(pretrained=None)
     channels = tiny_arch['channels']
     model.backbone = dict(type='mmconvnext.ConvNeXt', arch=tiny_arch)
@@ -63,8 +62,8 @@ def segmentor(name, tiny_arch, folder):
 
 
 @pytest.mark.parametrize('name', HEADS)
-def test_what_is_refused_dies_and_what_passes_trains(name, tiny_arch, tmp_path):
-    cfg = segmentor(name, tiny_arch, tmp_path)
+def test_what_is_refused_dies_and_what_passes_trains(name, tiny_arch):
+    cfg = segmentor(name, tiny_arch)
     if HEADS[name]:
         with pytest.raises(RecipeError, match=HEADS[name]) as caught:
             one_image()(cfg)

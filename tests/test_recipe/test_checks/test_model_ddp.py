@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from fixtures import found
+from fixtures import found, public_config
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODELS
@@ -19,10 +19,9 @@ from mmconvnext.recipe.errors import RecipeError
 
 pytestmark = pytest.mark.slow
 ARCH = dict(depths=[1, 1, 1, 1], channels=[8, 16, 32, 64])
-FCN = dict(type='FCNHead', num_classes=2, channels=8, num_convs=1)
 BASES = {
-    'mmdet': "_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'\n",
-    'mmseg': "_base_ = 'mmseg::_base_/models/fcn_r50-d8.py'\nmodel = dict(pretrained=None)\n",
+    'mmdet': 'mmdet::_base_/models/retinanet_r50_fpn.py',
+    'mmseg': 'mmseg::_base_/models/fcn_r50-d8.py',
 }
 
 
@@ -40,11 +39,11 @@ def segmentor():
 
 
 @pytest.fixture
-def config(tmp_path):
+def config():
     def write(project, model):
         backbone = dict(_delete_=True, type='mmconvnext.ConvNeXt', arch=ARCH)
-        (tmp_path / 'mine.py').write_text(BASES[project])
-        cfg = Config.fromfile(tmp_path / 'mine.py')
+        cfg = Config.fromfile(public_config(BASES[project]))
+        cfg.model.pop('pretrained', None)
         cfg.merge_from_dict(dict(model=dict(backbone=backbone, **model)))
         cfg.merge_from_dict(dict(launcher='pytorch', default_scope=project))
         return cfg
