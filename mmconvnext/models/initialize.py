@@ -61,6 +61,7 @@ def on_meta(model: nn.Module) -> list[str]:
 
 
 def refuse_meta(model: nn.Module) -> None:
+    """Raise a ValueError if there is no memory yet that could be initialized."""
     missing = on_meta(model)
     if missing:
         raise ValueError(

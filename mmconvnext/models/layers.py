@@ -71,6 +71,7 @@ class GlobalResponseNorm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Start again as the identity; torch calls this for what was built on the meta device."""
         nn.init.zeros_(self.gamma)
         nn.init.zeros_(self.beta)
 
