@@ -215,6 +215,7 @@ def main(folder: Path) -> dict:
     )
 
 
+@pytest.mark.slow
 def test_importing_and_using_ours_changes_nothing_for_others(tmp_path):
     command = [sys.executable, '-W', 'ignore', __file__, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

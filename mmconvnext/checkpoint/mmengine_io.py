@@ -106,8 +106,8 @@ def _safe(loader: Callable) -> Callable:
     @wraps(loader)
     def load(*args: object, **options: object) -> object:
         names = {**vars(mmengine_checkpoint), **ours}
-        copy = FunctionType(loader.__code__, names, loader.__name__, loader.__defaults__)
-        return copy(*args, **options)
+        copied = (loader.__name__, loader.__defaults__, loader.__closure__)
+        return FunctionType(loader.__code__, names, *copied)(*args, **options)
 
     return load
 

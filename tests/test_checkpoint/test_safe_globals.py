@@ -455,13 +455,25 @@ CHANGED = (
 )
 
 
-def assert_changes_are_refused(folder: Path, match: str) -> None:
+# Of numpy.ndarray, made anew of (1, 'O', '8 bytes!'): an object at the address that the file names.
+MADE = b'\x80\x02cnumpy\nndarray\nK\x01X\x01\x00\x00\x00OU\x088 bytes!\x87\x81.'
+
+
+def assert_refused(content: bytes, folder: Path, match: str) -> None:
     parts = [pickle.dumps(value, 2) for value in (torch.serialization.MAGIC_NUMBER, 1001, {}, [])]
-    (folder / 'w.pt').write_bytes(b''.join([*parts[:3], CHANGED, parts[3]]))
-    before = HistoryBuffer.mean
+    (folder / 'w.pt').write_bytes(b''.join([*parts[:3], content, parts[3]]))
     with pytest.raises(CheckpointUnreadable, match=match):
         read_checkpoint(folder / 'w.pt')
+
+
+def assert_changes_are_refused(folder: Path, match: str) -> None:
+    before = HistoryBuffer.mean
+    assert_refused(CHANGED, folder, match)
     assert HistoryBuffer.mean is before
+
+
+def test_a_file_cannot_make_an_array_by_itself(any_torch, tmp_path):
+    assert_refused(MADE, tmp_path, 'a call of numpy.ndarray in a checkpoint is not safe')
 
 
 def test_a_file_cannot_change_a_class(tmp_path):
