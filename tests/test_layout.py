@@ -40,6 +40,7 @@ MAY_IMPORT = {
     '.models.design': '',
     '.models.layer_depth': '',
     '.models.arguments': '',
+    '.models.spellings': '.models.spellings .models.arch .models.design .checkpoint.zoo',
     '.models.layers': '.models.design torch',
     '.models.fusion': '.models.layers .kernels torch',
     '.models.block': '.models.design .models.layers .models.fusion .kernels torch',

@@ -29,6 +29,7 @@ from .block import ConvNeXtBlock
 from .design import Design
 from .layer_depth import LayerDepth, get_layer_depth, num_layers
 from .layers import Downsample, build_norm, build_stem
+from .spellings import takes_spellings
 
 
 @MODELS.register_module()
@@ -72,10 +73,14 @@ class ConvNeXt(BaseModule):
             norms (options: :func:`mmconvnext.checkpoint.load.load_pretrained`), or any other
             initializer of mmengine.
 
+    Other packages' arguments are taken where they mean the same, see :mod:`.spellings`.
+
     Raises:
         ValueError: a value outside the ranges above; the message names the allowed ones.
+        TypeError: an argument that no ConvNeXt has.
     """
 
+    @takes_spellings
     def __init__(
         self,
         arch: str | Mapping = 'tiny',

@@ -16,6 +16,7 @@ from torch import nn
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 from .groups import format_table, merge
 from .rules import check_options, custom_settings, decay_factor, rate_factor
+from .spellings import refuse_old_options
 from .walk import FLAT, Place, shell, unwrap, walk, whole_shapes
 
 OWN_KEYS = ('decay_rate', 'decay_type', 'num_layers', 'head_lr_mult')
@@ -66,6 +67,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         options = dict(paramwise_cfg or {})
+        refuse_old_options(options)
         unknown = sorted(set(options) - set(OWN_KEYS) - set(MMENGINE_KEYS))
         if unknown:
             raise ValueError(

@@ -1,0 +1,202 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Values of other packages' arguments in our terms: sizes, norms, activations, stages, weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ...checkpoint import zoo
+from ..arch import ARCHS
+from ..design import CHOICES
+
+# Names that configs of mmcv and mmpretrain, timm and torch give to the norms that we have.
+NORMS = {
+    'LN': 'LN',
+    'LN2d': 'LN',
+    'LayerNorm': 'LN',
+    'LayerNorm2d': 'LN',
+    'layernorm': 'LN',
+    'layernorm2d': 'LN',
+    'simplenorm': 'SimpleNorm',
+    'simplenorm2d': 'SimpleNorm',
+    'BN': 'BN',
+    'BN2d': 'BN',
+    'BatchNorm2d': 'BN',
+    'SyncBN': 'SyncBN',
+    'SyncBatchNorm': 'SyncBN',
+}
+# What torch's modules, and with them mmcls and mmpretrain, take where nobody says it; but timm's
+# own norms, which it calls by small letters, take 1e-6.
+TORCH_EPS, TIMM_EPS = 1e-5, 1e-6
+# Activations, in small letters, of mmcv, timm and transformers. mmcv's Swish is torch's SiLU.
+ACTIVATIONS = {
+    'gelu': 'GELU',
+    'gelu_tanh': 'GELU_tanh',
+    'gelu_new': 'GELU_tanh',
+    'gelu_pytorch_tanh': 'GELU_tanh',
+    'relu': 'ReLU',
+    'silu': 'SiLU',
+    'swish': 'SiLU',
+}
+# The stem of timm's convnext_*_ols, where it is not 'overlap_tiered' (timm/models/convnext.py).
+OVERLAPPING = {'nano': 'overlap'}
+LETTERS = {name[0]: name for name in ARCHS if name != 'xlarge'} | {'xl': 'xlarge'}
+_NAME = re.compile(
+    r'(?P<family>(?:.*[/-])?conv_?next[-_]?(?P<v2>v2)?[-_])?'
+    rf'(?P<size>{"|".join([*ARCHS, *LETTERS])})(?P<rest>(?![a-z0-9]).*)',
+    re.IGNORECASE,
+)
+# Places where no ConvNeXt ever lay under a name without 'convnext': mmcv's zoo and torchvision's.
+_ZOOS = re.compile(r'(open-mmlab|openmmlab|torchvision|modelzoo|mmcls|jhu)://')
+
+
+class Refused(ValueError):
+    """An argument that cannot be taken as it is: why, and what of ours to write ``instead``.
+
+    ``instead`` is None where the user has to choose, and empty where there is nothing to write.
+    """
+
+    def __init__(self, reason: str, instead: Mapping | None = None) -> None:
+        super().__init__(reason)
+        self.instead = instead
+
+
+class Named(NamedTuple):
+    """What a name of a published network says: our arguments, and our name of its weights."""
+
+    arguments: dict
+    weights: str | None
+
+
+def named(name: object) -> Named | None:
+    """Read 'convnext_tiny.fb_in1k', 'facebook/convnextv2-base-1k-224', 'ConvNeXt-T' or 'Tiny'."""
+    if not isinstance(name, str):
+        return None
+    name = re.sub(r'^hf[-_]hub:(timm/)?', '', name)
+    row = next(filter(None, (zoo.find(source + name) for source in ('', 'timm/', 'hf/'))), None)
+    if row:
+        size, _, variant = row.arch.partition('-')
+        version = row.version
+    else:
+        match = _NAME.fullmatch(name)
+        if not match or match['rest'] and not match['family']:
+            return None
+        size = LETTERS.get(match['size'].lower(), match['size'].lower())
+        variant = next((name for name in ('ols', 'rms') if f'_{name}' in match['rest']), '')
+        version = 'v2' if match['v2'] else ARCHS[size].versions[0]
+    stem = OVERLAPPING.get(size, 'overlap_tiered') if variant == 'ols' else 'patchify'
+    if size not in ARCHS or variant not in ('', 'ols') or stem not in CHOICES['stem']:
+        return None
+    arguments = dict(arch=size)
+    if version not in ARCHS[size].versions:
+        arguments['arch'] = dict(
+            depths=list(ARCHS[size].depths), channels=list(ARCHS[size].channels)
+        )
+    if version != 'v1':
+        arguments['version'] = version
+    if stem != 'patchify':
+        arguments['design'] = dict(stem=stem)
+    return Named(arguments, row.name if row else None)
+
+
+def size_of(depths: object, channels: object, version: str) -> str | dict:
+    """The ``arch`` of such stages: a published name where there is one."""
+    if not all(isinstance(value, (list, tuple)) for value in (depths, channels)):
+        return dict(depths=depths, channels=channels)  # refused as such an arch
+    size = tuple(depths), tuple(channels)
+    for name, row in ARCHS.items():
+        if version in row.versions and (row.depths, row.channels) == size:
+            return name
+    return dict(depths=list(depths), channels=list(channels))
+
+
+def num_stages(arch: object) -> int | None:
+    """How many stages an ``arch`` has, in any spelling; None where it has to be refused anyway."""
+    if isinstance(arch, Mapping):
+        return len(arch.get('depths', ())) or None
+    if arch not in ARCHS:
+        name = named(arch)
+        return num_stages(name.arguments['arch']) if name else None
+    return len(ARCHS[arch].depths)
+
+
+def norm(cfg: object) -> dict:
+    """``design`` of a ``norm_cfg`` dict, or of the name or class of a norm layer."""
+    given = dict(cfg) if isinstance(cfg, Mapping) else dict(type=cfg)
+    kind = _type_name(given.pop('type', None))
+    eps = given.pop('eps', TIMM_EPS if kind.islower() else TORCH_EPS)
+    chosen = NORMS.get(kind)
+    if chosen not in CHOICES['norm']:
+        raise Refused(f'there is no norm {kind!r} here; choose one of {list(CHOICES["norm"])}')
+    design = dict(norm=chosen, norm_eps=eps)
+    if given.pop('requires_grad', True) is not True:
+        raise Refused(
+            'norms are not frozen alone: frozen_stages freezes whole stages', dict(design=design)
+        )
+    if given:
+        raise Refused(f'{sorted(given)} cannot be set here', dict(design=design))
+    return design
+
+
+def activation(cfg: object) -> dict:
+    """``design`` of an ``act_cfg`` dict, or of the name or class of an activation."""
+    given = dict(cfg) if isinstance(cfg, Mapping) else dict(type=cfg)
+    kind = _type_name(given.pop('type', None))
+    given.pop('inplace', None)  # a matter of memory, not of the result
+    tanh = '_tanh' if given.pop('approximate', 'none') == 'tanh' else ''
+    chosen = ACTIVATIONS.get(kind.lower() + tanh)
+    if chosen not in CHOICES['act'] or given:
+        options = ''.join(f', {key}={value!r}' for key, value in given.items())
+        raise Refused(
+            f'there is no activation {kind!r}{options} here; choose one of {list(CHOICES["act"])}'
+        )
+    return dict(act=chosen)
+
+
+def one(value: object) -> object:
+    """The number of (7, 7, 7, 7); what differs from stage to stage, and a number, as they are."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return value[0] if len(set(value)) == 1 else tuple(value)
+
+
+def stem(kind: object) -> dict:
+    """``design`` of timm's ``stem_type``."""
+    chosen = 'patchify' if kind == 'patch' else kind
+    known = ['patch', *(name for name in CHOICES['stem'] if name.startswith('overlap'))]
+    if kind not in known:
+        raise Refused(f'choose one of {known}')
+    return dict(stem=chosen)
+
+
+def stages(names: object) -> tuple[int, ...]:
+    """``out_indices`` of transformers' ``out_features``: 'stage1' is our stage 0."""
+    numbers = [re.fullmatch(r'stage([1-9]\d*)', str(name)) for name in names]
+    if not all(numbers):
+        raise Refused("stages are returned, 'stage1' and so on, and the stem is none")
+    return tuple(int(number[1]) - 1 for number in numbers)
+
+
+def without_stem(indices: object) -> object:
+    """``out_indices`` of transformers, where 0 is the stem, in ours."""
+    many = indices if isinstance(indices, (list, tuple)) else [indices]
+    return [i - 1 if i > 0 else i for i in many if i != 0]
+
+
+def other_network(checkpoint: str) -> bool:
+    """Whether weights lie where those of other networks do, as 'open-mmlab://resnet50_v1c'."""
+    return bool(_ZOOS.match(checkpoint)) and 'convnext' not in checkpoint.lower()
+
+
+def weights(checkpoint: str) -> dict:
+    """The ``init_cfg`` that loads them."""
+    return dict(type='Pretrained', checkpoint=checkpoint)
+
+
+def _type_name(kind: object) -> str:
+    """'LN2d' of 'mmpretrain.LN2d', and of a class its name."""
+    if isinstance(kind, str):
+        return kind.rpartition('.')[2]
+    return getattr(kind, '__name__', str(kind))

@@ -1,0 +1,30 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: the manual has the tables that the code works by, and every row does something."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from mmconvnext.models import ConvNeXt, spellings
+from mmconvnext.models.spellings import TABLE
+from mmconvnext.optim import spellings as optim_spellings
+
+MANUAL = (Path(__file__).resolve().parents[3] / 'docs/spellings.md').read_text(encoding='ascii')
+
+
+@pytest.mark.parametrize('module', [spellings, optim_spellings])
+def test_the_manual_has_the_table(module):
+    table = module.as_markdown()
+    assert table in MANUAL, f'docs/spellings.md needs this table:\n{table}'
+
+
+def test_no_row_is_an_argument_of_ours():
+    assert not set(TABLE) & set(inspect.signature(ConvNeXt).parameters)
+
+
+@pytest.mark.parametrize('name', TABLE)
+def test_no_argument_is_taken_whatever_it_says(name):
+    """A value that nobody can mean ends in an error: of the row, or of our own argument."""
+    with pytest.raises((ValueError, TypeError)):
+        ConvNeXt(arch=dict(depths=[1], channels=[8]), **{name: object()})
