@@ -51,7 +51,9 @@ MAY_IMPORT = {
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
     '.recipe': '.recipe .toy .models.arch .checkpoint.atomic mmengine numpy PIL torch',
-    '.cli': '.cli .checkpoint .recipe .toy .version'
+    '.migrate': '.migrate .models.arch .models.convnext .models.layer_depth .models.spellings'
+    ' .checkpoint.zoo .recipe mmengine torch',
+    '.cli': '.cli .checkpoint .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }
 

@@ -7,13 +7,14 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..models.arch import ARCHS
+from ..models.arch import ARCHS, get_arch
 from ..models.convnext import ConvNeXt
 from ..models.spellings import translate
+from ..models.spellings.values import named
 from ..recipe.errors import RecipeError
 from ..recipe.walk import dicts
 from .notes import Notes
-from .weights import renewed_weights, timm_weights
+from .weights import TIMM_OLD, of_mmseg, renewed_weights, timm_weights
 
 OURS = 'mmconvnext.ConvNeXt'
 KNOWN = "'mmpretrain.ConvNeXt', 'mmcls.ConvNeXt', Meta's 'ConvNeXt', timm's 'TIMMBackbone'"
@@ -52,6 +53,11 @@ def renew_backbones(cfg: dict, notes: Notes) -> list[Renewed]:
     return renewed
 
 
+def depths_of(arguments: Mapping) -> tuple[int, ...]:
+    """Blocks of each stage of our backbone with these arguments."""
+    return get_arch(arguments['arch'], arguments.get('version', 'v1')).depths
+
+
 def peer_of(node: Mapping, cfg: Mapping) -> str:
     """'mmpretrain', 'meta' or 'timm': whose ConvNeXt the dict builds; '' for any other."""
     kind = node.get('type')
@@ -65,19 +71,24 @@ def peer_of(node: Mapping, cfg: Mapping) -> str:
         return ''
     if 'mmpretrain' in kind or 'mmcls' in kind:
         return 'mmpretrain'
-    if node.get('_scope_') in ('mmpretrain', 'mmcls') or _mmpretrain_only(node):
+    if node.get('_scope_') in ('mmpretrain', 'mmcls'):
         return 'mmpretrain'
-    if {'in_chans', 'depths', 'dims'} & set(node) or 'optimizer' in cfg:
+    if {'gap_before_final_norm', 'use_grn', 'linear_pw_conv'} & set(node):
+        return 'mmpretrain'
+    if {'in_chans', 'depths', 'dims'} & set(node):
         return 'meta'
-    return ''  # the plain name is ours too
-
-
-def _mmpretrain_only(node: Mapping) -> bool:
-    return bool({'gap_before_final_norm', 'use_grn', 'linear_pw_conv'} & set(node))
+    # With none of these it may be ours, but for the modules that the config imports, or its age.
+    if any(name in str(cfg.get('custom_imports')) for name in ('mmpretrain', 'mmcls')):
+        return 'mmpretrain'
+    if 'optimizer' in cfg and 'optim_wrapper' not in cfg:
+        return 'mmpretrain' if 'arch' in node else 'meta'
+    return ''
 
 
 def _renew(node: dict, peer: str, cfg: dict, path: str, notes: Notes) -> dict:
     asked = {key: value for key, value in node.items() if key not in CONFIG_KEYS}
+    if peer == 'timm':
+        _timm_model(asked, node, path, notes)
     if peer == 'mmpretrain':
         asked.setdefault('out_indices', -1)  # the default there; here all stages
         if asked.get('frozen_stages', 0) == 0:  # nothing is frozen there; here the stem would be
@@ -86,7 +97,7 @@ def _renew(node: dict, peer: str, cfg: dict, path: str, notes: Notes) -> dict:
     given = {key: value for key, value in asked.items() if key in OWN_KEYS}
     foreign = {key: value for key, value in asked.items() if key not in OWN_KEYS}
     try:
-        after = {'type': OURS, **given, **translate(foreign, given)}
+        after = {'type': OURS, **given, **translate(foreign, given, sorted(OWN_KEYS))}
     except (TypeError, ValueError) as error:
         raise RecipeError(f'{path}: {error}') from error
     after['arch'] = _named_arch(after.get('arch', 'tiny'))
@@ -101,6 +112,31 @@ def _renew(node: dict, peer: str, cfg: dict, path: str, notes: Notes) -> dict:
     if init_cfg:
         after['init_cfg'] = init_cfg
     return {'type': OURS, 'arch': after.pop('arch'), **after}
+
+
+def _timm_model(asked: dict, node: dict, path: str, notes: Notes) -> None:
+    """The size and version of the name, and which maps the wrapper returns.
+
+    Raises:
+        RecipeError: a network that was never built here.
+    """
+    name = asked.pop('model_name').rpartition('/')[2]
+    for ending in TIMM_OLD:
+        name = name.removesuffix(ending)
+    found = named(name)
+    if found is None:
+        raise RecipeError(f'{path}: model_name={name!r} is no ConvNeXt that can be built here')
+    asked['arch'] = found.arch
+    if found.version == 'v2':
+        asked['version'] = 'v2'
+    # The default of mmseg's wrapper is True, mmpretrain's is False and gives the last map alone.
+    if asked.pop('features_only', of_mmseg(node)):
+        notes.name(
+            f'{path}: timm returns its maps without a norm; ours have one each, as in the official '
+            'dense models'
+        )
+    else:
+        asked['out_indices'] = -1
 
 
 def _pooling(asked: dict, cfg: dict, path: str, notes: Notes) -> None:

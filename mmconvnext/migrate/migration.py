@@ -10,13 +10,13 @@ from pathlib import Path
 
 from ..recipe.errors import RecipeError
 from ..recipe.walk import dicts
-from .backbone import Renewed, renew_backbones
+from .backbone import Renewed, depths_of, renew_backbones
 from .mm2.compose import modernize
 from .mm2.model import task_of
 from .mm2.schedule import optim_wrapper
 from .notes import Notes
 from .optimizer import renew_constructor
-from .proof import prove
+from .proof import built, prove, shares_parameters
 from .recipes import recipe_line
 from .source import Source, read, shipped
 from .write import text_over
@@ -63,13 +63,14 @@ def migrate(config: str | Path, out: str | Path | None = None, folders: Sequence
         target = cfg
         is_shipped = any(source.path.resolve().is_relative_to(r) for r in shipped().values())
         bases = [source.path.resolve()] if is_shipped else source.bases
-    renew_constructor(target, notes)
     renew_imports(target, source.old, notes)
+    model = built(target)
+    renew_constructor(target, depths_of(renewed[0].after), shares_parameters(model), notes)
     place = Path(out).resolve().parent if out else source.path.resolve().parent
     text = text_over(bases, target, place, _head(source))
     if line := recipe_line(target):
         notes.name(line)
-    return Migration(source, text, target, renewed, notes, prove(target, before, renewed))
+    return Migration(source, text, target, renewed, notes, prove(model, target, before, renewed))
 
 
 def renew_imports(cfg: dict, old: bool, notes: Notes) -> None:

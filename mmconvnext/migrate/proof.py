@@ -20,18 +20,45 @@ from torch import nn
 
 from ..models.arch import get_arch
 from ..models.convnext import ConvNeXt
-from ..models.spellings.values import named
 from .backbone import Renewed
+from .mm2.model import task_of
+from .optimizer import our_name
 from .rates import compare, rates_of
 
 SIDE = 64  # pixels of the image on which outputs are compared
 NOT_COUNTED = ('kernel_sizes', 'norm_layer', 'output_stride')
 
 
-def prove(target: Mapping, before: Mapping | None, renewed: list[Renewed]) -> list[str]:
-    """Lines for the report; ``before`` is the ``optim_wrapper`` of the old config."""
+def prove(
+    model: nn.Module | str, target: Mapping, before: Mapping | None, renewed: list[Renewed]
+) -> list[str]:
+    """Lines for the report.
+
+    Args:
+        model: that of ``target``, see :func:`built`.
+        target: the new config.
+        before: ``optim_wrapper`` of the old one.
+        renewed: the backbones that were replaced.
+    """
     with _quiet():
-        return _prove(target, before, renewed)
+        return _prove(model, target, before, renewed)
+
+
+def built(cfg: Mapping) -> nn.Module | str:
+    """The model of a config, without memory for its parameters where it can be, or the fault."""
+    with _quiet():
+        try:
+            return build(cfg)
+        except Exception as error:  # whatever a third party's modules raise
+            return _told(error)
+
+
+def shares_parameters(model: nn.Module | str) -> bool:
+    """Whether a parameter stands in several modules, as in RTMDet's head."""
+    if isinstance(model, str):
+        return False
+    every = sum(1 for _ in model.named_parameters(remove_duplicate=False))
+    return every > sum(1 for _ in model.parameters())
 
 
 @contextmanager
@@ -48,25 +75,42 @@ def _quiet():
         logger.setLevel(level)
 
 
-def _prove(target: Mapping, before: Mapping | None, renewed: list[Renewed]) -> list[str]:
+def _prove(
+    model: nn.Module | str, target: Mapping, before: Mapping | None, renewed: list[Renewed]
+) -> list[str]:
     lines = [line for one in renewed if one.path.startswith('model') for line in _backbone(one)]
-    try:
-        model = build(target)
-    except Exception as error:  # whatever a third party's modules raise
-        return [
-            *lines,
-            f'the whole model was not built, and rates were not compared: {_told(error)}',
-        ]
+    if isinstance(model, str):
+        return [*lines, f'the whole model was not built, and rates were not compared: {model}']
     total = sum(param.numel() for param in model.parameters())
     lines.append(f'the model builds: {total:,} parameters')
+    peer = _peer_model(target, renewed)
+    if peer is not None:
+        there = sum(param.numel() for param in peer.parameters())
+        lines[-1] += f"; mmpretrain's too, with {there:,}"
     if before and target.get('optim_wrapper'):
-        lines += _rates(model, before, target)
+        lines += _rates(model, peer, before, target)
     return lines
+
+
+def _peer_model(target: Mapping, renewed: list[Renewed]) -> nn.Module | None:
+    """The same model around mmpretrain's backbone; None where that cannot be had."""
+    cfg = copy.deepcopy(dict(target))
+    for one in renewed:
+        node = cfg
+        for key in one.path.split('.'):
+            node = node[int(key)] if isinstance(node, list) else node[key]
+        node.clear()
+        node.update({**one.before, 'type': 'mmpretrain.ConvNeXt'})
+    try:
+        import_module('mmpretrain.models')
+        return build(cfg) if all(one.peer == 'mmpretrain' for one in renewed) else None
+    except Exception:  # not installed, or not for this mmcv
+        return None
 
 
 def build(cfg: Mapping) -> nn.Module:
     """The model of a config without memory for its parameters, or with it where that fails."""
-    scope = cfg.get('default_scope') or 'mmengine'
+    scope = cfg.get('default_scope') or task_of(cfg)
     if imports := cfg.get('custom_imports'):
         import_modules_from_strings(**imports)
     model = ConfigDict(cfg['model'])
@@ -78,14 +122,19 @@ def build(cfg: Mapping) -> nn.Module:
             return registry.build(model)
 
 
-def _rates(model: nn.Module, before: Mapping, target: Mapping) -> list[str]:
-    scope = target.get('default_scope') or 'mmengine'
+def _rates(model: nn.Module, peer: nn.Module | None, before: Mapping, target: Mapping) -> list[str]:
+    scope = target.get('default_scope') or task_of(target)
     new = target['optim_wrapper']
     try:
-        theirs = rates_of(model, before, scope)
+        # Without the peer its constructor is asked about our model, whose names it knows.
+        theirs = rates_of(model if peer is None else peer, before, scope)
     except Exception as error:
         return [f'rates were not compared: the old constructor fails with {_told(error)}']
-    ours = rates_of(model, new, scope)
+    theirs = {our_name(name): rate for name, rate in theirs.items()}
+    try:
+        ours = rates_of(model, new, scope)
+    except ValueError as error:
+        return [f'rates were not compared: {error}']
     if different := compare(theirs, ours):
         return [f'rates differ in {len(different)} kinds of parameters:', *(
             f'  {line}' for line in different)]  # fmt: skip
@@ -125,7 +174,7 @@ def expected_parameters(one: Renewed) -> tuple[int, int]:
     version = 'v2' if asked.get('use_grn') else 'v1'
     size = asked.get('arch', 'tiny')
     if one.peer == 'timm':
-        size, version, _ = named(asked['model_name'])
+        size, version = one.after['arch'], one.after.get('version', 'v1')
     if one.peer == 'meta':
         row = get_arch('tiny')
         size = dict(

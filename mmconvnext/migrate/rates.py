@@ -97,20 +97,26 @@ def compare(theirs: Rates, ours: Rates) -> list[str]:
     """The groups of parameters that differ, one line each; none where all are equal."""
     groups = defaultdict(list)
     for name in [*ours, *(name for name in theirs if name not in ours)]:
-        one, two = theirs.get(name), ours.get(name)
-        if one is None or two is None or not all(map(_close, one, two)):
-            groups[one, two].append(name)
-    return [_line(names, one, two) for (one, two), names in groups.items()]
+        sides = theirs.get(name), ours.get(name)
+        if told := _difference(*sides):
+            groups[told].append(name)
+    return [f'{_named(names)}: {told}' for told, names in groups.items()]
+
+
+def _difference(one: tuple | None, two: tuple | None) -> str:
+    if one is None or two is None:
+        return 'trained here alone' if one is None else 'trained there alone'
+    parts = [
+        f'{what} {before:.4g} there, {after:.4g} here'
+        for what, before, after in zip(('learning rate', 'weight decay'), one, two)
+        if not _close(before, after)
+    ]
+    return '; '.join(parts)
 
 
 def _close(one: float, two: float) -> bool:
     return abs(one - two) <= 1e-9 * max(abs(one), abs(two))  # rounding of powers, our choice
 
 
-def _line(names: list[str], one: tuple | None, two: tuple | None) -> str:
-    told = ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
-    before, after = (
-        'not trained' if side is None else f'lr {side[0]:.4g}, weight decay {side[1]:.4g}'
-        for side in (one, two)
-    )
-    return f'{told}: {before} there, {after} here'
+def _named(names: list[str]) -> str:
+    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')

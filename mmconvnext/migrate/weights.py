@@ -34,8 +34,8 @@ TIMM_TAGS = {
 # timm's names before tags (0.6 and older) said the data in the name; models/convnext.py of timm
 # 1.0.31 lists what they became under ``register_model_deprecations``.
 TIMM_OLD = {
-    '_in22ft1k': 'fb_in22k_ft_in1k',
     '_384_in22ft1k': 'fb_in22k_ft_in1k_384',
+    '_in22ft1k': 'fb_in22k_ft_in1k',
     '_in22k': 'fb_in22k',
 }
 
@@ -71,22 +71,29 @@ def renewed_weights(node: Mapping, model: dict, notes: Notes, path: str) -> dict
     if kept is None:
         notes.name(
             f'{path}: no weights are named, so it starts at random unless load_from fills it; '
-            "where a command line gave them (model.pretrained=...), write init_cfg=dict("
+            'where a command line gave them (model.pretrained=...), write init_cfg=dict('
             "type='Pretrained', checkpoint=...), tools/list_weights.py lists names"
         )
     return kept
+
+
+def of_mmseg(node: Mapping) -> bool:
+    """Whether a timm wrapper is mmseg's, which loads weights and returns all maps by default.
+
+    mmpretrain's does neither (signatures of both). Under the plain name it is mmseg's.
+    """
+    name = node.get('_scope_') or node['type']
+    return not name.startswith(('mmpretrain', 'mmcls'))
 
 
 def timm_weights(node: Mapping, notes: Notes, path: str) -> dict | None:
     """``init_cfg`` of ours for ``pretrained=True`` or ``checkpoint_path`` of a timm wrapper."""
     if checkpoint := node.get('checkpoint_path'):
         return dict(type='Pretrained', checkpoint=checkpoint)
-    # mmseg's wrapper loads by default, mmpretrain's does not (their signatures).
-    by_default = 'mmseg' in node['type'] or node.get('_scope_') == 'mmseg'
-    if not node.get('pretrained', by_default):
+    if not node.get('pretrained', of_mmseg(node)):
         return None
     name, _, tag = node['model_name'].rpartition('/')[2].partition('.')
-    for ending, old_tag in sorted(TIMM_OLD.items(), key=lambda pair: -len(pair[0])):
+    for ending, old_tag in TIMM_OLD.items():
         if name.endswith(ending):
             name, tag = name[: -len(ending)], old_tag
             break

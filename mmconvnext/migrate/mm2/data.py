@@ -136,7 +136,7 @@ class DataReader:
         self._metainfo(old, new)
         steps = old.pop('pipeline')
         if test:
-            if self.task == 'mmdet':  # mmseg's configs do without: it would raise where a file is bad
+            if self.task == 'mmdet':  # mmseg's own configs do without
                 new['test_mode'] = True
             new['pipeline'] = self.pipelines.testing(steps, self._annotations(new))
         else:
