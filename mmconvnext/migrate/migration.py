@@ -23,6 +23,8 @@ from .write import text_over
 
 # Modules that only brought the backbone, or the optimizer's constructor, into a config's reach.
 PEERS = ('mmpretrain', 'mmcls', 'mmcv_custom', 'mmdet_custom', 'mmseg_custom', 'backbone')
+# Settings of mmcv 1's runner: mmengine takes them for variables of the file.
+UNREAD = ('lr_config', 'optimizer_config', 'runner', 'evaluation', 'checkpoint_config', 'fp16')
 
 
 @dataclass
@@ -61,6 +63,8 @@ def migrate(config: str | Path, out: str | Path | None = None, folders: Sequence
         renewed = renew_backbones(cfg, notes)
         before = copy.deepcopy(cfg.get('optim_wrapper'))
         target = cfg
+        if left := [key for key in UNREAD if cfg.get(key)]:
+            notes.name(f'{left} of the old generation are read by nobody in a config of this one')
         is_shipped = any(source.path.resolve().is_relative_to(r) for r in shipped().values())
         bases = [source.path.resolve()] if is_shipped else source.bases
     renew_imports(target, source.old, notes)

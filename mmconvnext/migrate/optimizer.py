@@ -142,6 +142,8 @@ def _keys(keys: dict, notes: Notes) -> dict:
         name = our_name(key)
         if name != key:
             notes.change(f'custom_keys[{key!r}] is custom_keys[{name!r}], our name of the layer')
+            if 'backbone' not in key:  # layers of necks and heads are called so too
+                new[key] = value
         new[name] = value
     return new
 

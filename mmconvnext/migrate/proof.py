@@ -88,7 +88,8 @@ def _prove(
         there = sum(param.numel() for param in peer.parameters())
         lines[-1] += f"; mmpretrain's too, with {there:,}"
     if before and target.get('optim_wrapper'):
-        lines += _rates(model, peer, before, target)
+        places = [one.path.removeprefix('model.') + '.' for one in renewed]
+        lines += _rates(model, peer, before, target, places)
     return lines
 
 
@@ -130,7 +131,10 @@ def _rates(model: nn.Module, peer: nn.Module | None, before: Mapping, target: Ma
         theirs = rates_of(model if peer is None else peer, before, scope)
     except Exception as error:
         return [f'rates were not compared: the old constructor fails with {_told(error)}']
-    theirs = {our_name(name): rate for name, rate in theirs.items()}
+    theirs = {
+        our_name(name) if name.startswith(tuple(places)) else name: rate
+        for name, rate in theirs.items()
+    }
     try:
         ours = rates_of(model, new, scope)
     except ValueError as error:
