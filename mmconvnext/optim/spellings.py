@@ -71,10 +71,11 @@ def refuse_old_options(options: Mapping) -> None:
 def _as_in_mmpretrain(options: Mapping) -> str:
     ours = {'decay_rate': options.get('layer_decay_rate', 1.0), **options}
     ours.pop('layer_decay_rate', None)
+    as_there = {**ours, **{key: ours.get(key, full) for key, full in FULL_DECAY.items()}}
     return (
         "Norms, biases and scales get no weight decay here, as in Meta's recipes; in mmpretrain "
         f'they do. Write\n  {_paramwise(ours)}\nor, for weight decay as there,\n  '
-        f'{_paramwise({**ours, **{key: options.get(key, 1.0) for key in FULL_DECAY}})}'
+        f'{_paramwise(as_there)}'
     )
 
 

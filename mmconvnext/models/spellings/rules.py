@@ -72,14 +72,15 @@ def stages(value, call):
 
 
 def model_name(value, call):
-    name = values.named(value)
-    if name is None:
+    found = values.called(value)
+    if found is None:
         raise Refused(f'no ConvNeXt of that name is built here; sizes are {list(ARCHS)}')
-    ours, reason = dict(name.arguments), 'a size and its weights in one'
-    if call.get('pretrained', True) and not call.get('checkpoint_path'):
-        ours['init_cfg'] = values.weights(name.weights or '...')
-        if not name.weights:
-            reason += f'; weights of that size are {zoo.nearest(f"timm/{value}.")} and others'
+    (ours, weights), reason = found, 'a size and its weights in one'
+    named_elsewhere = call.get('checkpoint_path') or call.get('init_cfg')
+    if call.get('pretrained', True) and not named_elsewhere:
+        ours = {**ours, 'init_cfg': values.weights(weights or '...')}
+        if not weights:
+            reason += f'; the nearest names of weights are {zoo.nearest(f"timm/{value}")}'
     raise Refused(f'{reason}. Here each map has a norm of its own, in timm none', ours)
 
 

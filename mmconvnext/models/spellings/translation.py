@@ -77,11 +77,11 @@ def takes_spellings(init: Callable) -> Callable:
 def _other_meanings(foreign: Mapping, given: Mapping) -> Iterator[tuple[str, Refused]]:
     """Arguments of ours that mean something else beside those of other packages."""
     arch, out_indices = given.get('arch'), given.get('out_indices')
-    name = values.named(arch) if isinstance(arch, str) and arch not in ARCHS else None
-    if name:
-        ours = dict(name.arguments)
-        if name.weights and 'init_cfg' not in given:
-            ours['init_cfg'] = values.weights(name.weights)
+    found = values.called(arch) if isinstance(arch, str) and arch not in ARCHS else None
+    if found:
+        ours, weights = found
+        if weights and 'init_cfg' not in given:
+            ours = {**ours, 'init_cfg': values.weights(weights)}
         yield 'arch', Refused('here it is the size alone', ours)
     whose = {TABLE[name].whose for name in foreign}
     mmpretrain = whose & {'mmpretrain', 'mmpretrain, timm'}

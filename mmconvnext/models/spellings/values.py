@@ -40,12 +40,23 @@ ACTIVATIONS = {
     'silu': 'SiLU',
     'swish': 'SiLU',
 }
-# The stem of timm's convnext_*_ols, where it is not 'overlap_tiered' (timm/models/convnext.py).
-OVERLAPPING = {'nano': 'overlap'}
+# timm's sizes that ``ARCHS`` does not have, and the stems of convnext_*_ols that are not
+# 'overlap_tiered' (timm/models/convnext.py).
+TIMM_SIZES = {
+    'xxlarge': dict(
+        arch=dict(depths=[3, 4, 30, 3], channels=[384, 768, 1536, 3072]),
+        design=dict(norm_eps=1e-5),
+    ),
+    'zepto-rms': dict(
+        arch=dict(depths=[2, 2, 4, 2], channels=[32, 64, 128, 256]),
+        design=dict(norm='SimpleNorm'),
+    ),
+}
+TIMM_STEMS = {'nano-ols': 'overlap', 'zepto-rms-ols': 'overlap_act'}
 LETTERS = {name[0]: name for name in ARCHS if name != 'xlarge'} | {'xl': 'xlarge'}
 _NAME = re.compile(
     r'(?P<family>(?:.*[/-])?conv_?next[-_]?(?P<v2>v2)?[-_])?'
-    rf'(?P<size>{"|".join([*ARCHS, *LETTERS])})(?P<rest>(?![a-z0-9]).*)',
+    rf'(?P<size>{"|".join([*ARCHS, "xxlarge", "zepto", *LETTERS])})(?P<rest>(?![a-z0-9]).*)',
     re.IGNORECASE,
 )
 # Places where no ConvNeXt ever lay under a name without 'convnext': mmcv's zoo and torchvision's.
@@ -64,41 +75,58 @@ class Refused(ValueError):
 
 
 class Named(NamedTuple):
-    """What a name of a published network says: our arguments, and our name of its weights."""
+    """What a name of a published network says: size, version, our name of its weights."""
 
-    arguments: dict
+    arch: str
+    version: str
     weights: str | None
 
 
 def named(name: object) -> Named | None:
     """Read 'convnext_tiny.fb_in1k', 'facebook/convnextv2-base-1k-224', 'ConvNeXt-T' or 'Tiny'."""
+    found = _read(name)
+    return found if found and found.arch in ARCHS else None
+
+
+def called(name: object) -> tuple[dict, str | None] | None:
+    """Our arguments, and weights, for what :func:`named` reads and for timm's other sizes."""
+    found = _read(name)
+    if not found:
+        return None
+    size = found.arch[:-4] if found.arch.endswith('-ols') else found.arch
+    if size in ARCHS:
+        row = ARCHS[size]
+        dimensions = dict(depths=list(row.depths), channels=list(row.channels))
+        arguments = dict(arch=size if found.version in row.versions else dimensions)
+    elif size in TIMM_SIZES:
+        arguments = dict(TIMM_SIZES[size])
+    else:
+        return None
+    if found.version == 'v2':
+        arguments['version'] = 'v2'
+    design = dict(arguments.get('design', {}))
+    if size != found.arch:
+        design['stem'] = TIMM_STEMS.get(found.arch, 'overlap_tiered')
+    if any(value not in CHOICES.get(field, (value,)) for field, value in design.items()):
+        return None
+    return ({**arguments, 'design': design} if design else arguments), found.weights
+
+
+def _read(name: object) -> Named | None:
+    """The size is spelt as the column ``arch`` of ``zoo.csv`` does it."""
     if not isinstance(name, str):
         return None
     name = re.sub(r'^hf[-_]hub:(timm/)?', '', name)
     row = next(filter(None, (zoo.find(source + name) for source in ('', 'timm/', 'hf/'))), None)
     if row:
-        size, _, variant = row.arch.partition('-')
-        version = row.version
-    else:
-        match = _NAME.fullmatch(name)
-        if not match or match['rest'] and not match['family']:
-            return None
-        size = LETTERS.get(match['size'].lower(), match['size'].lower())
-        variant = next((name for name in ('ols', 'rms') if f'_{name}' in match['rest']), '')
-        version = 'v2' if match['v2'] else ARCHS[size].versions[0]
-    stem = OVERLAPPING.get(size, 'overlap_tiered') if variant == 'ols' else 'patchify'
-    if size not in ARCHS or variant not in ('', 'ols') or stem not in CHOICES['stem']:
+        return Named(row.arch, row.version, row.name)
+    match = _NAME.fullmatch(name)
+    if not match or (match['rest'] and not match['family']):
         return None
-    arguments = dict(arch=size)
-    if version not in ARCHS[size].versions:
-        arguments['arch'] = dict(
-            depths=list(ARCHS[size].depths), channels=list(ARCHS[size].channels)
-        )
-    if version != 'v1':
-        arguments['version'] = version
-    if stem != 'patchify':
-        arguments['design'] = dict(stem=stem)
-    return Named(arguments, row.name if row else None)
+    size = LETTERS.get(match['size'].lower(), match['size'].lower())
+    version = ARCHS[size].versions[0] if size in ARCHS else 'v1'
+    variants = re.findall('_(rms|ols)', match['rest'])
+    return Named('-'.join([size, *variants]), 'v2' if match['v2'] else version, None)
 
 
 def size_of(depths: object, channels: object, version: str) -> str | dict:
@@ -117,8 +145,8 @@ def num_stages(arch: object) -> int | None:
     if isinstance(arch, Mapping):
         return len(arch.get('depths', ())) or None
     if arch not in ARCHS:
-        name = named(arch)
-        return num_stages(name.arguments['arch']) if name else None
+        found = called(arch)
+        return num_stages(found[0]['arch']) if found else None
     return len(ARCHS[arch].depths)
 
 

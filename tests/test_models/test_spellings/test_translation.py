@@ -229,7 +229,7 @@ REFUSED = [
     (dict(use_grn='yes'), {}, 'it is True or False'),
     (dict(stem_type='conv'), {}, r"choose one of \['patch'"),
     (dict(model_name='resnet50'), {}, 'no ConvNeXt of that name is built here'),
-    (dict(model_name='convnext_xxlarge.clip_laion2b_soup'), {}, 'no ConvNeXt of that name'),
+    (dict(model_name='convnext_atto_rms'), {}, 'no ConvNeXt of that name'),
     (dict(out_features=['stem', 'stage4']), {}, 'the stem is none'),
 ]
 
@@ -293,7 +293,7 @@ LINES = [
     (
         dict(model_name='convnextv2_base', features_only=True, pretrained=True),
         {},
-        "weights of that size are .'timm/convnextv2_base.fcmae'",
+        "the nearest names of weights are .'timm/convnextv2_base.fcmae'",
         dict(arch='base', version='v2', init_cfg=dict(type='Pretrained', checkpoint='...')),
     ),
     (
@@ -307,6 +307,12 @@ LINES = [
         {},
         'weights are named in init_cfg',
         dict(arch='tiny', init_cfg=PRETRAINED),
+    ),
+    (
+        dict(model_name='convnext_tiny'),
+        dict(init_cfg=PRETRAINED),
+        'a size and its weights in one',
+        dict(init_cfg=PRETRAINED, arch='tiny'),
     ),
     (dict(features_only=False), {}, 'no classifier', {}),
     (dict(ls_init_value=0.0), {}, 'that starts at 0', dict(layer_scale_init_value=0.0)),
