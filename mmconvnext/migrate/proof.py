@@ -123,7 +123,9 @@ def build(cfg: Mapping) -> nn.Module:
             return registry.build(model)
 
 
-def _rates(model: nn.Module, peer: nn.Module | None, before: Mapping, target: Mapping) -> list[str]:
+def _rates(
+    model: nn.Module, peer: nn.Module | None, before: Mapping, target: Mapping, places: list[str]
+) -> list[str]:
     scope = target.get('default_scope') or task_of(target)
     new = target['optim_wrapper']
     try:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
 from mmengine.config import Config
 
 from ..recipe.load import shipped_configs
@@ -16,17 +19,24 @@ NEAR = 6  # differences up to which a recipe is worth naming, our choice
 def recipe_line(target: dict) -> str:
     """Which recipe of ours the config is, or differs from in little; '' where none is near."""
     parts = _parts(target)
-    found = {}
-    for path in shipped_configs():
-        recipe = plain(Config.fromfile(str(path), import_custom_modules=False).to_dict())
-        if recipe.get('default_scope') == target.get('default_scope'):
-            found[path] = differing(_parts(recipe), parts)
+    scope = target.get('default_scope')
+    found = {path: differing(recipe, parts) for path, recipe in _recipes(scope).items()}
     path = min(found, key=lambda path: len(found[path]), default=None)
     if path is None or len(found[path]) > NEAR:
         return ''
     if not found[path]:
         return f'this is our recipe {path}: take that'
     return f'the nearest recipe of ours is {path}; it differs in {", ".join(found[path])}'
+
+
+@cache
+def _recipes(scope: str | None) -> dict[Path, dict]:
+    recipes = {}
+    for path in shipped_configs():
+        recipe = plain(Config.fromfile(str(path), import_custom_modules=False).to_dict())
+        if recipe.get('default_scope') == scope:
+            recipes[path] = _parts(recipe)
+    return recipes
 
 
 def _parts(cfg: dict) -> dict:

@@ -5,6 +5,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.structures import PixelData
 
 from mmconvnext.migrate.source import shipped
 
@@ -47,3 +52,70 @@ def mask_rcnn(write) -> Path:
 def mmseg_base() -> str:
     """The folder of mmseg's shipped configs."""
     return str(shipped()['mmseg'])
+
+
+def train_step(path, inputs):
+    """The loss of one step on these data, as a runner computes it."""
+    cfg = Config.fromfile(str(path))
+    scope = cfg.default_scope
+    with DefaultScope.overwrite_default_scope(scope):
+        registry = __import__(f'{scope}.registry', fromlist=['MODELS']).MODELS
+        for node in walk(cfg.model):
+            if node.get('type') == 'SyncBN':
+                node['type'] = 'BN'
+            node.pop('init_cfg', None)
+        cfg.model.data_preprocessor.batch_augments = None
+        model = registry.build(cfg.model).train()
+        wrapper = cfg.optim_wrapper
+        wrapper.type = 'OptimWrapper'  # the other needs a GPU
+        wrapper.pop('loss_scale', None)
+        optimizer = build_optim_wrapper(model, wrapper)
+        return model.train_step(inputs, optimizer)['loss'].item()
+
+
+def walk(node):
+    if isinstance(node, dict):
+        yield node
+    values = node.values() if isinstance(node, dict) else node
+    for value in values if isinstance(node, (dict, list, tuple)) else ():
+        yield from walk(value)
+
+
+@pytest.fixture
+def detection_inputs() -> dict:
+    """Two random images with objects, for any detector of mmdet."""
+    from mmdet.testing import demo_mm_inputs
+
+    return demo_mm_inputs(2, [[3, 64, 64]] * 2, num_items=[2, 2], num_classes=80, with_mask=True)
+
+
+@pytest.fixture
+def segmentation_inputs() -> dict:
+    """Two random images with label maps of 19 classes, for any segmentor of mmseg."""
+    from mmseg.structures import SegDataSample
+
+    samples = []
+    for _ in range(2):
+        sample = SegDataSample(metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64)))
+        sample.gt_sem_seg = PixelData(data=torch.randint(0, 19, (1, 64, 64)))
+        samples.append(sample)
+    images = list(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
+    return dict(inputs=images, data_samples=samples)
+
+
+def _proven(result):
+    kind = [line for line in result.proof if 'learning rate and weight decay of all' in line]
+    assert kind, result.proof
+    assert any('parameters, as many as' in line for line in result.proof), result.proof
+
+
+@pytest.fixture
+def step():
+    """Trains a config's model for one step and returns the loss."""
+    return train_step
+
+
+@pytest.fixture
+def proven():
+    """Asserts that a migration's report says that parameters and rates are equal."""
+    return _proven

@@ -53,7 +53,7 @@ def test_over_a_shipped_base_only_changes_are_written(tmp_path):
 def test_an_own_base_is_named_relative_to_the_new_file(tmp_path):
     base = tmp_path / 'bases' / 'own.py'
     base.parent.mkdir()
-    base.write_text("a = 1\nb = dict(c=2)\n")
+    base.write_text('a = 1\nb = dict(c=2)\n')
     place = tmp_path / 'out'
     text = text_over([base], dict(a=1, b=dict(c=3)), place, '')
     assert text == "_base_ = '../bases/own.py'\n\nb = dict(c=3)\n"
