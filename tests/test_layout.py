@@ -53,6 +53,7 @@ MAY_IMPORT = {
     '.recipe': '.recipe .toy .models.arch .checkpoint.atomic mmengine numpy PIL torch',
     '.migrate': '.migrate .models.arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
+    '.migrate.proof': '.migrate .models.arch .models.convnext mmengine mmpretrain torch',
     '.cli': '.cli .checkpoint .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }

@@ -82,11 +82,14 @@ def walk(node):
 
 
 @pytest.fixture
-def detection_inputs() -> dict:
-    """Two random images with objects, for any detector of mmdet."""
+def detection_inputs():
+    """Makes two random images with objects, for any detector of mmdet."""
     from mmdet.testing import demo_mm_inputs
 
-    return demo_mm_inputs(2, [[3, 64, 64]] * 2, num_items=[2, 2], num_classes=80, with_mask=True)
+    shapes = [[3, 64, 64]] * 2
+    return lambda masks: demo_mm_inputs(
+        2, shapes, num_items=[2, 2], num_classes=80, with_mask=masks
+    )
 
 
 @pytest.fixture

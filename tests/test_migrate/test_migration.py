@@ -29,7 +29,7 @@ DETECTORS = {
     'ATSS': ('atss/atss_r50_fpn_1x_coco.py', FOUR, ''),
     'FCOS': ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py', FOUR, ''),
     'RetinaNet': ('retinanet/retinanet_r50_fpn_1x_coco.py', FOUR, ''),
-    'DINO': ('dino/dino-4scale_r50_8xb2-12e_coco.py', THREE, ''),
+    'DINO': ('dino/dino-4scale_r50_8xb2-12e_coco.py', THREE, 'num_queries=20, '),
     'Faster R-CNN': ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', FOUR, ''),
     'Mask R-CNN': ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', FOUR, ''),
     'Cascade Mask R-CNN': ('cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py', FOUR, ''),
@@ -53,14 +53,21 @@ SEGMENTORS = {
         'in_channels=320, in_index=3, channels=16, ocr_channels=8, num_classes=19)]',
     ),
 }
+MASKED = ('Mask R-CNN', 'Cascade Mask R-CNN', 'SOLOv2', 'Mask2Former')
+QUICK = ('ATSS', 'Mask R-CNN', 'UPerNet')
 OWN_OPTIMIZER = ('DINO', 'Mask2Former')  # AdamW, with custom_keys of their own
+
+
+def kinds(table):
+    """The heads of a table, those that take long marked so."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in table]
 
 
 def detector(name, write):
     base, channels, more = DETECTORS[name]
     out = list(range(4 - len(channels), 4))
     if name != 'Mask2Former':
-        more = f'neck=dict(in_channels={channels})'
+        more += f'neck=dict(in_channels={channels})'
     text = f"_base_ = 'mmdet::{base}'\n" + BACKBONE.format(out=out, more=more)
     return write(text + ('' if name in OWN_OPTIMIZER else DECAY))
 
@@ -71,18 +78,18 @@ def segmentor(name, write, folder):
     return write(text + DECAY)
 
 
-@pytest.mark.parametrize('name', DETECTORS)
+@pytest.mark.parametrize('name', kinds(DETECTORS))
 def test_detectors(name, write, tmp_path, step, detection_inputs, proven):
     out = tmp_path / 'out.py'
     result = migrate(detector(name, write), out)
     proven(result)
     out.write_text(result.text)
     assert len(result.text.splitlines()) < 30  # it is as short as the source
-    loss = step(out, detection_inputs)
+    loss = step(out, detection_inputs(masks=name in MASKED))
     assert 0 < loss < float('inf')
 
 
-@pytest.mark.parametrize('name', SEGMENTORS)
+@pytest.mark.parametrize('name', kinds(SEGMENTORS))
 def test_segmentors(name, write, tmp_path, mmseg_base, step, segmentation_inputs, proven):
     out = tmp_path / 'out.py'
     result = migrate(segmentor(name, write, mmseg_base), out)

@@ -44,7 +44,9 @@ def train_loop(cfg: dict) -> dict:
 def param_schedulers(cfg: dict, notes: Notes) -> list[dict]:
     """``param_scheduler`` of ``lr_config``: the warm-up, and then the policy, from the start.
 
-    mmcv 1's warm-up multiplies what the policy gives, as mmengine's chain of both does.
+    mmcv 1's warm-up multiplies what the policy gives, as mmengine's chain of both does. Its ends
+    are counted otherwise: warm-up and polynomial arrive one iteration before ``end``. The numbers
+    are kept, as OpenMMLab kept them in its own configs, so a warm-up of 500 takes 499.
     """
     policy = dict(cfg.get('lr_config') or {'policy': 'fixed'})
     unit, end = length(cfg)

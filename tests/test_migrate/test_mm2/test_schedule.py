@@ -19,7 +19,11 @@ ADAMW = dict(type='AdamW', lr=1e-4, weight_decay=0.05)
 
 
 def warmed(regular, step, iters, ratio):
-    """LrUpdaterHook.get_warmup_lr of mmcv 1: a linear warm-up multiplies the regular rate."""
+    """LrUpdaterHook.get_warmup_lr of mmcv 1: a linear warm-up multiplies the regular rate.
+
+    mmengine arrives one iteration earlier, at ``end - 1``, in all configs that it was migrated to.
+    """
+    iters -= 1
     return regular * (1 - (1 - step / iters) * (1 - ratio)) if step < iters else regular
 
 
@@ -28,7 +32,7 @@ def old_rate(policy, step):
     if policy['policy'] == 'step':
         regular = LR * 0.1 ** sum(epoch >= mark for mark in policy['step'])
     elif policy['policy'] == 'poly':
-        regular = (LR - policy['min_lr']) * (1 - step / 40) ** policy['power'] + policy['min_lr']
+        regular = (LR - policy['min_lr']) * (1 - step / 39) ** policy['power'] + policy['min_lr']
     else:
         regular = (
             policy['min_lr'] + (LR - policy['min_lr']) * (1 + math.cos(math.pi * epoch / 4)) / 2
