@@ -55,7 +55,10 @@ MAY_IMPORT = {
     '.toy': '.toy numpy PIL',
     '.recipe': '.recipe .toy .models.arch .checkpoint.atomic mmengine numpy PIL torch',
     '.recipe.image_folder': '.registry mmengine',
-    '.cli': '.cli .checkpoint .recipe .toy .version'
+    '.migrate': '.migrate .models.arch .models.convnext .models.layer_depth .models.spellings'
+    ' .checkpoint.zoo .recipe mmengine torch',
+    '.migrate.proof': '.migrate .models.arch .models.convnext mmengine mmpretrain torch',
+    '.cli': '.cli .checkpoint .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }
 

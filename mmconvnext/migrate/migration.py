@@ -1,0 +1,121 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""A config of another ConvNeXt to one of ours: read, bring up to date, replace, write, prove."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..recipe.errors import RecipeError
+from ..recipe.walk import dicts
+from .backbone import Renewed, depths_of, renew_backbones
+from .mm2.compose import modernize
+from .mm2.model import task_of
+from .mm2.schedule import optim_wrapper
+from .notes import Notes
+from .optimizer import renew_constructor
+from .proof import built, prove, shares_parameters
+from .recipes import recipe_line
+from .source import Source, read, shipped
+from .write import text_over
+
+# Modules that only brought the backbone, or the optimizer's constructor, into a config's reach.
+PEERS = ('mmpretrain', 'mmcls', 'mmcv_custom', 'mmdet_custom', 'mmseg_custom', 'backbone')
+# Settings of mmcv 1's runner: mmengine takes them for variables of the file.
+UNREAD = ('lr_config', 'optimizer_config', 'runner', 'evaluation', 'checkpoint_config', 'fp16')
+
+
+@dataclass
+class Migration:
+    """The new config and what there is to say about it."""
+
+    source: Source
+    text: str
+    target: dict
+    renewed: list[Renewed]
+    notes: Notes
+    proof: list[str]
+
+
+def migrate(config: str | Path, out: str | Path | None = None, folders: Sequence = ()) -> Migration:
+    """Migrate the file ``config``; the text is for ``out``, which is not written here.
+
+    Args:
+        config: of mmdet 2 or 3, mmseg 0.x or 1.x, with the ConvNeXt of mmpretrain, mmcls, Meta or
+            timm's wrapper.
+        out: where the new config will lie: relative bases count from there. None is beside the old.
+        folders: where bases are looked for that are not in their place.
+
+    Raises:
+        RecipeError: the config cannot be read, has no foreign ConvNeXt, or asks for what we lack.
+    """
+    notes = Notes()
+    source = read(config, folders, notes)
+    cfg = copy.deepcopy(source.cfg)
+    if source.old:
+        task = task_of(cfg)
+        renewed = renew_backbones(cfg, notes)
+        before = optim_wrapper(cfg, Notes()) if cfg.get('optimizer') else None
+        target, bases = modernize(cfg, task, notes)
+    else:
+        renewed = renew_backbones(cfg, notes)
+        before = copy.deepcopy(cfg.get('optim_wrapper'))
+        target = cfg
+        if left := [key for key in UNREAD if cfg.get(key)]:
+            notes.name(f'{left} of the old generation are read by nobody in a config of this one')
+        is_shipped = any(source.path.resolve().is_relative_to(r) for r in shipped().values())
+        bases = [source.path.resolve()] if is_shipped else source.bases
+    renew_imports(target, source.old, notes)
+    model = built(target)
+    renew_constructor(target, depths_of(renewed[0].after), shares_parameters(model), notes)
+    place = Path(out).resolve().parent if out else source.path.resolve().parent
+    text = text_over(bases, target, place, _head(source))
+    if line := recipe_line(target):
+        notes.name(line)
+    return Migration(source, text, target, renewed, notes, prove(model, target, before, renewed))
+
+
+def renew_imports(cfg: dict, old: bool, notes: Notes) -> None:
+    """Take the peers' modules out of ``custom_imports`` where nothing else needs them."""
+    asked = cfg.get('custom_imports')
+    if not asked:
+        return
+    modules = asked['imports']
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    users = [
+        path
+        for path, node in dicts(cfg)
+        if str(node.get('type')).startswith(('mmpretrain.', 'mmcls.'))
+        or node.get('_scope_') in ('mmpretrain', 'mmcls')
+    ]
+    gone = [name for name in modules if name.partition('.')[0] in PEERS]
+    if users and gone:
+        notes.name(f'custom_imports keeps {gone}: {users[0]} needs it')
+        return
+    kept = [name for name in modules if name not in gone]
+    if old and kept:
+        notes.name(f'custom_imports {kept} were written for the old generation')
+    # A list without it would do: the scope mmconvnext imports itself. It replaces that of a base.
+    cfg['custom_imports'] = dict(imports=[*kept, 'mmconvnext'], allow_failed_imports=False)
+    if gone:
+        notes.change(f'custom_imports: {gone} gone, nothing else needs them')
+
+
+def _head(source: Source) -> str:
+    return f'# From {source.path.name}, by tools/migrate_config.py of mmconvnext.\n'
+
+
+def refuse_existing(out: str | Path) -> Path:
+    """The path to write to.
+
+    Raises:
+        RecipeError: it exists, or is no .py file.
+    """
+    path = Path(out)
+    if path.suffix != '.py':
+        raise RecipeError(f'{out}: a config is a .py file')
+    if path.exists():
+        raise RecipeError(f'{out} exists and would be overwritten; choose another name')
+    return path

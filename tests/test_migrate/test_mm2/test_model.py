@@ -1,0 +1,40 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""mm2/model.py: heads stay, the preprocessor joins, what cannot be rewritten is refused."""
+
+import pytest
+
+from mmconvnext.migrate.mm2.model import renewed_model, task_of
+from mmconvnext.migrate.notes import Notes
+from mmconvnext.recipe.errors import RecipeError
+
+
+def test_tasks():
+    assert task_of(dict(model=dict(type='EncoderDecoder'))) == 'mmseg'
+    assert task_of(dict(model=dict(type='Mine', decode_head={}))) == 'mmseg'
+    assert task_of(dict(model=dict(type='MaskRCNN'))) == 'mmdet'
+
+
+def test_a_detector():
+    cfg = dict(model=dict(type='CascadeMaskRCNN', pretrained=None, neck=dict(type='FPN')))
+    cfg['train_cfg'] = dict(rpn=1)  # where mmdet had it before 2.5
+    notes = Notes()
+    model = renewed_model(cfg, dict(mean=[1.0]), 'mmdet', notes)
+    assert model == dict(
+        type='CascadeRCNN',
+        data_preprocessor=dict(type='DetDataPreprocessor', mean=[1.0]),
+        neck=dict(type='FPN'),
+        train_cfg=dict(rpn=1),
+    )
+    assert "'CascadeMaskRCNN' is 'CascadeRCNN'" in notes.changed[0]
+
+
+def test_random_sizes_are_named():
+    notes = Notes()
+    model = renewed_model(dict(model=dict(type='YOLOX', input_size=(1, 2))), {}, 'mmdet', notes)
+    assert 'input_size' not in model and 'model.input_size=(1, 2)' in notes.lost[0]
+
+
+def test_the_detr_family_is_refused_with_the_way_out():
+    cfg = dict(model=dict(type='DeformableDETR', bbox_head=dict(transformer=dict(type='T'))))
+    with pytest.raises(RecipeError, match='DeformableDETR: mmdet 3 builds .*Take mmdet 3.s own'):
+        renewed_model(cfg, {}, 'mmdet', Notes())

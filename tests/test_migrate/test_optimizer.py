@@ -1,0 +1,120 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""optimizer.py: constructors of others in terms of ours; what nobody read stays without effect."""
+
+import pytest
+
+from mmconvnext.migrate.notes import Notes
+from mmconvnext.migrate.optimizer import OURS, constructor_of, our_name, renew_constructor
+from mmconvnext.recipe.errors import RecipeError
+
+TINY = (3, 3, 9, 3)
+FIXED = 'LearningRateDecayOptimizerConstructor'
+MMPRETRAIN = 'LearningRateDecayOptimWrapperConstructor'
+
+
+def renewed(constructor, depths=TINY, shared=False, **paramwise):
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4))
+    if constructor:
+        wrapper['constructor'] = constructor
+    if paramwise:
+        wrapper['paramwise_cfg'] = paramwise
+    notes = Notes()
+    renew_constructor(dict(optim_wrapper=wrapper), depths, shared, notes)
+    return wrapper.get('constructor'), wrapper.get('paramwise_cfg'), notes
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind'),
+    [
+        (FIXED, 'fixed'),
+        (f'mmdet.{FIXED}', 'fixed'),
+        ('LayerDecayOptimizerConstructor', 'fixed'),
+        (MMPRETRAIN, 'mmpretrain'),
+        (None, 'default'),
+        ('DefaultOptimWrapperConstructor', 'default'),
+        (OURS, 'ours'),
+        ('Mine', 'unknown'),
+    ],
+)
+def test_kinds(name, kind):
+    assert constructor_of(dict(constructor=name)) == kind
+
+
+def test_mmdets_and_mmsegs():
+    constructor, options, notes = renewed(
+        FIXED, decay_rate=0.9, decay_type='stage_wise', num_layers=6
+    )
+    assert (constructor, options) == (OURS, dict(decay_rate=0.9, decay_type='stage_wise'))
+    assert not notes.look
+
+
+def test_beits_spelling():
+    _, options, _ = renewed(
+        'LayerDecayOptimizerConstructor', layer_decay_rate=0.7, decay_type='layer_wise_vit'
+    )
+    assert options == dict(decay_rate=0.7, decay_type='layer_wise')
+
+
+def test_options_that_a_fixed_rule_never_read_are_named_and_left_out():
+    keys = dict(backbone=dict(lr_mult=0.1))
+    _, options, notes = renewed(FIXED, decay_rate=0.9, num_layers=6, custom_keys=keys)
+    assert options == dict(decay_rate=0.9, decay_type='layer_wise')
+    assert any("'lr_mult': 0.1" in line and 'read by nobody' in line for line in notes.look)
+
+
+def test_a_wrong_number_of_layers_is_named():
+    _, _, notes = renewed(FIXED, depths=(3, 3, 27, 3), decay_rate=0.9, num_layers=6)
+    assert any('num_layers=6 is not that of depths' in line for line in notes.look)
+
+
+def test_shared_parameters_are_each_in_one_group():
+    _, options, _ = renewed(FIXED, shared=True, decay_rate=0.9, num_layers=6)
+    assert options['bypass_duplicate'] is True
+
+
+def test_mmpretrains_says_what_decays():
+    _, options, notes = renewed(MMPRETRAIN, layer_decay_rate=0.8, norm_decay_mult=0.0)
+    assert options == dict(
+        decay_rate=0.8, norm_decay_mult=0.0, bias_decay_mult=None, flat_decay_mult=None
+    )
+    assert any('bias_decay_mult' in line and 'None as there' in line for line in notes.look)
+
+
+def test_mmpretrains_custom_keys():
+    keys = {'backbone.stages.0.0.depthwise_conv': dict(decay_mult=0.5), '.x': dict(lr_mult=2.0)}
+    _, options, notes = renewed(MMPRETRAIN, layer_decay_rate=0.8, custom_keys=keys)
+    assert options['custom_keys'] == {
+        'backbone.stages.0.0.dwconv': dict(decay_mult=0.5),
+        '.x': dict(decay_mult=1.0),
+    }
+    assert any("lr_mult of custom_keys ['.x']" in line for line in notes.look)
+
+
+def test_mmengines_constructor_stays():
+    keys = dict(backbone=dict(lr_mult=0.1), query=dict(decay_mult=0.0))
+    constructor, options, notes = renewed(None, custom_keys=keys, norm_decay_mult=0.0)
+    assert constructor is None
+    assert options == dict(custom_keys=keys, norm_decay_mult=0.0)
+    (line,) = notes.look
+    assert 'acts on the whole backbone' in line
+    assert "custom_keys={'_delete_': True, 'query': {'decay_mult': 0.0}}" in line
+
+
+def test_decay_without_a_constructor_is_named():
+    _, options, notes = renewed(None, decay_rate=0.9, num_layers=6, norm_decay_mult=0.0)
+    assert options == dict(norm_decay_mult=0.0)
+    assert any('no constructor is named' in line and OURS in line for line in notes.look)
+
+
+def test_unknown_constructors_are_left():
+    constructor, options, notes = renewed('Mine', x=1)
+    assert (constructor, options) == ('Mine', dict(x=1)) and "'Mine'" in notes.look[0]
+
+
+def test_decay_without_a_rate_is_refused():
+    with pytest.raises(RecipeError, match='paramwise_cfg has no decay_rate'):
+        renewed(FIXED, num_layers=6)
+
+
+def test_names_of_layers():
+    assert our_name('stages.0.0.pointwise_conv1.weight') == 'stages.0.0.pwconv1.weight'

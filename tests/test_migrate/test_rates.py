@@ -1,0 +1,107 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""rates.py: rates of both sides, of one model, are compared name by name."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmconvnext import ConvNeXt
+from mmconvnext.migrate.notes import Notes
+from mmconvnext.migrate.optimizer import renew_constructor
+from mmconvnext.migrate.rates import compare, rates_of
+
+OPTIMIZER = dict(type='AdamW', lr=1e-3, weight_decay=0.05)
+
+
+class Detector(nn.Module):
+    """A backbone with a head, as constructors know them."""
+
+    def __init__(self, **arguments):
+        super().__init__()
+        with torch.device('meta'):
+            self.backbone = ConvNeXt(**arguments)
+            self.head = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
+
+
+def both(model, constructor, **paramwise):
+    """Rates by the old constructor, and by ours after the migration."""
+    before = dict(optimizer=OPTIMIZER, constructor=constructor, paramwise_cfg=paramwise)
+    cfg = dict(optim_wrapper={**before, 'paramwise_cfg': dict(paramwise)})
+    renew_constructor(cfg, model.backbone.arch.depths, False, Notes())
+    return [rates_of(model, wrapper, 'mmdet') for wrapper in (before, cfg['optim_wrapper'])]
+
+
+@pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
+@pytest.mark.parametrize('decay_type', ['layer_wise', 'stage_wise'])
+@pytest.mark.parametrize(('arch', 'num_layers'), [('tiny', 6), ('small', 12)])
+def test_fixed_rules_are_kept_exactly(scope, decay_type, arch, num_layers):
+    model = Detector(arch=arch)
+    constructor = f'{scope}.LearningRateDecayOptimizerConstructor'
+    there, here = both(
+        model, constructor, decay_rate=0.7, decay_type=decay_type, num_layers=num_layers
+    )
+    assert len(there) == sum(1 for _ in model.parameters())
+    assert compare(there, here) == []
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+        dict(flat_decay_mult=0.0),
+        dict(bias_decay_mult=0.5, custom_keys={'stages.0': dict(decay_mult=0.1), 'head': {}}),
+    ],
+)
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_mmpretrains_rule_is_kept_exactly(options, version):
+    model = Detector(arch='tiny', version=version)
+    constructor = 'LearningRateDecayOptimWrapperConstructor'
+    there, here = both(model, constructor, layer_decay_rate=0.8, **options)
+    assert len(there) == sum(1 for _ in model.parameters())
+    assert compare(there, here) == []
+
+
+def test_the_restated_rule_is_mmpretrains():
+    """Values worked out by hand from its source for depths (3, 3, 9, 3): 8 groups."""
+    wrapper = dict(
+        optimizer=OPTIMIZER,
+        constructor='LearningRateDecayOptimWrapperConstructor',
+        paramwise_cfg=dict(layer_decay_rate=0.5, norm_decay_mult=0.0),
+    )
+    rates = rates_of(Detector(arch='tiny'), wrapper, 'mmdet')
+    groups = {
+        'downsample_layers.0.0.weight': 7,
+        'stages.0.2.dwconv.weight': 6,
+        'downsample_layers.1.1.weight': 5,
+        'stages.1.0.pwconv1.weight': 5,
+        'downsample_layers.2.1.weight': 4,
+        'stages.2.2.pwconv1.weight': 4,
+        'stages.2.3.pwconv1.weight': 3,
+        'stages.2.8.pwconv1.weight': 2,
+        'downsample_layers.3.1.weight': 1,
+        'stages.3.2.pwconv2.weight': 1,
+    }
+    for name, steps in groups.items():
+        assert rates[f'backbone.{name}'] == pytest.approx((1e-3 * 0.5**steps, 0.05)), name
+    assert rates['backbone.norm3.weight'] == pytest.approx((1e-3, 0.0))
+    assert rates['head.0.weight'] == pytest.approx((1e-3, 0.05))
+    assert rates['backbone.stages.0.0.gamma'] == pytest.approx((1e-3 * 0.5**6, 0.05))
+
+
+def test_differences_are_gathered_and_told():
+    there = dict(a=(1e-3, 0.05), b=(1e-3, 0.05), c=(1e-3, 0.05), d=(1.0, 0.0))
+    here = dict(a=(2e-3, 0.05), b=(2e-3, 0.05), c=(1e-3, 0.0), e=(1.0, 0.0))
+    assert compare(there, here) == [
+        'a, b: learning rate 0.001 there, 0.002 here',
+        'c: weight decay 0.05 there, 0 here',
+        'e: trained here alone',
+        'd: trained there alone',
+    ]
+
+
+def test_a_wrong_number_of_layers_shows_in_the_rates():
+    model = Detector(arch='small')
+    constructor = 'mmdet.LearningRateDecayOptimizerConstructor'
+    there, here = both(model, constructor, decay_rate=0.95, num_layers=6)
+    assert any('stages.2.24' in line and 'learning rate' in line for line in compare(there, here))

@@ -1,0 +1,89 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""source.py: configs are read without what they import, and their bases are found."""
+
+import pytest
+
+from mmconvnext.migrate.notes import Notes
+from mmconvnext.migrate.source import bases_of, read, shipped, told
+from mmconvnext.recipe.errors import RecipeError
+
+
+def test_modules_that_are_not_installed_are_no_obstacle(write):
+    path = write("custom_imports = dict(imports=['no_such_module'])\nmodel = dict(type='A')\n")
+    assert read(path).cfg['model'] == dict(type='A')
+
+
+@pytest.mark.parametrize(
+    ('text', 'old'),
+    [
+        ("optimizer = dict(type='SGD')\nrunner = dict(max_epochs=1)", True),
+        ('lr_config = dict(policy="step")', True),
+        ("optimizer = dict(type='SGD')\noptim_wrapper = dict(optimizer=optimizer)", False),
+        ('train_cfg = dict(max_epochs=1)', False),
+        ('model = dict(type="A")', False),
+    ],
+)
+def test_generations_are_told_apart(text, old, write):
+    assert read(write(text)).old is old
+
+
+def test_a_missing_base_is_taken_from_the_project_that_ships_it(write):
+    path = write(
+        "_base_ = ['../_base_/models/retinanet_r50_fpn.py', './own.py']\n"
+        'model = dict(bbox_head=dict(num_classes=2))\n'
+    )
+    write('a = 1', 'own.py')
+    notes = Notes()
+    source = read(path, notes=notes)
+    assert source.cfg['model']['type'] == 'RetinaNet' and source.cfg['a'] == 1
+    assert source.cfg['model']['bbox_head']['num_classes'] == 2
+    assert [told(base) for base in source.bases][0] == 'mmdet::_base_/models/retinanet_r50_fpn.py'
+    assert len(notes.look) == 1 and 'mmdet::_base_/models/retinanet_r50_fpn.py' in notes.look[0]
+
+
+def test_a_base_of_a_base_is_found_too(write):
+    write("_base_ = '/elsewhere/_base_/models/fcos_r50_caffe_fpn.py'\n", 'middle.py')
+    write("model = dict(type='FCOS', neck=dict(k=1))", 'old/_base_/models/fcos_r50_caffe_fpn.py')
+    path = write("_base_ = './middle.py'\nmodel = dict(x={{_base_.model.neck.k}})\n")
+    source = read(path, [str(path.parent / 'old')])
+    assert source.cfg['model'] == dict(type='FCOS', neck=dict(k=1), x=1)
+
+
+def test_named_folders_come_before_the_installed_projects(write):
+    own = write("model = dict(type='Mine')", 'own/_base_/models/retinanet_r50_fpn.py')
+    path = write("_base_ = '../_base_/models/retinanet_r50_fpn.py'\n", 'configs/x.py')
+    assert read(path, [str(own.parents[2])]).cfg['model'] == dict(type='Mine')
+
+
+def test_classes_become_their_names(write):
+    path = write(
+        'from mmengine.dataset import DefaultSampler\nmodel = dict(type=DefaultSampler, f=len)\n'
+    )
+    kind = read(path).cfg['model']['type']
+    assert kind.startswith('mmengine.dataset.') and kind.endswith('DefaultSampler')
+
+
+@pytest.mark.parametrize(
+    ('text', 'match'),
+    [
+        ("_base_ = '../nowhere/none.py'", 'its _base_ .*none.py.* is neither there nor .*--bases'),
+        ("_base_ = 'mmdet::none.py'", "mmdet ships no config 'none.py'"),
+        ("_base_ = 'mmfoo::none.py'", 'needs mmfoo, which is not installed'),
+        ('1 / 0', 'cannot be read as a config: ZeroDivisionError'),
+    ],
+)
+def test_what_cannot_be_read_is_one_message(text, match, write):
+    with pytest.raises(RecipeError, match=match):
+        read(write(text))
+
+
+def test_no_such_file():
+    with pytest.raises(RecipeError, match="there is no config 'gone.py'"):
+        read('gone.py')
+
+
+def test_bases_may_be_computed(write):
+    path = write("_base_ = [__import__('mmseg').__path__[0] + '/x.py', './y.py']\n")
+    first, second = bases_of(path)
+    assert first.endswith('/mmseg/x.py') and second == './y.py'
+    assert {'mmdet', 'mmseg'} <= set(shipped())

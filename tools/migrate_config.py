@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Rewrite a config of another ConvNeXt: python tools/migrate_config.py CONFIG [-o OUT]."""
+
+from mmconvnext.cli.migrate import main
+from mmconvnext.cli.prepare import run
+
+if __name__ == '__main__':
+    run(main)
