@@ -45,7 +45,8 @@ SAFE_GLOBALS = 'torch._weights_only_unpickler._marked_safe_globals_set'
 ADDED = (
     r'torch\.ops\.',  # our operators, and where torch keeps book of operators
     r'torch\.(_?library|jit\._builtins)\.',
-    r'mmengine\.registry\.root\.(MODELS|OPTIM_WRAPPER_CONSTRUCTORS)\._children\.mmconvnext$',
+    r'torch\.fx\._symbolic_trace\._wrapped_fns_to_patch\.',  # torch.fx.wrap, of functions of ours
+    r'mmengine\.registry\.root\.(MODELS|DATASETS|OPTIM_WRAPPER_CONSTRUCTORS)\._children\.mmconvnext$',
 )
 # mmengine's overwrite_default_scope, which this test calls, lays that dict anew.
 SCOPES = 'mmengine.registry.default_scope.DefaultScope._instance_dict'
