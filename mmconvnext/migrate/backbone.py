@@ -98,6 +98,7 @@ def _renew(node: dict, peer: str, cfg: dict, path: str, notes: Notes) -> dict:
     foreign = {key: value for key, value in asked.items() if key not in OWN_KEYS}
     try:
         after = {'type': OURS, **given, **translate(foreign, given, sorted(OWN_KEYS))}
+        depths_of({'arch': 'tiny', **after})  # a size that is none of ours is refused here
     except (TypeError, ValueError) as error:
         raise RecipeError(f'{path}: {error}') from error
     after['arch'] = _named_arch(after.get('arch', 'tiny'))

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+from fixtures import TINY_DETECTOR, TINY_SEGMENTOR
 from mmengine.config import Config
 
 from mmconvnext.cli.migrate import main
@@ -24,11 +25,8 @@ def test_from_a_shipped_config_to_training(project, config, workplace, capsys):
     assert 'learning rate and weight decay of all' in said
     assert Path('mine/new.py').read_text() == result.text
     assert Config.fromfile('mine/new.py').model.backbone.type == 'mmconvnext.ConvNeXt'
-    unit = 'max_epochs=1' if project == 'mmdet' else 'max_iters=1'
-    options = [f'train_cfg.{unit}', 'optim_wrapper.type=OptimWrapper', 'val_evaluator.type=None']
-    if project == 'mmdet':
-        options = [f'train_cfg.{unit}', 'optim_wrapper.type=OptimWrapper']
-    runner = train(['mine/new.py', '--toy', '--work-dir', 'run', '--cfg-options', *options[:2]])
+    options = [*(TINY_DETECTOR if project == 'mmdet' else TINY_SEGMENTOR)]
+    runner = train(['mine/new.py', '--toy', '--work-dir', 'run', '--cfg-options', *options])
     assert runner.iter >= 1
 
 
