@@ -188,6 +188,13 @@ def fills(backbone: nn.Module, state_dict: Mapping[str, object], prefix: str) ->
     return True
 
 
+def is_pretrained(init_cfg: Mapping) -> bool:
+    """Whether an initializer is mmengine's 'Pretrained', by any of its names, or as the class."""
+    kind = init_cfg.get('type')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+    return name.rpartition('.')[2] in ('Pretrained', 'PretrainedInit')
+
+
 def pretrained_options(init_cfg: Mapping) -> dict:
     """The arguments of :func:`load_pretrained` in an ``init_cfg`` of type 'Pretrained'.
 

@@ -24,9 +24,8 @@ from ..checkpoint.envelope import unwrap
 from ..checkpoint.errors import CheckpointUnreadable
 from ..checkpoint.fit import described, unusable
 from ..checkpoint.formats import listed
-from ..checkpoint.load import fills, lenient_loading, whole_loading
+from ..checkpoint.load import fills, is_pretrained, lenient_loading, whole_loading
 from ..recipe.errors import RecipeError
-from ..recipe.walk import type_name
 from ..recipe.work_dir import keep_in_work_dir
 from .class_layers import class_counts, class_dimensions
 from .same_classes import trained_classes
@@ -239,8 +238,7 @@ def _pretrained(module: nn.Module) -> bool:
     """Whether its weights would be read from a file or fetched."""
     configs = getattr(module, 'init_cfg', None) or []
     configs = configs if isinstance(configs, (list, tuple)) else [configs]
-    names = ('Pretrained', 'PretrainedInit')  # in the registry, and the class
-    return is_seq_of(configs, dict) and any(type_name(config) in names for config in configs)
+    return is_seq_of(configs, dict) and any(map(is_pretrained, configs))
 
 
 def _filled(module: nn.Module, found: Mapping[str, object], name: str) -> bool:

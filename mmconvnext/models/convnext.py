@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from ..checkpoint.load import (
     adapt_state_dict,
+    is_pretrained,
     lenient_loading,
     load_pretrained,
     pretrained_options,
@@ -117,7 +118,7 @@ class ConvNeXt(BaseModule):
         self.gap_before_final_norm = gap_before_final_norm
         self.out_indices = stage_indices(out_indices, len(depths))
         self.frozen_stages = frozen_stages_in(frozen_stages, len(depths))
-        layer_scale = layer_scale_start(layer_scale_init_value, version)
+        self.layer_scale_init_value = layer_scale_start(layer_scale_init_value, version)
 
         self.out_channels = tuple(channels[i] for i in self.out_indices)
         self.out_strides = tuple(design.stem_stride * 2**i for i in self.out_indices)
@@ -135,7 +136,7 @@ class ConvNeXt(BaseModule):
                         width,
                         stage_design,
                         grn=version == 'v2',
-                        layer_scale_init_value=layer_scale,
+                        layer_scale_init_value=self.layer_scale_init_value,
                         drop_path_rate=next(rates),
                         with_cp=with_cp,
                         kernels=kernels,
@@ -200,7 +201,7 @@ class ConvNeXt(BaseModule):
                 logger.warning('init_weights was called again: the weights stay as they are')
             return
         initializers = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
-        if any(initializer.get('type') == 'Pretrained' for initializer in initializers):
+        if any(map(is_pretrained, initializers)):
             if len(initializers) > 1:
                 raise ValueError(
                     f"init_cfg: 'Pretrained' fills the whole backbone and stands alone, got "
@@ -214,6 +215,11 @@ class ConvNeXt(BaseModule):
                 f'{type(self).__name__} {self.version}, depths {list(self.arch.depths)}: random '
                 'weights, truncated normal of std 0.02, zero biases'
             )
+            if self.version == 'v2' and self.layer_scale_init_value > 0:
+                logger.warning(  # a base config of V1 may have set it
+                    f'layer_scale_init_value={self.layer_scale_init_value:g} beside GRN: published '
+                    'V2 models have no layer scale; None builds none'
+                )
         self._is_init = True
 
     def load_state_dict(self, state_dict: Mapping, strict: bool = True, *args, **kwargs):

@@ -80,6 +80,22 @@ def evaluators(cfg: Config) -> Iterator[ConfigDict]:
                 yield metric
 
 
+def has_own_classes(path: str, node: dict) -> bool:
+    """Whether the classes of a head are not those of the data."""
+    return (
+        # HTC, SCNet: 183 of COCO-Stuff; a panoptic model's counts those of the data.
+        ('semantic_head' in path.split('.') and 'num_things_classes' not in node)
+        or ('rpn' in path and node.get('num_classes') == 1)  # an object or none
+        or unimported_name(node) == 'STDCHead'  # a boundary or none
+    )
+
+
+def unimported_name(node: dict) -> str:
+    """As :func:`type_name`, but a lazy config's class is not imported."""
+    kind = dict.get(node, 'type')  # ConfigDict.get would
+    return (kind.__name__ if inspect.isclass(kind) else str(kind)).rpartition('.')[2]
+
+
 def type_of(node: dict) -> object:
     """What a config says as ``type``: a text, a class or None; lazy configs import the class."""
     kind = node.get('type')

@@ -9,10 +9,11 @@ import pickle
 
 import pytest
 import torch
-from mmengine.model import BaseModule, revert_sync_batchnorm
+from mmengine.model import BaseModule, PretrainedInit, revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
+from mmconvnext.checkpoint.errors import CheckpointMismatch
 from mmconvnext.models import ConvNeXt
 from mmconvnext.models.layers import DropPath, GlobalResponseNorm
 
@@ -222,6 +223,27 @@ def test_init_weights_says_one_line(tiny_arch, log_records):
         'ConvNeXt v2, depths [1, 1, 2, 1]: '
         'random weights, truncated normal of std 0.02, zero biases'
     )
+
+
+def test_layer_scale_that_a_base_config_gives_to_v2_is_said(tiny_arch, log_records):
+    ConvNeXt(tiny_arch, 'v2', layer_scale_init_value=1.0).init_weights()
+    record = log_records[-1]
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().startswith(
+        'layer_scale_init_value=1 beside GRN: published V2 models'
+    )
+
+
+@pytest.mark.parametrize('kind', ['mmengine.Pretrained', 'PretrainedInit', PretrainedInit])
+def test_pretrained_by_its_other_names(tiny_arch, tmp_path, kind):
+    weights = {'model': {k: v + 1 for k, v in ConvNeXt(tiny_arch).state_dict().items()}}
+    torch.save(weights, tmp_path / 'weights.pth')
+    model = ConvNeXt(tiny_arch, init_cfg=dict(type=kind, checkpoint=str(tmp_path / 'weights.pth')))
+    model.init_weights()
+    assert torch.equal(model.norm3.weight, weights['model']['norm3.weight'])
+    model = ConvNeXt(init_cfg=dict(type=kind, checkpoint=str(tmp_path / 'weights.pth')))
+    with pytest.raises(CheckpointMismatch):
+        model.init_weights()
 
 
 def test_init_weights_of_the_model_around_it_leaves_the_backbone(tiny_arch, log_records):

@@ -18,6 +18,7 @@ from torch import nn
 from mmconvnext.models import ConvNeXt
 
 GOLDEN = Path(__file__).resolve().parents[1] / 'data' / 'layer_decay' / 'by_block'
+PAGE = (Path(__file__).parents[2] / 'docs/learning_rates.md').read_text().splitlines()
 RATE, DECAY, LR = 0.8, 0.05, 1e-3
 # golden file: arch, version, and the groups that timm 1.0.31 makes of the classifier
 TABLES = {
@@ -146,7 +147,7 @@ def test_the_two_codes_differ_in_the_stem_alone():
 
 
 def test_power_of_the_rate_at_which_the_stem_learns():
-    """The table of the docstring of ``layer_depth.py``."""
+    """The tables of the docstring of ``layer_depth.py`` and of ``docs/learning_rates.md``."""
     from mmconvnext.models import layer_depth
 
     for arch, size in (('tiny', '3, 3, 9, 3'), ('small', '3, 3, 27, 3')):
@@ -156,6 +157,11 @@ def test_power_of_the_rate_at_which_the_stem_learns():
             powers.append(str(count - depth - 1))
         (line,) = [line for line in layer_depth.__doc__.splitlines() if size in line]
         assert line.split()[-4:] == powers, line
+        (row,) = [row for row in PAGE if row.startswith(f'| {size}')]
+        assert re.findall(r'\d+', row.partition(')')[2]) == powers
+        shares = [float(f'{0.8 ** int(power):.2g}') for power in powers]
+        (row,) = [row for row in PAGE if row.startswith(f'| {arch} | 0')]
+        assert [float(cell) for cell in row.split('|')[2:-1]] == shares
     assert 0.8**19 == pytest.approx((0.8 ** (19 / 7)) ** 7) == pytest.approx(0.0144, rel=1e-2)
 
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS, METRICS
 
-from ..walk import datasets, dicts, registered
+from ..walk import datasets, dicts, has_own_classes, registered
 from .finding import Finding
 
 
@@ -47,13 +47,11 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     things = _count_things(cfg, next(ds for path, ds in datasets(cfg, loaders) if path == where))
     wanted = {path: (count, expected) for path, count in counts.items()}
     for path, node in dicts(cfg.model, 'model'):
-        if 'head' not in path:
+        if 'head' not in path or has_own_classes(path, node):
             continue
-        if 'num_classes' in node and 'semantic_head' not in path:  # that has classes of its own
+        if 'num_classes' in node:
             count = things if 'roi_head' in path else expected
-            # RPN-like heads know one class, the object, whatever the data.
-            if not (node.num_classes == 1 and 'rpn' in path):
-                wanted[f'{path}.num_classes'] = (node.num_classes, count)
+            wanted[f'{path}.num_classes'] = (node.num_classes, count)
         if 'num_things_classes' in node:
             number = node.num_things_classes
             wanted[f'{path}.num_things_classes'] = (number, things)

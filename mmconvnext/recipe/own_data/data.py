@@ -13,9 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 
 from ..errors import RecipeError
-from ..walk import LOADERS, pipelines
+from ..walk import LOADERS, pipelines, unimported_name
 from .given import OwnData, Split
-from .names import kind
 
 # Metrics for the files of one dataset; they become CocoMetric and IoUMetric.
 OTHER_METRICS = {
@@ -50,7 +49,7 @@ def set_datasets(cfg: Config | ConfigDict, own: OwnData) -> None:
             continue
         node, make = cfg[loader], partial(_dataset, split=own.splits[loader], own=own)
         new = _replaced(f'{loader}.dataset', node['dataset'], make)
-        sampler = kind(node.get('sampler') or {})
+        sampler = unimported_name(node.get('sampler') or {})
         if _joins(node['dataset']) and sampler not in SAMPLERS:
             raise RecipeError(
                 f'{loader}.sampler is {sampler}, which counts the datasets that the base joins, '
@@ -87,7 +86,7 @@ def set_evaluators(cfg: Config | ConfigDict, own: OwnData) -> None:
 
 
 def _refuse_label_maps(cfg: Config) -> None:
-    panoptic = any(kind(node).startswith('LoadPanoptic') for node in pipelines(cfg))
+    panoptic = any(unimported_name(node).startswith('LoadPanoptic') for node in pipelines(cfg))
     if panoptic or _loads(cfg, 'with_seg'):
         raise RecipeError(
             'own_data has boxes and masks of instances, but this recipe trains on label maps too '
@@ -97,7 +96,9 @@ def _refuse_label_maps(cfg: Config) -> None:
 
 
 def _loads(cfg: Config, what: str) -> bool:
-    return any(node.get(what) for node in pipelines(cfg) if kind(node) == 'LoadAnnotations')
+    return any(
+        node.get(what) for node in pipelines(cfg) if unimported_name(node) == 'LoadAnnotations'
+    )
 
 
 def _joins(node: dict) -> bool:
@@ -144,7 +145,7 @@ def _dataset(node: dict, split: Split, own: OwnData) -> ConfigDict:
             data_prefix=dict(img=posixpath.join(split.images, '')),
             ann_file=split.annotations,
         )
-    same = kind(node) == kind(new)
+    same = unimported_name(node) == unimported_name(new)
     kept = {key: node[key] for key in node if same or key in KEPT}
     return ConfigDict({**kept, **new})
 
@@ -177,7 +178,7 @@ def _without_annotations(steps: list) -> list:
         if isinstance(step, (list, tuple)):  # the choices of TestTimeAug
             step = _without_annotations(step)
             found += [step] if step else []
-        elif kind(step) != 'LoadAnnotations':
+        elif unimported_name(step) != 'LoadAnnotations':
             step = copy.copy(step)
             if isinstance(step.get('transforms'), (list, tuple)):
                 step['transforms'] = _without_annotations(step['transforms'])
@@ -188,14 +189,14 @@ def _without_annotations(steps: list) -> list:
 def _writes_label_maps(given: object) -> ConfigDict:
     """mmseg's metric for a test set without labels; ``--out`` of every tool sets its folder."""
     given = given[0] if isinstance(given, (list, tuple)) and given else given
-    if not isinstance(given, dict) or kind(given) != 'IoUMetric':
+    if not isinstance(given, dict) or unimported_name(given) != 'IoUMetric':
         given = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])
     return ConfigDict({'output_dir': LABEL_MAPS, **given, 'format_only': True})
 
 
 def _metric(cfg: Config, node: dict, split: Split, own: OwnData) -> ConfigDict:
     node = copy.copy(node)
-    if kind(node) in OTHER_METRICS[own.scope]:
+    if unimported_name(node) in OTHER_METRICS[own.scope]:
         node = ConfigDict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])
         if own.scope == 'mmdet':
             what = ['bbox', 'segm'] if _loads(cfg, 'with_mask') else 'bbox'

@@ -7,8 +7,7 @@ import logging
 
 from mmengine.logging import print_log
 
-from ..walk import dicts
-from .names import kind
+from ..walk import dicts, has_own_classes
 
 
 def set_classes(model: dict, count: int, scope: str) -> None:
@@ -17,7 +16,7 @@ def set_classes(model: dict, count: int, scope: str) -> None:
         before = node.get('num_classes')
         if 'num_things_classes' in node:
             before = node['num_things_classes'] + node.get('num_stuff_classes', 0)
-        if before is None or _has_its_own(path, node):
+        if before is None or has_own_classes(path, node):
             continue
         new = dict(num_classes=count, num_things_classes=count, num_stuff_classes=0)
         if scope == 'mmseg' and node.get('out_channels') == before:
@@ -25,15 +24,6 @@ def set_classes(model: dict, count: int, scope: str) -> None:
         node.update({key: value for key, value in new.items() if key in node})
         for inner_path, inner in dicts(node, path):
             _set_weights(inner_path, inner, before, count)
-
-
-def _has_its_own(path: str, node: dict) -> bool:
-    """Heads whose classes are not those of the data."""
-    return (
-        'semantic_head' in path.split('.')  # HTC, SCNet: 183 of COCO-Stuff
-        or ('rpn' in path and node.get('num_classes') == 1)  # an object or none
-        or kind(node) == 'STDCHead'  # a boundary or none
-    )
 
 
 def _set_weights(path: str, node: dict, before: int, count: int) -> None:

@@ -10,12 +10,6 @@ from mmengine.config import Config, ConfigDict
 from ..walk import dicts, task
 
 
-def kind(node: dict) -> str:
-    """``'CocoDataset'`` for that text, with a scope or modules before it, and for that class."""
-    given = dict.get(node, 'type')  # ConfigDict.get would import what a lazy config names
-    return (given.__name__ if inspect.isclass(given) else str(given)).rpartition('.')[2]
-
-
 def scope_of(cfg: Config | ConfigDict) -> str:
     """'mmdet' or 'mmseg': the default scope, else where the types of the model come from.
 

@@ -2,7 +2,7 @@
 """recipe/checks/classes.py: heads and datasets agree on the classes, or training never starts."""
 
 import pytest
-from fixtures import CASCADE, MASK_RCNN, UPERNET, found, stem
+from fixtures import CASCADE, MASK_RCNN, UPERNET, found, public_config, stem
 from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 
@@ -122,6 +122,17 @@ def test_panoptic_data_with_other_classes():
     cfg.model.semantic_head.num_stuff_classes = 53
     with pytest.raises(
         RecipeError, match=r'num_stuff_classes is 55, but .* has 3 classes; correct the head'
+    ):
+        found(cfg, check_num_classes)
+
+
+def test_heads_that_have_classes_of_their_own():
+    cfg = public_config('mmseg::stdc/stdc1_4xb12-80k_cityscapes-512x1024.py')
+    assert cfg.model.auxiliary_head[2].num_classes == 2
+    assert found(cfg, check_num_classes) == []
+    cfg.model.auxiliary_head[1].num_classes = 2
+    with pytest.raises(
+        RecipeError, match=r'auxiliary_head\.1\.num_classes is 2, but .* 19 classes'
     ):
         found(cfg, check_num_classes)
 
