@@ -3,7 +3,7 @@
 
 import pytest
 from fixtures import CASCADE, MASK_RCNN, UPERNET, found, public_config, stem
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 
 from mmconvnext.recipe.checks.classes import check_class_names, check_num_classes, class_names
@@ -127,7 +127,7 @@ def test_panoptic_data_with_other_classes():
 
 
 def test_heads_that_have_classes_of_their_own():
-    cfg = public_config('mmseg::stdc/stdc1_4xb12-80k_cityscapes-512x1024.py')
+    cfg = Config.fromfile(public_config('mmseg::stdc/stdc1_4xb12-80k_cityscapes-512x1024.py'))
     assert cfg.model.auxiliary_head[2].num_classes == 2
     assert found(cfg, check_num_classes) == []
     cfg.model.auxiliary_head[1].num_classes = 2
