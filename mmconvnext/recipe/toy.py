@@ -21,6 +21,7 @@ from .walk import LOADERS, backbones, dicts, pipelines, task, type_name
 
 ROOT = 'data/toy'
 ARCH, DROP_PATH = 'atto', 0.05
+OTHER_SIZES = ('depths', 'dims', 'hidden_sizes', 'num_stages')  # other packages' words for arch
 WIDTHS = {256: 64, 512: 64, 1024: 128}  # channels of neck and heads, the recipe's: the toy's
 WIDTH_KEYS = ('in_channels', 'out_channels', 'feat_channels', 'conv_out_channels')
 WIDTH_KEYS += ('fc_out_channels', 'channels')
@@ -40,7 +41,9 @@ def make_toy(cfg: Config, root: str = ROOT) -> None:
     """Turn ``cfg`` into its rehearsal in place; write the toy data below ``root`` if missing."""
     for _, backbone in backbones(cfg):
         backbone.update(arch=ARCH, drop_path_rate=DROP_PATH)
-        backbone.pop('init_cfg', None)  # gone rather than None: --cfg-options may give another
+        # Gone rather than None: --cfg-options may give another.
+        for key in ('init_cfg', *OTHER_SIZES):
+            backbone.pop(key, None)
     if task(cfg) == 'mmdet':
         cfg.own_data = dict(
             root=_write(toy.write_coco, Path(root) / 'coco'),

@@ -51,6 +51,15 @@ def test_the_design_stays(load, toy_data):
     assert backbone.norm0.__class__ is SimpleNorm2d
 
 
+def test_a_size_in_the_words_of_another_package_gives_way(load, toy_data):
+    cfg = load(MASK_RCNN)
+    del cfg.model.backbone['arch']
+    cfg.model.backbone.update(depths=[3, 3, 27, 3], dims=[128, 256, 512, 1024])
+    make_toy(cfg)
+    assert check_recipe(cfg) == []
+    assert cfg.model.neck.in_channels == [40, 80, 160, 320]
+
+
 @pytest.mark.parametrize('config', [MASK_RCNN, UPERNET], ids=stem)
 def test_the_recipe_itself_stays_untouched(load, toy_data, config):
     text = Path(config).read_bytes()

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS
+from torch import nn
 
-from ...models.arch import get_arch
 from ..errors import RecipeError
-from ..walk import backbones, type_name
+from ..walk import backbones, registered, type_name
 from .finding import Finding
 
 HEADS = ('decode_head', 'auxiliary_head')
@@ -21,10 +24,10 @@ class Returned:
     """A backbone, the model that it is a part of, and the maps that it returns to it."""
 
     path: str
-    backbone: dict
     owner: dict
     widths: tuple[int, ...]  # of all stages
     stages: list[int]  # that each returned map comes from
+    frozen_stages: int
 
     @property
     def model(self) -> str:
@@ -90,7 +93,7 @@ def check_unused_maps(cfg: Config) -> Iterator[Finding]:
     for found in _returned(cfg):
         taken, mend = _taken_by_neck(found) if found.neck[1] else _taken_by_heads(found)
         used = {found.stages[i] for i in taken}
-        frozen = range(found.backbone.get('frozen_stages', -1))
+        frozen = range(found.frozen_stages)
         unused = [i for i in sorted({*found.stages} - used) if i not in frozen]
         if unused:
             stages = ', '.join(str(found.stages[i]) for i in taken)
@@ -107,18 +110,23 @@ def check_unused_maps(cfg: Config) -> Iterator[Finding]:
 
 def _returned(cfg: Config) -> Iterator[Returned]:
     for path, backbone in backbones(cfg):
-        try:
-            arch = get_arch(backbone.get('arch', 'tiny'), backbone.get('version', 'v1'))
-            count, indices = len(arch.channels), backbone.get('out_indices')
-            indices = range(count) if indices is None else indices
-            indices = [indices] if isinstance(indices, int) else indices
-            stages = [range(count)[i] for i in indices]
-        except (ValueError, IndexError) as error:
-            raise RecipeError(f'{path}: {error}') from error
+        built = _built(cfg, path, backbone)
         owner = cfg.model
         for key in path.split('.')[1:-1]:  # a backbone may lie in a wrapped detector
             owner = owner[int(key) if isinstance(owner, list) else key]
-        yield Returned(path, backbone, owner, arch.channels, stages)
+        stages = list(built.out_indices)
+        yield Returned(path, owner, built.arch.channels, stages, built.frozen_stages)
+
+
+def _built(cfg: Config, path: str, backbone: dict) -> nn.Module:
+    """The backbone without memory: it alone knows what its arguments, in any spelling, mean."""
+    kind = registered(cfg, MODELS, backbone)
+    arguments = {key: value for key, value in backbone.items() if key not in ('type', '_scope_')}
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device('meta'):
+            return kind(**copy.deepcopy(arguments))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f'{path}: {error}') from error
 
 
 def _taken_by_neck(found: Returned) -> tuple[list[int], dict]:

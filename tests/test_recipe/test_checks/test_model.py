@@ -98,7 +98,7 @@ def test_out_indices_choose_the_channels(load):
     cfg.model.neck.in_channels = [192, 768]
     check_channels(cfg)
     cfg.model.backbone.out_indices = (0, 4)
-    with pytest.raises(RecipeError, match='model.backbone: .*out of range'):
+    with pytest.raises(RecipeError, match='model.backbone: .*is no stage'):
         check_channels(cfg)
 
 
@@ -125,6 +125,26 @@ def test_an_arch_of_ones_own(load, tiny_arch):
         check_channels(cfg)
     cfg.model.neck.in_channels = tiny_arch['channels']
     check_channels(cfg)
+
+
+META_BASE = dict(depths=[3, 3, 27, 3], dims=[128, 256, 512, 1024], in_chans=3)
+
+
+def test_a_backbone_in_the_words_of_other_packages(load):
+    cfg = load(MASK_RCNN)
+    backbone = cfg.model.backbone
+    del backbone['arch']
+    backbone.update(META_BASE)
+    with pytest.raises(RecipeError, match=r'returns \[128, 256, 512, 1024\]; set in_channels'):
+        check_channels(cfg)
+    cfg.model.neck.in_channels = META_BASE['dims']
+    check_channels(cfg)
+    backbone.pretrained = 'open-mmlab://resnet50_v1c'
+    with pytest.raises(RecipeError, match=r'(?s)model\.backbone: .*init_cfg names weights too'):
+        check_channels(cfg)
+    backbone.update(pretrained=None, depth=50)
+    with pytest.raises(RecipeError, match=r"(?s)model\.backbone: .*arguments \['depth'\]"):
+        check_channels(cfg)
 
 
 def test_a_backbone_in_a_wrapped_detector(load):
