@@ -75,7 +75,8 @@ def check_channels(cfg: Config) -> None:
     for found in _returned(cfg):
         path, neck = found.neck
         if neck:
-            _compare(found, found.channels, path, neck.get('in_channels'))
+            if 'in_channels' in neck:  # pooling takes any, and what lacks it says so itself
+                _compare(found, found.channels, path, neck['in_channels'])
             continue
         for path, node, taken in found.heads():
             channels = [found.channels[i] for i in taken]

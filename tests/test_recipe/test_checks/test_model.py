@@ -41,6 +41,12 @@ def test_first_of_several_necks(load):
         check_channels(cfg)
 
 
+def test_a_neck_that_takes_any_channels(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.neck = dict(type='GlobalAveragePooling', kernel_size=(8, 4), stride=1)
+    check_channels(cfg)
+
+
 def test_decode_head_channels(load):
     cfg = load(UPERNET)
     cfg.model.decode_head.in_channels = [128, 256, 512, 1024]
