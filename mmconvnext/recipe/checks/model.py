@@ -81,7 +81,9 @@ def check_channels(cfg: Config) -> None:
         path, neck = found.neck
         if neck:
             if 'in_channels' in neck:  # pooling takes any, and what lacks it says so itself
-                _compare(found, found.channels, path, neck['in_channels'])
+                last = isinstance(neck['in_channels'], int)  # CTResNetNeck, DilatedEncoder
+                channels = found.channels[-1:] if last else found.channels
+                _compare(found, channels, path, neck['in_channels'])
             continue
         for path, node, taken in found.heads():
             if 'in_channels' in node:
@@ -139,6 +141,8 @@ def _built(cfg: Config, path: str, backbone: dict) -> nn.Module:
 def _taken_by_neck(found: Returned) -> tuple[list[int], dict]:
     """Positions that a neck of FPN's kind takes, and what to set where the others are left out."""
     path, neck = found.neck
+    if isinstance(neck.get('in_channels'), int):
+        return [len(found.stages) - 1], {}
     count, start, last = len(found.stages), neck.get('start_level', 0), neck.get('end_level', -1)
     taken = list(range(count))[start : count if last == -1 else last + 1]
     mend = {f'{path}.in_channels': [found.channels[i] for i in taken]}

@@ -47,6 +47,22 @@ def test_a_neck_that_takes_any_channels(load):
     check_channels(cfg)
 
 
+def test_a_neck_that_takes_the_last_map():
+    name = 'mmdet::centernet/centernet_r18_8xb16-crop512-140e_coco.py'
+    cfg = Config.fromfile(public_config(name))
+    cfg.model.backbone = dict(type='mmconvnext.ConvNeXt', arch='tiny')
+    with pytest.raises(RecipeError, match=r'neck\.in_channels=512, but .* returns \[768\]'):
+        check_channels(cfg)
+    cfg.model.neck.in_channels = 768
+    check_channels(cfg)
+    match = r'stage 0, 1, 2 (.*\n)+ +model\.backbone\.out_indices=\(3,\)\nor find'
+    with pytest.raises(RecipeError, match=match):
+        unused(cfg)
+    cfg.model.backbone.out_indices = (3,)
+    check_channels(cfg)
+    assert unused(cfg) == []
+
+
 def test_decode_head_channels(load):
     cfg = load(UPERNET)
     cfg.model.decode_head.in_channels = [128, 256, 512, 1024]
@@ -177,7 +193,8 @@ def test_a_head_inside_of_a_head():
     check_channels(cfg)
     assert unused(cfg) == []
     head.kernel_generate_head.update(in_channels=768, in_index=3)
-    with pytest.raises(RecipeError, match=r'stage 0, 1 (.*\n)+.*kernel_generate_head\.in_index=1'):
+    match = r'stage 0, 1 (.*\n)+.*kernel_generate_head\.in_index=1'
+    with pytest.raises(RecipeError, match=match):
         unused(cfg)
     cfg.model.decode_head = dict(type='TheirHead', num_classes=150)
     check_channels(cfg)
