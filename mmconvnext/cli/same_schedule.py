@@ -58,9 +58,11 @@ def compare(runner: Runner, checkpoint: Mapping) -> Iterator[Finding]:
 
 def _schedules(runner: Runner, checkpoint: Mapping) -> Iterator[str]:
     ours, theirs = runner.param_schedulers, checkpoint.get('param_schedulers')
-    if theirs is None:  # then mmengine restores none
-        return
     ours = ours if isinstance(ours, dict) else {'': ours or []}
+    if theirs is None:  # then mmengine restores none
+        if any(ours.values()):
+            yield 'param_scheduler: none in the checkpoint, and those here would begin anew'
+        return
     theirs = theirs if isinstance(theirs, dict) else {'': theirs}
     for name, schedulers in ours.items():
         saved, path = theirs.get(name, []), f'param_scheduler.{name}'.rstrip('.')

@@ -87,6 +87,7 @@ def has_own_classes(path: str, node: dict) -> bool:
         ('semantic_head' in path.split('.') and 'num_things_classes' not in node)
         or ('rpn' in path and node.get('num_classes') == 1)  # an object or none
         or unimported_name(node) == 'STDCHead'  # a boundary or none
+        or 'reid' in path.split('.')  # a tracker's: persons
     )
 
 

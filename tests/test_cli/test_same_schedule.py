@@ -112,8 +112,16 @@ def test_other_schedulers():
     (line,) = differences(built(linear, cosine, seen=0), checkpoint)
     assert line.startswith("param_scheduler.1: the checkpoint has no ['T_max', 'eta_min'")
     assert line.endswith('of CosineAnnealingLR')
-    del checkpoint['param_schedulers']  # then mmengine restores none
-    assert differences(built(linear, cosine, seen=0), checkpoint) == []
+
+
+def test_a_checkpoint_without_schedulers():
+    """Of a run that had none, or with save_param_scheduler=False: a warm-up would come again."""
+    runner, checkpoint = built(SCHEDULES['linear'], seen=0), saved(built())
+    assert differences(built(), checkpoint) == []
+    del checkpoint['param_schedulers']
+    message = 'param_scheduler: none in the checkpoint, and those here would begin anew'
+    assert differences(runner, checkpoint) == [message]
+    assert differences(built(), checkpoint) == []
 
 
 @pytest.mark.parametrize('schedulers', [(), (SCHEDULES['cosine'],)], ids=['constant', 'cosine'])

@@ -215,18 +215,37 @@ def test_what_harms_nothing_may_stand_below_the_line(tmp_path, coco_data):
     assert cfg.model.roi_head.bbox_head.num_classes == 2
 
 
-def test_variables_of_the_base(tmp_path, coco_data):
-    file = tmp_path / 'mine.py'
-    file.write_text(
-        f'_base_ = {MASK_RCNN!r}\nown_data = dict(root={{{{_base_.data_root}}}}, '
-        f'**{ {k: v for k, v in coco_data.items() if k != "root"}!r})\n{LINE}\n'
+@pytest.mark.parametrize('braces', [True, False], ids=['braces', 'object'])
+def test_variables_of_the_base(tmp_path, coco_data, braces):
+    """At any depth, in own_data and in what it changes; mmengine fills the braces in later."""
+    var = '{{_base_.%s}}' if braces else '_base_.%s'
+    Path(tmp_path, 'more.py').write_text(
+        "names = ['x', 'y', 'z']\nplace = dict(root='there', val='val.json')\n"
+        "loader = dict(batch_size=5, dataset=dict(pipeline=[dict(type='LoadImageFromFile')]))\n"
     )
-    message = r'own_data\.root is \{\{_base_\.data_root\}\}, .*write _base_\.data_root, without'
-    with pytest.raises(RecipeError, match=message):
-        Config.fromfile(file)
-    file.write_text(file.read_text().replace('{{_base_.data_root}}', '_base_.data_root'))
-    cfg = Config.fromfile(file)
-    assert cfg.val_evaluator.ann_file == 'data/coco/val.json'
+    split = f'dict(images="a", annotations={var % "place.val"})'
+    changes = (
+        f'own_data = dict(root={var % "place.root"}, classes={var % "names"}, train={split}, '
+        f'val={split})\ntrain_dataloader = {var % "loader"}\nwork_dir = {var % "place.root"}\n'
+    )
+    cfg = Config.fromfile(leaf(tmp_path, [MASK_RCNN, 'more.py'], None, changes))
+    assert cfg.work_dir == 'there' and cfg.val_evaluator.ann_file == 'there/val.json'
+    assert cfg.model.roi_head.bbox_head.num_classes == 3
+    assert cfg.train_dataloader.batch_size == 5
+    dataset = cfg.train_dataloader.dataset
+    assert dataset.ann_file == 'val.json' and dataset.metainfo.classes == ('x', 'y', 'z')
+    assert dataset.pipeline == [dict(type='LoadImageFromFile')]
+    assert cfg.own_data.classes == ['x', 'y', 'z']
+    assert dumped(cfg, tmp_path).to_dict() == cfg.to_dict()
+    apply_own_data(cfg)  # nothing left to do
+    assert cfg.model.roi_head.bbox_head.num_classes == 3
+
+
+def test_a_text_that_only_looks_like_a_placeholder(tmp_path, coco_data):
+    changes = 'own_data["root"] = "_data_root.x_abcdef"\nown_data["classes"] = ["_y_abcdef"]\n'
+    cfg = Config.fromfile(leaf(tmp_path, MASK_RCNN, coco_data, changes))
+    assert cfg.train_dataloader.dataset.data_root == '_data_root.x_abcdef'
+    assert cfg.train_dataloader.dataset.metainfo.classes == ('_y_abcdef',)
 
 
 def test_a_config_object(load, coco_data):

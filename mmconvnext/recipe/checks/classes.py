@@ -39,16 +39,19 @@ def metric_type(cfg: Config, metric: dict) -> type | None:
 
 def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     """Every head predicts as many classes as the datasets have."""
-    counts = {path: len(class_names(cfg, ds)) for path, ds in datasets(cfg, loaders)}
+    found = {path: ds for path, ds in datasets(cfg, loaders) if not _names_what_is_tracked(cfg, ds)}
+    counts = {path: len(class_names(cfg, ds)) for path, ds in found.items()}
     counts = {path: count for path, count in counts.items() if count}
     if not counts:
         return
     where, expected = next(iter(counts.items()))
-    things = _count_things(cfg, next(ds for path, ds in datasets(cfg, loaders) if path == where))
+    things = _count_things(cfg, found[where])
     wanted = {path: (count, expected) for path, count in counts.items()}
     for path, node in dicts(cfg.model, 'model'):
         if 'head' not in path or has_own_classes(path, node):
             continue
+        if 'contrastive_cfg' in node and node.get('num_classes', 0) >= expected:
+            continue  # Grounding DINO's compares with words; the number only bounds the labels
         if 'num_classes' in node:
             count = things if 'roi_head' in path else expected
             wanted[f'{path}.num_classes'] = (node.num_classes, count)
@@ -69,6 +72,13 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
             )
 
 
+def _names_what_is_tracked(cfg: Config, dataset: dict) -> bool:
+    """MOTChallengeDataset names the 13 kinds of its files; a tracker's detector has pedestrians."""
+    kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
+    video = any(kind.__name__ == 'BaseVideoDataset' for kind in kinds)
+    return video and not (dataset.get('metainfo') or {}).get('classes')
+
+
 def _count_things(cfg: Config, dataset: dict) -> int | None:
     """The classes that have instances: all of them, but for panoptic data; None if unknown."""
     metainfo = dataset.get('metainfo') or {}
@@ -85,6 +95,7 @@ def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     """Class i has one name in all datasets: the evaluator and the pictures take the name alone."""
     first: tuple[str, tuple] | None = None
     nameless = []
+    reads_texts = bool(cfg.model.get('language_model'))  # then each image brings its own names
     for path, dataset in datasets(cfg, loaders):
         faults = [*_spelling(path, dataset.get('metainfo') or {})]
         yield from faults
@@ -92,7 +103,7 @@ def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
             continue
         names = class_names(cfg, dataset)
         if not names:  # of a type that is not registered nothing is known
-            nameless += [path] if dataset_type(cfg, dataset) else []
+            nameless += [path] if dataset_type(cfg, dataset) and not reads_texts else []
             continue
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:

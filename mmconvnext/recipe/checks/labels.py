@@ -199,10 +199,10 @@ def _label_maps(cfg: Config, dataset: dict) -> list[Path] | None:
     if os.path.isfile(listed):
         stems = [line.strip() for line in list_from_file(listed)]
     else:
-        ending = _setting(cfg, dataset, 'img_suffix', '.jpg')
-        images = list_dir_or_file(
-            os.path.join(root, prefix['img_path']), list_dir=False, suffix=ending, recursive=True
-        )
+        ending, images = _setting(cfg, dataset, 'img_suffix', '.jpg'), []
+        where = os.path.join(root, prefix['img_path'])
+        if os.path.isdir(where):  # else the check of files says so
+            images = list_dir_or_file(where, list_dir=False, suffix=ending, recursive=True)
         stems = [image[: -len(ending)] for image in images]
     return sorted({folder / f'{stem}{suffix}' for stem in stems})
 

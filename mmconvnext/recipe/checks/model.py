@@ -17,6 +17,7 @@ from ..walk import backbones, registered, type_name
 from .finding import Finding
 
 HEADS = ('decode_head', 'auxiliary_head')
+KERNELS = 'kernel_generate_head'  # of mmseg's IterativeDecodeHead
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,14 @@ class Returned:
             many = isinstance(given, (list, tuple))
             for i, node in enumerate(given if many else [given]):
                 path = f'{key}.{i}' if many else key
+                if KERNELS in node:  # K-Net's: the head that makes its kernels takes the maps
+                    path, node = f'{path}.{KERNELS}', node[KERNELS]
                 yield path, node, self._positions(path, node)
 
     def _positions(self, path: str, node: dict) -> list[int]:
         count, index = len(self.stages), node.get('in_index')
+        if 'in_channels' not in node:  # what it takes is not known
+            return list(range(count))
         if index is None:  # mmdet's heads in mmseg take all; mmseg's own the last one
             several = isinstance(node.get('in_channels'), (list, tuple))
             index = list(range(count)) if several else -1
@@ -75,11 +80,15 @@ def check_channels(cfg: Config) -> None:
     for found in _returned(cfg):
         path, neck = found.neck
         if neck:
-            _compare(found, found.channels, path, neck.get('in_channels'))
+            if 'in_channels' in neck:  # pooling takes any, and what lacks it says so itself
+                last = isinstance(neck['in_channels'], int)  # CTResNetNeck, DilatedEncoder
+                channels = found.channels[-1:] if last else found.channels
+                _compare(found, channels, path, neck['in_channels'])
             continue
         for path, node, taken in found.heads():
-            channels = [found.channels[i] for i in taken]
-            _compare(found, channels, path, node.get('in_channels'))
+            if 'in_channels' in node:
+                channels = [found.channels[i] for i in taken]
+                _compare(found, channels, path, node['in_channels'])
 
 
 def check_unused_maps(cfg: Config) -> Iterator[Finding]:
@@ -132,6 +141,8 @@ def _built(cfg: Config, path: str, backbone: dict) -> nn.Module:
 def _taken_by_neck(found: Returned) -> tuple[list[int], dict]:
     """Positions that a neck of FPN's kind takes, and what to set where the others are left out."""
     path, neck = found.neck
+    if isinstance(neck.get('in_channels'), int):
+        return [len(found.stages) - 1], {}
     count, start, last = len(found.stages), neck.get('start_level', 0), neck.get('end_level', -1)
     taken = list(range(count))[start : count if last == -1 else last + 1]
     mend = {f'{path}.in_channels': [found.channels[i] for i in taken]}

@@ -12,7 +12,7 @@ from .data import set_datasets, set_evaluators
 from .given import MARK, digest, is_applied, read
 from .heads import set_classes
 from .names import scope_of
-from .namespace import merged, refuse_changes_below, refuse_placeholders, write_back
+from .namespace import merged, refuse_changes_below, write_back
 
 # All that own data may change, top-level keys of a config.
 KEYS = (*LOADERS, 'val_evaluator', 'test_evaluator', 'tta_pipeline', 'model', 'own_data')
@@ -62,7 +62,6 @@ def use_own_data(config: dict | Config) -> None:
     frame = sys._getframe(1)
     if frame.f_globals is config:
         refuse_changes_below(frame, KEYS)
-    refuse_placeholders(config)
     cfg = merged(config)
     _apply(cfg)
     write_back(config, {key: cfg[key] for key in KEYS if key in cfg})

@@ -23,15 +23,19 @@ PLACEHOLDER = re.compile(r'_([\w.]+)_[0-9a-f]{6}')
 
 
 def merged(namespace: dict) -> ConfigDict:
-    """What mmengine will make of the file; shares nothing with it."""
+    """What mmengine will make of the file; shares nothing with it.
+
+    ``{{_base_.some.key}}`` is filled in here already, where mmengine does it after the file.
+    """
+    base = namespace.get(BASE, ConfigDict())
     own = {
-        key: _copied(value)
+        key: _copied(value, base)
         for key, value in namespace.items()
         if not key.startswith('__')
         and key != BASE
         and not isinstance(value, (types.FunctionType, types.ModuleType))
     }
-    return Config._merge_a_into_b(own, _copied(namespace.get(BASE, ConfigDict())))
+    return Config._merge_a_into_b(own, _copied(base))
 
 
 def write_back(namespace: dict, values: dict) -> None:
@@ -57,26 +61,21 @@ def refuse_changes_below(frame: types.FrameType, keys: tuple) -> None:
             )
 
 
-def refuse_placeholders(namespace: dict) -> None:
-    """``{{_base_.key}}`` is not filled in yet where ``own_data`` is read.
-
-    Raises:
-        RecipeError: ``own_data`` has one.
-    """
-    base, own_data = namespace.get(BASE, {}), namespace.get('own_data')
-    for key, value in own_data.items() if isinstance(own_data, dict) else ():
-        found = isinstance(value, str) and PLACEHOLDER.fullmatch(value)
-        if found and found[1].partition('.')[0] in base:
-            raise RecipeError(
-                f'own_data.{key} is {{{{{BASE}.{found[1]}}}}}, which mmengine fills in after the '
-                f'file; write {BASE}.{found[1]}, without braces and quotes'
-            )
-
-
-def _copied(node: object) -> object:
+def _copied(node: object, base: dict | None = None) -> object:
     """Dicts and lists anew, each place with one of its own: configs share them at will."""
     if isinstance(node, dict):
-        return ConfigDict({key: _copied(value) for key, value in dict.items(node)})
+        return ConfigDict({key: _copied(value, base) for key, value in dict.items(node)})
     if type(node) in (list, tuple):
-        return type(node)(map(_copied, node))
-    return node
+        return type(node)(_copied(value, base) for value in node)
+    found = PLACEHOLDER.fullmatch(node) if base and isinstance(node, str) else None
+    return _of_base(found[1], base, node) if found else node
+
+
+def _of_base(path: str, base: dict, fallback: str) -> object:
+    """What the bases have at a dotted path; a text that only looks like a placeholder stays."""
+    node: object = base
+    for key in path.split('.'):
+        if not isinstance(node, dict) or key not in node:
+            return fallback
+        node = node[key]
+    return _copied(node)

@@ -74,7 +74,8 @@ def test_what_is_refused_dies_and_what_passes_trains(name, tiny_arch):
     for node in [model.decode_head, model.get('auxiliary_head')]:
         for part in node if isinstance(node, list) else [node] if node else []:
             part.norm_cfg = dict(type='BN')
-    model = MODELS.build(model).train()
+    with MODELS.switch_scope_and_registry('mmseg') as registry:
+        model = registry.build(model).train()
     maps = model.extract_feat(torch.rand(1, 3, 64, 64))
     cascade = isinstance(model.decode_head, torch.nn.ModuleList)
     heads, out = model.decode_head if cascade else [model.decode_head], ()

@@ -137,6 +137,34 @@ def test_heads_that_have_classes_of_their_own():
         found(cfg, check_num_classes)
 
 
+def tracker(config):
+    return Config.fromfile(public_config(f'mmdet::{config}'))
+
+
+@pytest.mark.parametrize('train', [False, True], ids=['tested', 'trained'])
+def test_a_tracker_counts_pedestrians_not_all_kinds_of_its_data(train):
+    folder, name = ('qdtrack', 'qdtrack') if train else ('deepsort', 'deepsort')
+    cfg = tracker(
+        f'{folder}/{name}_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py'
+    )
+    assert found(cfg, check_num_classes) == []
+    if train:
+        cfg.model.detector.roi_head.bbox_head.num_classes = 2
+        with pytest.raises(RecipeError, match=r'bbox_head\.num_classes is 2, but .* has 1 classes'):
+            found(cfg, check_num_classes)
+
+
+def test_a_detector_that_is_told_names_in_words(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.language_model = dict(type='BertModel')
+    cfg.model.bbox_head = dict(num_classes=256, contrastive_cfg=dict(max_text_len=256))
+    cfg.train_dataloader.dataset.type = 'ODVGDataset'
+    assert found(cfg, check_num_classes) == found(cfg, check_class_names) == []
+    cfg.model.bbox_head.num_classes = 79
+    with pytest.raises(RecipeError, match=r'model\.bbox_head\.num_classes is 79, but'):
+        found(cfg, check_num_classes)
+
+
 # Names
 
 

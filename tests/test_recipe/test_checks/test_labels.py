@@ -366,3 +366,13 @@ def test_other_datasets_of_mmseg_with_a_suffix_of_their_own(tmp_path):
     write_image(tmp_path / 'labels/a_gtFine_labelIds.png', np.arange(33).reshape(1, 33))
     write_image(tmp_path / 'labels/a_gtFine_color.png', np.zeros((4, 4, 4)))
     found(_of_type('CityscapesDataset', tmp_path), check_labels)
+
+
+def test_a_missing_folder_of_images_is_told_by_the_check_of_files(own, seg_data):
+    cfg = own()
+    for loader in LOADERS:
+        cfg[loader].dataset.data_prefix.img_path = 'elsewhere'
+    with pytest.raises(RecipeError, match=r'no pair of image .* lies in .*elsewhere'):
+        found(cfg, check_labels)
+    cfg.checks = dict(label_maps=False)
+    assert any('no pair of image' in line for line in found(cfg, check_labels))

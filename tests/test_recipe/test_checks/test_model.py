@@ -2,7 +2,7 @@
 """recipe/checks/model.py: channels fit from backbone to neck and heads; every map is taken."""
 
 import pytest
-from fixtures import CASCADE, LEAVES, MASK_RCNN, UPERNET, found, stem
+from fixtures import CASCADE, LEAVES, MASK_RCNN, UPERNET, found, public_config, stem
 from mmengine.config import Config
 
 from mmconvnext.recipe.checks.model import check_channels, check_unused_maps
@@ -39,6 +39,28 @@ def test_first_of_several_necks(load):
     cfg.model.neck[0].in_channels = [96, 192, 384]
     with pytest.raises(RecipeError, match=r'neck\.0\.in_channels=\[96, 192, 384\], but'):
         check_channels(cfg)
+
+
+def test_a_neck_that_takes_any_channels(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.neck = dict(type='GlobalAveragePooling', kernel_size=(8, 4), stride=1)
+    check_channels(cfg)
+
+
+def test_a_neck_that_takes_the_last_map():
+    name = 'mmdet::centernet/centernet_r18_8xb16-crop512-140e_coco.py'
+    cfg = Config.fromfile(public_config(name))
+    cfg.model.backbone = dict(type='mmconvnext.ConvNeXt', arch='tiny')
+    with pytest.raises(RecipeError, match=r'neck\.in_channels=512, but .* returns \[768\]'):
+        check_channels(cfg)
+    cfg.model.neck.in_channels = 768
+    check_channels(cfg)
+    match = r'stage 0, 1, 2 (.*\n)+ +model\.backbone\.out_indices=\(3,\)\nor find'
+    with pytest.raises(RecipeError, match=match):
+        unused(cfg)
+    cfg.model.backbone.out_indices = (3,)
+    check_channels(cfg)
+    assert unused(cfg) == []
 
 
 def test_decode_head_channels(load):
@@ -156,6 +178,27 @@ def test_a_backbone_in_a_wrapped_detector(load):
         RecipeError, match=r'^model\.detector\.neck\.in_channels=.* but model\.detector\.backbone'
     ):
         check_channels(cfg)
+
+
+def test_a_head_inside_of_a_head():
+    """K-Net's UPerNet takes all maps; a head that says nothing is left alone."""
+    name = 'mmseg::knet/knet-s3_r50-d8_upernet_8xb2-adamw-80k_ade20k-512x512.py'
+    cfg = Config.fromfile(public_config(name))
+    cfg.model.backbone = dict(type='mmconvnext.ConvNeXt', arch='tiny')
+    cfg.model.auxiliary_head.in_channels = 384
+    head = cfg.model.decode_head
+    with pytest.raises(RecipeError, match=r'decode_head\.kernel_generate_head\.in_channels=\[256'):
+        check_channels(cfg)
+    head.kernel_generate_head.in_channels = [96, 192, 384, 768]
+    check_channels(cfg)
+    assert unused(cfg) == []
+    head.kernel_generate_head.update(in_channels=768, in_index=3)
+    match = r'stage 0, 1 (.*\n)+.*kernel_generate_head\.in_index=1'
+    with pytest.raises(RecipeError, match=match):
+        unused(cfg)
+    cfg.model.decode_head = dict(type='TheirHead', num_classes=150)
+    check_channels(cfg)
+    assert unused(cfg) == []
 
 
 def test_other_backbones_are_none_of_our_business():

@@ -2,7 +2,7 @@
 """recipe/checks/optimizer.py: learning-rate options are read, and nobody counts our groups."""
 
 import pytest
-from fixtures import LEAVES, MASK_RCNN, found, stem
+from fixtures import LEAVES, MASK_RCNN, found, public_config, stem
 from mmengine.config import Config
 from mmengine.config.lazy import LazyObject
 from mmengine.hooks import ParamSchedulerHook
@@ -117,6 +117,17 @@ class Foreign(DefaultOptimWrapperConstructor):
 def test_what_is_read_or_not_known_passes(wrapper):
     assert constructor(Config(dict(optim_wrapper=wrapper))) == []
     assert constructor(Config()) == []
+
+
+@pytest.mark.parametrize('key', ['norm_decay_mult', 'bias_decay_mult', 'bypass_duplicate'])
+def test_what_is_not_read_but_done_anyway(key):
+    """mmdet's own config for ConvNeXt writes what its constructor does without being told."""
+    file = public_config('mmdet::rtmdet/rtmdet_l_convnext_b_4xb32-100e_coco.py')
+    cfg = Config.fromfile(file, import_custom_modules=False)
+    assert constructor(cfg) == []
+    cfg.optim_wrapper.paramwise_cfg[key] = False if key == 'bypass_duplicate' else 0.5
+    with pytest.raises(RecipeError, match=rf"has \['{key}'\], which LearningRateDecayOptimizerC"):
+        constructor(cfg)
 
 
 def test_a_test_needs_no_optimizer(load):
