@@ -246,7 +246,7 @@ def mmengine_before():
         (CheckpointLoader, '_schemes', 'mmengine.runner.checkpoint.CheckpointLoader._schemes'),
         (LocalBackend, 'put', 'mmengine.fileio.backends.local_backend.LocalBackend.put'),
         (load_checkpoint, '__defaults__', 'mmengine.runner.checkpoint.load_checkpoint.__defaults'),
-        (CheckpointLoader._schemes, '', 'CheckpointLoader._schemes.'),
+        (CheckpointLoader, '_schemes.', 'CheckpointLoader._schemes.'),
         (backends, 'local', 'mmengine.fileio.backends.registry_utils.backends.local'),
         (MODELS.module_dict, 'ConvNeXt', 'mmengine.registry.root.MODELS._module_dict.ConvNeXt'),
         (MODELS._children, 'other', 'mmengine.registry.root.MODELS._children.other'),
@@ -254,6 +254,8 @@ def mmengine_before():
 )
 def test_a_change_in_mmengine_is_seen(owner, name, path, mmengine_before, monkeypatch):
     assert changes(mmengine_before, snapshot('mmengine')) == {}
+    if name == '_schemes.':  # what it is now, not when the tests were collected
+        owner, name = owner._schemes, ''
     if isinstance(owner, dict):
         monkeypatch.setitem(owner, name, new)
     else:

@@ -16,7 +16,7 @@ pytest.importorskip('mmseg')
 
 from mmdet.apis import init_detector  # noqa: E402
 from mmseg.apis import init_model  # noqa: E402
-from test_formats import ARCH, FAMILIES, raw_maps, source  # noqa: E402
+from test_formats import ARCH, BUILT, FAMILIES, raw_maps, source  # noqa: E402
 
 pytestmark = [
     pytest.mark.usefixtures('alone'),
@@ -49,6 +49,10 @@ def config(scope: str, version: str, **backbone: object) -> Config:
     return Config(dict(default_scope=scope, model=model))
 
 
+def of_family(scope: str, family: str, **backbone: object) -> Config:
+    return config(scope, FAMILIES[family][2], **BUILT.get(family, {}), **backbone)
+
+
 def assert_same_maps(model: nn.Module, expected: dict) -> None:
     assert type(model.backbone).__module__ == 'mmconvnext.models.convnext'
     with torch.no_grad():
@@ -65,7 +69,7 @@ def test_init_cfg_of_a_model_knows_every_format(family, scope, tmp_path, mmengin
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'))
     before = mmengine_state()
     with DefaultScope.overwrite_default_scope(scope):
-        model = MODELS.build(config(scope, FAMILIES[family][2], init_cfg=init_cfg).model)
+        model = MODELS.build(of_family(scope, family, init_cfg=init_cfg).model)
         model.init_weights()
     assert_same_maps(model, expected)
     assert mmengine_state() == before
@@ -79,7 +83,7 @@ def test_a_whole_model_with_names_of_every_format(family, scope, tmp_path):
     file = {f'backbone.{name}': value for name, value in weights.items()}
     torch.save({'state_dict': file, 'meta': {}}, tmp_path / 'w.pth')
     with DefaultScope.overwrite_default_scope(scope):
-        model = MODELS.build(config(scope, FAMILIES[family][2]).model)
+        model = MODELS.build(of_family(scope, family).model)
     load_checkpoint(model, str(tmp_path / 'w.pth'), map_location='cpu')
     assert_same_maps(model, expected)
 
@@ -88,7 +92,7 @@ def test_a_whole_model_with_names_of_every_format(family, scope, tmp_path):
 @pytest.mark.parametrize('family', ['mmpretrain_v1', 'timm_v2', 'hf_v1', 'meta_v2'])
 def test_the_projects_own_way_to_a_model_for_inference(family, scope, tmp_path):
     weights, expected = source(family)
-    cfg = config(scope, FAMILIES[family][2])
+    cfg = of_family(scope, family)
     file = {f'backbone.{name}': value for name, value in weights.items()}
     torch.save({'state_dict': file, 'meta': META}, tmp_path / 'w.pth')
     if scope == 'mmdet':
