@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         description='Rewrite a config with the ConvNeXt of mmpretrain, mmcls, Meta or timm for '
         'this package, and prove that it means the same.'
     )
-    parser.add_argument('config', help='of mmdet 2 or 3, mmseg 0.x or 1.x')
+    parser.add_argument('config', help="of mmdet 2 or 3, mmseg 0.x or 1.x; 'mmdet::...' if shipped")
     parser.add_argument('-o', '--out', help='the new config, which must not exist; else stdout')
     parser.add_argument(
         '--bases',
