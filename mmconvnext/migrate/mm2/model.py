@@ -34,8 +34,8 @@ def renewed_model(cfg: dict, preprocessor: dict, task: str, notes: Notes) -> dic
     model = dict(cfg['model'])
     if any(key in node for _, node in dicts(model) for key in ('transformer', 'transformerlayers')):
         raise RecipeError(
-            f'model.type={model["type"]!r}: mmdet 3 builds its transformers from other parts. Start '
-            "from mmdet 3's own config of it, such as _base_ = "
+            f'model.type={model["type"]!r}: mmdet 3 builds its transformers from other parts. '
+            "Start from mmdet 3's own config of it, such as _base_ = "
             "'mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', and write the backbone, "
             'in_channels and optim_wrapper into it'
         )
