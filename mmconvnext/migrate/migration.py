@@ -119,11 +119,14 @@ def refuse_existing(out: str | Path) -> Path:
     """The path to write to.
 
     Raises:
-        RecipeError: it exists, or is no .py file.
+        RecipeError: it exists, is no .py file, or lies below a file.
     """
     path = Path(out)
     if path.suffix != '.py':
         raise RecipeError(f'{out}: a config is a .py file')
     if path.exists():
         raise RecipeError(f'{out} exists and would be overwritten; choose another name')
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise RecipeError(f'{out}: {nearest} is a file, not a folder; choose another place')
     return path

@@ -204,5 +204,7 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / 'here.py').touch()
     with pytest.raises(RecipeError, match='here.py exists and would be overwritten'):
         refuse_existing(tmp_path / 'here.py')
+    with pytest.raises(RecipeError, match='here.py is a file, not a folder'):
+        refuse_existing(tmp_path / 'here.py' / 'new' / 'mine.py')
     with pytest.raises(RecipeError, match='a config is a .py file'):
         refuse_existing('out.yaml')

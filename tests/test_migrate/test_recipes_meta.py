@@ -156,4 +156,5 @@ def test_a_recipe_of_meta_is_ours(cfg, name, write, tmp_path, proven):
     (line,) = [line for line in result.notes.look if 'recipe' in line]
     assert line.startswith('this is our recipe') and f'/{name}.py' in line
     assert not result.notes.lost
+    assert not any('custom_imports' in line for line in result.notes.changed)  # it had none
     proven(result)

@@ -40,8 +40,8 @@ def modernize(cfg: dict, task: str, notes: Notes) -> tuple[dict, list[Path]]:
     for key in ('dataset_type', 'data_root', 'crop_size', 'norm_cfg'):
         if key in cfg and key in target:
             target[key] = cfg[key]
-    if 'custom_imports' in cfg:
-        target['custom_imports'] = cfg['custom_imports']
+    if 'custom_imports' in cfg or 'custom_imports' in target:  # never those of the shipped config
+        target['custom_imports'] = cfg.get('custom_imports') or dict(imports=[])
     target.update(
         model=model,
         optim_wrapper=optim_wrapper(cfg, notes),
