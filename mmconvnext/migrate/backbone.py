@@ -180,8 +180,8 @@ def _told(before: Mapping, after: Mapping) -> str:
 
 
 def _nothing(cfg: dict) -> str:
-    found = {path: node['type'] for path, node in dicts(cfg) if path.endswith('backbone')
-             and 'type' in node}  # fmt: skip
+    nodes = {path: node for path, node in dicts(cfg) if path.endswith('backbone')}
+    found = {path: node['type'] for path, node in nodes.items() if 'type' in node}
     if OURS in found.values():
         return f'nothing to migrate: the config has our ConvNeXt already, {found}'
     listed = ', '.join(f'{path}={kind!r}' for path, kind in found.items())

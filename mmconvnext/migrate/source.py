@@ -59,6 +59,9 @@ def read(path: str | Path, folders: Sequence[str] = (), notes: Notes | None = No
             f'{named!r} is no config file; one that a project ships is named as in '
             "'mmdet::convnext/FILE.py'"
         )
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise RecipeError(f'--bases {folder}: there is no such folder')
     with tempfile.TemporaryDirectory() as scratch:
         try:
             bases = [_find(base, path, folders, notes) for base in bases_of(path)]

@@ -86,6 +86,11 @@ def test_no_such_file(gone):
         read('mmdet::gone.py')
 
 
+def test_no_such_folder(write):
+    with pytest.raises(RecipeError, match='--bases gone: there is no such folder'):
+        read(write('a = 1'), ['gone'])
+
+
 def test_a_shipped_config_is_read_by_its_name():
     source = read('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
     assert source.path.is_file() and source.cfg['model']['type'] == 'RetinaNet'
