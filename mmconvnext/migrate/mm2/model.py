@@ -45,10 +45,10 @@ def renewed_model(cfg: dict, preprocessor: dict, task: str, notes: Notes) -> dic
     if model.get('type') in RENAMED:
         notes.change(f'model.type {model["type"]!r} is {RENAMED[model["type"]]!r}')
         model['type'] = RENAMED[model['type']]
-    for path, node in dicts(model):
+    for _, node in dicts(model):
         if node.get('type') == 'HungarianAssigner' and 'match_costs' not in node:
             node['match_costs'] = [node.pop(key, cost) for key, cost in COSTS.items()]
-            notes.change(f'model.{path}: {", ".join(COSTS)} are match_costs')
+            notes.change(f'HungarianAssigner: {", ".join(COSTS)} are match_costs')
     if task == 'mmdet':
         model.pop('pretrained', None)
         for key in ('input_size', 'random_size_range', 'random_size_interval'):
