@@ -36,7 +36,7 @@ def report(result: Migration, out: object) -> str:
     notes = result.notes
     for title, part in (
         ('changed', notes.changed),
-        ('not carried over', notes.lost),
+        ('lost', notes.lost),
         ('to look at', notes.look),
         ('proof', result.proof),
     ):
@@ -46,10 +46,10 @@ def report(result: Migration, out: object) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description='Rewrite a config with the ConvNeXt of mmpretrain, mmcls, Meta or timm for '
-        'this package, and prove that it means the same.'
+        description="Rewrites a config with mmpretrain's, mmcls', Meta's or timm's ConvNeXt, and "
+        'says what changed, what was lost, and whether parameters and rates are equal.'
     )
-    parser.add_argument('config', help='of mmdet 2 or 3, mmseg 0.x or 1.x')
+    parser.add_argument('config', help="of mmdet 2 or 3, mmseg 0.x or 1.x; 'mmdet::...' if shipped")
     parser.add_argument('-o', '--out', help='the new config, which must not exist; else stdout')
     parser.add_argument(
         '--bases',

@@ -17,7 +17,7 @@ from .notes import Notes
 from .weights import TIMM_OLD, of_mmseg, renewed_weights, timm_weights
 
 OURS = 'mmconvnext.ConvNeXt'
-KNOWN = "'mmpretrain.ConvNeXt', 'mmcls.ConvNeXt', Meta's 'ConvNeXt', timm's 'TIMMBackbone'"
+KNOWN = "'mmpretrain.ConvNeXt', 'mmcls.ConvNeXt', Meta's 'ConvNeXt' and timm's 'TIMMBackbone'"
 OWN_KEYS = set(inspect.signature(ConvNeXt.__init__).parameters) - {'self'}
 # What only mmengine or these wrappers read, and what is handled here.
 CONFIG_KEYS = ('type', '_scope_', '_delete_', 'init_cfg', 'pretrained', 'checkpoint_path')
@@ -93,7 +93,7 @@ def _renew(node: dict, peer: str, cfg: dict, path: str, notes: Notes) -> dict:
         asked.setdefault('out_indices', -1)  # the default there; here all stages
         if asked.get('frozen_stages', 0) == 0:  # nothing is frozen there; here the stem would be
             asked.pop('frozen_stages', None)
-        _pooling(asked, cfg, path, notes)
+        _pooling(asked, path, notes)
     given = {key: value for key, value in asked.items() if key in OWN_KEYS}
     foreign = {key: value for key, value in asked.items() if key not in OWN_KEYS}
     try:
@@ -140,15 +140,14 @@ def _timm_model(asked: dict, node: dict, path: str, notes: Notes) -> None:
         asked['out_indices'] = -1
 
 
-def _pooling(asked: dict, cfg: dict, path: str, notes: Notes) -> None:
+def _pooling(asked: dict, path: str, notes: Notes) -> None:
     """mmpretrain pools before the last norm unless told otherwise: right for classifiers alone."""
-    classifier = str((cfg.get('model') or {}).get('type')).endswith('Classifier')
-    if 'gap_before_final_norm' not in asked and not classifier:
+    if 'gap_before_final_norm' not in asked:
         notes.name(
             f'{path}: gap_before_final_norm was left out, which pools the maps in mmpretrain; here '
             'they stay maps'
         )
-    if not asked.setdefault('gap_before_final_norm', classifier):
+    elif not asked['gap_before_final_norm']:
         del asked['gap_before_final_norm']  # the default here
 
 
@@ -181,9 +180,29 @@ def _told(before: Mapping, after: Mapping) -> str:
 
 
 def _nothing(cfg: dict) -> str:
-    found = {path: node['type'] for path, node in dicts(cfg) if path.endswith('backbone')
-             and 'type' in node}  # fmt: skip
+    nodes = {path: node for path, node in dicts(cfg) if path.endswith('backbone')}
+    found = {path: node['type'] for path, node in nodes.items() if 'type' in node}
     if OURS in found.values():
-        return f'the config has our ConvNeXt already: {found}'
-    listed = ', '.join(f'{path}={kind!r}' for path, kind in found.items()) or 'none at all'
-    return f'no ConvNeXt to migrate: the backbones are {listed}; known are {KNOWN}'
+        return f'nothing to migrate: the config has our ConvNeXt already, {found}'
+    listed = ', '.join(f'{path}={kind!r}' for path, kind in found.items())
+    return (
+        f'no ConvNeXt to migrate: {"the backbones are " + listed if listed else "no backbone"}; '
+        f"known are {KNOWN}. To put ours in: backbone=dict(_delete_=True, type='{OURS}', "
+        "arch='tiny') and the neck's or head's in_channels=[96, 192, 384, 768]"
+    )
+
+
+def refuse_classifier(cfg: Mapping) -> None:
+    """Refuse a config of mmpretrain's or mmcls' own tools.
+
+    Raises:
+        RecipeError: the line that such a config takes.
+    """
+    kind = (cfg.get('model') or {}).get('type')
+    scope = cfg.get('default_scope')
+    if scope in ('mmpretrain', 'mmcls') or str(kind).endswith('Classifier'):
+        raise RecipeError(
+            f'model.type={kind!r} is no detector or segmentor, which this package is for; a '
+            f"classifier takes backbone=dict(type='{OURS}', out_indices=-1, "
+            'gap_before_final_norm=True, ...) and no pooling neck'
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..recipe.errors import RecipeError
 from ..recipe.walk import dicts
-from .backbone import Renewed, depths_of, renew_backbones
+from .backbone import Renewed, depths_of, refuse_classifier, renew_backbones
 from .mm2.compose import modernize
 from .mm2.model import task_of
 from .mm2.schedule import optim_wrapper
@@ -53,7 +53,16 @@ def migrate(config: str | Path, out: str | Path | None = None, folders: Sequence
     """
     notes = Notes()
     source = read(config, folders, notes)
+    place = Path(out).resolve().parent if out else source.path.resolve().parent
+    try:
+        return _migrated(source, place, notes)
+    except RecipeError as error:
+        raise RecipeError(f'{source.path}: {error}') from error
+
+
+def _migrated(source: Source, place: Path, notes: Notes) -> Migration:
     cfg = copy.deepcopy(source.cfg)
+    refuse_classifier(cfg)
     if source.old:
         task = task_of(cfg)
         renewed = renew_backbones(cfg, notes)
@@ -70,7 +79,6 @@ def migrate(config: str | Path, out: str | Path | None = None, folders: Sequence
     renew_imports(target, source.old, notes)
     model = built(target)
     renew_constructor(target, depths_of(renewed[0].after), shares_parameters(model), notes)
-    place = Path(out).resolve().parent if out else source.path.resolve().parent
     text = text_over(bases, target, place, _head(source))
     if line := recipe_line(target):
         notes.name(line)
@@ -111,11 +119,14 @@ def refuse_existing(out: str | Path) -> Path:
     """The path to write to.
 
     Raises:
-        RecipeError: it exists, or is no .py file.
+        RecipeError: it exists, is no .py file, or lies below a file.
     """
     path = Path(out)
     if path.suffix != '.py':
         raise RecipeError(f'{out}: a config is a .py file')
     if path.exists():
         raise RecipeError(f'{out} exists and would be overwritten; choose another name')
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise RecipeError(f'{out}: {nearest} is a file, not a folder; choose another place')
     return path

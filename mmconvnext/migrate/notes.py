@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Notes:
-    """Lines for the report: what changed, what could not be carried over, what to look at."""
+    """Lines for the report: what changed, what was lost, what to look at."""
 
     changed: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)

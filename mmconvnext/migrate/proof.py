@@ -225,12 +225,11 @@ def _outputs(one: Renewed, arguments: Mapping) -> str:
         asked['out_indices'] = list(asked['out_indices'])  # it writes into it
     theirs, ours = peer(**asked), ConvNeXt(**arguments)
     with torch.no_grad():
-        for (
-            param
-        ) in theirs.parameters():  # a start of 1e-6, or of 0 in GRN, would hide a difference
-            param.normal_(std=0.1)
+        for param in theirs.parameters():
+            param.normal_(std=0.1)  # a start of 1e-6, or of 0 in GRN, would hide a difference
     ours.load_state_dict(theirs.state_dict())
-    nn.Module.train(theirs, False), ours.eval()
+    theirs.eval()
+    ours.eval()
     image = torch.randn(1, asked.get('in_channels', 3), SIDE, SIDE)
     with torch.no_grad():
         pairs = list(zip(theirs(image), ours(image)))

@@ -44,15 +44,24 @@ class Source:
 
 
 def read(path: str | Path, folders: Sequence[str] = (), notes: Notes | None = None) -> Source:
-    """Read ``path``; bases that are missing are looked for in ``folders`` and the projects'.
+    """Read ``path``, a file or 'mmdet::...' for a shipped one.
+
+    Bases that are missing are looked for in ``folders`` and among the configs of the projects.
 
     Raises:
         RecipeError: no such file, a base that is nowhere, or a file that is no config.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RecipeError(f'there is no config {str(path)!r}')
     notes = notes or Notes()
+    named = str(path)
+    path = _find(named, Path(named), (), notes) if '::' in named else Path(named)
+    if not path.is_file():
+        raise RecipeError(
+            f'{named!r} is no config file; one that a project ships is named as in '
+            "'mmdet::convnext/FILE.py'"
+        )
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise RecipeError(f'--bases {folder}: there is no such folder')
     with tempfile.TemporaryDirectory() as scratch:
         try:
             bases = [_find(base, path, folders, notes) for base in bases_of(path)]
@@ -103,10 +112,10 @@ def _find(base: str, path: Path, folders: Sequence[str], notes: Notes) -> Path:
     if colons:
         root = shipped().get(project)
         if root is None:
-            raise RecipeError(f'{path}: _base_ {base!r} needs {project}, which is not installed')
+            raise RecipeError(f'{path}: {base!r} needs {project}, which is not installed')
         if (root / inside).is_file():
             return root / inside
-        raise RecipeError(f'{path}: {project} ships no config {inside!r}, named in _base_')
+        raise RecipeError(f'{path}: {project} ships no config {inside!r}')
     file = (path.parent / base).resolve()
     if file.is_file():
         return file

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -23,41 +23,38 @@ def text_over(bases: Sequence[Path], target: dict, place: Path, head: str) -> st
     Where that does not read back as ``target``, and without bases, all of it is written out.
     """
     if bases:
-        changes = difference(merged(bases), target)
-        named = [base_name(path, place) for path in bases]
-        lines = [named[0]] if len(named) == 1 else ['[', *(f'    {n},' for n in named), ']']
-        text = head + '_base_ = ' + '\n'.join(lines) + '\n\n' + format_config(changes)
-        if reads_back(text, target, place):
-            return text
+        changes = format_config(difference(merged(bases), target))
+        if reads_back(_over(map(repr, map(str, bases))) + changes, target):
+            return head + _over(base_name(path, place) for path in bases) + changes
     text = head + format_config(target)
-    differs = differing(_read(text, place), target)
+    differs = differing(_read(text), target)
     assert not differs, f'the written config differs in {differs}'
     return text
 
 
-def reads_back(text: str, target: dict, place: Path) -> bool:
+def _over(names: Iterable[str]) -> str:
+    names = list(names)
+    lines = names if len(names) == 1 else ['[', *(f'    {name},' for name in names), ']']
+    return '_base_ = ' + '\n'.join(lines) + '\n\n'
+
+
+def reads_back(text: str, target: dict) -> bool:
     """Whether the text is a config that has all of ``target``; what else it has, bases brought."""
-    got = _read(text, place)
+    got = _read(text)
     return not differing({key: got.get(key) for key in target}, target)
 
 
 def merged(bases: Sequence[Path]) -> dict:
     """The bases as mmengine merges them, without importing what they import."""
-    text = f'_base_ = {[str(base) for base in bases]!r}\n'
-    return _read(text, Path.cwd())
+    return _read(_over(map(repr, map(str, bases))))
 
 
-def _read(text: str, place: Path) -> dict:
-    place.mkdir(parents=True, exist_ok=True)
-    # In the folder itself: relative bases count from there.
-    with tempfile.NamedTemporaryFile(
-        'w', suffix='.py', prefix='migrated_', dir=place, delete=False
-    ) as file:
-        file.write(text)
-    try:
-        return plain(Config.fromfile(file.name, import_custom_modules=False).to_dict())
-    finally:
-        os.unlink(file.name)
+def _read(text: str) -> dict:
+    """The config of a text whose bases are absolute."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / 'config.py'
+        file.write_text(text, encoding='ascii')
+        return plain(Config.fromfile(str(file), import_custom_modules=False).to_dict())
 
 
 def base_name(path: Path, place: Path) -> str:

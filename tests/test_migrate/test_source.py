@@ -67,8 +67,9 @@ def test_classes_become_their_names(write):
     ('text', 'match'),
     [
         ("_base_ = '../nowhere/none.py'", 'its _base_ .*none.py.* is neither there nor .*--bases'),
-        ("_base_ = 'mmdet::none.py'", "mmdet ships no config 'none.py'"),
-        ("_base_ = 'mmfoo::none.py'", 'needs mmfoo, which is not installed'),
+        ("_base_ = 'mmdet::none.py'", "mine.py: mmdet ships no config 'none.py'"),
+        ("_base_ = 'mmfoo::none.py'", "mine.py: 'mmfoo::none.py' needs mmfoo, which is not"),
+        ('x = (', 'mine.py cannot be read as a config: SyntaxError'),
         ('1 / 0', 'cannot be read as a config: ZeroDivisionError'),
     ],
 )
@@ -77,9 +78,22 @@ def test_what_cannot_be_read_is_one_message(text, match, write):
         read(write(text))
 
 
-def test_no_such_file():
-    with pytest.raises(RecipeError, match="there is no config 'gone.py'"):
-        read('gone.py')
+@pytest.mark.parametrize('gone', ['gone.py', '.'])
+def test_no_such_file(gone):
+    with pytest.raises(RecipeError, match=f"'{gone}' is no config file; one that .*'mmdet::"):
+        read(gone)
+    with pytest.raises(RecipeError, match="mmdet ships no config 'gone.py'"):
+        read('mmdet::gone.py')
+
+
+def test_no_such_folder(write):
+    with pytest.raises(RecipeError, match='--bases gone: there is no such folder'):
+        read(write('a = 1'), ['gone'])
+
+
+def test_a_shipped_config_is_read_by_its_name():
+    source = read('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
+    assert source.path.is_file() and source.cfg['model']['type'] == 'RetinaNet'
 
 
 def test_bases_may_be_computed(write):

@@ -54,9 +54,12 @@ def test_an_own_base_is_named_relative_to_the_new_file(tmp_path):
     base = tmp_path / 'bases' / 'own.py'
     base.parent.mkdir()
     base.write_text('a = 1\nb = dict(c=2)\n')
-    place = tmp_path / 'out'
+    place = tmp_path / 'not' / 'there' / 'yet'
     text = text_over([base], dict(a=1, b=dict(c=3)), place, '')
-    assert text == "_base_ = '../bases/own.py'\n\nb = dict(c=3)\n"
+    assert text == "_base_ = '../../../bases/own.py'\n\nb = dict(c=3)\n"
+    assert not place.parent.exists()  # nothing is written here
+    place.mkdir(parents=True)
+    assert reread(text, place) == dict(a=1, b=dict(c=3))
 
 
 def test_what_a_base_would_add_is_no_reason_to_lose_a_key(tmp_path):

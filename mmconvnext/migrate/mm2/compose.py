@@ -10,7 +10,7 @@ from ..diff import difference
 from ..notes import Notes
 from ..source import shipped
 from ..write import format_config, merged
-from .data import DataReader
+from .data import DataReader, innermost
 from .model import renewed_model
 from .pipeline import PipelineReader
 from .runtime import renew_runtime
@@ -40,6 +40,8 @@ def modernize(cfg: dict, task: str, notes: Notes) -> tuple[dict, list[Path]]:
     for key in ('dataset_type', 'data_root', 'crop_size', 'norm_cfg'):
         if key in cfg and key in target:
             target[key] = cfg[key]
+    if 'custom_imports' in cfg or 'custom_imports' in target:  # never those of the shipped config
+        target['custom_imports'] = cfg.get('custom_imports') or dict(imports=[])
     target.update(
         model=model,
         optim_wrapper=optim_wrapper(cfg, notes),
@@ -57,7 +59,6 @@ def modernize(cfg: dict, task: str, notes: Notes) -> tuple[dict, list[Path]]:
 
 
 def _bases(cfg: dict, root: Path, task: str, masks: bool, model: dict) -> list[Path]:
-    kind = _innermost_type(cfg)
     if task == 'mmdet':
         data = 'coco_instance.py' if masks else 'coco_detection.py'
         found = ['datasets/' + data, 'schedules/schedule_1x.py', 'default_runtime.py']
@@ -65,6 +66,7 @@ def _bases(cfg: dict, root: Path, task: str, masks: bool, model: dict) -> list[P
         thousands = length(cfg)[1] // 1000
         schedule = f'schedules/schedule_{thousands}k.py'
         schedule = schedule if (root / schedule).is_file() else 'schedules/schedule_160k.py'
+        kind = (innermost((cfg.get('data') or {}).get('train')) or {}).get('type', '')
         found = [_dataset_base(root, kind), schedule, 'default_runtime.py']
     return [*_model_base(root, model), *(root / name for name in found)]
 
@@ -74,12 +76,6 @@ def _dataset_base(root: Path, kind: str) -> str:
         if f"dataset_type = '{kind}'" in path.read_text(encoding='utf-8'):
             return f'datasets/{path.name}'
     return 'datasets/ade20k.py'
-
-
-def _innermost_type(cfg: dict) -> str:
-    from .data import _innermost
-
-    return (_innermost((cfg.get('data') or {}).get('train')) or {}).get('type', '')
 
 
 def _model_base(root: Path, model: dict) -> list[Path]:

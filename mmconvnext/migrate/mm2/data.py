@@ -45,7 +45,7 @@ class DataReader:
         asked = dict(self.cfg.get('evaluation') or {})
         new = {}
         for split in ('val', 'test'):
-            dataset = _innermost(self.data.get(split))
+            dataset = innermost(self.data.get(split))
             if dataset:
                 new[f'{split}_evaluator'] = self._evaluator(asked, dataset)
         for key in set(asked) - {*RUN_OPTIONS, *SAME_METRIC_OPTIONS}:
@@ -159,7 +159,7 @@ class DataReader:
 
     def pipelines_reduce(self, new: dict) -> dict:
         """``reduce_zero_label`` as the training pipeline loads the maps."""
-        train = _innermost(self.data.get('train')) or {}
+        train = innermost(self.data.get('train')) or {}
         for step in train.get('pipeline', []):
             if step['type'] == 'LoadAnnotations' and 'reduce_zero_label' in step:
                 return dict(reduce_zero_label=step['reduce_zero_label'])
@@ -198,7 +198,8 @@ class DataReader:
                 )
 
 
-def _innermost(dataset: object) -> dict | None:
+def innermost(dataset: object) -> dict | None:
+    """The dataset inside RepeatDataset and the like; None where there is none."""
     while isinstance(dataset, (dict, list, tuple)):
         if isinstance(dataset, (list, tuple)):
             dataset = dataset[0]
@@ -212,7 +213,7 @@ def _innermost(dataset: object) -> dict | None:
 
 
 def _pipeline(dataset: dict) -> list | None:
-    return (_innermost(dataset) or {}).get('pipeline') if dataset else None
+    return (innermost(dataset) or {}).get('pipeline') if dataset else None
 
 
 def _join(root: str, path: str) -> str:

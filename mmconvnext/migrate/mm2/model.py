@@ -10,7 +10,12 @@ from ..notes import Notes
 PREPROCESSOR = {'mmdet': 'DetDataPreprocessor', 'mmseg': 'SegDataPreProcessor'}
 # Other names of the same: Meta's fork of mmdet 2 and third-party forks of it.
 RENAMED = {'CascadeMaskRCNN': 'CascadeRCNN'}
-# Arguments that are gone without a change of what is computed.
+# What mmdet 2's HungarianAssigner takes where nothing is given; a list in mmdet 3.
+COSTS = {
+    'cls_cost': dict(type='ClassificationCost', weight=1.0),
+    'reg_cost': dict(type='BBoxL1Cost', weight=1.0),
+    'iou_cost': dict(type='IoUCost', iou_mode='giou', weight=1.0),
+}
 SEGMENTORS = ('EncoderDecoder', 'CascadeEncoderDecoder')
 
 
@@ -24,15 +29,15 @@ def renewed_model(cfg: dict, preprocessor: dict, task: str, notes: Notes) -> dic
     """The model for mmdet 3 or mmseg 1, with its data preprocessor.
 
     Raises:
-        RecipeError: a detector of the DETR family, which mmdet 3 puts together from other parts.
+        RecipeError: a detector with a transformer, which mmdet 3 puts together from other parts.
     """
     model = dict(cfg['model'])
-    if any('transformer' in node for _, node in dicts(model) if isinstance(node, dict)):
+    if any(key in node for _, node in dicts(model) for key in ('transformer', 'transformerlayers')):
         raise RecipeError(
-            f'{model["type"]}: mmdet 3 builds the DETR family from other parts than a '
-            "'transformer' in the head, so its config cannot be rewritten. Take mmdet 3's own as "
-            "base, such as _base_ = 'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py', and write the "
-            "backbone, the neck's in_channels and optim_wrapper into it"
+            f'model.type={model["type"]!r}: mmdet 3 builds its transformers from other parts. '
+            "Start from mmdet 3's own config of it, such as _base_ = "
+            "'mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', and write the backbone, "
+            'in_channels and optim_wrapper into it'
         )
     for key in ('train_cfg', 'test_cfg'):  # beside the model before mmdet 2.5
         if key in cfg:
@@ -40,6 +45,10 @@ def renewed_model(cfg: dict, preprocessor: dict, task: str, notes: Notes) -> dic
     if model.get('type') in RENAMED:
         notes.change(f'model.type {model["type"]!r} is {RENAMED[model["type"]]!r}')
         model['type'] = RENAMED[model['type']]
+    for _, node in dicts(model):
+        if node.get('type') == 'HungarianAssigner' and 'match_costs' not in node:
+            node['match_costs'] = [node.pop(key, cost) for key, cost in COSTS.items()]
+            notes.change(f'HungarianAssigner: {", ".join(COSTS)} are match_costs')
     if task == 'mmdet':
         model.pop('pretrained', None)
         for key in ('input_size', 'random_size_range', 'random_size_interval'):

@@ -101,7 +101,16 @@ def _warmup(kind: str, policy: dict, notes: Notes) -> list[dict]:
 
 
 def optim_wrapper(cfg: dict, notes: Notes) -> dict:
-    """``optim_wrapper`` of ``optimizer``, ``optimizer_config``, ``fp16`` and the runner."""
+    """``optim_wrapper`` of ``optimizer``, ``optimizer_config``, ``fp16`` and the runner.
+
+    Raises:
+        RecipeError: there is no optimizer.
+    """
+    if not cfg.get('optimizer'):
+        raise RecipeError(
+            'optimizer is missing; with its bases: --bases FOLDER, else write one, such as '
+            "optimizer = dict(type='AdamW', lr=1e-4, weight_decay=0.05)"
+        )
     optimizer = {k: v for k, v in cfg['optimizer'].items() if k != '_delete_'}
     constructor = optimizer.pop('constructor', None)
     paramwise = optimizer.pop('paramwise_cfg', None)

@@ -34,7 +34,23 @@ def test_random_sizes_are_named():
     assert 'input_size' not in model and 'model.input_size=(1, 2)' in notes.lost[0]
 
 
-def test_the_detr_family_is_refused_with_the_way_out():
-    cfg = dict(model=dict(type='DeformableDETR', bbox_head=dict(transformer=dict(type='T'))))
-    with pytest.raises(RecipeError, match='DeformableDETR: mmdet 3 builds .*Take mmdet 3.s own'):
+def test_costs_of_a_matching_are_a_list():
+    own = dict(type='FocalLossCost', weight=2.0)
+    assigner = dict(type='HungarianAssigner', cls_cost=own)
+    cfg = dict(model=dict(type='SparseRCNN', train_cfg=dict(rcnn=[dict(assigner=assigner)])))
+    model = renewed_model(cfg, {}, 'mmdet', notes := Notes())
+    costs = [
+        own,
+        dict(type='BBoxL1Cost', weight=1.0),
+        dict(type='IoUCost', iou_mode='giou', weight=1.0),
+    ]
+    (renewed,) = model['train_cfg']['rcnn']
+    assert renewed['assigner'] == dict(type='HungarianAssigner', match_costs=costs)
+    assert notes.changed == ['HungarianAssigner: cls_cost, reg_cost, iou_cost are match_costs']
+
+
+@pytest.mark.parametrize('key', ['transformer', 'transformerlayers'])
+def test_transformers_are_refused_with_the_way_out(key):
+    cfg = dict(model=dict(type='MaskFormer', bbox_head={key: dict(type='T')}))
+    with pytest.raises(RecipeError, match="type='MaskFormer': .* Start from mmdet 3's own config"):
         renewed_model(cfg, {}, 'mmdet', Notes())
