@@ -253,7 +253,7 @@ class Plan:
             pooled=self.backbone.gap_before_final_norm,
             strict=self.strict,
             trained=self._trained(Size.of(native.tensors), config),
-            built=dict(norm_eps=design.eps, act=design.act),
+            built=dict(norm_eps=design.eps, act=design.act, stem=design.stem),
             **options,
         )
 

@@ -11,8 +11,11 @@ from torch import Tensor
 
 EMPTY: Mapping = MappingProxyType({})
 # Of those switches of Design that show here, the paper's values.
-PAPER = dict(stem='patchify', stem_patch_size=4, kernel_size=7, norm='LN')
+PAPER = dict(
+    stem='patchify', stem_patch_size=4, group_width=1, expansion_ratio=4, kernel_size=7, norm='LN'
+)
 KERNEL = re.compile(r'stages\.(\d+)\.\d+\.dwconv\.weight')
+EXPANSION = re.compile(r'stages\.\d+\.\d+\.pwconv1\.weight')
 NORM = re.compile(r'stages\.\d+\.\d+\.norm\.(\w+)')
 LAYER_SCALE = re.compile(r'stages\.\d+\.\d+\.gamma')
 
@@ -22,8 +25,13 @@ def design_of(tensors: Mapping[str, Tensor]) -> dict:
 
     One that does not show, or not clearly, is left out.
     """
-    found = {**_stem(tensors), 'kernel_size': _kernel_size(tensors), 'norm': _norm(tensors)}
-    return {name: value for name, value in found.items() if value is not None}
+    found = dict(
+        expansion_ratio=_expansion_ratio(tensors),
+        kernel_size=_kernel_size(tensors),
+        norm=_norm(tensors),
+    )
+    shown = {name: value for name, value in found.items() if value is not None}
+    return {**_stem(tensors), **_group_width(tensors), **shown}
 
 
 def departures(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -46,6 +54,22 @@ def _stem(tensors: Mapping[str, Tensor]) -> dict:
     if first.shape[2] == 7:  # of a patchify stem, or of ResNet's
         return {}
     return dict(stem='patchify', stem_patch_size=first.shape[2])
+
+
+def _group_width(tensors: Mapping[str, Tensor]) -> dict:
+    filters = [v.shape for k, v in tensors.items() if KERNEL.fullmatch(k) and v.ndim == 4]
+    widths = {shape[1] for shape in filters}
+    if len(widths) == 1:
+        return dict(group_width=widths.pop())
+    dense = filters and all(shape[0] == shape[1] for shape in filters)
+    return dict(group_width=None) if dense else {}
+
+
+def _expansion_ratio(tensors: Mapping[str, Tensor]) -> float | None:
+    shapes = [v.shape for k, v in tensors.items() if EXPANSION.fullmatch(k) and v.ndim == 2]
+    ratios = {hidden / channels for hidden, channels in shapes if channels}
+    ratio = ratios.pop() if len(ratios) == 1 else None
+    return int(ratio) if ratio and ratio.is_integer() else ratio
 
 
 def _kernel_size(tensors: Mapping[str, Tensor]) -> int | list[int] | None:

@@ -1,10 +1,13 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: what shows of a design in the tensors is read as it was built, or not at all."""
 
+import re
+
 import pytest
 import torch
 
 from mmconvnext import ConvNeXt
+from mmconvnext.checkpoint.errors import CheckpointMismatch
 from mmconvnext.checkpoint.structure import PAPER, departures, design_of
 
 SHOWN = {
@@ -16,6 +19,9 @@ SHOWN = {
     'kernel': dict(kernel_size=3),
     'kernels': dict(kernel_size=[7, 5, 5, 3]),
     'batch norm': dict(norm='BN'),
+    'groups': dict(group_width=4),
+    'dense': dict(group_width=None),
+    'bottleneck': dict(expansion_ratio=0.25, spatial_first=False),
 }
 
 
@@ -24,19 +30,21 @@ def test_design_is_read_as_it_was_built(name):
     arch = dict(depths=[1, 1, 2, 1], channels=[12, 16, 24, 32])
     with torch.device('meta'):
         tensors = ConvNeXt(arch, design=SHOWN[name]).state_dict()
-    expected = {**PAPER, **SHOWN[name]}
+    shown = {key: value for key, value in SHOWN[name].items() if key in PAPER}
+    expected = {**PAPER, **shown}
     if 'stem' in SHOWN[name]:
         del expected['stem_patch_size']
     assert design_of(tensors) == expected
-    assert set(departures(tensors)) == set(SHOWN[name])
+    assert set(departures(tensors)) == set(shown)
 
 
 def test_what_does_not_show_clearly_is_left_out(tiny_arch):
     tensors = ConvNeXt(tiny_arch, design=dict(stem='resnet')).state_dict()
-    assert design_of(tensors) == dict(kernel_size=7, norm='LN')  # or a patchify stem of 7 x 7
+    blocks = dict(group_width=1, expansion_ratio=4, kernel_size=7, norm='LN')
+    assert design_of(tensors) == blocks  # or a patchify stem of 7 x 7
     tensors['stages.2.1.dwconv.weight'] = torch.zeros(32, 1, 5, 5)  # one block of two
     del tensors['downsample_layers.0.0.weight']
-    assert design_of(tensors) == dict(norm='LN')
+    assert design_of(tensors) == dict(group_width=1, expansion_ratio=4, norm='LN')
     assert design_of({}) == {}
 
 
@@ -44,3 +52,26 @@ def test_grn_and_layer_scale_together_depart(tiny_arch):
     tensors = ConvNeXt(tiny_arch, 'v2', layer_scale_init_value=1.0).state_dict()
     assert departures(tensors) == {'both': 'GRN beside layer scale'}
     assert departures(ConvNeXt(tiny_arch, 'v2').state_dict()) == {}
+
+
+@pytest.mark.parametrize(
+    'design',
+    [
+        dict(expansion_ratio=2),
+        dict(group_width=None),
+        dict(group_width=4),
+        dict(stem='resnet'),
+        dict(norm='BN', stem='overlap', expansion_ratio=1, kernel_size=5),
+    ],
+    ids=str,
+)
+def test_the_line_of_the_error_builds_what_loads(design, tiny_arch):
+    """The paper's weights into each ablation: one error says all that has to change."""
+    weights = ConvNeXt(tiny_arch).state_dict()
+    other = dict(depths=[1, 1, 1, 1], channels=[8, 16, 24, 40])
+    with pytest.raises(CheckpointMismatch) as error:
+        ConvNeXt(other, design=design).load_state_dict(weights)
+    line = re.search('; set (.*), or take weights of your size', str(error.value))[1]
+    settings = eval(f'dict({line})', {'dict': dict})
+    settings['design'] = {**design, **settings['design']}
+    ConvNeXt(**settings).load_state_dict(weights)

@@ -134,7 +134,8 @@ def out_features(value, call):
 
 
 def num_stages(value, call):
-    count = len(call['depths']) if 'depths' in call else values.num_stages(call.get('arch', 'tiny'))
+    arch = call.get('arch', 'tiny')
+    count = values.length(call['depths']) if 'depths' in call else values.num_stages(arch)
     if count not in (None, value):
         raise Refused(f'the arch has {count} stages', {})
     return {}

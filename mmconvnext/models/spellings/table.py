@@ -67,7 +67,7 @@ _ROWS = [
         'patch_size',
         'timm, transformers',
         rules.switch('stem_patch_size'),
-        '`design.stem_patch_size`',
+        "`design.stem_patch_size`; timm's other than 4 change later strides too, and are an error",
     ),
     Spelling('hidden_act', 'transformers', rules.design(values.activation), '`design.act`'),
     Spelling('num_stages', 'transformers', rules.num_stages, 'taken if it is the number of `arch`'),

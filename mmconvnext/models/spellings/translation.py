@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..arch import ARCHS
+from ..arch import ARCHS, get_arch
 from ..design import DEFAULT_EPS, Design
 from . import values
 from .table import TABLE
@@ -35,6 +35,7 @@ def translate(foreign: Mapping, given: Mapping, own: Sequence[str] = ()) -> dict
     if unknown:
         raise TypeError(_unknown(unknown, own))
     given = {name: value for name, value in given.items() if value is not None}
+    Design.of(given.get('design'))  # what is wrong with it by itself
     ours, faults, can_be_written = {}, [], True
     for name, value in foreign.items():
         try:
@@ -48,12 +49,15 @@ def translate(foreign: Mapping, given: Mapping, own: Sequence[str] = ()) -> dict
             answer = _flat(refused.instead or {})
         ours.update(answer)
     for name, refused in _other_meanings(foreign, given):
-        faults.append(f'{_said({name: given[name]})}: {refused}')
+        faults.append(f'{_said({name: {**given, **foreign}[name]})}: {refused}')
         ours.update(_flat(refused.instead))
     ours = _nested(ours, given.get('design'))
     if faults:
-        line = _said(dict(backbone=dict(type='mmconvnext.ConvNeXt', **{**given, **ours})))
-        mend = f'\nWrite {line}' if can_be_written else ''
+        whole = {**given, **ours}
+        left = _left_wrong(whole) if can_be_written else ''
+        faults += [left] if left else []
+        line = _said(dict(backbone=dict(type='mmconvnext.ConvNeXt', **whole)))
+        mend = f'\nWrite {line}' if can_be_written and not left else ''
         raise ValueError('ConvNeXt does not take\n- ' + '\n- '.join(faults) + mend)
     return ours
 
@@ -84,6 +88,11 @@ def _other_meanings(foreign: Mapping, given: Mapping) -> Iterator[tuple[str, Ref
             ours = {**ours, 'init_cfg': values.weights(weights)}
         yield 'arch', Refused('here it is the size alone', ours)
     whose = {TABLE[name].whose for name in foreign}
+    patch = values.one(foreign.get('patch_size', 4))
+    if patch != 4 and 'transformers' not in whose:
+        reason = 'in timm the stages behind it have other strides then, so that the last one is '
+        reason += '32; here, as in transformers, each but the first halves the map'
+        yield 'patch_size', Refused(reason, dict(design=dict(stem_patch_size=patch)))
     mmpretrain = whose & {'mmpretrain', 'mmpretrain, timm'}
     # False is what we do anyway: whoever writes it has mmpretrain in mind.
     if mmpretrain or given.get('gap_before_final_norm') is False:
@@ -96,6 +105,16 @@ def _other_meanings(foreign: Mapping, given: Mapping) -> Iterator[tuple[str, Ref
         reason = 'beside arguments of transformers, where 0 is the stem; here it is the first stage'
         ours = dict(out_indices=values.without_stem(out_indices))
         yield 'out_indices', Refused(reason, ours)
+
+
+def _left_wrong(arguments: Mapping) -> str:
+    """What keeps these arguments of ours from being built, or ''."""
+    try:
+        arch = get_arch(arguments.get('arch', 'tiny'), arguments.get('version', 'v1'))
+        Design.of(arguments.get('design')).of_stages(len(arch.depths))
+    except ValueError as error:
+        return str(error)
+    return ''
 
 
 def _clashes(name: str, answer: Mapping, known: Mapping) -> list[str]:

@@ -143,11 +143,18 @@ def size_of(depths: object, channels: object, version: str) -> str | dict:
 def num_stages(arch: object) -> int | None:
     """How many stages an ``arch`` has, in any spelling; None where it has to be refused anyway."""
     if isinstance(arch, Mapping):
-        return len(arch.get('depths', ())) or None
+        return length(arch.get('depths'))
+    if not isinstance(arch, str):
+        return None
     if arch not in ARCHS:
         found = called(arch)
         return num_stages(found[0]['arch']) if found else None
     return len(ARCHS[arch].depths)
+
+
+def length(values: object) -> int | None:
+    """Of a list; None of what is none, or empty."""
+    return len(values) or None if isinstance(values, (list, tuple)) else None
 
 
 def norm(cfg: object) -> dict:

@@ -75,7 +75,7 @@ TAKEN = [
     ),
     (dict(kernel_sizes=7), {}, {}),
     (dict(kernel_sizes=(3, 3, 3, 3)), {}, dict(design=dict(kernel_size=3))),
-    (dict(patch_size=2), {}, dict(design=dict(stem_patch_size=2))),
+    (dict(patch_size=4), {}, {}),
     (dict(norm_layer=None), {}, {}),
     (dict(norm_layer='layernorm2d'), {}, {}),
     (dict(norm_layer='layernorm', norm_eps=1e-5), {}, dict(design=dict(norm_eps=1e-5))),
@@ -89,7 +89,11 @@ TAKEN = [
         {},
         dict(in_channels=1, arch=dict(depths=[1, 2], channels=[8, 16])),
     ),
-    (dict(patch_size=(8, 8)), {}, dict(design=dict(stem_patch_size=8))),
+    (
+        dict(patch_size=(8, 8), num_channels=3),
+        {},
+        dict(in_channels=3, design=dict(stem_patch_size=8)),
+    ),
     (dict(hidden_act='gelu_pytorch_tanh'), {}, dict(design=dict(act='GELU_tanh'))),
     (dict(num_stages=4), dict(arch='base'), {}),
     (dict(out_features=['stage2', 'stage4']), {}, dict(out_indices=(1, 3))),
@@ -231,6 +235,15 @@ REFUSED = [
     (dict(model_name='resnet50'), {}, 'no ConvNeXt of that name is built here'),
     (dict(model_name='convnext_atto_rms'), {}, 'no ConvNeXt of that name'),
     (dict(out_features=['stem', 'stage4']), {}, 'the stem is none'),
+    # what would still be wrong in the line
+    (dict(depths=[1, 1]), {}, 'arch has 2 depths .* but 4 channels'),
+    (dict(model_name='convnext_small', pretrained=False), dict(version='v2'), 'never published'),
+    (dict(kernel_sizes=[3, 7], num_classes=9), {}, 'one for each of the 4 stages, got .3, 7.'),
+    (dict(patch_size=(2, 4)), {}, r'must be a positive integer, got \(2, 4\)'),
+    (dict(num_stages=4, image_size=9), dict(arch=['tiny']), r"arch=\['tiny'\] is unknown"),
+    (dict(num_stages=4, depths=5), {}, "'depths'. must be a list .* got 5"),
+    # a design that is wrong by itself
+    (dict(in_chans=3), dict(design=dict(norm='GN')), "design.norm='GN' is unknown"),
 ]
 
 
@@ -313,6 +326,12 @@ LINES = [
         dict(init_cfg=PRETRAINED),
         'a size and its weights in one',
         dict(init_cfg=PRETRAINED, arch='tiny'),
+    ),
+    (
+        dict(patch_size=2),
+        {},
+        'patch_size=2: in timm the stages behind it have other strides',
+        dict(design=dict(stem_patch_size=2)),
     ),
     (dict(features_only=False), {}, 'no classifier', {}),
     (dict(ls_init_value=0.0), {}, 'that starts at 0', dict(layer_scale_init_value=0.0)),
