@@ -272,3 +272,9 @@ def test_warm_up_of_the_others(name):
     assert plain(warmup) == dict(
         type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=iterations
     )
+
+
+def test_the_cpu_recipe_trains_on_a_cpu_with_the_tools_of_others():
+    """Only our tools turn mixed precision off without a GPU."""
+    config = Config.fromfile(str(CONFIGS / '_base_/mask-rcnn_convnext-atto_cpu.py'))
+    assert config.optim_wrapper.type == 'OptimWrapper'

@@ -3,6 +3,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,8 @@ from mmconvnext.checkpoint.load import load_pretrained
 from mmconvnext.models.arch import ARCHS
 from mmconvnext.models.design import Design
 
-README = (Path(__file__).resolve().parents[1] / 'README.md').read_text(encoding='utf-8')
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
 BLOCKS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
 
 
@@ -94,3 +97,12 @@ def test_the_line_about_what_was_loaded_counts_right():
 )
 def test_short_names_are_published(name):
     assert zoo.find(name), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('tool', sorted((ROOT / 'tools').glob('*.py')), ids=lambda path: path.stem)
+def test_every_tool_answers_help_and_does_nothing_else(tool, tmp_path):
+    command = [sys.executable, str(tool), '--help']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith(f'usage: {tool.name}')
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@
 Writes toy data, trains a small Mask R-CNN ConvNeXt on it, evaluates with COCO's metrics, draws.
 """
 
+import argparse
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ CONFIG = 'configs/mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.p
 
 def main() -> None:
     """Run the demo; every run has a folder of its own, so none overwrites another."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     start = time.time()
     work_dir = Path('work_dirs/demo') / time.strftime('%Y%m%d_%H%M%S')
     config = Path(__file__).resolve().parents[1] / CONFIG

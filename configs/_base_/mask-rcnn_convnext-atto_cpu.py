@@ -45,6 +45,7 @@ val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipe
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(
+    type='OptimWrapper',  # mixed precision needs a GPU; only our tools turn it off without one
     optimizer=dict(lr=6e-4),
     # From random weights every layer has all to learn: no decay.
     paramwise_cfg=dict(decay_rate=1.0),

@@ -42,8 +42,8 @@ def read_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config)
     if 'own_data' in cfg and not is_applied(cfg):
         say(
-            f'own_data of {args.config} reach these tools alone, not init_detector, nor the tools '
-            f'of mmdet and mmseg; for those make this the last line of the file: {LINE}',
+            f'own_data of {args.config} reaches these tools alone, not init_detector, nor the '
+            f'tools of mmdet and mmseg; for those make this the last line of the file: {LINE}',
             logging.WARNING,
         )
     cfg.merge_from_dict(first)

@@ -39,6 +39,14 @@ SEGMENTATION_SCALE = 128 / 512
 
 def make_toy(cfg: Config, root: str = ROOT) -> None:
     """Turn ``cfg`` into its rehearsal in place; write the toy data below ``root`` if missing."""
+    parts = ('neck', 'roi_head') if task(cfg) == 'mmdet' else ('decode_head', 'auxiliary_head')
+    missing = [part for part in parts if not cfg.model.get(part)]
+    if missing:
+        raise RecipeError(
+            '--toy shrinks detectors with a neck and a roi_head, and segmentors with a decode_head '
+            f'and an auxiliary_head; {cfg.model.type} has no {" and no ".join(missing)}: try it '
+            'on a small data set of your own, with own_data'
+        )
     for _, backbone in backbones(cfg):
         backbone.update(arch=ARCH, drop_path_rate=DROP_PATH)
         # Gone rather than None: --cfg-options may give another.

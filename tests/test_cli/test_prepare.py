@@ -79,7 +79,7 @@ def test_an_old_config_is_applied_and_told_the_line(tmp_path, coco_data, log_rec
     old = read(str(config))
     (warning,) = [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
     line = "__import__('mmconvnext').use_own_data(locals())"
-    assert warning.startswith(f'own_data of {config} reach these tools alone')
+    assert warning.startswith(f'own_data of {config} reaches these tools alone')
     assert warning.endswith(f'make this the last line of the file: {line}')
     config.write_text(f'{config.read_text()}{line}\n')
     new = read(str(config))

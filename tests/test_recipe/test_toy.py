@@ -40,6 +40,18 @@ def test_every_recipe_becomes_a_rehearsal_that_passes_the_checks(load, toy_data,
     assert max(w for width in widths for w in np.atleast_1d(width)) <= 320
 
 
+@pytest.mark.parametrize(
+    'config, part',
+    [(MASK_RCNN, 'roi_head'), (UPERNET, 'auxiliary_head')],
+    ids=['DINO', 'SegFormer'],
+)
+def test_a_model_without_the_parts_it_shrinks_is_refused(load, config, part):
+    cfg = load(config)
+    del cfg.model[part]
+    with pytest.raises(RecipeError, match=f'has no {part}: try it on a small data set'):
+        make_toy(cfg)
+
+
 def test_the_design_stays(load, toy_data):
     cfg, design = load(UPERNET), dict(stem='overlap_tiered', kernel_size=[7, 5, 5, 3])
     cfg.model.backbone.design = {**design, 'norm': 'SimpleNorm'}

@@ -167,10 +167,12 @@ def _value(value: object) -> str:
 def _unknown(names: Sequence[str], own: Sequence[str]) -> str:
     near = [difflib.get_close_matches(name, own, 1) for name in names]
     mean = [f'{other[0]} for {name}' for name, other in zip(names, near) if other]
+    way = "backbone=dict(_delete_=True, type='mmconvnext.ConvNeXt', ...)"
+    if '_delete_' in names:  # after model.update(...), in a config with read_base()
+        way = f'model.merge(dict({way})): update() does not act on _delete_'
     return (
         f'ConvNeXt got unexpected keyword arguments {list(names)}'
         + (f'; did you mean {", ".join(mean)}?' if mean else ';')
         + (f' Its arguments are {list(own)}.' if own else '')
-        + ' Those that the backbone of a base config left go with backbone=dict(_delete_=True, '
-        "type='mmconvnext.ConvNeXt', ...)"
+        + f' Those that the backbone of a base config left go with {way}'
     )

@@ -438,6 +438,17 @@ def test_an_argument_that_nobody_has(tiny_arch):
     assert "backbone=dict(_delete_=True, type='mmconvnext.ConvNeXt', ...)" in message
 
 
+def test_delete_that_update_left(tiny_arch):
+    model = Config(dict(backbone=dict(type='ResNet', depth=50)))
+    own = dict(_delete_=True, type='mmconvnext.ConvNeXt', arch=tiny_arch)
+    updated = model.copy().backbone
+    updated.update(own)
+    with pytest.raises(TypeError, match=r'go with model\.merge\(dict\(backbone=dict'):
+        MODELS.build(updated)
+    model._cfg_dict.merge(dict(backbone=own))
+    assert MODELS.build(model.backbone).in_channels == 3
+
+
 def test_configs_of_the_field(tiny_arch):
     """Nested dicts of a config are read as dicts, and the config stays as it is."""
     backbone = Config(
