@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from torch import nn
@@ -49,14 +49,16 @@ def test_the_lines_for_ones_own_project_build_and_fit_together():
     assert len({group['lr'] for group in groups}) == 8  # of depth 9, as the published recipes have
 
 
-LINES = [line for line in block('model.backbone.design').splitlines() if line]
+LINES = [line for line in block('backbone=dict(design=').splitlines() if line]
 
 
 @pytest.mark.parametrize('line', LINES)
 def test_each_ablation_of_one_line_builds_another_network(line):
-    model = ConfigDict(backbone=dict(type='mmconvnext.ConvNeXt'))
-    exec(line, {}, dict(model=model))
-    ours, paper = MODELS.build(model.backbone), ConvNeXt()
+    base = dict(model=dict(backbone=dict(type='mmconvnext.ConvNeXt', arch='tiny')))
+    names = {}
+    exec(line, {}, names)
+    model = Config._merge_a_into_b(names, ConfigDict(base))['model']
+    ours, paper = MODELS.build(model['backbone']), ConvNeXt()
     assert [m.shape[:2] for m in ours(torch.zeros(1, 3, 64, 64))] == [
         (1, c) for c in (96, 192, 384, 768)
     ]
@@ -64,8 +66,10 @@ def test_each_ablation_of_one_line_builds_another_network(line):
 
 
 def test_the_ablations_of_one_line_name_switches_of_the_paper():
-    switches = set(re.findall(r'(\w+)=', ' '.join(LINES).replace('arch = dict', '')))
-    assert switches - {'depths', 'channels'} <= set(Design.__dataclass_fields__)
+    given = [text for line in LINES for text in re.findall(r'design=dict\((.*?)\)', line)]
+    switches = set(re.findall(r'(\w+)=', ' '.join(given)))
+    assert len(given) == len(LINES) - 1  # the stage ratio is arch
+    assert {'kernel_size', 'norm', 'act'} < switches <= set(Design.__dataclass_fields__)
 
 
 def test_sizes_are_those_of_the_code():

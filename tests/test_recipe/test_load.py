@@ -1,7 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/load.py: configs are found by path; a wrong path is answered with the nearest names."""
 
+import logging
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,15 +91,26 @@ def written(folder, *lines):
 
 
 @pytest.mark.skipif(find_spec('mmpretrain') is not None, reason='mmpretrain is installed')
-def test_an_import_of_what_is_not_installed_and_not_used(tmp_path):
-    with pytest.raises(
-        RecipeError,
-        match=r"mine\.py: custom_imports has \['mmpretrain\.models'\], which is not installed, and "
-        r'nothing in the config is of it; write\n  custom_imports = None$',
-    ):
-        load_config(written(tmp_path, MMDET, OURS))
-    cfg = load_config(written(tmp_path, MMDET, OURS, 'custom_imports = None\n'))
-    assert cfg.model.backbone.type == 'mmconvnext.ConvNeXt'
+def test_a_config_of_mmpretrains_convnext_is_ported_by_the_type(tmp_path, log_records):
+    cfg = load_config(written(tmp_path, MMDET, OURS))
+    assert (cfg.model.backbone.type, cfg.custom_imports) == ('mmconvnext.ConvNeXt', None)
+    (record,) = log_records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().endswith(
+        "mine.py: custom_imports has ['mmpretrain.models'], which is not installed, and nothing in "
+        'the config is of it; write\n  custom_imports = None'
+    )
+    assert load_config(written(tmp_path, MMDET, OURS, 'custom_imports = None\n')) is not None
+    assert len(log_records) == 1
+
+
+@pytest.mark.skipif(find_spec('mmpretrain') is not None, reason='mmpretrain is installed')
+def test_imports_beside_that_of_mmpretrain_are_made(tmp_path):
+    lines = MMDET, OURS, "custom_imports = dict(imports=['mmpretrain.models', 'colorsys'])\n"
+    sys.modules.pop('colorsys', None)
+    cfg = load_config(written(tmp_path, *lines))
+    assert cfg.custom_imports == dict(imports=['colorsys'], allow_failed_imports=False)
+    assert 'colorsys' in sys.modules
 
 
 @pytest.mark.skipif(find_spec('mmpretrain') is not None, reason='mmpretrain is installed')
