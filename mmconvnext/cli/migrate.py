@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> Migration:
         print(result.text, end='')
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open('x', encoding='ascii') as file:
+        with out.open('x', encoding='utf-8') as file:
             file.write(result.text)
     # Beside a config on stdout the report must not get into the file it is sent to.
     print(report(result, out), file=sys.stdout if out else sys.stderr)

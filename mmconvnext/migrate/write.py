@@ -53,7 +53,7 @@ def _read(text: str) -> dict:
     """The config of a text whose bases are absolute."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'config.py'
-        file.write_text(text, encoding='ascii')
+        file.write_text(text, encoding='utf-8')
         return plain(Config.fromfile(str(file), import_custom_modules=False).to_dict())
 
 

@@ -116,8 +116,8 @@ def checkpoint_path(value, call):
 def ls_init_value(value, call):
     if value is not None and value == 0:
         raise Refused(
-            'timm builds a layer scale then that starts at 0, and none for None; 0 is none here',
-            dict(layer_scale_init_value=0.0),
+            'timm builds a layer scale then that starts at 0; None is none in both, so write that, '
+            'or a start above 0'
         )
     return dict(layer_scale_init_value=0.0 if value is None else value)
 

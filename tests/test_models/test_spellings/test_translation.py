@@ -203,6 +203,7 @@ def test_arguments_of_ours_are_untouched(tiny_arch):
 # Refused
 
 REFUSED = [
+    (dict(ls_init_value=0.0), {}, 'starts at 0; None is none in both, so write that, or a start'),
     # values that contradict each other
     (
         dict(use_grn=False),
@@ -334,7 +335,6 @@ LINES = [
         dict(design=dict(stem_patch_size=2)),
     ),
     (dict(features_only=False), {}, 'no classifier', {}),
-    (dict(ls_init_value=0.0), {}, 'that starts at 0', dict(layer_scale_init_value=0.0)),
     (dict(conv_bias=False), {}, 'all have a bias', {}),
     (dict(output_stride=16), {}, 'not dilated', {}),
     # transformers
