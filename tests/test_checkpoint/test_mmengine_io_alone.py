@@ -73,7 +73,8 @@ def test_a_loader_of_somebody_else_is_called_as_it_is(tiny_arch, alone):
 def test_two_tools_alone_install():
     package = Path(mmengine_io.__file__).parents[1]
     users = [p for p in package.rglob('*.py') if re.search(r'\binstall\(', p.read_text('utf-8'))]
-    assert {str(path.relative_to(package)) for path in users} == {
+    users = [path.relative_to(package) for path in users]
+    assert {str(path) for path in users if path.parts[0] != '.mim'} == {  # copies of tools
         'checkpoint/mmengine_io.py',
         'cli/train.py',
         'cli/test.py',

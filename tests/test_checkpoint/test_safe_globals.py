@@ -184,7 +184,8 @@ def test_import_lets_mmengine_read_its_own_checkpoints(work_dir, tmp_path):
         assert (int(done.stdout.splitlines()[-1]) == 0) == lists
 
 
-NUMPY = importlib.import_module('numpy._core' if hasattr(np, '_core') else 'numpy.core').multiarray
+# numpy 1.26 has a numpy._core too, for pickles of 2, with nothing else in it.
+NUMPY = importlib.import_module('numpy.core' if np.__version__ < '2' else 'numpy._core').multiarray
 THEIRS = {
     'builtins.getattr': getattr,
     'numpy.ndarray': np.ndarray,

@@ -45,7 +45,7 @@ def test_logits_are_metas_and_a_pooling_neck_over_maps_gives_others(version, tin
     torch.testing.assert_close(head(features), expected, rtol=1e-4, atol=1e-4)
     (maps,) = dense(x)
     assert maps.shape == (3, 64, 2, 3)
-    assert (head(maps.mean((2, 3))) - expected).abs().max() > 1e-2
+    assert (head(maps.mean((2, 3))) - expected).abs().max() > 1e-3
 
 
 def test_every_out_index_is_pooled_with_its_own_norm(tiny_arch):
