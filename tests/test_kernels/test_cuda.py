@@ -4,6 +4,7 @@
 Without a GPU the same functions run on the CPU, the kernels by Triton's interpreter.
 """
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -66,17 +67,20 @@ def test_block_on_triton_kernels_is_the_plain_block(
         for parameter in plain.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     fast.load_state_dict(plain.state_dict())
+    exact = copy.deepcopy(plain).double()
     monkeypatch.setattr('mmconvnext.models.fusion.why_not', lambda x, dtype: '')
     x, grad = torch.randn(2, 8, 9, 7), torch.randn(2, 8, 9, 7)
     results = []
-    for block in (plain, fast):
+    for block in (plain, fast, exact):
         monkeypatch.setattr(block.drop_path, 'draw', lambda n: torch.tensor(keep, dtype=torch.bool))
-        leaf = x.clone().requires_grad_()
-        with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        leaf = x.clone().to(block.norm.weight.dtype).requires_grad_()
+        with torch.autocast('cpu', torch.bfloat16, enabled=autocast and block is not exact):
             out = block(leaf)
-        out.backward(grad)
+        out.backward(grad.to(out.dtype))
         results.append([out.detach(), leaf.grad, *(p.grad for p in block.parameters())])
-    bound = 4e-2 if autocast else 1e-5  # of bfloat16's two roundings in a row, both paths
-    for found, expected in zip(results[1], results[0]):
-        assert found.dtype == expected.dtype
+    # Under autocast plain itself is up to 0.042 off here: on one thread torch's layer norm sums the
+    # gradient of its weight in bfloat16.
+    bound = 3e-2 if autocast else 1e-5
+    for found, like, expected in zip(results[1], *results[::2]):
+        assert found.dtype == like.dtype
         assert (found - expected).abs().max() < bound * expected.abs().max()
