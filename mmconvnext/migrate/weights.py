@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..checkpoint import zoo
+from ..models.spellings.values import other_network
 from ..recipe.errors import RecipeError
 from .notes import Notes
 
@@ -61,7 +62,7 @@ def renewed_weights(node: Mapping, model: dict, notes: Notes, path: str) -> dict
             )
     outer = model.get('pretrained') if isinstance(model, dict) else None
     for name in (node.get('pretrained'), outer):
-        if name and 'resnet' in str(name):
+        if name and (other_network(str(name)) or 'resnet' in str(name)):
             notes.change(f'{path}: pretrained={name!r} goes: weights of another network')
         elif name:
             kept = dict(type='Pretrained', checkpoint=name)

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 
-@fx.wrap  # symbolic tracing keeps the call, so that each input is checked, not the tracer's
 def check_images(x: Tensor, in_channels: int, patch: int) -> None:
     """Check the input of a backbone of so many channels, whose stem sees patches of that side.
 

@@ -30,9 +30,10 @@ def test_pretrained_of_backbone_and_model():
     assert renewed_weights(dict(pretrained='a.pth'), {}, Notes(), 'b') == LOADED
     model = dict(pretrained='a.pth')
     assert renewed_weights({}, model, Notes(), 'b') == LOADED and model == dict(pretrained=None)
-    model, notes = dict(pretrained='open-mmlab://resnet50_v1c'), Notes()
-    assert renewed_weights(dict(init_cfg=LOADED), model, notes, 'b') == LOADED
-    assert model == dict(pretrained=None) and 'another network' in notes.changed[0]
+    for other in ('open-mmlab://resnet50_v1c', 'open-mmlab://msra/hrnetv2_w18', 'resnet50.pth'):
+        model, notes = dict(pretrained=other), Notes()
+        assert renewed_weights(dict(init_cfg=LOADED), model, notes, 'b') == LOADED
+        assert model == dict(pretrained=None) and 'another network' in notes.changed[0]
 
 
 def test_no_weights_are_named():
