@@ -51,7 +51,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     parameters are 0 where they are not given.
 
     Groups with equal settings are merged, so that fused and foreach optimizers have long lists to
-    work on; frozen parameters are in none. Which group holds what hangs on model and options, so
+    work on; frozen parameters are in none. What a group holds depends on model and options, so
     hooks must not count them, as those do that take ``param_groups[2]`` for the biases. Adam and
     AdamW are ``fused`` where torch can, unless the optimizer's own options say ``fused`` or
     ``foreach``: the same update in one pass.
