@@ -22,8 +22,8 @@ import torch
 from peers import Meta, Mmpretrain, Timm, transformers_backbone
 
 from mmconvnext import ConvNeXt
+from mmconvnext.arch import ARCHS
 from mmconvnext.kernels import capability
-from mmconvnext.models.arch import ARCHS
 
 # And 'compiled', torch.compile of the plain path, for --names: it takes minutes to compile.
 NAMES = ('fast', 'plain', 'timm', 'mmpretrain', 'meta', 'transformers')

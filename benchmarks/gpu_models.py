@@ -12,7 +12,7 @@ from peers import Meta, Mmpretrain, Timm
 from torch import Tensor, nn
 
 from mmconvnext import ConvNeXt
-from mmconvnext.models.arch import get_arch
+from mmconvnext.arch import get_arch
 
 # 'nhwc': parameters and image in channels-last memory. The fast path comes last: should it break
 # the device, the others are measured.

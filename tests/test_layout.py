@@ -21,6 +21,7 @@ TEXT = {'.cff', '.in', '.json', '.md', '.py', '.sh', '.toml', '.txt', '.yaml', '
 MAY_IMPORT = {
     '': '.version .checkpoint.safe_globals mmengine',
     '.version': '',
+    '.arch': '',
     '.registry': 'mmengine',
     '.checkpoint': '.checkpoint mmengine numpy torch',
     '.checkpoint.zoo': '',
@@ -35,29 +36,28 @@ MAY_IMPORT = {
     '.checkpoint.fit': '.checkpoint torch',
     '.checkpoint.read': '.checkpoint safetensors torch',
     '.checkpoint.convert': '.checkpoint safetensors torch',
-    '.checkpoint.load': '.checkpoint .models.arch mmengine torch',
-    '.models': '.models',
-    '.models.arch': '',
+    '.checkpoint.load': '.checkpoint .arch mmengine torch',
+    '.models': '.models .arch',
     '.models.design': '',
     '.models.layer_depth': '',
     '.models.arguments': '',
-    '.models.spellings': '.models.spellings .models.arch .models.design .checkpoint.zoo',
+    '.models.spellings': '.models.spellings .arch .models.design .checkpoint.zoo',
     '.models.images': 'torch',
     '.models.initialize': 'torch',
     '.models.layers': '.models.design torch',
     '.models.fusion': '.models.layers .kernels torch',
     '.models.block': '.models.design .models.layers .models.fusion .kernels torch',
-    '.models.convnext': '.models .checkpoint .kernels .registry mmengine torch',
+    '.models.convnext': '.models .arch .checkpoint .kernels .registry mmengine torch',
     '.kernels': '.kernels mmengine torch',
     '.kernels.triton': '.kernels.triton torch triton',
     '.kernels.reference': 'torch',
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
-    '.recipe': '.recipe .toy .models.arch .checkpoint.atomic mmengine numpy PIL torch',
+    '.recipe': '.recipe .toy .arch .checkpoint.atomic mmengine numpy PIL torch',
     '.recipe.image_folder': '.registry mmengine',
-    '.migrate': '.migrate .models.arch .models.convnext .models.layer_depth .models.spellings'
+    '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
-    '.migrate.proof': '.migrate .models.arch .models.convnext mmengine mmpretrain torch',
+    '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
     '.cli': '.cli .checkpoint .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
 }
@@ -96,7 +96,7 @@ PYTHON = PACKAGE + below('tools', 'tests')
 
 
 def module_of(file: str) -> str:
-    """'mmconvnext/models/arch.py' -> '.models.arch'; the package itself is ''."""
+    """'mmconvnext/arch.py' -> '.arch'; the package itself is ''."""
     parts = Path(file).with_suffix('').parts[1:]
     return ''.join(f'.{part}' for part in parts if part != '__init__')
 
@@ -164,8 +164,8 @@ def test_imports_follow_the_arrows(file):
 @pytest.mark.parametrize(
     ('file', 'source', 'wrong'),
     [
-        ('models/arch.py', 'import torch.nn as nn', {'torch'}),
-        ('models/arch.py', 'from .design import Design', {'.models.design'}),
+        ('arch.py', 'import torch.nn as nn', {'torch'}),
+        ('arch.py', 'from .models.design import Design', {'.models.design'}),
         ('models/layers.py', 'from .block import ConvNeXtBlock', {'.models.block'}),
         ('models/block.py', 'from mmconvnext.models import convnext', {'.models.convnext'}),
         ('optim/groups.py', 'from ..models import ConvNeXt', {'.models'}),

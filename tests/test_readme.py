@@ -15,9 +15,9 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmconvnext import ConvNeXt
+from mmconvnext.arch import ARCHS
 from mmconvnext.checkpoint import zoo
 from mmconvnext.checkpoint.load import load_pretrained
-from mmconvnext.models.arch import ARCHS
 from mmconvnext.models.design import Design
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,6 +18,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..arch import ARCHS
 from .download import is_url
 from .envelope import unwrap
 from .errors import CheckpointError, CheckpointMismatch
@@ -240,8 +241,6 @@ class Plan:
 
     def fit(self, config: Mapping, **options: str | None) -> Fit:
         """Everything checked; ``config`` is the config.json beside the file."""
-        from ..models.arch import ARCHS  # here, because models imports this module
-
         native = self._native()
         classifier = is_classifier(self.row, self.inside, self.outside, self.prefix)
         design = self.backbone.design

@@ -16,7 +16,7 @@ A row says what the file holds and where it is; nothing is downloaded here.
 - DINOv3, ``dinov3/``: the README of facebookresearch/dinov3. One has to accept the licence on the
   file's page first, and to download with a token.
 
-Columns: ``arch`` is a name of ``models.arch.ARCHS``, or one which that table does not have
+Columns: ``arch`` is a name of ``mmconvnext.arch.ARCHS``, or one which that table does not have
 (``xxlarge``, isotropic ``iso-*``, timm's ``*-ols`` with an overlapping stem, ``*-rms``, ``test*``):
 loaded into another backbone, their error says which ``arch`` and ``design`` they need; ``iso-*``,
 which have no pyramid, do not load.

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..models.arch import ARCHS, get_arch
+from ..arch import ARCHS, get_arch
 from ..models.convnext import ConvNeXt
 from ..models.spellings import translate
 from ..models.spellings.values import named

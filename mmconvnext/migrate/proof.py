@@ -18,7 +18,7 @@ from mmengine.registry import MODELS
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from ..models.arch import get_arch
+from ..arch import get_arch
 from ..models.convnext import ConvNeXt
 from .backbone import Renewed
 from .mm2.model import task_of

@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
 from torch import Tensor, fx, nn
 
+from ..arch import get_arch
 from ..checkpoint.load import (
     adapt_state_dict,
     is_pretrained,
@@ -22,7 +23,6 @@ from ..kernels.compat import is_compiling
 from ..kernels.report import PathReport
 from ..kernels.selection import check_setting
 from ..registry import MODELS
-from .arch import get_arch
 from .arguments import frozen_stages_in, image_channels, layer_scale_start, stage_indices
 from .block import ConvNeXtBlock
 from .design import Design

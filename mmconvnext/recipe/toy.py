@@ -14,7 +14,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from .. import toy
-from ..models.arch import get_arch
+from ..arch import get_arch
 from .errors import RecipeError
 from .own_data import apply_own_data
 from .walk import LOADERS, backbones, dicts, pipelines, task, type_name

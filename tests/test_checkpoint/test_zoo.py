@@ -16,8 +16,8 @@ import yaml
 from mmengine.config import Config
 
 from mmconvnext import ConvNeXt
+from mmconvnext.arch import ARCHS
 from mmconvnext.checkpoint import zoo
-from mmconvnext.models.arch import ARCHS
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAVES = [file for file in sorted(ROOT.glob('configs/*/*.py')) if file.parent.name != '_base_']

@@ -7,10 +7,10 @@ facebookresearch/ConvNeXt. What its leaves share with the shipped models is take
 
 import pytest
 
+from mmconvnext.arch import get_arch
 from mmconvnext.migrate.migration import migrate
 from mmconvnext.migrate.source import shipped
 from mmconvnext.migrate.write import format_config, merged
-from mmconvnext.models.arch import get_arch
 
 CASCADE = 'cascade-mask-rcnn_convnext-{}_fpn_4conv1fc-giou_{}ms-crop-3x_coco'
 UPERNET = 'convnext-{}_upernet_8xb2-{}160k_ade20k-{}x{}'

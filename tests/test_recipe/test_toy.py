@@ -9,7 +9,7 @@ from fixtures import CASCADE, FASTER_RCNN, LEAVES, MASK_RCNN, NUCLEI, UPERNET, s
 from mmengine.config import Config
 from PIL import Image
 
-from mmconvnext.models.arch import get_arch
+from mmconvnext.arch import get_arch
 from mmconvnext.models.layers import SimpleNorm2d
 from mmconvnext.recipe import toy as module
 from mmconvnext.recipe.checks import check_recipe

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ...arch import ARCHS
 from ...checkpoint import zoo
-from ..arch import ARCHS
 from . import values
 from .values import Refused
 

@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..arch import ARCHS, get_arch
+from ...arch import ARCHS, get_arch
 from ..design import DEFAULT_EPS, Design
 from . import values
 from .table import TABLE

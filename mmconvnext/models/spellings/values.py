@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...arch import ARCHS
 from ...checkpoint import zoo
-from ..arch import ARCHS
 from ..design import CHOICES
 
 # Names that configs of mmcv and mmpretrain, timm and torch give to the norms that we have.

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mmconvnext.models.arch import ARCHS, get_arch
+from mmconvnext.arch import ARCHS, get_arch
 
 # Blocks and first channels (they double with each stage), typed from the papers: V1 section 3
 # and table 1, V2 appendix A.1; timm's convnext_{atto,femto,pico,nano} for the small V1 sizes.
