@@ -7,7 +7,7 @@
 #pragma once
 
 #include "gelu.h"
-#include "products.h"
+#include "gemm.h"
 #include "scale_linear.h"
 
 namespace mmconvnext {

@@ -2,7 +2,7 @@
 // Backward of `mlp`: the order of its parts, and where each sum over pixels comes from.
 #pragma once
 
-#include "hidden_backward.h"
+#include "mlp_backward_tiles.h"
 #include "layer_gradients.h"
 
 namespace mmconvnext {
