@@ -16,7 +16,9 @@ before it loads them, with the record that is written here.
 import importlib.util
 import os
 import re
+import shlex
 import shutil
+import sysconfig
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -75,6 +77,9 @@ CAPABILITY_FLAGS = {
     'AVX2': ['-mavx2', '-mfma', '-mf16c'],
     'DEFAULT': [],
 }
+# psabi: a note that GCC passes vectors differently from GCC 4.5. GCC 12 calls variables of its own
+# AVX512 intrinsics uninitialized (GCC bug 105593).
+WARNINGS = '-Wall -Wextra -Wshadow -Wno-psabi -Wno-uninitialized -Wno-maybe-uninitialized'
 
 
 def kernels() -> dict:
@@ -86,14 +91,19 @@ def kernels() -> dict:
     if wanted == '0':
         return {}
     try:
-        from torch.utils.cpp_extension import BuildExtension, CppExtension
+        from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths
 
         capability = wanted or LIBRARY.capability()
     except Exception as error:  # a broken torch raises anything; one that is too old has no name
         print(f'mmconvnext: without CPU kernels, as torch does not work in this build: {error}')
         return {}
-    flags = ['-O3', '-g0', '-fopenmp', '-w', *CAPABILITY_FLAGS[capability]]
+    flags = ['-O3', '-g0', '-fopenmp', *CAPABILITY_FLAGS[capability]]
     flags += [f'-DCPU_CAPABILITY={capability}', f'-DCPU_CAPABILITY_{capability}']
+    # Warnings are for our own files, so torch's and Python's headers are system headers.
+    headers = [*include_paths(), sysconfig.get_paths()['include']]
+    flags += [*WARNINGS.split(), *(f'-isystem{path}' for path in headers)]
+    # Last, so that they win over ours. Not CXXFLAGS, in which conda sets -std and -O2.
+    flags += shlex.split(os.environ.get('MMCONVNEXT_CXXFLAGS', ''))
     folder = Path('mmconvnext/kernels')
     extension = CppExtension(
         'mmconvnext.kernels._cpu',

@@ -130,7 +130,7 @@ def test_no_rows_are_no_error_and_others_that_do_not_fit_are():
 
     # Where oneDNN multiplies no bfloat16, `fold` gives float32 for it.
     has_bf16 = OPS.fold(*layers, None, grn_beta, torch.bfloat16)[0].dtype == torch.bfloat16
-    fault = ('as `fold` gives them for BFloat16, got Float', 'mlp', (*wide, None, EPS, 1, True))
+    fault = ('what `fold` returns for BFloat16, got Float', 'mlp', (*wide, None, EPS, 1, True))
     narrow = [fault] if has_bf16 else []
 
     def replaced(index: int) -> list:
@@ -145,7 +145,7 @@ def test_no_rows_are_no_error_and_others_that_do_not_fit_are():
         ('normalized must have', 'mlp_backward', replaced(1)),
         ('hidden must have', 'mlp_backward', replaced(2)),
         ('squares must have', 'mlp_backward', replaced(3)),
-        ('there must be channels', 'mlp', (*thin, None, EPS, 1, True)),
+        ('weight1 must have channels', 'mlp', (*thin, None, EPS, 1, True)),
     ]:
         with pytest.raises(RuntimeError, match=match):
             getattr(OPS, name)(*arguments)

@@ -203,9 +203,9 @@ def test_threads_do_not_change_a_bit():
 @compiled
 def test_other_types_are_refused():
     x, weight, bias = convolution((1, 4, 4, 8), torch.float64)
-    with pytest.raises(RuntimeError, match='float32 or bfloat16 is needed, got Double'):
+    with pytest.raises(RuntimeError, match='tensors must be float32 or bfloat16, got Double'):
         OPS.dwconv_norm(x.double(), weight, bias, 1e-6, torch.float64)
-    with pytest.raises(RuntimeError, match='beside Float maps the stream is that or float32'):
+    with pytest.raises(RuntimeError, match='stream must be float32 or, like the branch, Float'):
         OPS.dwconv_norm(x.bfloat16(), weight, bias, 1e-6, torch.float32)
 
 
@@ -225,7 +225,7 @@ def test_shapes_and_strides_that_would_be_read_out_of_bounds_are_refused():
         ('residual must have', 'dwconv_norm_backward', (x, out, rstd, x, weight, x[:1])),
         ('rstd must have', 'dwconv_norm_backward', (x, out, rstd[:1], x, weight, x)),
         ('grad must be contiguous', 'dwconv_norm_backward', (turned.mT, out, rstd, x, weight, x)),
-        ('grad must be of normal', 'dwconv_norm_backward', (x.bfloat16(), out, rstd, x, weight, x)),
+        ('grad must have norm', 'dwconv_norm_backward', (x.bfloat16(), out, rstd, x, weight, x)),
         ('grad must have the shape', 'gelu_backward', (h[:3], h, None)),
         ('slope must have the shape', 'gelu_backward', (h, h.clone(), h[:1, :3])),
         ('samples must divide the 10 rows, got 3', 'gelu_squares', (h, 3)),
@@ -235,7 +235,7 @@ def test_shapes_and_strides_that_would_be_read_out_of_bounds_are_refused():
         ('out_scale must have', 'scale_linear', (square, h[0], None, None, h[0, :1], x.dtype)),
         ('in_shift must have', 'scale_linear', (square, h[0], None, h[0, :1], None, x.dtype)),
         ('grad_weight must have', 'scale_linear_backward', (h, h[0], square, h[0], *[None] * 3)),
-        ('must be of floating point', 'gelu_squares', (h.int(), 1)),
+        ('h must be floating-point, got Int', 'gelu_squares', (h.int(), 1)),
         ('has no memory', 'fingerprint', ([freed],)),
         ('has no memory', 'gelu_squares', (freed, 1)),
     ]

@@ -1,30 +1,32 @@
 // Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-// A number that tells whether tensors hold what they held before.
+// The operator `fingerprint`: a number that changes whenever the values of tensors do.
 //
-// torch counts writes in a tensor's version, but not those of fused optimizers, nor those by way of `.data`. Reading
-// the weights of ConvNeXt-T takes 2 to 3 ms on two cores, folding them 10 (bfloat16) to 36 ms.
+// torch counts writes in a tensor's version, but not those of fused optimizers or through `.data`.
+// Reading the weights of ConvNeXt-T takes 2 to 3 ms on two cores, folding them 10 ms (bfloat16) to
+// 36 ms (float).
 #pragma once
 
-#include "rows.h"
+#include "common.h"
 
 #include <cstring>
 
 namespace mmconvnext {
 
-// Each step can be undone: by an odd number (2^64 / golden ratio), then by a shift, which brings the high bits down;
-// the product alone would pass a change of the highest bit on as it is, and two of them would cancel.
-constexpr uint64_t MULTIPLIER = 0x9E3779B97F4A7C15;
-constexpr int64_t LANES = 64;                        // words hashed side by side; our choice
-constexpr int64_t PART = 1 << 15;                    // words that one thread hashes in a row; our choice
+constexpr uint64_t MULTIPLIER = 0x9E3779B97F4A7C15;  // odd: 2^64 / golden ratio
+constexpr int64_t LANES = 64;             // independent hashes that a loop computes; our choice
+constexpr int64_t CHUNK = 8 * (1 << 15);  // bytes; our choice
 
+// Adds a word to a hash in two steps that can be inverted. The shift brings high bits down: the
+// multiplication alone would pass a change of the highest bit on as it is, and two such changes
+// would cancel.
 inline uint64_t mix(uint64_t hash, uint64_t word) {
   hash = (hash ^ word) * MULTIPLIER;
   return hash ^ hash >> 29;
 }
 
-// Of n bytes: every word passes through one of LANES chains of steps that can be undone, so a change of one word
-// always changes the result, and changes of several do but for one in 2^64.
-inline uint64_t hash_part(const char* data, int64_t bytes) {
+// The hash of a chunk. Every word goes through one of LANES chains of invertible steps: a change of
+// one word always changes the result, changes of several do with probability 1 - 2^-64.
+inline uint64_t hash_chunk(const char* data, int64_t bytes) {
   uint64_t lanes[LANES], words[LANES];
   for (int64_t i = 0; i < LANES; ++i) lanes[i] = i + 1;
   constexpr int64_t STEP = LANES * sizeof(uint64_t);
@@ -44,13 +46,15 @@ inline int64_t fingerprint(at::TensorList tensors) {
     check_memory("a tensor", given);
     const Tensor t = given.contiguous();
     const auto* data = static_cast<const char*>(t.const_data_ptr());
-    const int64_t bytes = t.nbytes(), size = PART * sizeof(uint64_t), parts = (bytes + size - 1) / size;
-    std::vector<uint64_t> hashes(parts);
-    at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) hashes[i] = hash_part(data + i * size, std::min(size, bytes - i * size));
+    const int64_t bytes = t.nbytes(), chunks = ceil_div(bytes, CHUNK);
+    std::vector<uint64_t> hashes(chunks);
+    at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        hashes[i] = hash_chunk(data + i * CHUNK, std::min(CHUNK, bytes - i * CHUNK));
+      }
     });
     hash = mix(mix(hash, uint64_t(t.scalar_type())), bytes);
-    for (const uint64_t part : hashes) hash = mix(hash, part);
+    for (const uint64_t chunk : hashes) hash = mix(hash, chunk);
   }
   return hash;
 }

@@ -1,17 +1,18 @@
 // Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-// GELU (erf) of (M, K) matrices, with what the block needs in the same pass.
+// GELU (erf) and its derivative, and the operators `gelu_backward` and `gelu_squares` on (M, K).
 #pragma once
 
 #include "rows.h"
 
 namespace mmconvnext {
 
-constexpr int64_t CHUNKS = 64;  // of rows, whose sums are added in order; our choice
+constexpr int64_t ROW_SPLITS = 64;  // our choice
 
-// exp(x) for x <= 0, relative error 1e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], fitted by least
-// squares at Chebyshev points. Zero below SMALLEST and for NaN: what is multiplied with such a value later would be
-// denormal (the smallest normal number is exp(-87.3)), and products with denormal numbers are slow.
-inline Vec exp_negative(Vec given) {
+// exp(x) for x <= 0, relative error 1e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], fitted
+// by least squares at Chebyshev points. Zero for NaN and below SMALLEST: there the result, or what
+// is later multiplied by it, would be denormal (the smallest normal float is exp(-87.3)), and
+// arithmetic with denormal numbers is slow.
+inline Vec exp_negative(const Vec& given) {
   using at::vec::fmadd;
   const Vec SMALLEST(-83.f);  // our choice
   const Vec counts = given > SMALLEST, x = Vec::blendv(SMALLEST, given, counts);
@@ -29,10 +30,11 @@ inline Vec exp_negative(Vec given) {
   return Vec::blendv(Vec(0.f), p * at::vec::cast<float, int32_t>(exponent), counts);
 }
 
-// Standard normal density and distribution of h, by one exponential. With z = |h| / sqrt(2), the tail
-// erfc(z) / 2 is exp(-z * z) times a polynomial of t = 1 / (1 + 0.43 z), fitted by least squares of the
-// relative error at Chebyshev points, 8e-8; in float 4e-6 of the tail at worst, where z * z is rounded. The form is
-// that of Abramowitz and Stegun 7.1.26, whose constants reach 1.5e-7 of 1 only.
+// Density and distribution of the standard normal at h, from one exponential. With z = |h| /
+// sqrt(2) the tail erfc(z) / 2 is exp(-z * z) times a polynomial of t = 1 / (1 + 0.43 z), the form
+// of Abramowitz and Stegun 7.1.26, whose constants are only exact to 1.5e-7 of 1. Ours are fitted
+// by least squares of the relative error at Chebyshev points, to 8e-8 of the tail; in float
+// arithmetic the error reaches 4e-6 of the tail, where z * z is rounded.
 inline std::tuple<Vec, Vec> normal(const Vec& h) {
   using at::vec::fmadd;
   const Vec one(1.f), z = h.abs() * Vec(float(M_SQRT1_2)), e = exp_negative(Vec(-0.5f) * h * h);
@@ -51,94 +53,103 @@ inline std::tuple<Vec, Vec> normal(const Vec& h) {
 
 inline Vec gelu(const Vec& h) { return h * std::get<1>(normal(h)); }
 
-// Rows belong to samples in equal shares.
-inline void check_samples(int64_t rows, int64_t samples) {
-  TORCH_CHECK(samples > 0 ? rows % samples == 0 : rows == 0, "samples must divide the ", rows, " rows, got ", samples);
+// gelu(h) and gelu'(h).
+inline std::tuple<Vec, Vec> gelu_and_derivative(const Vec& h) {
+  const auto [density, distribution] = normal(h);
+  return {h * distribution, at::vec::fmadd(h, density, distribution)};
 }
 
-// grad becomes dh = (grad + slope * act) * gelu'(h); returns act = gelu(h) and the column sums of dh.
-inline std::tuple<Tensor, Tensor> gelu_backward(Tensor& grad, const Tensor& h, const std::optional<Tensor>& slope) {
+// One row of `gelu_backward`, in whole vectors: h becomes act, grad becomes dh, sums += dh.
+inline void gelu_backward_row(float* h, float* grad, const float* slope, float* sums, int64_t n) {
+  for (int64_t c = 0; c < n; c += V) {
+    const auto [act, derivative] = gelu_and_derivative(Vec::loadu(h + c));
+    Vec d = Vec::loadu(grad + c);
+    if (slope) d = at::vec::fmadd(Vec::loadu(slope + c), act, d);
+    d = d * derivative;
+    act.store(h + c);
+    d.store(grad + c);
+    (Vec::loadu(sums + c) + d).store(sums + c);
+  }
+}
+
+// The operator: grad becomes dh = (grad + slope * act) * gelu'(h), with the slope (samples, K) of
+// each row's sample; returns act = gelu(h) and the column sums of dh.
+inline std::tuple<Tensor, Tensor> gelu_backward(Tensor& grad, const Tensor& h,
+                                                const OptionalTensor& slope) {
   check("h", h, {-1, -1});
   check("grad", grad, h.sizes());
-  TORCH_CHECK(grad.scalar_type() == h.scalar_type(), "grad must be of h's type, got ", grad.scalar_type());
+  TORCH_CHECK(grad.scalar_type() == h.scalar_type(), "grad must have h's type, ", h.scalar_type(),
+              ", got ", grad.scalar_type());
   check("slope", slope, {-1, h.size(1)});
   check_samples(h.size(0), slope ? slope->size(0) : 1);
-  const int64_t M = h.size(0), C = h.size(1), Cp = round_up(C, V);
-  Tensor act = at::empty_like(h), sums = at::zeros({C}, h.options().dtype(at::kFloat));
+  const int64_t M = h.size(0), K = h.size(1), Kp = round_up(K, V);
+  Tensor act = at::empty_like(h), sums = at::zeros({K}, h.options().dtype(at::kFloat));
   if (M == 0) return {act, sums};
-  const int64_t chunk = (M + CHUNKS - 1) / CHUNKS, per_sample = slope ? M / slope->size(0) : M;
-  std::vector<float> partial(CHUNKS * Cp, 0.f);
+  const Splits splits(M, ROW_SPLITS);
+  const int64_t sample_rows = slope ? M / slope->size(0) : M;
+  std::vector<float> partial(splits.count * Kp, 0.f);
   const Tensor slope32 = slope ? slope->to(at::kFloat) : Tensor();
-  const float* s = slope ? slope32.const_data_ptr<float>() : nullptr;
+  const float* slopes = slope ? slope32.const_data_ptr<float>() : nullptr;
   dispatch(h, [&](auto type) {
     using T = decltype(type);
     T* g = grad.data_ptr<T>();
     const T* x = h.const_data_ptr<T>();
     T* a = act.data_ptr<T>();
-    at::parallel_for(0, CHUNKS, 1, [&](int64_t begin, int64_t end) {
-      std::vector<float> hs(Cp, 0.f), gs(Cp, 0.f), as(Cp), add(Cp, 0.f);
-      for (int64_t m = begin * chunk; m < std::min(end * chunk, M); ++m) {
-        float* sum = partial.data() + m / chunk * Cp;
-        load_row(x + m * C, hs.data(), C);
-        load_row(g + m * C, gs.data(), C);
-        if (s) load_row(s + m / per_sample * C, add.data(), C);
-        for (int64_t c = 0; c < Cp; c += V) {
-          const Vec v = Vec::loadu(hs.data() + c);
-          auto [density, distribution] = normal(v);
-          const Vec active = v * distribution;
-          Vec d = Vec::loadu(gs.data() + c);
-          if (s) d = at::vec::fmadd(Vec::loadu(add.data() + c), active, d);
-          d = d * at::vec::fmadd(v, density, distribution);
-          active.store(as.data() + c);
-          d.store(gs.data() + c);
-          (Vec::loadu(sum + c) + d).store(sum + c);
-        }
-        store_row(as.data(), a + m * C, C);
-        store_row(gs.data(), g + m * C, C);
+    at::parallel_for(0, splits.count, 1, [&](int64_t begin, int64_t end) {
+      std::vector<float> h_row(Kp, 0.f), g_row(Kp, 0.f), slope_row(Kp, 0.f);
+      for (int64_t m = splits.first(begin); m < splits.last(end - 1); ++m) {
+        load_row(x + m * K, h_row.data(), K);
+        load_row(g + m * K, g_row.data(), K);
+        if (slopes) load_row(slopes + m / sample_rows * K, slope_row.data(), K);
+        gelu_backward_row(h_row.data(), g_row.data(), slopes ? slope_row.data() : nullptr,
+                          partial.data() + m / splits.size * Kp, Kp);
+        store_row(h_row.data(), a + m * K, K);
+        store_row(g_row.data(), g + m * K, K);
       }
     });
   });
   float* to = sums.data_ptr<float>();
-  for (int64_t i = 0; i < CHUNKS; ++i) {
-    for (int64_t c = 0; c < C; ++c) to[c] += partial[i * Cp + c];
+  for (int64_t split = 0; split < splits.count; ++split) {
+    for (int64_t c = 0; c < K; ++c) to[c] += partial[split * Kp + c];
   }
   return {act, sums};
 }
 
-// act = gelu(h), and for each of the samples that the rows are of the column sums of act * act.
+// The operator: act = gelu(h), and for each sample the column sums of act squared.
 inline std::tuple<Tensor, Tensor> gelu_squares(const Tensor& h, int64_t samples) {
   check("h", h, {-1, -1});
   check_samples(h.size(0), samples);
-  const int64_t M = h.size(0), C = h.size(1), Cp = round_up(C, V);
-  Tensor act = at::empty_like(h), squares = at::zeros({samples, C}, h.options().dtype(at::kFloat));
+  const int64_t M = h.size(0), K = h.size(1), Kp = round_up(K, V);
+  Tensor act = at::empty_like(h);
+  Tensor squares = at::zeros({samples, K}, h.options().dtype(at::kFloat));
   if (M == 0) return {act, squares};
-  const int64_t rows = M / samples, chunk = (rows + CHUNKS - 1) / CHUNKS;
-  std::vector<float> partial(samples * CHUNKS * Cp, 0.f);
+  const Splits splits(M / samples, ROW_SPLITS);  // of one sample
+  const int64_t count = samples * splits.count;
+  std::vector<float> partial(count * Kp, 0.f);
   dispatch(h, [&](auto type) {
     using T = decltype(type);
     const T* x = h.const_data_ptr<T>();
     T* a = act.data_ptr<T>();
-    at::parallel_for(0, samples * CHUNKS, 1, [&](int64_t begin, int64_t end) {
-      std::vector<float> hs(Cp, 0.f);
-      for (int64_t part = begin; part < end; ++part) {
-        float* sum = partial.data() + part * Cp;
-        const int64_t first = part % CHUNKS * chunk, last = std::min(first + chunk, rows);
-        for (int64_t m = part / CHUNKS * rows + first; m < part / CHUNKS * rows + last; ++m) {
-          load_row(x + m * C, hs.data(), C);
-          for (int64_t c = 0; c < Cp; c += V) {
-            const Vec v = Vec::loadu(hs.data() + c);
-            const Vec active = gelu(v);
-            active.store(hs.data() + c);
-            at::vec::fmadd(active, active, Vec::loadu(sum + c)).store(sum + c);
+    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      std::vector<float> row(Kp, 0.f);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t start = i / splits.count * splits.items, split = i % splits.count;
+        float* sums = partial.data() + i * Kp;
+        for (int64_t m = start + splits.first(split); m < start + splits.last(split); ++m) {
+          load_row(x + m * K, row.data(), K);
+          for (int64_t c = 0; c < Kp; c += V) {
+            const Vec v = gelu(Vec::loadu(row.data() + c));
+            v.store(row.data() + c);
+            at::vec::fmadd(v, v, Vec::loadu(sums + c)).store(sums + c);
           }
-          store_row(hs.data(), a + m * C, C);
+          store_row(row.data(), a + m * K, K);
         }
       }
     });
   });
   float* to = squares.data_ptr<float>();
-  for (int64_t part = 0; part < samples * CHUNKS; ++part) {
-    for (int64_t c = 0; c < C; ++c) to[part / CHUNKS * C + c] += partial[part * Cp + c];
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t c = 0; c < K; ++c) to[i / splits.count * K + c] += partial[i * Kp + c];
   }
   return {act, squares};
 }

@@ -1,178 +1,300 @@
 // Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-// Backward of `mlp`: the order of its parts, and where each sum over pixels comes from.
+// The operator `mlp_backward`: its phases in order, and where each sum over pixels comes from.
 #pragma once
 
-#include "mlp_backward_tiles.h"
 #include "layer_gradients.h"
+#include "mlp_backward_tiles.h"
 
 namespace mmconvnext {
 
-constexpr int64_t MAX_PIECES = 16;  // of a map; our choice
+constexpr int64_t MAX_SPLITS = 16;  // of the tiles; our choice
 
-using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+struct MlpBackwardInputs {
+  const Tensor &grad, &normalized, &hidden, &squares;
+  const Tensor &norm_weight, &norm_bias, &weight1, &bias1, &weight2, &bias2;
+  const OptionalTensor &gamma, &grn_gamma, &grn_beta;
+  double scale, grn_eps;
+  int64_t samples;
+  bool first, second;
 
-// Gradients of normalized, norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma and
-// grn_beta; an empty tensor for what is not there. Without `first` those of weight1 and norm are left out, without
-// `second` those of weight2, gamma and grn_beta: with the products over all pixels that they are made of.
-inline Gradients mlp_backward(
-    const Tensor& grad, const Tensor& normalized, const Tensor& saved_hidden, const Tensor& squares,
-    const Tensor& norm_weight, const Tensor& norm_bias, const Tensor& weight1, const Tensor& bias1,
-    const Tensor& weight2, const Tensor& bias2, const Optional& gamma, const Optional& grn_gamma,
-    const Optional& grn_beta, double scale, double grn_eps, int64_t samples, bool first, bool second) {
-  check("grad", grad, {-1, -1});
-  check("normalized", normalized, grad.sizes());
-  check_layer(weight1, bias1, norm_weight, norm_bias, {});
-  check_layer(weight2, bias2, {}, grn_beta, gamma);
-  check("weight1", weight1, {-1, grad.size(1)}, false);
-  check("weight2", weight2, {grad.size(1), weight1.size(0)}, false);
-  check("grn_gamma", grn_gamma, {weight1.size(0)}, false);
-  check("hidden", saved_hidden, {saved_hidden.size(0) ? grad.size(0) : 0, weight1.size(0)});
-  check("squares", squares, {grn_gamma ? samples : 0, weight1.size(0)});
-  check_samples(grad.size(0), samples);
-  TORCH_CHECK(grad.size(1) > 0 && weight1.size(0) > 0, "there must be channels, got ", weight1.sizes());
-  TORCH_CHECK(saved_hidden.scalar_type() == normalized.scalar_type() && squares.scalar_type() == at::kFloat,
-              "hidden must be of normalized's type, squares float32, got ", saved_hidden.scalar_type(), " and ",
-              squares.scalar_type());
-  const int64_t M = grad.size(0), C = grad.size(1), K = weight1.size(0);
-  const auto options = grad.options().dtype(at::kFloat);
-  const auto none = [&] { return at::empty({0}, options); };  // a new one each: results must not share memory
-  if (M == 0) {
-    const auto zeros = [&](const Optional& of, bool wanted) {
-      return of && wanted ? at::zeros(of->sizes(), options) : none();
-    };
-    return {at::empty_like(normalized), zeros(norm_weight, first), zeros(norm_bias, first), zeros(weight1, first),
-            zeros(bias1, true), zeros(weight2, second), zeros(bias2, true), zeros(gamma, second),
-            zeros(grn_gamma, true), zeros(grn_beta, second)};
+  void check_all() const {
+    check("grad", grad, {-1, -1});
+    check("normalized", normalized, grad.sizes());
+    check_layer(weight1, bias1, norm_weight, norm_bias, {});
+    check_layer(weight2, bias2, {}, grn_beta, gamma);
+    check("weight1", weight1, {-1, grad.size(1)}, false);
+    check("weight2", weight2, {grad.size(1), weight1.size(0)}, false);
+    check("grn_gamma", grn_gamma, {weight1.size(0)}, false);
+    check("hidden", hidden, {hidden.size(0) ? grad.size(0) : 0, weight1.size(0)});
+    check("squares", squares, {grn_gamma ? samples : 0, weight1.size(0)});
+    check_samples(grad.size(0), samples);
+    TORCH_CHECK(grad.size(1) > 0 && weight1.size(0) > 0, "weight1 must have channels, got ",
+                weight1.sizes());
+    TORCH_CHECK(
+        hidden.scalar_type() == normalized.scalar_type() && squares.scalar_type() == at::kFloat,
+        "hidden must have normalized's type and squares be float32, got ", hidden.scalar_type(),
+        " and ", squares.scalar_type());
   }
-  const Tensor w1 = weight1.to(at::kFloat).contiguous(), w2 = weight2.to(at::kFloat).contiguous();
-  const Tensor out_scale = gamma ? gamma->to(at::kFloat) * scale : at::full({C}, scale, options);
-  const auto s = padded(out_scale), nw = padded(norm_weight);
-  const bool bf16 = multiplies_bf16(normalized.scalar_type(), C, K);
-  const int64_t parts = grn_gamma ? samples : 1;  // GRN needs the products of each sample by itself
-  // Pieces to sum weight gradients in: their sizes depend on the map alone. Two maps (M, K) are saved by
-  // two sums (C, K) for each, at most a fourth of that; our choice.
-  const Tiles tiles(M, parts);
-  const int64_t wanted = std::clamp<int64_t>(M / (4 * C), 1, MAX_PIECES), piece = (tiles.count + wanted - 1) / wanted;
-  const int64_t pieces = (tiles.count + piece - 1) / piece;
-  const bool at_once = pieces > 1, given = saved_hidden.size(0) > 0;
-  Tensor dx = at::empty_like(normalized), d_bias1, d_bias2, d_grn_gamma = none();
-  Tensor dh, act, d_first, d_second, response, slope, sample_products, folded1;
-  if (first) {
-    if (at_once) d_first = at::empty({pieces, C, K}, options);
-    else dh = at::empty({M, K}, normalized.options());
-  }
-  if (second && !grn_gamma) {
-    if (at_once) d_second = at::empty({pieces, C, K}, options);
-    else act = at::empty({M, K}, normalized.options());
-  }
-  std::tuple<Tensor, Tensor, Tensor> first_grads;
-  std::tuple<Tensor, Tensor, Tensor, Tensor> second_grads;
+};
 
-  dispatch_products(grad, normalized, bf16, [&](auto stream, auto t, auto g) {
-    using S = decltype(stream);
-    using T = decltype(t);
-    using G = decltype(g);
-    const S* from = grad.const_data_ptr<S>();
-    const Operand<G> back1(w1), back2(w2);
-    std::vector<float> bias;
-    if (!given) {
-      Tensor b1;
-      std::tie(folded1, b1) = fold_linear(weight1, bias1, norm_weight, norm_bias, {}, bf16);
-      bias = padded(b1);
+// A gradient without elements stands for one that is not wanted or does not exist.
+struct MlpGradients {
+  Tensor normalized, norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma,
+      grn_beta;
+};
+
+// Of a batch without pixels.
+inline MlpGradients zero_gradients(const MlpBackwardInputs& in) {
+  const auto zeros = [&](const OptionalTensor& like, bool wanted) {
+    const auto options = in.grad.options().dtype(at::kFloat);
+    return like && wanted ? at::zeros(like->sizes(), options) : at::empty({0}, options);
+  };
+  return {at::empty_like(in.normalized), zeros(in.norm_weight, in.first),
+          zeros(in.norm_bias, in.first), zeros(in.weight1, in.first),
+          zeros(in.bias1, true),         zeros(in.weight2, in.second),
+          zeros(in.bias2, true),         zeros(in.gamma, in.second),
+          zeros(in.grn_gamma, true),     zeros(in.grn_beta, in.second)};
+}
+
+// The phases of backward, in the order of `run`.
+template <typename S, typename T, typename G>
+struct MlpBackward {
+  explicit MlpBackward(const MlpBackwardInputs& inputs)
+      : in(inputs),
+        M(in.grad.size(0)),
+        C(in.grad.size(1)),
+        K(in.weight1.size(0)),
+        options(in.grad.options().dtype(at::kFloat)),
+        tiles(M, in.grn_gamma ? in.samples : 1),
+        splits(tiles.count, std::clamp<int64_t>(M / (4 * C), 1, MAX_SPLITS)),
+        weight1(in.weight1.to(at::kFloat).contiguous()),
+        weight2(in.weight2.to(at::kFloat).contiguous()),
+        out_scale(in.gamma ? in.gamma->to(at::kFloat) * in.scale
+                           : at::full({C}, in.scale, options)),
+        hidden(in.hidden) {}
+
+  MlpGradients run() {
+    if (!in.hidden.size(0)) recompute_hidden();
+    if (in.grn_gamma) differentiate_grn();
+    run_tiles();
+    differentiate_second();
+    act.reset();
+    differentiate_first();
+    return fill_missing(out);
+  }
+
+ private:
+  // A new tensor for each: results must not share memory.
+  MlpGradients fill_missing(MlpGradients grads) const {
+    for (Tensor* grad : {&grads.norm_weight, &grads.norm_bias, &grads.weight1, &grads.weight2,
+                         &grads.gamma, &grads.grn_gamma, &grads.grn_beta}) {
+      if (!grad->defined()) *grad = at::empty({0}, options);
     }
-    Tensor hidden = saved_hidden;
-    if (grn_gamma) {
-      if (!given) {  // needed twice
-        hidden = at::empty({M, K}, normalized.options());
-        const Right<G> layer{folded1.const_data_ptr<G>(), C, K, true};
-        hidden_map<T, G>(normalized.const_data_ptr<T>(), layer, bias.data(), tiles, hidden.data_ptr<T>());
-      }
-      const Chunks chunks(M / samples);
-      sample_products = at::empty({samples, C, K}, options);
-      for (int64_t n = 0; n < samples; ++n) {
-        const auto turned = transposed<S, G>(from + n * chunks.rows * C, C, chunks);
-        const T* right = hidden.const_data_ptr<T>() + n * chunks.rows * K;
-        float* to = sample_products.data_ptr<float>() + n * C * K;
-        for_all_blocks(C, K, [&](const Block& at) {
-          std::vector<float> block(at.height * BLOCK);
-          outer_products<T, G>(turned, right, true, C, K, chunks, at, block.data());
-          for (int64_t c = 0; c < at.height; ++c) {
-            copy_row(block.data() + c * BLOCK, to + (at.top + c) * K + at.first, at.width);
-          }
-        });
-      }
-      response = grn_response(squares, *grn_gamma, grn_eps);
-      const Tensor d_response = response_gradient(sample_products, w2, s);
-      d_grn_gamma = (d_response * grn_relative(squares, grn_eps)).sum(0);
-      slope = grn_slope(d_response * grn_gamma->to(at::kFloat), squares, grn_eps).contiguous();
+    return grads;
+  }
+
+  // Two sums (C, K) for each split replace writing two maps (M, K): at most a fourth of their size
+  // with the splits above. One split would keep other threads idle.
+  bool sums_in_splits() const { return splits.count > 1; }
+
+  // The first layer as in forward. GRN uses the hidden map twice, so it is written; else each tile
+  // recomputes its own part.
+  void recompute_hidden() {
+    const bool bf16 = std::is_same_v<G, BFloat16>;
+    std::tie(folded1, folded_bias1) =
+        fold_linear(in.weight1, in.bias1, in.norm_weight, in.norm_bias, {}, bf16);
+    if (!in.grn_gamma) return;
+    hidden = at::empty({M, K}, in.normalized.options());
+    const MatrixB<G> layer{folded1.const_data_ptr<G>(), C, K};
+    hidden_map<T, G>(in.normalized.const_data_ptr<T>(), layer, padded(folded_bias1).data(), tiles,
+                     hidden.data_ptr<T>());
+  }
+
+  // GRN's response, the slope of its norms and the gradient of its gamma, from the products
+  // grad^T * act of each sample.
+  void differentiate_grn() {
+    const KBlocks blocks(M / in.samples);
+    sample_products = at::empty({in.samples, C, K}, options);
+    for (int64_t n = 0; n < in.samples; ++n) {
+      const S* g = in.grad.const_data_ptr<S>() + n * blocks.M * C;
+      const T* h = hidden.const_data_ptr<T>() + n * blocks.M * K;
+      float* to = sample_products.data_ptr<float>() + n * C * K;
+      const auto grad_t = pack_a_transposed<S, G>(g, C, blocks);
+      parallel_for_blocks(C, K, [&](const Block& block) {
+        std::vector<float> rows(block.rows * NC);
+        weight_gemm<T, G>(grad_t, h, true, C, K, blocks, block, rows.data());
+        for (int64_t c = 0; c < block.rows; ++c) {
+          copy_row(rows.data() + c * NC, to + (block.first_row + c) * K + block.panel.first,
+                   block.panel.width);
+        }
+      });
     }
-    auto data = [](const Tensor& x, auto type) { return x.defined() ? x.data_ptr<decltype(type)>() : nullptr; };
-    MlpBackward<S, T, G> pass{tiles, C, K, from, normalized.const_data_ptr<T>(),
-                           hidden.size(0) ? hidden.const_data_ptr<T>() : nullptr, back1, back2,
-                           {data(folded1, G()), C, K, true}, bias.data(), nw.data(), s.data(),
-                           data(response, 0.f), data(slope, 0.f), dx.data_ptr<T>(), data(act, T()), data(dh, T()),
-                           data(d_first, 0.f), data(d_second, 0.f), pieces, piece};
+    response = grn_response(in.squares, *in.grn_gamma, in.grn_eps);
+    const Tensor d_response = response_gradient(sample_products, weight2, padded(out_scale));
+    out.grn_gamma = (d_response * grn_relative(in.squares, in.grn_eps)).sum(0);
+    const Tensor d_relative = d_response * in.grn_gamma->to(at::kFloat);
+    slope = grn_slope(d_relative, in.squares, in.grn_eps).contiguous();
+  }
+
+  // The pass over the tiles: gradients of the normalized map and of both biases, and the products
+  // of both layers or the maps they are made of.
+  void run_tiles() {
+    out.normalized = at::empty_like(in.normalized);
+    const auto map = [&] { return at::empty({M, K}, in.normalized.options()); };
+    const auto sums = [&] { return at::empty({splits.count, C, K}, options); };
+    const bool second = in.second && !in.grn_gamma;  // with GRN its products are there already
+    if (in.first && sums_in_splits()) products1 = sums();
+    if (in.first && !sums_in_splits()) dh = map();
+    if (second && sums_in_splits()) products2 = sums();
+    if (second && !sums_in_splits()) act = map();
+    const bool any_sums = products1.defined() || products2.defined();
+    const auto bias1 = folded1.defined() ? padded(folded_bias1) : std::vector<float>();
+    const auto norm_weight = padded(in.norm_weight), scale = padded(out_scale);
+    const WeightB<G> b1(weight1), b2(weight2);
+
+    MlpBackwardTiles<S, T, G> pass(tiles, any_sums ? splits : Splits(tiles.count, tiles.count), C,
+                                   K);
+    pass.grad = in.grad.const_data_ptr<S>();
+    pass.normalized = in.normalized.const_data_ptr<T>();
+    pass.hidden = hidden.size(0) ? hidden.const_data_ptr<T>() : nullptr;
+    pass.weight1 = b1.matrix();
+    pass.weight2 = b2.matrix();
+    pass.folded1 = {data_or_null<G>(folded1), C, K};
+    pass.bias1 = bias1.data();
+    pass.norm_weight = norm_weight.data();
+    pass.out_scale = scale.data();
+    pass.response = data_or_null<float>(response);
+    pass.slope = data_or_null<float>(slope);
+    pass.dx = out.normalized.template data_ptr<T>();
+    pass.act = data_or_null<T>(act);
+    pass.dh = data_or_null<T>(dh);
+    pass.products1 = data_or_null<float>(products1);
+    pass.products2 = data_or_null<float>(products2);
     pass.run();
-    auto total = [&](const std::vector<float>& of, int64_t size) {
-      Tensor sum = at::zeros({size}, options);
-      float* to = sum.data_ptr<float>();
-      for (int64_t tile = 0; tile < tiles.count; ++tile) {
-        for (int64_t i = 0; i < size; ++i) to[i] += of[tile * round_up(size, V) + i];
-      }
-      return sum;
-    };
-    d_bias1 = total(pass.sums, K);
-    d_bias2 = total(pass.grad_sums, C);
+    out.bias1 = sum_tiles(pass.dh_sums, K);
+    d_out_bias = sum_tiles(pass.grad_sums, C);
+  }
 
-    // The sum of parts (n, C, K), each times weights (n, K) where they are given.
-    auto sum_of_parts = [&](const Tensor& of, const float* weights) {
-      return [&of, weights, C, K](const Block& at, float* to) {
-        std::fill(to, to + at.height * BLOCK, 0.f);
-        for (int64_t n = 0; n < of.size(0); ++n) {
-          const float* part = of.const_data_ptr<float>() + n * C * K;
-          for (int64_t c = 0; c < at.height; ++c) {
-            const float* row = part + (at.top + c) * K + at.first;
-            for (int64_t k = 0; k < at.width; ++k) {
-              to[c * BLOCK + k] += weights ? row[k] * weights[n * K + at.first + k] : row[k];
-            }
+  template <typename E>
+  static E* data_or_null(const Tensor& x) {
+    return x.defined() ? x.data_ptr<E>() : nullptr;
+  }
+
+  // Adds the column sums of all tiles, in order.
+  Tensor sum_tiles(const std::vector<float>& sums, int64_t columns) const {
+    Tensor total = at::zeros({columns}, options);
+    float* to = total.data_ptr<float>();
+    for (int64_t tile = 0; tile < tiles.count; ++tile) {
+      const float* row = sums.data() + tile * round_up(columns, V);
+      for (int64_t i = 0; i < columns; ++i) to[i] += row[i];
+    }
+    return total;
+  }
+
+  void differentiate_second() {
+    if (!in.second) {
+      out.bias2 = d_out_bias * out_scale;
+      return;
+    }
+    const auto finish = [&](auto source) {
+      auto grads = second_layer_gradients(source, weight2, in.bias2.to(at::kFloat), d_out_bias,
+                                          out_scale, in.grn_beta);
+      out.weight2 = grads.weight;
+      out.bias2 = grads.bias;
+      out.grn_beta = grads.in_shift;
+      if (in.gamma) out.gamma = grads.out_scale * in.scale;
+    };
+    if (in.grn_gamma) {
+      finish(weighted_sum(sample_products, response.const_data_ptr<float>()));
+    } else if (sums_in_splits()) {
+      finish(weighted_sum(products2, nullptr));
+    } else {
+      const KBlocks blocks(M);
+      const auto grad_t = pack_a_transposed<S, G>(in.grad.const_data_ptr<S>(), C, blocks);
+      finish(products_of_maps(grad_t, act, blocks));
+    }
+  }
+
+  void differentiate_first() {
+    if (!in.first) return;
+    const auto finish = [&](auto source) {
+      const auto grads =
+          first_layer_gradients(source, weight1, out.bias1, in.norm_weight, in.norm_bias);
+      out.weight1 = grads.weight;
+      out.norm_weight = grads.norm_weight;
+      out.norm_bias = grads.norm_bias;
+    };
+    if (sums_in_splits()) return finish(weighted_sum(products1, nullptr));
+    const KBlocks blocks(M);
+    const auto x_t = pack_a_transposed<T, G>(in.normalized.const_data_ptr<T>(), C, blocks);
+    finish(products_of_maps(x_t, dh, blocks));
+  }
+
+  // Source of blocks: the sum of parts (n, C, K), each times weights (n, K) if given.
+  auto weighted_sum(const Tensor& parts, const float* weights) const {
+    return [&parts, weights, C = C, K = K](const Block& block, float* to) {
+      const int64_t column = block.panel.first;
+      std::fill(to, to + block.rows * NC, 0.f);
+      for (int64_t n = 0; n < parts.size(0); ++n) {
+        const float* part = parts.const_data_ptr<float>() + n * C * K;
+        for (int64_t c = 0; c < block.rows; ++c) {
+          const float* row = part + (block.first_row + c) * K + column;
+          for (int64_t k = 0; k < block.panel.width; ++k) {
+            to[c * NC + k] += weights ? row[k] * weights[n * K + column + k] : row[k];
           }
         }
-      };
+      }
     };
-    const Chunks chunks(M);
-    auto products = [&](const std::vector<G>& turned, const Tensor& right) {
-      return [&, rows = right.const_data_ptr<T>()](const Block& at, float* to) {
-        outer_products<T, G>(turned, rows, false, C, K, chunks, at, to);
-      };
-    };
-    auto finish_second = [&](auto source) {
-      second_grads = second_gradients(source, w2, bias2.to(at::kFloat), d_bias2, out_scale, grn_beta);
-    };
-    auto finish_first = [&](auto source) {
-      first_grads = first_gradients(source, w1, d_bias1, norm_weight, norm_bias);
-    };
-    if (!second) {
-      second_grads = {none(), d_bias2 * out_scale, none(), none()};
-    } else if (grn_gamma) {
-      finish_second(sum_of_parts(sample_products, response.const_data_ptr<float>()));
-    } else if (at_once) {
-      finish_second(sum_of_parts(d_second, nullptr));
-    } else {
-      finish_second(products(transposed<S, G>(from, C, chunks), act));
-      act.reset();
-    }
-    if (!first) {
-      first_grads = {none(), none(), none()};
-    } else if (at_once) {
-      finish_first(sum_of_parts(d_first, nullptr));
-    } else {
-      finish_first(products(transposed<T, G>(normalized.const_data_ptr<T>(), C, chunks), dh));
-    }
-  });
-  auto [dw1, d_norm_weight, d_norm_bias] = first_grads;
-  auto [dw2, db2, d_shift, d_scale] = second_grads;
-  const Tensor d_gamma = gamma && second ? d_scale * scale : none();
-  return {dx, d_norm_weight, d_norm_bias, dw1, d_bias1, dw2, db2, d_gamma, d_grn_gamma, d_shift};
+  }
+
+  // Source of blocks: A^T * B of two whole maps.
+  auto products_of_maps(const std::vector<G>& a_t, const Tensor& b, const KBlocks& blocks) const {
+    return
+        [&a_t, &blocks, rows = b.const_data_ptr<T>(), C = C, K = K](const Block& block, float* to) {
+          weight_gemm<T, G>(a_t, rows, false, C, K, blocks, block, to);
+        };
+  }
+
+  const MlpBackwardInputs& in;
+  const int64_t M, C, K;
+  const at::TensorOptions options;
+  const Tiles tiles;    // GRN needs the products of each sample, so no tile may lie in two
+  const Splits splits;  // of the tiles
+  const Tensor weight1, weight2, out_scale;  // float
+
+  Tensor hidden;                            // saved, recomputed, or without rows
+  Tensor folded1, folded_bias1;             // if the hidden map is recomputed
+  Tensor response, slope, sample_products;  // of GRN
+  Tensor act, dh, products1, products2;     // what the pass over the tiles leaves
+  Tensor d_out_bias;                        // gradient of the scaled bias of the second layer
+  MlpGradients out;
+};
+
+// Returns the fields of MlpGradients, all float except the first. `first` and `second` say whether
+// the gradients that take products over all pixels are wanted: of weight1 and the norm, and of
+// weight2, gamma and grn_beta.
+inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>
+mlp_backward(const Tensor& grad, const Tensor& normalized, const Tensor& hidden,
+             const Tensor& squares, const Tensor& norm_weight, const Tensor& norm_bias,
+             const Tensor& weight1, const Tensor& bias1, const Tensor& weight2, const Tensor& bias2,
+             const OptionalTensor& gamma, const OptionalTensor& grn_gamma,
+             const OptionalTensor& grn_beta, double scale, double grn_eps, int64_t samples,
+             bool first, bool second) {
+  const MlpBackwardInputs in{grad,     normalized, hidden,  squares, norm_weight, norm_bias,
+                             weight1,  bias1,      weight2, bias2,   gamma,       grn_gamma,
+                             grn_beta, scale,      grn_eps, samples, first,       second};
+  in.check_all();
+  MlpGradients out;
+  if (grad.size(0) == 0) {
+    out = zero_gradients(in);
+  } else {
+    const bool bf16 = multiplies_bf16(normalized.scalar_type(), grad.size(1), weight1.size(0));
+    dispatch_gemm(grad, normalized, bf16, [&](auto s, auto t, auto g) {
+      out = MlpBackward<decltype(s), decltype(t), decltype(g)>(in).run();
+    });
+  }
+  return {out.normalized, out.norm_weight, out.norm_bias, out.weight1,   out.bias1,
+          out.weight2,    out.bias2,       out.gamma,     out.grn_gamma, out.grn_beta};
 }
 
 }  // namespace mmconvnext

@@ -1,173 +1,195 @@
 // Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-// From the gradient of the block's output to that of its normalized map, tile by tile.
+// The part of `mlp_backward` that goes tile by tile: from the gradient of the output to that of the
+// hidden map, and from there to that of the normalized map.
 #pragma once
 
 #include "mlp.h"
 
 namespace mmconvnext {
 
-// A weight (k, n) = (outputs, inputs) as the right side of products with gradients of its outputs.
-template <typename G>
-struct Operand : Right<G> {
-  std::vector<G> owned;
-  explicit Operand(const Tensor& weight)
-      : Right<G>{nullptr, weight.size(0), weight.size(1), !std::is_same_v<G, float>} {
-    const float* from = weight.const_data_ptr<float>();
-    if constexpr (std::is_same_v<G, float>) {
-      this->data = from;
-    } else {
-      owned.resize(weight.numel());
-      at::parallel_for(0, this->k / 2, 8, [&](int64_t begin, int64_t end) {
-        std::vector<G> scratch;
-        for (int64_t i = 2 * begin; i < 2 * end; i += 2) {
-          pack_rows(from + i * this->n, 2, i, this->k, this->n, owned.data(), scratch);
-        }
-      });
-      this->data = owned.data();
-    }
-  }
-};
-
-// The pass over the tiles: from the gradient of the output to that of the normalized map. What is null
-// does not apply. The weight gradients are summed on the way, in pieces of the map, where the pieces are
-// few and small beside the hidden map; else the maps they are made of are written.
+// A null pointer stands for what is not there or not wanted.
+//
+// The weight gradients are products of two maps, summed over all pixels. Either each split of the
+// tiles sums its products here, or the maps are written, for `weight_gemm`; mlp_backward.h chooses.
 template <typename S, typename T, typename G>
-struct MlpBackward {
-  Tiles tiles;
-  int64_t C, K;
-  const S* grad;
-  const T *normalized, *hidden;  // no hidden map: computed again from `normalized`
-  Right<G> weight1, weight2;            // (K, C) and (C, K)
-  Right<G> folded1;                     // (C, K), to compute the hidden map
-  const float *bias1, *norm_weight, *out_scale;
-  const float *response, *slope;  // of GRN, (samples, K)
-  T* dx;
-  T *act, *dh;           // maps (rows, K)
-  float *first, *second;  // or sums over the rows of a piece, (pieces, C, K)
-  int64_t pieces, piece;  // how many, and of how many tiles
-  std::vector<float> sums, grad_sums;  // of dh and grad, [tile][K or C rounded up]
+struct MlpBackwardTiles {
+  const S* grad = nullptr;        // (M, C)
+  const T* normalized = nullptr;  // (M, C)
+  const T* hidden = nullptr;      // (M, K), before the activation; recomputed if null
+  MatrixB<G> folded1;             // (C, K), recomputes the hidden map
+  const float* bias1 = nullptr;   // of the folded layer
+  MatrixB<G> weight1, weight2;    // (K, C) and (C, K)
+  const float *norm_weight = nullptr, *out_scale = nullptr;
+  const float *response = nullptr, *slope = nullptr;  // of GRN, (N, K)
 
-  // Of one thread; left sides [height][..] or [..][height], the rest blocks.
-  struct Scratch {
-    std::vector<G> scaled, x, tile_dh, grad_turned, x_turned, right;
-    explicit Scratch(const MlpBackward& p)
-        : scaled(p.tiles.height * p.C), tile_dh(p.tiles.height * p.K, G(0)), right(p.tiles.height * BLOCK, G(0)) {}
-  };
+  T* dx = nullptr;               // (M, C), gradient of the normalized map
+  T* act = nullptr;              // (M, K), gelu(hidden)
+  T* dh = nullptr;               // (M, K), gradient of the hidden map
+  float* products1 = nullptr;    // (splits, C, K), normalized^T * dh
+  float* products2 = nullptr;    // (splits, C, K), grad^T * act
+  std::vector<float> dh_sums;    // [tile][Kp], sums over rows
+  std::vector<float> grad_sums;  // [tile][Cp]
+
+  MlpBackwardTiles(const Tiles& all, const Splits& all_splits, int64_t channels, int64_t hiddens)
+      : dh_sums(all.count * round_up(hiddens, V), 0.f),
+        grad_sums(all.count * round_up(channels, V), 0.f),
+        tiles(all),
+        splits(all_splits),
+        C(channels),
+        K(hiddens) {}
 
   void run() {
-    sums.assign(tiles.count * round_up(K, V), 0.f);
-    grad_sums.assign(tiles.count * round_up(C, V), 0.f);
-    const bool sums_on_the_way = first || second;
-    const int64_t units = sums_on_the_way ? pieces : tiles.count, size = sums_on_the_way ? piece : 1;
-    at::parallel_for(0, units, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, splits.count, 1, [&](int64_t begin, int64_t end) {
       Scratch scratch(*this);
-      for (int64_t unit = begin; unit < end; ++unit) {
-        for (int64_t tile = unit * size; tile < std::min((unit + 1) * size, tiles.count); ++tile) {
-          prepare(tile, scratch);
-          hidden_gradient(tile, unit, tile > unit * size, scratch);
+      for (int64_t split = begin; split < end; ++split) {
+        for (int64_t tile = splits.first(split); tile < splits.last(split); ++tile) {
+          scale_gradient(tile, scratch);
+          load_tile(tile, scratch);
+          for_each_panel(K, [&](const Panel& p) {
+            hidden_gradient(tile, p, scratch);
+            add_products(split, tile > splits.first(split), p, scratch);
+          });
           input_gradient(tile, scratch);
         }
       }
-      release();
+      release_micro_kernels();
     });
   }
 
-  void prepare(int64_t tile, Scratch& scratch) {
-    const int64_t H = tiles.height, filled = tiles.filled(tile);
+ private:
+  // What one thread holds of one tile.
+  struct Scratch {
+    std::vector<G> scaled_grad;  // A (height, C)
+    std::vector<G> dh;           // A (height, K)
+    const G* x = nullptr;        // A (height, C), the normalized map or its copy
+    std::vector<G> x_copy;
+    std::vector<G> grad_t, x_t;  // A^T (C, height)
+    std::vector<G> packed;       // B (height, NC), a panel
+    alignas(64) float d_panel[MC * NC], h_panel[MC * NC];
+    explicit Scratch(const MlpBackwardTiles& p)
+        : scaled_grad(p.tiles.height * p.C),
+          dh(p.tiles.height * p.K, G(0)),
+          packed(p.tiles.height * NC, G(0)) {}
+  };
+
+  // The gradient of the second layer's output, and its sums over the tile's rows.
+  void scale_gradient(int64_t tile, Scratch& scratch) {
+    const int64_t Cp = round_up(C, V);
     const S* g = grad + tiles.first(tile) * C;
-    const T* x = normalized + tiles.first(tile) * C;
-    std::vector<float> row(round_up(C, V), 0.f);
-    float* sum = grad_sums.data() + tile * round_up(C, V);
-    for (int64_t m = 0; m < filled; ++m) {
+    std::vector<float> row(Cp, 0.f);
+    float* sums = grad_sums.data() + tile * Cp;
+    for (int64_t m = 0; m < tiles.rows(tile); ++m) {
       load_row(g + m * C, row.data(), C);
       for (int64_t c = 0; c < C; c += V) {
         const Vec v = Vec::loadu(row.data() + c);
-        (Vec::loadu(sum + c) + v).store(sum + c);
+        (Vec::loadu(sums + c) + v).store(sums + c);
         (v * Vec::loadu(out_scale + c)).store(row.data() + c);
       }
-      store_row(row.data(), scratch.scaled.data() + m * C, C);
-    }
-    if (second) {
-      scratch.grad_turned.assign(C * H, G(0));  // zeros beyond the last row
-      transpose(g, C, filled, C, scratch.grad_turned.data(), H);
-    }
-    if (first) {
-      scratch.x_turned.assign(C * H, G(0));
-      transpose(x, C, filled, C, scratch.x_turned.data(), H);
+      store_row(row.data(), scratch.scaled_grad.data() + m * C, C);
     }
   }
 
-  void hidden_gradient(int64_t tile, int64_t piece, bool add, Scratch& scratch) {
-    const int64_t H = tiles.height, filled = tiles.filled(tile), at = tiles.first(tile);
-    float* sum = sums.data() + tile * round_up(K, V);
-    const int64_t grn = tiles.sample(tile) * K;
-    const G* x = hidden ? nullptr : left<T, G>(normalized + at * C, filled, H, C, scratch.x);
-    alignas(64) float d[MAX_ROWS * BLOCK], h[MAX_ROWS * BLOCK], factor[BLOCK], slopes[BLOCK];
-    // result (piece, C, K) += turned * block; rows beyond the map are zeros in both.
-    auto accumulate = [&](const std::vector<G>& turned, const float* block, int64_t column, int64_t width,
-                          float* result) {
-      const G* right = scratch.right.data();
-      if constexpr (std::is_same_v<G, float>) {
-        right = block;
-      } else {
-        alignas(64) G narrow[2 * BLOCK];
-        for (int64_t m = 0; m < H; m += 2) {
-          store_row(block + m * BLOCK, narrow, width);
-          store_row(block + (m + 1) * BLOCK, narrow + BLOCK, width);
-          pack_block(narrow, BLOCK, 2, width, scratch.right.data() + m * width);
+  // The normalized map as A if the hidden map is recomputed, and A^T of the products that are
+  // summed here, with zeros beyond the tile's last row.
+  void load_tile(int64_t tile, Scratch& scratch) {
+    const int64_t height = tiles.height, rows = tiles.rows(tile), at = tiles.first(tile) * C;
+    if (!hidden) scratch.x = matrix_a<T, G>(normalized + at, rows, height, C, scratch.x_copy);
+    if (products2) {
+      scratch.grad_t.assign(C * height, G(0));
+      transpose(grad + at, C, rows, C, scratch.grad_t.data(), height);
+    }
+    if (products1) {
+      scratch.x_t.assign(C * height, G(0));
+      transpose(normalized + at, C, rows, C, scratch.x_t.data(), height);
+    }
+  }
+
+  // One panel of the hidden map's gradient, in d_panel, and of act, in h_panel.
+  void hidden_gradient(int64_t tile, const Panel& p, Scratch& scratch) {
+    const int64_t height = tiles.height, rows = tiles.rows(tile), at = tiles.first(tile);
+    float *d = scratch.d_panel, *h = scratch.h_panel;
+    gemm_panel(height, scratch.scaled_grad.data(), weight2, p, d);
+    if (!hidden) gemm_panel(height, scratch.x, folded1, p, h);
+    alignas(64) float response_row[NC], slope_row[NC];
+    if (response) {
+      const int64_t from = tiles.sample(tile) * K + p.first;
+      load_row(response + from, response_row, p.width);
+      load_row(slope + from, slope_row, p.width);
+    }
+    float* sums = dh_sums.data() + tile * round_up(K, V) + p.first;
+    for (int64_t m = 0; m < rows; ++m) {
+      float *d_row = d + m * NC, *h_row = h + m * NC;
+      const int64_t from = (at + m) * K + p.first;
+      if (hidden) load_row(hidden + from, h_row, p.width);
+      for (int64_t c = 0; c < p.width; c += V) {
+        Vec v = Vec::loadu(h_row + c), g = Vec::loadu(d_row + c);
+        if (!hidden) v += Vec::loadu(bias1 + p.first + c);
+        const auto [active, derivative] = gelu_and_derivative(v);
+        active.store(h_row + c);
+        if (response) {
+          g = g * Vec::loadu(response_row + c);
+          g = at::vec::fmadd(Vec::loadu(slope_row + c), active, g);
         }
+        g = g * derivative;
+        g.store(d_row + c);
+        (Vec::loadu(sums + c) + g).store(sums + c);
       }
-      const int64_t stride = std::is_same_v<G, float> ? BLOCK : width;
-      float* to = result + piece * C * K + column;
-      multiply<G>(C, width, H, turned.data(), H, right, stride, to, K, add);
-    };
-    for_blocks(K, [&](int64_t column, int64_t width) {
-      multiply(H, scratch.scaled.data(), weight2, column, width, d);
-      if (!hidden) multiply(H, x, folded1, column, width, h);
-      if (response) {
-        load_row(response + grn + column, factor, width);
-        load_row(slope + grn + column, slopes, width);
+      store_row(d_row, scratch.dh.data() + m * K + p.first, p.width);
+      if (act) store_row(h_row, act + from, p.width);
+      if (dh) store_row(d_row, dh + from, p.width);
+    }
+    // Rows beyond the tile's last count as zeros in A^T; here NaN times zero would be NaN.
+    std::fill(d + rows * NC, d + height * NC, 0.f);
+    std::fill(h + rows * NC, h + height * NC, 0.f);
+  }
+
+  // Adds a tile to one panel of its split's products; the first tile writes them.
+  void add_products(int64_t split, bool add, const Panel& p, Scratch& scratch) {
+    const int64_t at = split * C * K + p.first;
+    if (products2) add_product(scratch.grad_t, scratch.h_panel, p, products2 + at, add, scratch);
+    if (products1) {
+      add_product(scratch.x_t, scratch.d_panel, p, products1 + at, add, scratch);
+    }
+  }
+
+  // to = or += A^T * panel.
+  void add_product(const std::vector<G>& a_t, const float* panel, const Panel& p, float* to,
+                   bool add, Scratch& scratch) {
+    const int64_t height = tiles.height;
+    const G* b = scratch.packed.data();
+    int64_t ldb = p.width;
+    if constexpr (std::is_same_v<G, float>) {
+      b = panel;
+      ldb = NC;
+    } else {
+      alignas(64) G pair[2 * NC];
+      for (int64_t m = 0; m < height; m += 2) {
+        store_row(panel + m * NC, pair, p.width);
+        store_row(panel + (m + 1) * NC, pair + NC, p.width);
+        pack_panel(pair, NC, 2, p.width, scratch.packed.data() + m * p.width);
       }
-      for (int64_t m = 0; m < filled; ++m) {
-        float *dm = d + m * BLOCK, *hm = h + m * BLOCK;
-        if (hidden) load_row(hidden + (at + m) * K + column, hm, width);
-        for (int64_t c = 0; c < width; c += V) {
-          Vec v = Vec::loadu(hm + c), g = Vec::loadu(dm + c);
-          if (!hidden) v += Vec::loadu(bias1 + column + c);
-          auto [density, distribution] = normal(v);
-          const Vec active = v * distribution;
-          active.store(hm + c);
-          if (response) g = at::vec::fmadd(Vec::loadu(slopes + c), active, g * Vec::loadu(factor + c));
-          g = g * at::vec::fmadd(v, density, distribution);
-          g.store(dm + c);
-          (Vec::loadu(sum + column + c) + g).store(sum + column + c);
+    }
+    micro_kernel<G>(C, p.width, height, a_t.data(), height, b, ldb, to, K, add);
+  }
+
+  // dx = dh * weight1 * norm_weight.
+  void input_gradient(int64_t tile, Scratch& scratch) {
+    float* panel = scratch.d_panel;
+    for_each_panel(C, [&](const Panel& p) {
+      gemm_panel(tiles.height, scratch.dh.data(), weight1, p, panel);
+      for (int64_t m = 0; m < tiles.rows(tile); ++m) {
+        float* row = panel + m * NC;
+        for (int64_t c = 0; c < p.width; c += V) {
+          (Vec::loadu(row + c) * Vec::loadu(norm_weight + p.first + c)).store(row + c);
         }
-        store_row(dm, scratch.tile_dh.data() + m * K + column, width);
-        if (act) store_row(hm, act + (at + m) * K + column, width);
-        if (dh) store_row(dm, dh + (at + m) * K + column, width);
+        store_row(row, dx + (tiles.first(tile) + m) * C + p.first, p.width);
       }
-      for (int64_t m = filled; m < H; ++m) {  // not computed above, and zero times NaN is NaN
-        std::fill(d + m * BLOCK, d + (m + 1) * BLOCK, 0.f);
-        std::fill(h + m * BLOCK, h + (m + 1) * BLOCK, 0.f);
-      }
-      if (second) accumulate(scratch.grad_turned, h, column, width, second);
-      if (first) accumulate(scratch.x_turned, d, column, width, first);
     });
   }
 
-  void input_gradient(int64_t tile, const Scratch& scratch) {
-    alignas(64) float block[MAX_ROWS * BLOCK];
-    for_blocks(C, [&](int64_t column, int64_t width) {
-      multiply(tiles.height, scratch.tile_dh.data(), weight1, column, width, block);
-      for (int64_t m = 0; m < tiles.filled(tile); ++m) {
-        float* row = block + m * BLOCK;
-        for (int64_t c = 0; c < width; c += V) {
-          (Vec::loadu(row + c) * Vec::loadu(norm_weight + column + c)).store(row + c);
-        }
-        store_row(row, dx + (tiles.first(tile) + m) * C + column, width);
-      }
-    });
-  }
+  const Tiles tiles;
+  const Splits splits;  // of the tiles
+  const int64_t C, K;
 };
 
 }  // namespace mmconvnext

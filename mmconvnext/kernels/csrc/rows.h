@@ -1,31 +1,12 @@
 // Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-// Rows of a tensor to float scratch and back: storage is float or bfloat16, arithmetic float.
-//
-// S is the storage of the residual stream (the block's input and output and their gradients), T that of the maps
-// of the branch. They differ under autocast, where the stream stays float and the branch is bfloat16.
+// Rows of a matrix: loading them as float and storing them, transposing, sums.
 #pragma once
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
-
-#include <algorithm>
-#include <cmath>
-#include <optional>
-#include <tuple>
-#include <vector>
+#include "common.h"
 
 namespace mmconvnext {
 
-using at::BFloat16;
-using at::Tensor;
-using Vec = at::vec::Vectorized<float>;
-constexpr int64_t V = Vec::size();
-
-inline int64_t round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }
-
-// Without the call of memmove that a compiler makes of a loop; most rows are short.
+// A loop that the compiler does not turn into a call of memmove: most rows are short.
 inline void copy_row(const float* from, float* to, int64_t n) {
   int64_t i = 0;
   for (; i + V <= n; i += V) Vec::loadu(from + i).store(to + i);
@@ -62,78 +43,76 @@ inline void store_row(const float* from, BFloat16* to, int64_t n) {
   at::vec::convert_float_bfloat16(low, high).store(to + i, n - i);
 }
 
-inline void copy_row(const BFloat16* from, BFloat16* to, int64_t n) { std::copy(from, from + n, to); }
+inline void copy_row(const BFloat16* from, BFloat16* to, int64_t n) {
+  std::copy(from, from + n, to);
+}
 inline void copy_row(const BFloat16* from, float* to, int64_t n) { load_row(from, to, n); }
 inline void copy_row(const float* from, BFloat16* to, int64_t n) { store_row(from, to, n); }
 
-// (rows, columns) to (columns, rows).
-template <typename T, typename G>
-void transpose(const T* from, int64_t stride, int64_t rows, int64_t columns, G* to, int64_t to_stride) {
-  constexpr int64_t S = 16;
-  for (int64_t i = 0; i < rows; i += S) {
-    for (int64_t j = 0; j < columns; j += S) {
-      const T* block = from + i * stride + j;
-      G* turned = to + j * to_stride + i;
-      if (i + S <= rows && j + S <= columns) {
-        if constexpr (std::is_same_v<T, G>) {
-          at::vec::transpose_mxn<T, S, S>(block, stride, turned, to_stride);
+// Writes the transpose of (rows, columns) as (columns, rows).
+template <typename From, typename To>
+void transpose(const From* from, int64_t ld_from, int64_t rows, int64_t columns, To* to,
+               int64_t ld_to) {
+  constexpr int64_t SIDE = 16;  // of the square that at::vec transposes in registers
+  for (int64_t i = 0; i < rows; i += SIDE) {
+    for (int64_t j = 0; j < columns; j += SIDE) {
+      const From* square = from + i * ld_from + j;
+      To* turned = to + j * ld_to + i;
+      if (i + SIDE <= rows && j + SIDE <= columns) {
+        if constexpr (std::is_same_v<From, To>) {
+          at::vec::transpose_mxn<From, SIDE, SIDE>(square, ld_from, turned, ld_to);
         } else {
-          alignas(64) G converted[S * S];
-          for (int64_t m = 0; m < S; ++m) copy_row(block + m * stride, converted + m * S, S);
-          at::vec::transpose_mxn<G, S, S>(converted, S, turned, to_stride);
+          alignas(64) To converted[SIDE * SIDE];
+          for (int64_t r = 0; r < SIDE; ++r) {
+            copy_row(square + r * ld_from, converted + r * SIDE, SIDE);
+          }
+          at::vec::transpose_mxn<To, SIDE, SIDE>(converted, SIDE, turned, ld_to);
         }
         continue;
       }
-      for (int64_t m = 0; m < std::min(S, rows - i); ++m) {
-        for (int64_t n = 0; n < std::min(S, columns - j); ++n) {
-          turned[n * to_stride + m] = static_cast<G>(block[m * stride + n]);
+      for (int64_t r = 0; r < std::min(SIDE, rows - i); ++r) {
+        for (int64_t c = 0; c < std::min(SIDE, columns - j); ++c) {
+          turned[c * ld_to + r] = static_cast<To>(square[r * ld_from + c]);
         }
       }
     }
   }
 }
 
-// Calls f with a value of the type of the tensor's elements.
-template <typename F>
-void dispatch(const Tensor& x, F f) {
-  if (x.scalar_type() == at::kBFloat16) {
-    f(BFloat16());
-  } else {
-    TORCH_CHECK(x.scalar_type() == at::kFloat, "float32 or bfloat16 is needed, got ", x.scalar_type());
-    f(float());
-  }
+// The sum of a vector's lanes.
+inline float sum_lanes(const Vec& x) {
+  return at::vec::vec_reduce_all<float>([](Vec& a, Vec& b) { return a + b; }, x);
 }
 
-// Calls f with values of the types of the stream and of the branch.
-template <typename F>
-void dispatch(const Tensor& stream, const Tensor& branch, F f) {
-  dispatch(branch, [&](auto t) {
-    if (stream.scalar_type() == branch.scalar_type()) return f(t, t);
-    TORCH_CHECK(stream.scalar_type() == at::kFloat, "beside ", branch.scalar_type(), " maps the stream is that or float32, got ",
-                stream.scalar_type());
-    f(float(), t);
-  });
+inline float sum(const float* x, int64_t n) {
+  Vec lanes(0.f);
+  int64_t i = 0;
+  for (; i + V <= n; i += V) lanes += Vec::loadu(x + i);
+  float total = sum_lanes(lanes);
+  for (; i < n; ++i) total += x[i];
+  return total;
 }
 
-// FSDP and others free the memory of tensors that they have put elsewhere.
-inline void check_memory(const char* name, const Tensor& x) {
-  TORCH_CHECK(x.numel() == 0 || x.const_data_ptr(), name, " has no memory: its storage was freed");
+inline float dot(const float* a, const float* b, int64_t n) {
+  Vec lanes(0.f);
+  int64_t i = 0;
+  for (; i + V <= n; i += V) lanes = at::vec::fmadd(Vec::loadu(a + i), Vec::loadu(b + i), lanes);
+  float total = sum_lanes(lanes);
+  for (; i < n; ++i) total += a[i] * b[i];
+  return total;
 }
 
-// What an operator takes: a dense tensor of this processor, of this shape (-1 is any size), contiguous. Sizes that
-// do not fit would be read out of bounds.
-inline void check(const char* name, const Tensor& x, at::IntArrayRef shape, bool contiguous = true) {
-  bool fits = x.dim() == int64_t(shape.size());
-  for (int64_t i = 0; fits && i < x.dim(); ++i) fits = shape[i] < 0 || x.size(i) == shape[i];
-  TORCH_CHECK(fits, name, " must have the shape ", shape, " (-1 is any), got ", x.sizes());
-  TORCH_CHECK(x.layout() == at::kStrided && x.device().is_cpu(), name, " must be a dense tensor on the CPU");
-  TORCH_CHECK(at::isFloatingType(x.scalar_type()), name, " must be of floating point, got ", x.scalar_type());
-  check_memory(name, x);
-  TORCH_CHECK(!contiguous || x.is_contiguous(), name, " must be contiguous, got the strides ", x.strides());
+// to += x, in whole vectors.
+inline void add_row(const float* x, float* to, int64_t n) {
+  for (int64_t i = 0; i < n; i += V) (Vec::loadu(to + i) + Vec::loadu(x + i)).store(to + i);
 }
 
-inline void check(const char* name, const std::optional<Tensor>& x, at::IntArrayRef shape, bool contiguous = true) {
-  if (x) check(name, *x, shape, contiguous);
+// A vector as float, with zeros up to whole vector registers.
+inline std::vector<float> padded(const Tensor& given) {
+  const Tensor t = given.to(at::kFloat).contiguous();
+  std::vector<float> to(round_up(t.numel(), V), 0.f);
+  load_row(t.const_data_ptr<float>(), to.data(), t.numel());
+  return to;
 }
 
 }  // namespace mmconvnext
