@@ -66,23 +66,23 @@ struct MatrixB {
   int64_t ldb(const Panel& p) const { return packed ? p.width : n; }
 };
 
+#ifdef CPUBLAS_BRGEMM_F32F32F32
 // C (m, n) = A (m, k) * B (k, n), added to C if `add`.
 template <typename G>
 void micro_kernel(int64_t m, int64_t n, int64_t k, const G* a, int64_t lda, const G* b, int64_t ldb,
                   float* c, int64_t ldc, bool add) {
-#ifdef CPUBLAS_BRGEMM_F32F32F32
   at::native::cpublas::brgemm(m, n, k, lda, ldb, ldc, add, a, b, c, !std::is_same_v<G, float>);
-#else
-  TORCH_CHECK(false, "this torch does not export oneDNN's micro-kernels");
-#endif
 }
 
-// Every thread calls it after its products: the processor's matrix unit (AMX) is released.
-inline void release_micro_kernels() {
-#ifdef CPUBLAS_BRGEMM_F32F32F32
-  at::native::cpublas::brgemm_release();
-#endif
+// Every thread calls it after its products: it releases the processor's matrix unit (AMX).
+inline void release_micro_kernels() { at::native::cpublas::brgemm_release(); }
+#else  // an older torch
+template <typename G, typename... Arguments>
+void micro_kernel(const Arguments&...) {
+  TORCH_CHECK(false, "this torch does not export oneDNN's micro-kernels");
 }
+inline void release_micro_kernels() {}
+#endif
 
 // One panel of C = A * B; lda = k, ldc = NC. The micro-kernel sums all its terms one after the
 // other, and rounding errors grow with their number: float sums go by k-blocks. For bfloat16 the
