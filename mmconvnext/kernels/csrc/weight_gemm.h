@@ -93,9 +93,15 @@ class KBlocksOfB {
   }
 
  private:
+  // The rows of a panel lie K elements apart, too far for the processor to prefetch them by itself.
   void gelu_rows(const T* from, int64_t rows, int64_t width) {
+    constexpr int64_t AHEAD = 8;              // rows; our choice
+    constexpr int64_t LINE = 64 / sizeof(T);  // elements of a cache line
     alignas(64) float row[NC];
     for (int64_t m = 0; m < rows; ++m) {
+      for (int64_t j = 0; m + AHEAD < rows && j < width; j += LINE) {
+        __builtin_prefetch(from + (m + AHEAD) * K_ + j);
+      }
       load_row(from + m * K_, row, width);
       for (int64_t j = 0; j < width; j += V) gelu(Vec::loadu(row + j)).store(row + j);
       store_row(row, act_.data() + m * NC, width);
