@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import mlp
-from .mlp import OPS
+from .ops import mlp
+from .ops.mlp import OPS
 
 # Where a map has this many pixels for each channel, its hidden map is computed again in backward:
 # the weights are small beside it then. On a CPU that is faster than writing the hidden map and

@@ -67,9 +67,14 @@ def needs(folder: Path) -> dict[str, str]:
 
 
 def sources(folder: Path) -> dict[str, str]:
-    """Digests of the schemas and, where they are here, of the C++ files."""
-    found, files = {'operators': digest(folder.glob('ops.py'))}, cpp_files(folder)
+    """Digests of the operators' Python files and, where they are installed, of the C++ files."""
+    found, files = {'operators': digest(operator_files(folder))}, cpp_files(folder)
     return {**found, 'C++ sources': digest(files)} if files else found
+
+
+def operator_files(folder: Path) -> list[Path]:
+    """The files with the schemas, which the library's code must match."""
+    return [path for path in folder.glob('ops/*.py') if path.name[0] != '.']
 
 
 def cpp_files(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from torch.nn.modules import module as torch_module
 
 from ..kernels.block import FusedBlock, Options, Parameters, fold, infer
 from ..kernels.compat import autocast_dtype, is_compiling
-from ..kernels.mlp import OPS
+from ..kernels.ops.mlp import OPS
 from ..kernels.selection import slower, stand_aside, unmeasured, why_not
 from .layers import DropPath, GlobalResponseNorm
 

@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmconvnext import ConvNeXt
 from mmconvnext.kernels import block as kernels_block
-from mmconvnext.kernels.mlp import OPS
 from mmconvnext.kernels.ops import capability
+from mmconvnext.kernels.ops.mlp import OPS
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
 

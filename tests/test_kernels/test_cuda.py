@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mmconvnext.kernels import block as block_module
-from mmconvnext.kernels import mlp, reference
+from mmconvnext.kernels import reference
+from mmconvnext.kernels.ops import mlp
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
 

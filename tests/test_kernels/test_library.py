@@ -26,8 +26,8 @@ def kernels(tmp_path, monkeypatch) -> Path:
     """A copy of the kernels' folder with a library for AVX2, on a processor that has AVX2."""
     folder = tmp_path / 'mmconvnext/kernels'
     folder.mkdir(parents=True)
-    shutil.copy(module.FOLDER / 'ops.py', folder)
-    shutil.copytree(module.FOLDER / 'csrc', folder / 'csrc')
+    for name in ('ops', 'csrc'):
+        shutil.copytree(module.FOLDER / name, folder / name)
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX2')
     monkeypatch.setattr(torch, '__version__', '2.13.0+cpu')
     monkeypatch.setattr(torch, 'compiled_with_cxx11_abi', lambda: True)
@@ -89,8 +89,8 @@ def test_another_torch(kernels, monkeypatch):
 @pytest.mark.parametrize(
     ('change', 'what'),
     [
-        (lambda folder: (folder / 'ops.py').open('a').write('\n'), 'operators'),
-        (lambda folder: (folder / 'ops.py').unlink(), 'operators'),
+        (lambda folder: (folder / 'ops/mlp.py').open('a').write('\n'), 'operators'),
+        (lambda folder: (folder / 'ops/mlp.py').unlink(), 'operators'),
         (lambda folder: (folder / 'csrc/gelu.h').open('a').write('\n'), 'C++ sources'),
         (lambda folder: (folder / 'csrc/gelu.h').rename(folder / 'csrc/erf.h'), 'C++ sources'),
         (lambda folder: (folder / 'csrc/new.cpp').touch(), 'C++ sources'),
@@ -180,7 +180,7 @@ def test_a_changed_schema_does_not_meet_the_old_library(tmp_path):
     ignore = shutil.ignore_patterns('.mim', '__pycache__')
     package = shutil.copytree(module.FOLDER.parent, tmp_path / 'mmconvnext', ignore=ignore)
     assert forward(package, tmp_path)[0][1] != '[]'  # the copy is whole
-    ops = package / 'kernels/ops.py'
+    ops = package / 'kernels/ops/__init__.py'
     changed = ops.read_text().replace(') -> (Tensor, Tensor)', ', bool more) -> (Tensor, Tensor)')
     assert changed != ops.read_text()
     ops.write_text(changed)

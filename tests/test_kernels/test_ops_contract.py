@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from mmconvnext.kernels import mlp as composed
 from mmconvnext.kernels.ops import OF_MAPS, capability
+from mmconvnext.kernels.ops import mlp as composed
 
 OPS = torch.ops.mmconvnext
 pytestmark = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')

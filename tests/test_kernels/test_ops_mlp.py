@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmconvnext.kernels import mlp as composed
 from mmconvnext.kernels import reference
 from mmconvnext.kernels.ops import capability
+from mmconvnext.kernels.ops import mlp as composed
 
 pytestmark = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
 OPS = torch.ops.mmconvnext

@@ -15,8 +15,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .compat import register_fake
-from .library import load
+from ..compat import register_fake
+from ..library import load
 
 LIBRARY = torch.library.Library('mmconvnext', 'DEF')
 LIBRARY.define(

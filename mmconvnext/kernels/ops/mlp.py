@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .ops import LIBRARY
+from . import LIBRARY
 
 OPS = torch.ops.mmconvnext
 
