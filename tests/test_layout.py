@@ -45,8 +45,11 @@ MAY_IMPORT = {
     '.models.images': 'torch',
     '.models.initialize': 'torch',
     '.models.layers': '.models.design torch',
-    '.models.fusion': '.models.layers .kernels torch',
-    '.models.block': '.models.design .models.layers .models.fusion .kernels torch',
+    '.models.ablation': '.models.layers torch',
+    '.models.fast_path': '.kernels torch',
+    '.models.fusion': '.models.layers .models.fast_path .kernels torch',
+    '.models.block': '.models.ablation .models.design .models.fast_path .models.fusion'
+    ' .models.layers .kernels torch',
     '.models.convnext': '.models .arch .checkpoint .kernels .registry mmengine torch',
     '.kernels': '.kernels mmengine torch',
     '.kernels.triton': '.kernels.triton torch triton',

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import triton as kernels
-from .ops import LIBRARY
+from .ops.define import LIBRARY
 from .reference import scale_linear as scaled
 
 

@@ -1,11 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The pointwise layers of the block from the smaller operators and torch's matrix products.
+"""The pointwise half of the block, pwconv1 to residual, on rows of pixels; forward and backward.
 
-Used where a device has no `mlp` of its own: CUDA, and a CPU without oneDNN's products. What is
-taken into the weights instead of passing over the maps (``scale_linear``): LayerNorm's affine into
-the first layer; layer scale, the 1 / keep of stochastic depth and GRN's shift into the second.
-
-Rows of a map are pixels, M; C channels, K hidden ones.
+The compositions are for devices without their own ``mlp``: CUDA, and a CPU whose torch does not
+export oneDNN's matrix products.
 """
 
 from __future__ import annotations
@@ -14,64 +11,170 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import LIBRARY
+from ..parameters import Options, Parameters
+from .define import OPS, composite, define, fake
+from .fold import branch_scale, fold_composite
+from .grn import respond, slope, weights_of_samples
 
-OPS = torch.ops.mmconvnext
-
-
-def fold(
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weight1: Tensor,
-    bias1: Tensor,
-    weight2: Tensor,
-    bias2: Tensor,
-    out_scale: Tensor | None,
-    grn_beta: Tensor | None,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights (K, C) and (C, K) and biases of both layers with all that can be taken into them."""
-    first = OPS.scale_linear(weight1, bias1, norm_weight, norm_bias, None, dtype)
-    return *first, *OPS.scale_linear(weight2, bias2, None, grn_beta, out_scale, dtype)
+define(
+    'mlp(Tensor normalized, Tensor residual, Tensor weight1, Tensor bias1, Tensor weight2, '
+    'Tensor bias2, Tensor? grn_gamma, float grn_eps, int samples, bool save_hidden) '
+    '-> (Tensor, Tensor, Tensor)'
+)
 
 
-def mlp(
+@fake('mlp')
+def _(
     normalized: Tensor,
     residual: Tensor,
     weight1: Tensor,
+    bias1,
+    weight2,
+    bias2,
+    grn_gamma: Tensor | None,
+    grn_eps,
+    samples: int,
+    save_hidden: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    M, K, N = normalized.shape[0], weight1.shape[0], samples
+    hidden_MK = normalized.new_empty((M if save_hidden else 0, K))
+    squares_NK = normalized.new_empty((0 if grn_gamma is None else N, K), dtype=torch.float32)
+    return torch.empty_like(residual), hidden_MK, squares_NK
+
+
+@composite('mlp')
+def mlp_composite(
+    normalized_MC: Tensor,
+    residual_MC: Tensor,
+    weight1_KC: Tensor,
     bias1: Tensor,
-    weight2: Tensor,
+    weight2_CK: Tensor,
     bias2: Tensor,
     grn_gamma: Tensor | None,
     grn_eps: float,
     samples: int,
     save_hidden: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``residual + linear2(grn(gelu(linear1(normalized))))`` of rows; layers as ``fold`` gives.
+    """``residual + linear2(grn(gelu(linear1(normalized))))``, with layers as ``fold`` returns them.
 
-    Returns it with the hidden map before the activation (M, K) and GRN's sums of squares
-    (samples, K), which are empty where nothing needs them.
+    Returns the sum (M, C), the hidden map before the activation (M, K) and GRN's sums of squares
+    (N, K). The last two are empty where they are not needed.
     """
-    h = torch.addmm(bias1, normalized, weight1.t())
+    hidden_MK = torch.addmm(bias1, normalized_MC, weight1_KC.t())
     if grn_gamma is None:
-        act = F.gelu(h) if save_hidden else torch.ops.aten.gelu_(h)
-        squares = h.new_empty((0, h.shape[1]), dtype=torch.float32)
-        branch = torch.addmm(bias2, act, weight2.t())
+        act_MK = F.gelu(hidden_MK) if save_hidden else torch.ops.aten.gelu_(hidden_MK)
+        squares_NK = hidden_MK.new_empty((0, hidden_MK.shape[1]), dtype=torch.float32)
+        branch_MC = torch.addmm(bias2, act_MK, weight2_CK.t())
     else:
-        act, squares = OPS.gelu_squares(h, samples)
-        response = _grn(squares, grn_gamma, grn_eps)[0]
-        weights = _weigh(weight2, response).transpose(1, 2)
-        branch = torch.baddbmm(bias2, act.unflatten(0, (samples, -1)), weights).flatten(0, 1)
-    # The branch is whole before it meets the residual, which may be of a wider type: what is small
-    # beside the residual is not lost.
-    return residual + branch, h if save_hidden else h.new_empty((0, h.shape[1])), squares
+        act_MK, squares_NK = OPS.gelu_squares(hidden_MK, samples)
+        weights_NCK = weights_of_samples(weight2_CK, respond(squares_NK, grn_gamma, grn_eps))
+        act_NRK = act_MK.unflatten(0, (samples, -1))  # R rows a sample
+        branch_MC = torch.baddbmm(bias2, act_NRK, weights_NCK.transpose(1, 2)).flatten(0, 1)
+    if not save_hidden:
+        hidden_MK = hidden_MK.new_empty((0, hidden_MK.shape[1]))
+    # The residual may be of a wider type. The branch is complete before it is added, so its small
+    # terms are not lost beside the residual.
+    return residual_MC + branch_MC, hidden_MK, squares_NK
+
+
+define(
+    'mlp_backward(Tensor grad, Tensor normalized, Tensor hidden, Tensor squares, '
+    'Tensor norm_weight, Tensor norm_bias, Tensor weight1, Tensor bias1, Tensor weight2, '
+    'Tensor bias2, Tensor? gamma, Tensor? grn_gamma, Tensor? grn_beta, float scale, '
+    'float grn_eps, int samples, bool first=True, bool second=True) '
+    f'-> ({", ".join(["Tensor"] * 10)})'
+)
 
 
 def mlp_backward(
-    grad: Tensor,
+    grad_MC: Tensor,
+    normalized_MC: Tensor,
+    hidden_MK: Tensor,
+    squares_NK: Tensor,
+    p: Parameters,
+    options: Options,
+    samples: int,
+    wanted: Parameters,
+) -> tuple[Tensor, Parameters]:
+    """Gradients of ``normalized`` and, in float32, of the parameters from norm to GRN.
+
+    Args:
+        grad_MC: gradient of the block's output.
+        normalized_MC: what ``mlp`` was called with.
+        hidden_MK: what ``mlp`` returned; if it has no rows, it is computed again.
+        squares_NK: what ``mlp`` returned.
+        p: the parameters, before folding.
+        options: those of the forward pass.
+        samples: N.
+        wanted: a bool for each parameter. Products over all rows whose results nobody wants are
+            skipped, and these gradients are empty.
+    """
+    first = wanted.norm_weight or wanted.norm_bias or wanted.pwconv1_weight
+    second = wanted.pwconv2_weight or wanted.gamma or wanted.grn_beta
+    d_normalized, *grads = OPS.mlp_backward(
+        grad_MC,
+        normalized_MC,
+        hidden_MK,
+        squares_NK,
+        *p.norm,
+        *p.pwconv1,
+        *p.pwconv2,
+        p.gamma,
+        *p.grn,
+        options.scale,
+        options.grn_eps,
+        samples,
+        first,
+        second,
+    )
+    return d_normalized, Parameters(None, None, *grads)
+
+
+@fake('mlp_backward')
+def _(
+    grad,
     normalized: Tensor,
-    hidden: Tensor,
-    squares: Tensor,
+    hidden,
+    squares,
+    norm_weight,
+    norm_bias,
+    weight1,
+    bias1,
+    weight2,
+    bias2,
+    gamma,
+    grn_gamma,
+    grn_beta,
+    scale,
+    grn_eps,
+    samples,
+    first=True,
+    second=True,
+):
+    def like(parameter: Tensor | None, wanted: bool = True) -> Tensor:
+        size = parameter.shape if parameter is not None and wanted else (0,)
+        return normalized.new_empty(size, dtype=torch.float32)
+
+    return (
+        torch.empty_like(normalized),
+        like(norm_weight, first),
+        like(norm_bias, first),
+        like(weight1, first),
+        like(bias1),
+        like(weight2, second),
+        like(bias2),
+        like(gamma, second),
+        like(grn_gamma),
+        like(grn_beta, second),
+    )
+
+
+@composite('mlp_backward')
+def mlp_backward_composite(
+    grad_MC: Tensor,
+    normalized_MC: Tensor,
+    hidden_MK: Tensor,
+    squares_NK: Tensor,
     norm_weight: Tensor,
     norm_bias: Tensor,
     weight1: Tensor,
@@ -87,93 +190,86 @@ def mlp_backward(
     first: bool = True,
     second: bool = True,
 ) -> tuple[Tensor, ...]:
-    """Gradients of normalized and of the nine parameters from norm_weight to grn_beta.
-
-    All float32 but the first; an empty tensor stands for a parameter that is None. Without
-    ``first`` those of norm and weight1 are empty too, without ``second`` those of weight2, gamma
-    and grn_beta: with the products over all pixels that they are made of.
-    """
-    d_bias2 = grad.sum(0, dtype=torch.float32)
-    grad = grad.to(normalized.dtype)
-    out_scale = scaled(gamma, scale, bias2)
-    layers = (norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_beta)
-    scaled1, shifted1, scaled2, _ = fold(*layers, normalized.dtype)
-    if not len(hidden):
-        hidden = torch.addmm(shifted1, normalized, scaled1.t())
-    d_grn_gamma = _none(grad)
-    if grn_gamma is None:
-        d = grad @ scaled2
-        act, d_bias1 = OPS.gelu_backward(d, hidden, None)  # d is now the gradient of hidden
-        d_scaled2 = grad.t() @ act if second else torch.zeros_like(scaled2)
-    else:
-        response, relative, mean = _grn(squares, grn_gamma, grn_eps)
-        act = F.gelu(hidden).unflatten(0, (samples, -1))
-        g = grad.unflatten(0, (samples, -1))
-        # The gradient of each sample's own second layer, (N, C, K): all that GRN needs to know.
-        products = torch.bmm(g.transpose(1, 2), act).float()
-        d_response = (products * scaled2.float()).sum(1)
-        d_scaled2 = (products * response[:, None]).sum(0)
-        d_grn_gamma = (d_response * relative).sum(0)
-        slope = _grn_slope(d_response * grn_gamma.float(), squares, mean, grn_eps)
-        del act
-        d = torch.bmm(g, _weigh(scaled2, response)).flatten(0, 1)
-        act, d_bias1 = OPS.gelu_backward(d, hidden, slope)
-    del act
-    d_weight2, d_bias2, _, d_grn_beta, d_out_scale = OPS.scale_linear_backward(
-        d_scaled2, d_bias2, weight2, bias2, None, grn_beta, out_scale
+    """See :func:`mlp_backward`; an empty tensor stands for a gradient that is not there."""
+    out_scale = branch_scale(gamma, scale, bias2)
+    folded = fold_composite(
+        norm_weight=norm_weight,
+        norm_bias=norm_bias,
+        weight1=weight1,
+        bias1=bias1,
+        weight2=weight2,
+        bias2=bias2,
+        out_scale=out_scale,
+        grn_beta=grn_beta,
+        dtype=normalized_MC.dtype,
     )
-    d_weight1, d_norm_weight, d_norm_bias = _none(grad), _none(grad), _none(grad)
+    if not len(hidden_MK):
+        hidden_MK = torch.addmm(folded.bias1, normalized_MC, folded.weight1.t())
+    d_bias2 = grad_MC.sum(0, dtype=torch.float32)
+    grad_MC = grad_MC.to(normalized_MC.dtype)
+    if grn_gamma is None:
+        d_grn_gamma = _empty(grad_MC)
+        d_hidden, d_bias1, d_weight2 = _act_backward(grad_MC, hidden_MK, folded.weight2, second)
+    else:
+        d_hidden, d_bias1, d_weight2, d_grn_gamma = _grn_act_backward(
+            grad_MC, hidden_MK, squares_NK, folded.weight2, grn_gamma, grn_eps
+        )
+    d_weight2, d_bias2, _, d_grn_beta, d_out_scale = OPS.scale_linear_backward(
+        d_weight2, d_bias2, weight2, bias2, None, grn_beta, out_scale
+    )
+    d_norm_weight, d_norm_bias, d_weight1 = _empty(grad_MC), _empty(grad_MC), _empty(grad_MC)
     if first:
         d_weight1, d_bias1, d_norm_weight, d_norm_bias, _ = OPS.scale_linear_backward(
-            d.t() @ normalized, d_bias1, weight1, bias1, norm_weight, norm_bias, None
+            d_hidden.t() @ normalized_MC, d_bias1, weight1, bias1, norm_weight, norm_bias, None
         )
     return (
-        *(d @ scaled1, d_norm_weight, d_norm_bias, d_weight1, d_bias1),
-        *(d_weight2 if second else _none(grad), d_bias2),
-        _none(grad) if gamma is None or not second else d_out_scale * scale,
+        d_hidden @ folded.weight1,
+        d_norm_weight,
+        d_norm_bias,
+        d_weight1,
+        d_bias1,
+        d_weight2 if second else _empty(grad_MC),
+        d_bias2,
+        d_out_scale * scale if second and gamma is not None else _empty(grad_MC),
         d_grn_gamma,
-        _none(grad) if grn_beta is None or not second else d_grn_beta,
+        d_grn_beta if second and grn_beta is not None else _empty(grad_MC),
     )
 
 
-def _none(like: Tensor) -> Tensor:
-    """What stands for no gradient: a new one each time, as results must not share memory."""
+def _act_backward(
+    grad_MC: Tensor, hidden_MK: Tensor, weight2_CK: Tensor, second: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """V1: gradients of hidden, of bias1 and, if ``second``, of the folded weight2."""
+    d_MK = grad_MC @ weight2_CK
+    act_MK, d_bias1 = OPS.gelu_backward(d_MK, hidden_MK, None)  # overwrites d_MK
+    return d_MK, d_bias1, grad_MC.t() @ act_MK if second else torch.zeros_like(weight2_CK)
+
+
+def _grn_act_backward(
+    grad_MC: Tensor,
+    hidden_MK: Tensor,
+    squares_NK: Tensor,
+    weight2_CK: Tensor,
+    grn_gamma: Tensor,
+    grn_eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """V2: gradients of hidden, of bias1, of the folded weight2 and of GRN's gamma."""
+    per_sample = (len(squares_NK), -1)
+    response = respond(squares_NK, grn_gamma, grn_eps)
+    act_NRK = F.gelu(hidden_MK).unflatten(0, per_sample)
+    grad_NRC = grad_MC.unflatten(0, per_sample)
+    # The gradient of each sample's own copy of weight2 also holds the gradient of its factors.
+    products_NCK = torch.bmm(grad_NRC.transpose(1, 2), act_NRK).float()
+    del act_NRK  # the largest map: not kept beside the next one
+    d_factor_NK = (products_NCK * weight2_CK.float()).sum(1)
+    d_weight2 = (products_NCK * response.factor[:, None]).sum(0)
+    d_grn_gamma = (d_factor_NK * response.relative).sum(0)
+    slope_NK = slope(d_factor_NK * grn_gamma.float(), response, grn_eps)
+    d_MK = torch.bmm(grad_NRC, weights_of_samples(weight2_CK, response)).flatten(0, 1)
+    _, d_bias1 = OPS.gelu_backward(d_MK, hidden_MK, slope_NK)  # overwrites d_MK
+    return d_MK, d_bias1, d_weight2, d_grn_gamma
+
+
+def _empty(like: Tensor) -> Tensor:
+    """No gradient. A new tensor each time, because results must not share memory."""
     return like.new_empty(0, dtype=torch.float32)
-
-
-def scaled(gamma: Tensor | None, scale: float, like: Tensor) -> Tensor | None:
-    """What the second layer's outputs are multiplied by, or None for 1."""
-    if gamma is not None:
-        return gamma.detach().float() * scale
-    return None if scale == 1 else torch.full_like(like, scale, dtype=torch.float32)
-
-
-# Global response normalization, ConvNeXt V2 section 3.2, as a weight of each sample and channel:
-# y = act * (1 + gamma * relative) + beta, relative = norm / (mean of norms + eps). It is taken into
-# the weights of each sample, so the hidden map is not passed over again.
-
-
-def _grn(squares: Tensor, gamma: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Response and relative norms (N, K) and mean norm (N, 1)."""
-    norms = squares.sqrt()
-    mean = norms.mean(dim=1, keepdim=True)
-    relative = norms / (mean + eps)
-    return 1 + gamma.float() * relative, relative, mean
-
-
-def _grn_slope(d_relative: Tensor, squares: Tensor, mean: Tensor, eps: float) -> Tensor:
-    """What times act is the gradient of act by way of the norms, (N, K)."""
-    norms = squares.sqrt()
-    total = mean + eps
-    share = (d_relative * norms).sum(1, keepdim=True) / (total * total * norms.shape[1])
-    d_norms = d_relative / total - share
-    return torch.where(norms > 0, d_norms / norms, 0)  # a norm of 0 has act = 0 everywhere
-
-
-def _weigh(weight: Tensor, response: Tensor) -> Tensor:
-    """Each sample's weights, (N, C, K)."""
-    return (weight.float() * response[:, None]).to(weight.dtype)
-
-
-for _function in (fold, mlp, mlp_backward):
-    LIBRARY.impl(_function.__name__, _function, 'CompositeExplicitAutograd')
