@@ -50,6 +50,7 @@ MAY_IMPORT = {
     '.models.fusion': '.models.layers .models.fast_path .kernels torch',
     '.models.block': '.models.ablation .models.design .models.fast_path .models.fusion'
     ' .models.layers .kernels torch',
+    '.models.stages': '.models.block .models.design .models.layers .arch torch',
     '.models.convnext': '.models .arch .checkpoint .kernels .registry mmengine torch',
     '.kernels': '.kernels mmengine torch',
     '.kernels.triton': '.kernels.triton torch triton',

@@ -70,7 +70,7 @@ class ConvNeXtBlock(nn.Module):
         if hidden < 1:
             raise ValueError(
                 f'design.expansion_ratio={design.expansion_ratio!r} leaves no hidden channels in '
-                f'a block of {channels}; take at least {1 / channels:.4g}'
+                f'a block of {channels}; take at least 1/{channels}'
             )
         spatial = channels if design.spatial_first else hidden
         self.dwconv = nn.Conv2d(

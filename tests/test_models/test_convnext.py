@@ -254,7 +254,7 @@ def test_out_indices_choose_among_the_same_maps(tiny_arch):
         ((0, 1.0), r'1\.0 is no stage'),
         ((True,), 'True is no stage'),
         ((), r'out_indices=\(\) must name at least one stage'),
-        ((3, -1), r'out_indices=\(3, -1\) must name .*, and none twice'),
+        ((3, -1), r'out_indices=\(3, -1\) must name .*, each once'),
     ],
 )
 def test_wrong_out_indices_are_named(given, match, tiny_arch):
