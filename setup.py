@@ -62,7 +62,7 @@ def link_mim() -> None:
 
 
 def load_library_module():
-    """`mmconvnext/kernels/library.py` by its path, as the package itself needs what it requires."""
+    """Load `mmconvnext/kernels/library.py` by its path: what the package requires may be missing."""
     path = ROOT / 'mmconvnext/kernels/library.py'
     spec = importlib.util.spec_from_file_location('library', path)
     module = importlib.util.module_from_spec(spec)
@@ -71,7 +71,7 @@ def load_library_module():
 
 
 LIBRARY = load_library_module()
-# What ATen's vector classes ask for; without a row they are plain loops.
+# Compiler flags for ATen's vector classes; without flags these are plain loops.
 CAPABILITY_FLAGS = {
     'AVX512': ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mfma', '-mf16c'],
     'AVX2': ['-mavx2', '-mfma', '-mf16c'],
@@ -83,7 +83,7 @@ WARNINGS = '-Wall -Wextra -Wshadow -Wno-psabi -Wno-uninitialized -Wno-maybe-unin
 
 
 def kernels() -> dict:
-    """The arguments of `setup` that compile the CPU kernels; none where torch does not work."""
+    """The arguments of `setup` that compile the CPU kernels; none if torch does not work."""
     wanted = os.environ.get('MMCONVNEXT_BUILD', '')
     if wanted not in ('', '0', *CAPABILITY_FLAGS):
         allowed = f'0 (none), {", ".join(CAPABILITY_FLAGS)}, or nothing for this processor'
@@ -131,8 +131,8 @@ def kernels() -> dict:
 
         def build_extension(self, ext) -> None:
             library = Path(self.get_ext_fullpath(ext.name))
-            library.unlink(missing_ok=True)  # or else a failure would leave an old one
-            needed = LIBRARY.needs(folder)  # before, as the files may change meanwhile
+            library.unlink(missing_ok=True)  # otherwise a failure would leave an old one
+            needed = LIBRARY.needs(folder)  # first: files may change during compilation
             super().build_extension(ext)
             LIBRARY.write(library, capability, needed)
 

@@ -148,7 +148,8 @@ def compiled(setup_env, linked):
     """A function that puts a library with its record into the checkout, as setup.py does."""
     kernels = linked / 'mmconvnext/kernels'
     kernels.mkdir()
-    (kernels / 'ops.py').touch()
+    (kernels / 'ops').mkdir()
+    (kernels / 'ops/mlp.py').touch()
 
     def put(capability: str, torch: str, python: str = 'cpython-311') -> Path:
         library = kernels / f'_cpu.{python}-x86_64-linux-gnu.so'
@@ -228,7 +229,7 @@ def test_stamp_knows_the_compiled_library(setup_env, env, linked, compiled, caps
     assert changed() == 'AVX2 for torch 2.13.0+cpu -> AVX2 for torch 2.12.1'
     compiled('AVX512', '2.13.0+cpu', python='cpython-312')  # is not for this Python
     assert changed() == ''
-    (library.parent / 'ops.py').write_text('LIBRARY')
+    (library.parent / 'ops/mlp.py').write_text('LIBRARY')
     told = 'AVX2 for torch 2.12.1 -> AVX2 for torch 2.12.1, of other sources'
     assert changed() == told
     compiled('AVX2', '2.12.1')
@@ -262,9 +263,10 @@ def test_other_processor_reinstalls_this_package_alone(setup_env, env, linked, m
 
 def test_stamp_covers_the_operators(setup_env, env, linked):
     kernels = linked / 'mmconvnext/kernels'
-    (kernels / 'csrc').mkdir(parents=True)
+    for folder in ('ops', 'csrc'):
+        (kernels / folder).mkdir(parents=True)
     digests = set()
-    for name in ('setup.py', 'mmconvnext/kernels/ops.py', 'mmconvnext/kernels/csrc/ops.cpp'):
+    for name in ('setup.py', 'mmconvnext/kernels/ops/mlp.py', 'mmconvnext/kernels/csrc/ops.cpp'):
         (linked / name).write_text('changed')
         digests.add(setup_env.fingerprint(env.state, 'openmmlab')['requirements'])
     assert len(digests) == 3

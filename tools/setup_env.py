@@ -272,7 +272,7 @@ def fingerprint(state: dict, stack: str) -> dict:
     """What the stamp records: while it stays equal, there is nothing to do."""
     kernels, library = ROOT / 'mmconvnext/kernels', load_library_module()
     files = [ROOT / 'setup.py', *sorted((ROOT / 'requirements').glob('*.txt'))]
-    files += [*kernels.glob('ops.py'), *sorted(library.cpp_files(kernels))]
+    files += [*sorted(library.operator_files(kernels)), *sorted(library.cpp_files(kernels))]
     content = b'\0'.join(path.read_bytes() for path in files)
     digest = hashlib.sha256(content).hexdigest()[:12]
     facts = {key: state[key] for key in ('python', 'ops', 'source')}

@@ -1,17 +1,26 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Fast paths of the ConvNeXt block; the plain code in ``models/block.py`` is the specification.
+"""Fast paths of the ConvNeXt block. The plain path in ``models/block.py`` is their specification.
 
 A fast path computes the same from the same parameters: it is chosen per call, and no name, shape or
-checkpoint depends on it. ``selection`` is the one place that decides.
+checkpoint depends on it. ``docs/kernels.md`` has the mathematics.
 
-    ops         the operators: schemas, shapes, and who computes them on which device
-    library     the compiled CPU side: compared with this machine and this torch, then loaded
-    csrc        their CPU side in C++, compiled by setup.py where there is a compiler
-    cuda        their CUDA side, with the Triton kernels of `triton`; off unless asked for
-    reference   what each operator means, in plain PyTorch, for tests
-    mlp         the pointwise layers from operators and torch's products, where csrc has none
-    compat      names of torch that differ between its versions
-    block       the block's forward and backward, made of these operators
+    block       forward and backward of the whole block, an autograd.Function made of operators
+    parameters  the parameters and options of a block, as tuples with names
+    ops         the operators: schema, shapes for tracing and composition of each in one file
+    reference   what each operator computes, in plain PyTorch, for the tests
+    csrc        the operators for a CPU in C++; setup.py compiles them if there is a compiler
+    library     checks that the compiled library fits this machine and torch, then loads it
+    cuda        the operators for CUDA, with the Triton kernels of `triton`; off by default
+    selection   settings, and what rules the fast path out before one looks at the block
+    report      the log line that says which blocks run on which path, and why
+    compat      functions of torch whose names differ between its versions
+
+Shapes, in the code and in C++. Names of tensors may end with their dimensions, as ``x_NHWC``.
+
+    N  samples        C  channels of the block
+    H  height         K  hidden channels, between the pointwise layers
+    W  width          M  rows, pixels of all samples: N * H * W
+                      R  rows of one sample: H * W
 """
 
 from .ops import capability

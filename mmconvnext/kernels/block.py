@@ -1,12 +1,13 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The ConvNeXt block from fused operators: same mathematics, fewer passes.
+"""The ConvNeXt block made of fused operators: the same mathematics in fewer passes over memory.
 
-What is saved for backward: the input, the normalized map and, unless it is computed again, the
-hidden map before the activation: 6 or 2 times the input, where the plain path saves 12. A dropped
-sample is not computed.
+Saved for the backward pass: the input, the normalized map and, unless it is computed again, the
+hidden map before the activation; that is 6 or 2 times the input, where the plain path saves 12. The
+branch of a dropped sample is not computed.
 
-Shapes: x is (N, H, W, C). Its type is that of the residual stream, ``Options.dtype`` that of the
-branch; they differ under autocast, where the stream stays float32.
+``x`` has the type of the residual stream, the branch has ``Options.dtype``. They differ under
+autocast, where the stream stays float32. Letters in names of tensors are their dimensions, see
+:mod:`mmconvnext.kernels`.
 """
 
 from __future__ import annotations
@@ -16,44 +17,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import mlp
-from .mlp import OPS
+from .ops import OPS
+from .ops.fold import Folded, fold
+from .ops.mlp import mlp_backward
+from .parameters import Options, Parameters
 
-# Where a map has this many pixels for each channel, its hidden map is computed again in backward:
-# the weights are small beside it then. On a CPU that is faster than writing the hidden map and
-# reading it in stages 1 and 2 of ConvNeXt-T, and up to 3 % slower for forward and backward in stage
-# 3 of 800 x 1344 pixels. Our choice; the same on CUDA, where it is not measured.
+# Maps with at least this many pixels per channel: the hidden map is computed again in the backward
+# pass, as the weights are small beside it. On a CPU that is faster than writing and reading the
+# hidden map in stages 1 and 2 of ConvNeXt-T, and up to 3 % slower (forward and backward) in stage 3
+# at 800 x 1344 pixels. Our choice; the same on CUDA, where it was not measured.
 RECOMPUTE = 8
 
 
-class Parameters(NamedTuple):
-    """Of a block; C channels, K hidden ones."""
+class Maps(NamedTuple):
+    """What the backward pass reads besides the parameters: ``x`` of all samples, the other maps of
+    the kept ones."""
 
-    dw_weight: Tensor  # (C, 1, 7, 7)
-    dw_bias: Tensor  # (C,)
-    norm_weight: Tensor  # (C,)
-    norm_bias: Tensor  # (C,)
-    weight1: Tensor  # (K, C)
-    bias1: Tensor  # (K,)
-    weight2: Tensor  # (C, K)
-    bias2: Tensor  # (C,)
-    gamma: Tensor | None  # layer scale (C,)
-    grn_gamma: Tensor | None  # (K,)
-    grn_beta: Tensor | None  # (K,)
-
-
-class Options(NamedTuple):
-    """How a block is computed.
-
-    ``keep`` lists the samples to compute, in order, None for all; the others pass unchanged.
-    ``scale`` is what stochastic depth multiplies a kept branch with.
-    """
-
-    eps: float
-    grn_eps: float
-    dtype: torch.dtype
-    scale: float = 1.0
-    keep: list[int] | None = None
+    x: Tensor  # (N, H, W, C)
+    normalized: Tensor  # (N, H, W, C)
+    rstd: Tensor  # (N, H, W), 1 / standard deviation
+    hidden: Tensor  # (M, K), or no rows where it is computed again
+    squares: Tensor  # (N, K), or (0, K) without GRN
 
 
 NO_SECOND = (
@@ -65,106 +49,112 @@ NO_SECOND = (
 class FusedBlock(torch.autograd.Function):
     """``x + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(dwconv(x))))))`` of the kept samples.
 
-    Takes x as (N, H, W, C), gives (N, C, H, W).
+    Input (N, H, W, C), output (N, C, H, W). Call ``apply(x, options, *parameters)``.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, options: Options, *parameters: Tensor | None) -> Tensor:
+    def forward(ctx, x_NHWC: Tensor, options: Options, *parameters: Tensor | None) -> Tensor:
         p = Parameters(*parameters)
-        keep = options.keep
         ctx.options = options
-        if keep is not None and not keep:
+        if options.keep is not None and not options.keep:
             ctx.save_for_backward(*p)
-            return _map(x.clone())  # what writes to the result must not write to x
-        with torch.autocast(x.device.type, enabled=False):
-            kept = _take(x, keep)
-            normalized, rstd = OPS.dwconv_norm(
-                kept, p.dw_weight, p.dw_bias, options.eps, options.dtype
-            )
-            pixels = _rows(kept)
-            out, hidden, squares = OPS.mlp(
-                *(_rows(normalized), pixels, *fold(p, options)),
-                *(p.grn_gamma, options.grn_eps, len(kept)),
-                len(pixels) < RECOMPUTE * pixels.shape[1],
-            )
-        ctx.save_for_backward(*p, x, normalized, rstd, hidden, squares)
-        return _map(_put(x, out.view_as(kept), keep))
+            return _to_NCHW(x_NHWC.clone())  # an in-place change of the result must not reach x
+        with torch.autocast(x_NHWC.device.type, enabled=False):
+            kept_NHWC = _take(x_NHWC, options.keep)
+            pixels = kept_NHWC.shape[:3].numel()
+            save_hidden = pixels < RECOMPUTE * kept_NHWC.shape[3]
+            out_NHWC, maps = _forward(kept_NHWC, p, options, fold(p, options), save_hidden)
+        ctx.save_for_backward(*p, *maps._replace(x=x_NHWC))
+        return _to_NCHW(_put(x_NHWC, out_NHWC, options.keep))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple:
-        _refuse_transforms(grad)
-        grad = grad.permute(0, 2, 3, 1)
+    def backward(ctx, grad_NCHW: Tensor) -> tuple:
+        _refuse_transforms(grad_NCHW)
+        grad_NHWC = grad_NCHW.permute(0, 2, 3, 1)
         saved = ctx.saved_tensors  # read once: activation checkpointing allows no more
-        p, maps = Parameters(*saved[: len(Parameters._fields)]), saved[len(Parameters._fields) :]
-        with torch.no_grad(), torch.autocast(grad.device.type, enabled=False):
-            if not maps:
-                # Zeros, as multiplying by a mask gives: AdamW's moments go on, DDP waits for nobody
-                grads = grad.clone(), *(None if t is None else torch.zeros_like(t) for t in p)
+        count = len(Parameters._fields)
+        p, maps = Parameters(*saved[:count]), saved[count:]  # no maps if all samples were dropped
+        _, _, *wanted = ctx.needs_input_grad
+        with torch.no_grad(), torch.autocast(grad_NHWC.device.type, enabled=False):
+            if maps:
+                wanted, maps = Parameters(*wanted), Maps(*maps)
+                dx, grads = _backward(grad_NHWC.contiguous(), maps, p, ctx.options, wanted)
             else:
-                wanted = Parameters(*ctx.needs_input_grad[2:])
-                grads = _backward(ctx.options, wanted, grad.contiguous(), p, *maps)
+                # Zeros, as multiplying by a mask gives: AdamW updates its moments, DDP does not
+                # wait for a missing gradient.
+                dx = grad_NHWC.clone()
+                grads = Parameters(*(None if t is None else torch.zeros_like(t) for t in p))
         if maps and torch.is_grad_enabled():  # create_graph=True
-            grads = _Once.apply(grads, grad, maps[0], *p)
-        return grads[0], None, *grads[1:]
+            dx, *grads = _Once.apply((dx, *grads), grad_NHWC, maps.x, *p)
+        return dx, None, *grads
 
 
-def fold(p: Parameters, options: Options) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Both pointwise layers with norm, scale and shift taken into them, as ``mlp`` wants them."""
-    with torch.no_grad(), torch.autocast(p.weight1.device.type, enabled=False):
-        out_scale = mlp.scaled(p.gamma, options.scale, p.bias2)
-        layers = (p.norm_weight, p.norm_bias, p.weight1, p.bias1, p.weight2, p.bias2)
-        return OPS.fold(*layers, out_scale, p.grn_beta, options.dtype)
+def infer(x_NHWC: Tensor, p: Parameters, options: Options, folded: Folded) -> Tensor:
+    """The block without gradients, of all samples, with what ``fold`` returned: (N, C, H, W)."""
+    with torch.autocast(x_NHWC.device.type, enabled=False):
+        out_NHWC, _ = _forward(x_NHWC, p, options, folded, save_hidden=False)
+    return _to_NCHW(out_NHWC)
 
 
-def infer(x: Tensor, p: Parameters, options: Options, folded: tuple[Tensor, ...]) -> Tensor:
-    """The block without gradients, of all samples, on what :func:`fold` returned: (N, C, H, W)."""
-    with torch.autocast(x.device.type, enabled=False):
-        normalized, _ = OPS.dwconv_norm(x, p.dw_weight, p.dw_bias, options.eps, options.dtype)
-        out, _, _ = OPS.mlp(
-            *(_rows(normalized), _rows(x), *folded, p.grn_gamma, options.grn_eps, len(x), False),
-        )
-    return _map(out.view_as(x))
+def _forward(
+    x_NHWC: Tensor, p: Parameters, options: Options, folded: Folded, save_hidden: bool
+) -> tuple[Tensor, Maps]:
+    """The block of all the samples in x, and what the backward pass needs."""
+    normalized_NHWC, rstd_NHW = OPS.dwconv_norm(
+        x_NHWC, p.dwconv_weight, p.dwconv_bias, options.eps, options.dtype
+    )
+    out_MC, hidden_MK, squares_NK = OPS.mlp(
+        _rows(normalized_NHWC),
+        _rows(x_NHWC),
+        *folded,
+        p.grn_gamma,
+        options.grn_eps,
+        samples=len(x_NHWC),
+        save_hidden=save_hidden,
+    )
+    maps = Maps(x_NHWC, normalized_NHWC, rstd_NHW, hidden_MK, squares_NK)
+    return out_MC.view_as(x_NHWC), maps
 
 
 def _backward(
-    options: Options,
-    wanted: Parameters,
-    grad: Tensor,
-    p: Parameters,
-    x: Tensor,
-    normalized: Tensor,
-    rstd: Tensor,
-    hidden: Tensor,
-    squares: Tensor,
-) -> tuple[Tensor | None, ...]:
-    """Gradients of x and of those parameters for which ``wanted`` is true.
+    grad_NHWC: Tensor, maps: Maps, p: Parameters, options: Options, wanted: Parameters
+) -> tuple[Tensor, Parameters]:
+    """Gradients of x and of the parameters for which ``wanted`` is true.
 
-    Those of frozen layers are not computed, where they cost a product over all pixels.
+    Gradients of frozen layers that would cost a product over all pixels are not computed.
     """
-    # As they were saved, but for hooks of saved tensors that give back other strides.
-    x, normalized, rstd, hidden, squares = (
-        t.contiguous() for t in (x, normalized, rstd, hidden, squares)
+    # Hooks of saved tensors may have changed the strides.
+    maps = Maps(*(t.contiguous() for t in maps))
+    kept_x, kept_grad = _take(maps.x, options.keep), _take(grad_NHWC, options.keep)
+    d_normalized_MC, grads = mlp_backward(
+        _rows(kept_grad),
+        _rows(maps.normalized),
+        maps.hidden,
+        maps.squares,
+        p,
+        options,
+        samples=len(kept_x),
+        wanted=wanted,
     )
-    first = wanted.norm_weight or wanted.norm_bias or wanted.weight1
-    second = wanted.weight2 or wanted.gamma or wanted.grn_beta
-    kept, kept_grad = _take(x, options.keep), _take(grad, options.keep)
-    d_normalized, *grads = OPS.mlp_backward(
-        *(_rows(kept_grad), _rows(normalized), hidden, squares),
-        *(*p[2:], options.scale, options.grn_eps, len(kept), first, second),
+    dx, d_weight, d_bias = OPS.dwconv_norm_backward(
+        d_normalized_MC.view_as(kept_x),
+        maps.normalized,
+        maps.rstd,
+        kept_x,
+        p.dwconv_weight,
+        residual=kept_grad,
+        weights=wanted.dwconv_weight or wanted.dwconv_bias,
     )
-    dx, d_dw_weight, d_dw_bias = OPS.dwconv_norm_backward(
-        *(d_normalized.view_as(kept), normalized, rstd, kept, p.dw_weight, kept_grad),
-        wanted.dw_weight or wanted.dw_bias,
-    )
-    grads = [g if want else None for want, g in zip(wanted, (d_dw_weight, d_dw_bias, *grads))]
-    return _put(grad, dx, options.keep), *grads
+    grads = grads._replace(dwconv_weight=d_weight, dwconv_bias=d_bias)
+    grads = Parameters(*(g if want else None for want, g in zip(wanted, grads)))
+    return _put(grad_NHWC, dx, options.keep), grads
 
 
 class _Once(torch.autograd.Function):
-    """Gradients, as something that depends on what they were made of but cannot be differentiated.
+    """Passes gradients on; to differentiate them a second time raises a RuntimeError.
 
-    torch's own ``once_differentiable`` does not say what they depend on, so ``autograd.grad`` with
-    ``allow_unused`` passes it by, and a Hessian is zero.
+    torch's ``once_differentiable`` does not record what the gradients depend on, so
+    ``autograd.grad(..., allow_unused=True)`` would skip them, and a Hessian would be zero.
     """
 
     @staticmethod
@@ -177,7 +167,7 @@ class _Once(torch.autograd.Function):
 
 
 def _refuse_transforms(grad: Tensor) -> None:
-    """Raise where the gradient would be differentiated by what does not see into the operators.
+    """Raise where a transform would differentiate the gradient: it cannot look into the operators.
 
     A batch of gradients (``is_grads_batched``) passes: torch computes them one by one.
     """
@@ -190,26 +180,21 @@ def _refuse_transforms(grad: Tensor) -> None:
         raise RuntimeError(NO_SECOND)
 
 
-def _map(x: Tensor) -> Tensor:
-    """(N, H, W, C) as (N, C, H, W), but no view to autograd: those cannot be written to freely."""
-    return x.permute(0, 3, 1, 2).data
+def _to_NCHW(x_NHWC: Tensor) -> Tensor:
+    """Permute; to autograd the result is no view, since views must not be changed in place."""
+    return x_NHWC.permute(0, 3, 1, 2).data
 
 
-def _rows(x: Tensor) -> Tensor:
-    return x.view(-1, x.shape[-1])
-
-
-def _slice(keep: list[int]) -> slice | None:
-    """Samples that lie side by side need no copy."""
-    together = keep[-1] - keep[0] == len(keep) - 1
-    return slice(keep[0], keep[-1] + 1) if together else None
+def _rows(x_NHWC: Tensor) -> Tensor:
+    """(N, H, W, C) -> (M, C), a view."""
+    return x_NHWC.view(-1, x_NHWC.shape[-1])
 
 
 def _take(x: Tensor, keep: list[int] | None) -> Tensor:
+    """The kept samples; a view where they are consecutive."""
     if keep is None:
         return x
-    part = _slice(keep)
-    return x[part] if part else x[keep]
+    return x[_slice(keep) or keep]
 
 
 def _put(x: Tensor, values: Tensor, keep: list[int] | None) -> Tensor:
@@ -219,3 +204,8 @@ def _put(x: Tensor, values: Tensor, keep: list[int] | None) -> Tensor:
     out = x.clone()
     out[_slice(keep) or keep] = values
     return out
+
+
+def _slice(keep: list[int]) -> slice | None:
+    consecutive = keep[-1] - keep[0] == len(keep) - 1
+    return slice(keep[0], keep[-1] + 1) if consecutive else None

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What torch calls by another name before 2.4, or has under a private one alone."""
+"""Functions of torch that had another name before 2.4, or that have only a private one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 
 def autocast_dtype(device_type: str) -> torch.dtype | None:
-    """The type that autocast computes with on this kind of device; None where it is off."""
+    """The type that autocast computes with on this type of device; None if autocast is off."""
     if device_type not in ('cpu', 'cuda'):
-        return None  # torch raises for a kind that has no autocast, such as 'meta'
+        return None  # torch raises for devices without autocast, such as 'meta'
     if hasattr(torch, 'get_autocast_dtype'):  # 2.4
         on, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
         return dtype(device_type) if on(device_type) else None
@@ -28,14 +28,14 @@ def is_compiling() -> bool:
 
 
 def onednn_enabled() -> bool:
-    """Whether oneDNN may be used now: ``torch.backends.mkldnn.flags`` turns it off at run time."""
+    """Whether oneDNN is enabled; ``torch.backends.mkldnn.flags`` can turn it off at run time."""
     return torch._C._get_mkldnn_enabled()
 
 
 def register_fake(name: str) -> Callable[[Callable], Callable]:
-    """Decorate what gives the shapes of the operator ``name`` for tracing."""
+    """Decorate the function that returns empty results of the operator ``name``, for tracing."""
     library = torch.library
     for register in ('register_fake', 'impl_abstract'):  # 2.4, 2.1
         if hasattr(library, register):
             return getattr(library, register)(name)
-    return lambda function: function  # nothing is traced there
+    return lambda function: function  # such a torch does not trace operators

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The operators on a CUDA device: maps by Triton, weights by PyTorch.
+"""The operators for CUDA: Triton for maps, PyTorch for weights.
 
-Importing this module registers them; it needs triton, which comes with torch's CUDA builds.
+Importing this module registers them. It needs triton, which comes with torch's CUDA builds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import triton as kernels
-from .ops import LIBRARY
+from .ops.define import LIBRARY
 from .reference import scale_linear as scaled
 
 
@@ -57,7 +57,7 @@ def scale_linear_backward(
 
 
 def _on_its_device(function: Callable) -> Callable:
-    """Triton launches on the current device, whatever device the tensors are on."""
+    """Make the tensors' device the current one, on which Triton launches."""
 
     def call(x: Tensor, *args):
         with torch.cuda.device_of(x):

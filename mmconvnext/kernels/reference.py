@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What the operators of :mod:`.ops` compute, in plain PyTorch: their specification, for tests.
+"""What the operators of :mod:`.ops` compute, in plain PyTorch: their specification, for the tests.
 
-Any floating-point type; the tests call these in float64.
+Works in any floating-point type; the tests use float64.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def dwconv_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Te
 def dwconv_norm_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, eps: float, residual: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`dwconv_norm` for x, to which ``residual`` is added, weight and bias.
+    """Gradients of :func:`dwconv_norm` for x (plus ``residual``), weight and bias.
 
-    The operator takes the normalized map and rstd in the place of bias and eps.
+    The operator takes the normalized map and rstd instead of bias and eps.
     """
     leaves = [t.detach().requires_grad_() for t in (x, weight, bias)]
     with torch.enable_grad():
@@ -37,10 +37,10 @@ def dwconv_norm_backward(
 
 
 def gelu_backward(grad: Tensor, h: Tensor, slope: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Of (M, K): dh = (grad + slope * act) * gelu'(h), act = gelu(h), and the column sums of dh.
+    """For (M, K): dh = (grad + slope * act) * gelu'(h), act = gelu(h), and the column sums of dh.
 
-    ``slope`` is (samples, K), for rows that belong to samples in equal shares, or None. The
-    operator writes dh over grad and returns the other two.
+    ``slope`` is (N, K), where every sample has M / N rows, or None. The operator overwrites grad
+    with dh and returns the other two.
     """
     leaf = h.detach().requires_grad_()
     with torch.enable_grad():
@@ -52,7 +52,7 @@ def gelu_backward(grad: Tensor, h: Tensor, slope: Tensor | None) -> tuple[Tensor
 
 
 def gelu_squares(h: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """act = gelu(h) of (M, K), and for each sample the column sums of act squared."""
+    """act = gelu(h) of (M, K), and the per-sample column sums of act squared, (N, K)."""
     act = F.gelu(h)
     return act, act.square().unflatten(0, (samples, -1)).sum(1)
 
@@ -64,9 +64,9 @@ def scale_linear(
     in_shift: Tensor | None,
     out_scale: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """The linear layer that does ``out_scale * linear(in_scale * x + in_shift)`` by itself.
+    """Weight and bias of the layer that computes ``out_scale * linear(in_scale * x + in_shift)``.
 
-    The operator takes the type of its results besides.
+    The operator has one more argument, the type of its results.
     """
     if in_shift is not None:
         bias = bias + weight @ in_shift
@@ -95,7 +95,7 @@ def mlp(
 ) -> Tensor:
     """``residual + scale * gamma * linear2(grn(gelu(linear1(affine(normalized)))))``, rows (M, C).
 
-    The operators split it: ``fold`` takes the parameters, ``mlp`` what that returns.
+    The operators do it in two steps: ``fold`` takes the parameters, ``mlp`` takes its results.
     """
     act = F.gelu(F.linear(normalized * norm_weight + norm_bias, weight1, bias1))
     if grn_gamma is not None:

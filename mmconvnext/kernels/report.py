@@ -9,23 +9,25 @@ from .ops import capability
 
 
 class PathReport:
-    """What the blocks of one backbone did last; each state of affairs is told once."""
+    """Collects which path each block of a backbone took last, and logs every new line once."""
 
     def __init__(self) -> None:
-        self.why: dict[str, str] = {}  # by name of a block: why it runs plain, '' if it does not
-        self.told: set[str] = set()
+        self.why: dict[str, str] = {}  # block -> why it runs plain, or '' if it runs fast
+        self.told: set[str] = set()  # lines that were logged
 
     def note(self, block: str, why: str) -> None:
+        """Record why ``block`` runs plain; '' if it does not."""
         self.why[block] = why
 
     def tell(self, device: str) -> None:
-        """Log the line unless it was logged before; ``device`` is the type of the input's."""
+        """Log the line unless it was logged before; ``device`` is the input's device type."""
         line = self.line(device)
         if line not in self.told and device != 'meta':
             self.told.add(line)
             print_log(line, 'current')
 
     def line(self, device: str) -> str:
+        """Which blocks run on which path, and why."""
         groups: dict[str, list[str]] = {}
         for block, why in self.why.items():
             groups.setdefault(why, []).append(block)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Which path runs where: the settings, and what can be said without looking at the block."""
+"""Which path runs: the settings, and the reasons that do not depend on what the block holds."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .ops import capability, has_products
 
 VARIABLE = 'MMCONVNEXT_KERNELS'
 SETTINGS = ('auto', 'plain', 'fast')
-# Not float16: layer scale is taken into the weights, and from 1e-6, where it starts, most of them
-# would be zero in that type, and all gradients of the branch with them.
+# No float16: layer scale is folded into the weights. It starts at 1e-6, where most of the products
+# would underflow to zero in float16, and so would all gradients of the branch.
 DTYPES = (torch.float32, torch.bfloat16)
 DEVICES = ('cpu', 'cuda')
 
 
 def check_setting(setting: str) -> str:
-    """Return the setting, or what the environment variable says in place of 'auto'.
+    """Return the setting; the environment variable replaces 'auto'.
 
     Raises:
-        ValueError: neither 'auto', 'plain' nor 'fast'.
+        ValueError: the setting or the variable is not 'auto', 'plain' or 'fast'.
     """
     for name, value in (('kernels', setting), (VARIABLE, os.environ.get(VARIABLE, 'auto'))):
         if value not in SETTINGS:
@@ -34,10 +34,10 @@ def check_setting(setting: str) -> str:
 
 
 def stand_aside(x: Tensor) -> str:
-    """Why this call wants the layers themselves, whatever the block is made of; or ''.
+    """Why this call needs the layers themselves, whatever the block holds; or ''.
 
-    A compiler fuses the plain path itself; a tracer, a counter of FLOPs or a transform of functions
-    looks at each layer or operator. Such calls run plain also under ``kernels='fast'``.
+    A compiler fuses the plain path itself. Tracers, FLOP counters and transforms of functions look
+    at every layer or operator. Such calls run plain even with ``kernels='fast'``.
     """
     if is_compiling() or torch.jit.is_tracing():
         return 'the call is compiled or traced'
@@ -57,7 +57,7 @@ def stand_aside(x: Tensor) -> str:
 
 
 def _looks_at_functions() -> bool:
-    """Whether there is a mode besides torch.set_default_device's, which minds factories alone."""
+    """Whether a mode is on, other than torch.set_default_device's: it affects new tensors only."""
     from torch.overrides import _get_current_function_mode_stack
     from torch.utils._device import DeviceContext
 
@@ -65,7 +65,7 @@ def _looks_at_functions() -> bool:
 
 
 def why_not(x: Tensor, dtype: torch.dtype) -> str:
-    """Why there is no fast path for ``x`` and a branch of type ``dtype``, or ''."""
+    """Why there is no fast path for ``x`` with a branch of type ``dtype``, or ''."""
     kind = x.device.type
     if kind not in DEVICES:
         return f'there are no kernels for {kind}'
@@ -81,21 +81,21 @@ def why_not(x: Tensor, dtype: torch.dtype) -> str:
 
 
 def unmeasured(x: Tensor) -> str:
-    """Why 'auto' does not even look at the block: nobody knows whether it is faster; or ''."""
+    """Why 'auto' runs plain without looking at the block: speed was not measured; or ''."""
     if x.device.type == 'cuda':
         return "the kernels for CUDA are not measured yet; kernels='fast' takes them"
     return ''
 
 
 def slower(dtype: torch.dtype, training: bool, frozen: bool) -> str:
-    """Why 'auto' runs plain on a CPU though there is a fast path: it was measured slower; or ''.
+    """Why 'auto' runs plain on a CPU that has a fast path: it was measured to be slower; or ''.
 
     Source: benchmarks/results/processors_epyc_202611.md.
 
     Args:
         dtype: the type of the branch.
-        training: whether gradients are wanted.
-        frozen: whether those of the pointwise layers' weights are not.
+        training: whether the call needs gradients.
+        frozen: whether the weights of both pointwise layers are frozen.
     """
     half, wide = dtype == torch.bfloat16, capability()[0] == 'AVX512'
     if not has_products() and not (training and half and wide):
@@ -109,7 +109,7 @@ def slower(dtype: torch.dtype, training: bool, frozen: bool) -> str:
 
 @cache
 def _no_triton() -> str:
-    """Register the CUDA side; why that is not possible, or ''."""
+    """Register the operators for CUDA. Why that is not possible, or ''."""
     try:
         import_module('mmconvnext.kernels.cuda')
     except ImportError as error:

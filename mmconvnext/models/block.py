@@ -1,5 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The ConvNeXt block, V1 and V2, with every ablation of its design in one forward."""
+"""The ConvNeXt block, V1 and V2.
+
+``forward`` chooses the path, ``_branch`` is the paper's formula. Branches with more layers or in
+another order, for ablations, are in :mod:`.ablation`. :mod:`.fusion` decides whether a call takes
+the fast path, :mod:`.fast_path` computes it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..kernels.report import PathReport
+from .ablation import ablated_branch
 from .design import Design
-from .fusion import fast_parameters, fusible, run_fast
+from .fast_path import run_fast
+from .fusion import fast_parameters, fusible
 from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_last
 
 
@@ -19,26 +26,26 @@ from .layers import DropPath, GlobalResponseNorm, build_act, build_norm, norm_la
 class ConvNeXtBlock(nn.Module):
     """``x + drop_path(gamma * pwconv2(grn(act(pwconv1(norm(dwconv(x)))))))``.
 
-    Paper: figure 4 of "A ConvNet for the 2020s" (V1, with ``gamma``); figure 5 of ConvNeXt V2
-    (with ``grn``, without ``gamma``). The parameters carry the names of Meta's code. What
-    ``design`` turns back is in :class:`Design`; the additional norms of
-    ``norm_after='every_conv'`` are called ``norm1`` (expansion) and ``norm2`` (projection).
+    Papers: figure 4 of "A ConvNet for the 2020s" (V1, with ``gamma``); figure 5 of ConvNeXt V2
+    (with ``grn``, without ``gamma``). Parameters have the names of Meta's code. ``design`` switches
+    single ideas off, see :class:`Design`; the additional norms of ``norm_after='every_conv'`` are
+    ``norm1``, after the expansion, and ``norm2``, after the projection.
 
     Args:
         channels: C of the (N, C, H, W) input and output.
-        design: the switches.
-        grn: V2's global response normalization after the activation.
-        layer_scale_init_value: start of ``gamma`` of shape (C,); 0 builds no layer scale.
-        drop_path_rate: probability that a sample's branch is dropped in training, 0 to below 1.
-        with_cp: recompute the branch in the backward pass instead of keeping its activations.
-        kernels: 'auto', 'plain' or 'fast', see :mod:`mmconvnext.kernels`. What is below is the
-            plain path, which is also the specification of the fast one.
-        name: what messages call the block.
-        report: where the block says which path it takes.
+        design: switches for ablations.
+        grn: add V2's global response normalization after the activation.
+        layer_scale_init_value: initial value of ``gamma``, of shape (C,); 0 builds no layer scale.
+        drop_path_rate: probability that a sample's branch is dropped in training, in [0, 1).
+        with_cp: recompute the branch in the backward pass instead of storing its activations.
+        kernels: 'auto', 'plain' or 'fast', see :mod:`mmconvnext.kernels`. The plain path is here;
+            it specifies the fast one.
+        name: name of the block in messages.
+        report: notes which path the block takes.
 
     Raises:
-        ValueError: a design that cannot be built with these channels, or kernels='fast' for one
-            that the fast path does not compute.
+        ValueError: the design cannot be built with these channels, or kernels='fast' and the fast
+            path does not support the design.
     """
 
     def __init__(
@@ -57,13 +64,13 @@ class ConvNeXtBlock(nn.Module):
         super().__init__()
         if kernels == 'fast' and design.unfusible:
             raise ValueError(
-                f"kernels='fast' does not compute design {design.unfusible}; use 'auto' or 'plain'"
+                f"kernels='fast' does not support design {design.unfusible}; use 'auto' or 'plain'"
             )
         hidden = int(channels * design.expansion_ratio)
         if hidden < 1:
             raise ValueError(
-                f'design.expansion_ratio={design.expansion_ratio!r} leaves no hidden channel of '
-                f'{channels}'
+                f'design.expansion_ratio={design.expansion_ratio!r} leaves no hidden channels in '
+                f'a block of {channels}; take at least 1/{channels}'
             )
         spatial = channels if design.spatial_first else hidden
         self.dwconv = nn.Conv2d(
@@ -91,83 +98,77 @@ class ConvNeXtBlock(nn.Module):
         self.design = design
         self.name = name
         self.report = report
-        self._folded: dict | None = None  # weights for inference, see fuse
+        self._folded: dict | None = None  # folded weights by type, see fuse
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start the layer scale, which is all that the block has besides its layers."""
+        """Initialize the layer scale, the block's only parameter outside its layers."""
         if self.gamma is not None:
             nn.init.constant_(self.gamma, self.layer_scale_init_value)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C, H, W)."""
+        """Map (N, C, H, W) to (N, C, H, W), on the fast path where that computes the same."""
         parameters = fast_parameters(self, x)
         if parameters is not None:
             return run_fast(self, x, parameters)
-        out = self.drop_path(self._recomputed(self._branch, x)) + x
+        out = self.drop_path(self.recomputed(self._branch, x)) + x
         return self.act(out) if self.every_act else out
 
     def _branch(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)  # (N, H, W, C), a view
-        if self.spatial_first:
-            x = self._spatial(x)
-            if self.every_act:
-                x = self.act(x)
-            x = self._expand(x)
-        else:
-            x = self._expand(x)
-            if self.every_act:
-                x = self.act(x)
-            x = self._spatial(x)
+        """The residual branch, as in the papers' figures."""
+        if self.is_ablated:
+            return ablated_branch(self, x)
+        x = self.dwconv(x)
+        x = x.permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C), a view
+        x = norm_last(self.norm, x, self.design)
+        x = self.pwconv1(x)
         x = self.act(x)
         if self.grn is not None:
             x = self.grn(x)
         x = self.pwconv2(x)
-        if self.norm2 is not None:
-            x = norm_last(self.norm2, x, self.design)
         if self.gamma is not None:
             x = self.gamma * x
-        return x.permute(0, 3, 1, 2)  # (N, C, H, W), a view
+        return x.permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W), a view
 
-    def _spatial(self, x: Tensor) -> Tensor:
-        x = self.dwconv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return norm_last(self.norm, x, self.design)
+    @property
+    def is_ablated(self) -> bool:
+        """Whether the branch has another order or more layers than the paper's."""
+        more_norms = self.norm1 is not None or self.norm2 is not None
+        return more_norms or self.every_act or not self.spatial_first
 
-    def _expand(self, x: Tensor) -> Tensor:
-        x = self.pwconv1(x)
-        return x if self.norm1 is None else norm_last(self.norm1, x, self.design)
-
-    def _recomputed(self, function: Callable, x: Tensor, *args) -> Tensor:
-        traced = not isinstance(x, Tensor)  # symbolically: nothing is kept that could be spared
+    def recomputed(self, function: Callable, x: Tensor, *args) -> Tensor:
+        """``function(x, *args)``; with ``with_cp``, its activations are recomputed in backward."""
+        traced = not isinstance(x, Tensor)  # by torch.fx: nothing is stored yet
         if self.with_cp and not traced and torch.is_grad_enabled() and x.requires_grad:
             return checkpoint(function, x, *args, use_reentrant=False)
         return function(x, *args)
 
     def __getstate__(self) -> dict:
-        """Without the folded weights, whose layout is that of this machine."""
+        """Pickle without the folded weights: their layout may not suit another machine."""
         return {**self.__dict__, '_folded': None if self._folded is None else {}}
 
     def train(self, mode: bool = True) -> ConvNeXtBlock:
-        """Switch between training and evaluation; training ends :meth:`fuse`."""
+        """Switch between training and evaluation mode; training mode ends :meth:`fuse`."""
         if mode:
             self._folded = None
         return super().train(mode)
 
     def fuse(self) -> None:
-        """From now on keep the folded weights between inferences, one set for each type.
+        """Keep the folded weights between inferences, one set for each dtype.
 
-        Whatever is written to the parameters, in whatever way, is noticed and folded anew.
+        They are folded again after any change of the parameters, however it was made.
         """
         self._folded = {}
 
 
 def _num_groups(channels: int, group_width: int | None) -> int:
-    """Groups of the spatial convolution over ``channels``."""
+    """Number of groups of the spatial convolution."""
     if group_width is None:
         return 1
     if channels % group_width:
         raise ValueError(
             f'design.group_width={group_width} does not divide the {channels} channels of the '
-            'spatial convolution; take a divisor of every stage, or None for a dense convolution'
+            'spatial convolution; choose a divisor of the channels of every stage, or None for a '
+            'dense convolution'
         )
     return channels // group_width

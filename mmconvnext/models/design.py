@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The paper's design decisions as switches: what an ablation turns back, one field an idea."""
+"""The paper's design decisions as switches for ablations, one field per idea."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CHOICES = {
     'norm_after': ('spatial', 'every_conv'),
 }
 
-# The switches that the fast path computes with any value: those of the stem, which is no part of
-# it, the block's width and the epsilon of its norm. Any other that departs from the paper turns it
-# off, so a new switch does until it is listed here.
+# The switches that the fast path supports with any value: those of the stem, which is outside the
+# blocks, the width of the blocks and the epsilon of their norm. Any other switch turns the fast
+# path off where it departs from the paper. So does a new one, until it is listed here.
 FUSIBLE = ('stem', 'stem_patch_size', 'expansion_ratio', 'norm_eps')
 
 # Official code (models/convnext.py) for LN; torch's default for batch norms; timm's for SimpleNorm.
@@ -27,7 +27,7 @@ DEFAULT_EPS = {'LN': 1e-6, 'BN': 1e-5, 'SyncBN': 1e-5, 'SimpleNorm': 1e-6}
 
 @dataclass(frozen=True)
 class Design:
-    """How a ConvNeXt is put together; the defaults are the paper's final model.
+    """The structure of a ConvNeXt; the defaults are the paper's final model.
 
     Sections are those of "A ConvNet for the 2020s" (arXiv 2201.03545). The stage ratio
     (section 2.2) is the backbone's ``arch``.
@@ -46,14 +46,14 @@ class Design:
         spatial_first: the spatial convolution comes before the two pointwise ones (moved up), or
             between them (section 2.5).
         kernel_size: of the spatial convolution, odd, in pixels of the feature map (section 2.5);
-            one for all stages, or a sequence with one a stage.
+            one for all stages, or a sequence with one per stage.
         act: activation (section 2.6, "Replacing ReLU with GELU").
-        act_after: 'expansion', one activation a block, before the second pointwise convolution; or
-            'every_conv', as in ResNet: one after each convolution, the last one after the residual
-            sum (section 2.6, "Fewer activation functions").
+        act_after: 'expansion', one activation per block, before the second pointwise convolution,
+            or 'every_conv', as in ResNet: one after each convolution, and the last one after the
+            residual sum (section 2.6, "Fewer activation functions").
         norm: normalization in stem, blocks, downsampling and outputs (section 2.6, "Substituting
             BN with LN"); 'SimpleNorm' is that of timm's ``convnext_zepto_rms``.
-        norm_after: 'spatial', one norm a block, after the spatial convolution, or 'every_conv'
+        norm_after: 'spatial', one norm per block, after the spatial convolution, or 'every_conv'
             (section 2.6, "Fewer normalization layers").
         norm_eps: added to the variance; None takes 1e-5 for batch norms, 1e-6 for the others.
 
@@ -99,7 +99,7 @@ class Design:
         if not kernels or any(not _is_int(k) or k < 1 or k % 2 == 0 for k in kernels):
             self._refuse(
                 'kernel_size',
-                'a positive odd integer (even ones would shift the map), or a list of one a stage',
+                'a positive odd integer (even ones shift the map), or a list with one per stage',
             )
         if self.norm_eps is not None and (not _is_number(self.norm_eps) or self.norm_eps <= 0):
             self._refuse('norm_eps', 'a positive number, or None')
@@ -127,7 +127,7 @@ class Design:
         """The design of each of ``count`` stages, with its own kernel size.
 
         Raises:
-            ValueError: other than one kernel size a stage.
+            ValueError: the number of kernel sizes is not the number of stages.
         """
         if not isinstance(self.kernel_size, tuple):
             return [self] * count
@@ -137,12 +137,12 @@ class Design:
 
     @property
     def stem_stride(self) -> int:
-        """Pixels of the image to one of the stem's map, along a side."""
+        """Stride of the stem in pixels."""
         return self.stem_patch_size if self.stem == 'patchify' else 4
 
     @cached_property
     def unfusible(self) -> dict:
-        """The switches that the fast path of the block does not have, with their values."""
+        """The switches, with their values, that the block's fast path does not support."""
         paper = type(self)()
         return {
             field.name: getattr(self, field.name)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What the backbone takes: images that fit it."""
+"""Checks the images that the backbone receives."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from torch import Tensor
 
 
 def check_images(x: Tensor, in_channels: int, patch: int) -> None:
-    """Check the input of a backbone of so many channels, whose stem sees patches of that side.
+    """Check an input of ``in_channels`` channels; the stem needs at least ``patch`` pixels a side.
 
     Raises:
-        ValueError: not (N, in_channels, H, W), smaller than one patch, or float16 on a CPU.
+        ValueError: the shape is not (N, in_channels, H, W), the images are smaller than one patch,
+            or they are float16 on a CPU.
     """
     if x.ndim != 4 or x.shape[1] != in_channels:
         raise ValueError(
             f'the backbone takes (N, {in_channels}, H, W), got {tuple(x.shape)}; set '
-            'in_channels, and the mean and std of the data preprocessor, to your images'
+            'in_channels to that of your images, and mean and std of the data preprocessor too'
         )
     if min(x.shape[2:]) < patch:
         raise ValueError(

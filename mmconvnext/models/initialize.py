@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""How weights start: those of a new network, and of one that was built on the meta device."""
+"""Initial weights, of a new network and of one that was built on the meta device."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from torch import Tensor, nn
 
 
 def initialize(model: nn.Module) -> None:
-    """Give all parameters and buffers below ``model`` the values that they start with.
+    """Initialize all parameters and buffers of ``model``.
 
     Raises:
-        ValueError: a module does not know how, see :func:`initialize_layer`.
+        ValueError: a module cannot be initialized, see :func:`initialize_layer`.
     """
     for name, module in model.named_modules():
         initialize_layer(module, name)
 
 
 def initialize_layer(layer: nn.Module, name: str = '') -> None:
-    """Give the layer's own parameters and buffers, not its children's, their start values.
+    """Initialize the layer's own parameters and buffers, not those of its children.
 
-    Truncated normal of std 0.02, zero biases (official models/convnext.py); all other layers have
-    ``reset_parameters``, as is torch's custom: norms 1 and 0, GRN 0, layer scale its argument. FSDP
-    calls that too, for convolutions torch's own, so let it have the paper's:
+    Convolutions and linear layers: weights from a truncated normal of std 0.02, zero biases
+    (official models/convnext.py). All other layers: their ``reset_parameters``, the usual name in
+    torch. Norms start at 1 and 0, GRN at 0, layer scale at its argument.
+
+    FSDP calls ``reset_parameters`` for all layers, so convolutions would get torch's default. Pass
     ``param_init_fn=lambda layer: initialize_layer(layer.to_empty(device='cuda', recurse=False))``.
 
     Raises:
-        ValueError: a module with parameters or buffers but without ``reset_parameters``, or a
-            weight that is sharded or computed by a parametrization.
+        ValueError: the module has parameters or buffers but no ``reset_parameters``, or its weight
+            is sharded or computed by a parametrization.
     """
     own = {name for name, _ in layer.named_parameters(recurse=False)}
     own |= {name for name, _ in layer.named_buffers(recurse=False)}
@@ -39,8 +41,8 @@ def initialize_layer(layer: nn.Module, name: str = '') -> None:
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
         if 'weight' not in own or layer.weight.ndim < 2:
             raise ValueError(
-                f'{what} has a weight that is sharded or computed from others, and is not '
-                'initialized; call init_weights() before that is done to it'
+                f'{what} has a weight that is sharded or computed from others, so it cannot be '
+                'initialized; call init_weights() before sharding or parametrizing it'
             )
         nn.init.trunc_normal_(layer.weight, std=0.02)
         if layer.bias is not None:
@@ -49,19 +51,19 @@ def initialize_layer(layer: nn.Module, name: str = '') -> None:
         layer.reset_parameters()
     else:
         raise ValueError(
-            f'{what} holds {sorted(own)} and has no reset_parameters(), so nobody knows what they '
-            'start with; give its class that method, or build the backbone on a real device'
+            f'{what} holds {sorted(own)} but has no reset_parameters(), so their initial values '
+            'are unknown; add that method to its class, or build the backbone on a real device'
         )
 
 
 def on_meta(model: nn.Module) -> list[str]:
-    """The parameters and buffers that have no memory, by name."""
+    """Names of the parameters and buffers on the meta device, which have no memory."""
     tensors = chain(model.named_parameters(), model.named_buffers())
     return [name for name, tensor in tensors if tensor.is_meta]
 
 
 def refuse_meta(model: nn.Module) -> None:
-    """Raise a ValueError if there is no memory yet that could be initialized."""
+    """Raise a ValueError if a parameter or buffer has no memory yet."""
     missing = on_meta(model)
     if missing:
         raise ValueError(
@@ -71,10 +73,14 @@ def refuse_meta(model: nn.Module) -> None:
 
 
 def start_before_loading(backbone: nn.Module, state_dict: Mapping, metadata: Mapping) -> bool:
-    """Initialize what a state dict may leave out; whether none of the memory is raw after loading.
+    """Initialize what the state dict may lack, before it is loaded.
 
-    With ``assign=True`` the weights may still be on the meta device: the state dict brings the
-    memory, but for the output norms, which a classifier's has not.
+    With ``assign=True`` the backbone may still be on the meta device: the state dict's tensors
+    become the parameters. Only a classifier's state dict lacks the output norms; they are
+    initialized here.
+
+    Returns:
+        Whether all weights will have values after loading.
     """
     if not on_meta(backbone):
         initialize(backbone)

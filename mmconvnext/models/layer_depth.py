@@ -1,14 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Which depth group a parameter of the backbone belongs to: pure arithmetic on names.
+"""The depth group of a parameter for layer-wise learning-rate decay, computed from its name.
 
-Sources. 'layer_wise' and 'stage_wise', of the dense recipes: ``get_num_layer_layer_wise`` and
+Sources. 'layer_wise' and 'stage_wise', for the dense recipes: ``get_num_layer_layer_wise`` and
 ``get_num_layer_stage_wise`` of ``mmcv_custom/layer_decay_optimizer_constructor.py`` in Meta's
 ConvNeXt, generalized from the two tables there (6 groups for depth 9, 12 for depth 27) to any
 depths. 'single': ``get_num_layer_for_convnext_single`` of ``optim_factory.py`` in ConvNeXt-V2, the
 default there; its 'group', for base to huge, is 'layer_wise'. 'timm': ``group_matcher`` of
 ``timm/models/convnext.py``, which timm's ``param_groups_layer_decay`` reads.
 
-How they relate: a rate means little without its scheme. The stem learns at the rate to this power:
+A decay rate means different things in different schemes. The stem's learning rate is multiplied by
+the rate to this power:
 
     ==================  ==========  ==========  ======  ====
     depths              layer_wise  stage_wise  single  timm
@@ -17,9 +18,10 @@ How they relate: a rate means little without its scheme. The stem learns at the 
     3, 3, 27, 3         13          13          36      37
     ==================  ==========  ==========  ======  ====
 
-At 0.8 that is 0.21, 0.21, 0.018 and 0.014 for tiny, 0.055, 0.055, 0.00032 and 0.00026 below. With
-the powers a and b, the rate r of one is ``r ** (a / b)`` of the other where the stem is to learn
-alike: timm's 0.8 is 0.55 layer-wise for tiny, and 0.53 below; 0.8 here is timm's 0.92.
+At rate 0.8 these are factors of 0.21, 0.21, 0.018 and 0.014 in the first row, and 0.055, 0.055,
+0.00032 and 0.00026 in the second. To give the stem the same learning rate in a scheme of power b as
+rate r gives in one of power a, use ``r ** (a / b)``: timm's 0.8 corresponds to a layer-wise 0.55 in
+the first row and 0.53 in the second; a layer-wise 0.8 to timm's 0.92.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 DECAY_TYPES = ('layer_wise', 'stage_wise', 'single', 'timm')
-BY_BLOCK = ('single', 'timm')  # a group for every block
+BY_BLOCK = ('single', 'timm')  # a group per block
 
 
 class LayerDepth(NamedTuple):
-    """A parameter of group ``depth`` learns at ``rate ** (num_depths - depth - 1)``.
+    """The learning rate of group ``depth`` is multiplied by ``rate ** (num_depths - depth - 1)``.
 
-    ``num_depths`` counts all groups, from 0, the stem, to ``num_depths - 1``, the head's full
-    rate. The official ``num_layers`` is ``num_depths - 2``.
+    ``num_depths`` is the number of groups, from 0, the stem, to ``num_depths - 1``, the head, which
+    has the full rate. The official ``num_layers`` is ``num_depths - 2``.
     """
 
     depth: int
@@ -43,11 +45,11 @@ class LayerDepth(NamedTuple):
 
 
 def num_layers(depths: Sequence[int], decay_type: str = 'layer_wise') -> int:
-    """The official ``num_layers`` of a network with these blocks a stage.
+    """The official ``num_layers`` of a network with ``depths`` blocks per stage.
 
-    By block it counts the blocks. Else every stage is a group of its own, but the last but one is
-    cut into threes. Three pieces at the least: the shallow sizes (depth 6 and 8 of atto to nano)
-    are published with ``num_layers`` 6 like depth 9.
+    For 'single' and 'timm' it is the number of blocks. Otherwise every stage is one group, except
+    that the last but one has a group for every three blocks, and at least three: the shallow sizes
+    (depths 6 and 8, atto to nano) are published with ``num_layers`` 6, like depth 9.
 
     Raises:
         ValueError: an unknown ``decay_type``.
@@ -62,7 +64,7 @@ def num_layers(depths: Sequence[int], decay_type: str = 'layer_wise') -> int:
 
 
 def head_depth(depths: Sequence[int], decay_type: str = 'layer_wise') -> LayerDepth:
-    """The last group, at the full rate: all that is outside of the backbone, and output norms."""
+    """The last group, at the full rate: the output norms and everything outside the backbone."""
     count = num_layers(depths, decay_type)
     return LayerDepth(count + 1, count + 2)
 
@@ -70,24 +72,25 @@ def head_depth(depths: Sequence[int], decay_type: str = 'layer_wise') -> LayerDe
 def get_layer_depth(name: str, depths: Sequence[int], decay_type: str = 'layer_wise') -> LayerDepth:
     """Depth group of the backbone's parameter ``name``.
 
-    'layer_wise': the stem is 0; stages count on from 1, one group each, the last but one a group
-    every three blocks; a downsampling layer is in the group of the block that follows it. With four
-    stages of depth (3, 3, 9, 3): stem 0, stage 0 1, stage 1 2, stage 2 3 to 5, stage 3 6.
+    'layer_wise': the stem is group 0. The stages follow from 1 on with one group each; the last but
+    one has a group for every three blocks. A downsampling layer is in the group of the block after
+    it. With depths (3, 3, 9, 3): the stem is 0, stage 0 is 1, stage 1 is 2, stage 2 is 3 to 5,
+    stage 3 is 6.
 
-    'stage_wise': stem *and all downsampling layers* 0, stage i i + 1. The number of groups is that
-    of 'layer_wise' nevertheless, so the last stage learns below the full rate: 0.9 ** 3 for depth
-    9, 0.9 ** 9 for depth 27. It looks like an oversight but is what every published ADE20K model
-    was trained with.
+    'stage_wise': the stem *and all downsampling layers* are group 0, stage i is group i + 1. The
+    number of groups is still that of 'layer_wise', so the last stage is below the full rate, by
+    0.9 ** 3 for depth 9 and 0.9 ** 9 for depth 27. It looks like an oversight, but every published
+    ADE20K model was trained with it.
 
-    'single' and 'timm': the blocks count from 1, a group each, and a downsampling layer is in the
-    group of the block that follows it. They differ in the stem: with timm it is 0, with 'single' it
-    is in the group of the first block, so that group 0 stays empty.
+    'single' and 'timm': every block is a group, from 1 on, and a downsampling layer is in the group
+    of the block after it. They differ in the stem: it is group 0 in 'timm'; in 'single' it is in
+    the group of the first block, and group 0 is empty.
 
-    In all, the norms of the outputs (``norm0`` ...) take part at the head's full rate. The codes
-    for 'single' and 'timm' are classifiers, whose one final norm does so too.
+    In all schemes the output norms (``norm0`` ...) have the head's full rate. The sources of
+    'single' and 'timm' are classifiers, where the one final norm has the full rate too.
 
     Raises:
-        ValueError: an unknown ``decay_type``, or a name that the backbone cannot have.
+        ValueError: ``decay_type`` is unknown, or the backbone has no parameter of this name.
     """
     head = head_depth(depths, decay_type)
     kind, _, rest = name.partition('.')
@@ -107,7 +110,7 @@ def get_layer_depth(name: str, depths: Sequence[int], decay_type: str = 'layer_w
 
 
 def _position(name: str, kind: str, rest: str, depths: Sequence[int]) -> tuple[int, int]:
-    """(stage, block) of a name; the block of a downsampling layer is the 0 that follows it."""
+    """(stage, block) of a name; a downsampling layer belongs to block 0 of its stage."""
     parts = rest.split('.')
     if kind == 'downsample_layers' and parts[0].isdigit() and int(parts[0]) < len(depths):
         return int(parts[0]), 0
@@ -117,8 +120,8 @@ def _position(name: str, kind: str, rest: str, depths: Sequence[int]) -> tuple[i
             return stage, block
     raise ValueError(
         f'no parameter of a ConvNeXt with depths {list(depths)} is called {name!r}; names begin '
-        'with downsample_layers.<stage>, stages.<stage>.<block> or norm<stage>; a subclass that '
-        'has others says their depth in get_layer_depth()'
+        'with downsample_layers.<stage>, stages.<stage>.<block> or norm<stage>; a subclass with '
+        'other parameters must return their depth from its own get_layer_depth()'
     )
 
 

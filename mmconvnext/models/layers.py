@@ -2,7 +2,7 @@
 """Layers that torch lacks, and the builders that read a :class:`Design`.
 
 Shapes: N images, C channels, H rows, W columns. The blocks work on (N, H, W, C), where the
-pointwise convolutions are plain linear layers; all else of the network speaks (N, C, H, W).
+pointwise convolutions are linear layers; the rest of the network works on (N, C, H, W).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .design import Design
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels of an (N, C, H, W) map.
 
-    ``F.layer_norm`` accumulates in float32 whatever the input, so half precision does not
-    overflow; the permutes are views, and the memory of the result is channels-last.
+    ``F.layer_norm`` accumulates in float32 for every input type, so half precision does not
+    overflow. The permutes are views; the result is channels-last in memory.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -27,13 +27,13 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 class SimpleNorm(nn.LayerNorm):
-    """Each (..., C) over its standard deviation, which is not centred nor shifted, times weight.
+    """``x / std(x) * weight`` over the last dimension, without centring and without bias.
 
-    Of timm (timm/layers/fast_norm.py, ``simple_norm``); the variance is the unbiased one, taken in
-    float32 at least.
+    Source: ``simple_norm`` in timm/layers/fast_norm.py. The variance is the unbiased one, computed
+    in float32 or wider.
 
     Raises:
-        ValueError: a single channel, which has no deviation.
+        ValueError: there is a single channel, whose deviation is undefined.
     """
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
@@ -57,9 +57,9 @@ class SimpleNorm2d(SimpleNorm):
 class GlobalResponseNorm(nn.Module):
     """Global response normalization of (N, H, W, C), ConvNeXt V2 section 3.2.
 
-    Each channel is weighed by its L2 norm over the image relative to the mean norm of all
-    channels; ``gamma`` and ``beta`` of shape (C,) start at zero, which makes it the identity.
-    The norm is taken in float32: a sum of squares over H * W leaves float16's range.
+    Each channel is weighted by its L2 norm over the image, relative to the mean norm of all
+    channels. ``gamma`` and ``beta``, of shape (C,), start at zero, so the layer starts as the
+    identity. Norms are computed in float32, because a sum of H * W squares overflows float16.
     """
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
@@ -71,23 +71,23 @@ class GlobalResponseNorm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start again as the identity; torch calls this for what was built on the meta device."""
+        """Reset to the identity; torch calls this for layers that were built on the meta device."""
         nn.init.zeros_(self.gamma)
         nn.init.zeros_(self.beta)
 
     def forward(self, x: Tensor) -> Tensor:
         norm = _channel_norms(x)
         scale = norm / (norm.mean(dim=-1, keepdim=True) + self.eps)
-        # gamma * scale before x: where one channel dominates, x * scale alone overflows float16.
+        # gamma * scale first: where one channel dominates, x * scale would overflow float16.
         return x + x * (self.gamma * scale).to(x.dtype) + self.beta.to(x.dtype)
 
 
 class DropPath(nn.Module):
     """Stochastic depth: zero a residual branch per sample, scale the kept ones by 1 / (1 - rate).
 
-    Deep Networks with Stochastic Depth (arXiv 1603.09382), in the form that timm made customary.
-    Works on any shape with the samples first; the identity in evaluation. Which samples are kept is
-    drawn on the CPU, so that a branch can be left out without waiting for a device.
+    "Deep Networks with Stochastic Depth" (arXiv 1603.09382), per sample as in timm. The first
+    dimension is the samples. In evaluation mode it is the identity. The random numbers are drawn on
+    the CPU, so that the fast path can skip a branch without waiting for the device.
     """
 
     def __init__(self, rate: float = 0.0) -> None:
@@ -99,7 +99,7 @@ class DropPath(nn.Module):
         return self.training and self.rate > 0
 
     def draw(self, samples: int) -> Tensor | None:
-        """Which of the samples keep the branch, (samples,) of bool; None keeps all."""
+        """Which samples keep their branch, bool (samples,); None if all do."""
         return _kept(samples, self.rate) if self.active else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,8 +113,8 @@ class DropPath(nn.Module):
 class Downsample(nn.Sequential):
     """Norm, then a 2x2 convolution of stride 2: halves H and W, rounding down (section 2.6).
 
-    A side of a single pixel has nothing to halve: it is padded with zeros to two, so that the
-    smallest map is 1 x 1 instead of an error.
+    A side of one pixel is padded with a zero to two, so that the smallest map is 1 x 1 instead of
+    an error.
     """
 
     def __init__(self, in_channels: int, out_channels: int, design: Design) -> None:
@@ -152,14 +152,17 @@ def build_stem(design: Design, in_channels: int, channels: int) -> nn.Sequential
 
 
 def _tier(channels: int) -> int:
-    """Half of the channels as a multiple of 8, at least 0.9 of it (timm, ``make_divisible``)."""
+    """Half of the channels, rounded to a multiple of 8 but not below 90 % of it.
+
+    Source: ``make_divisible`` of timm.
+    """
     half = channels // 2
     near = max(8, (half + 4) // 8 * 8)
     return near if near >= 0.9 * half else near + 8
 
 
 def build_norm(design: Design, channels: int, channels_last: bool = False) -> nn.Module:
-    """The design's norm for (N, C, H, W); for :func:`norm_last` if ``channels_last``."""
+    """The design's norm for (N, C, H, W), or with ``channels_last`` for :func:`norm_last`."""
     if design.norm == 'LN':
         return (nn.LayerNorm if channels_last else LayerNorm2d)(channels, eps=design.eps)
     if design.norm == 'SimpleNorm':
@@ -169,10 +172,10 @@ def build_norm(design: Design, channels: int, channels_last: bool = False) -> nn
 
 
 def norm_last(norm: nn.Module, x: Tensor, design: Design) -> Tensor:
-    """Apply ``norm``, the design's or what somebody put in its place or around it, to (N, H, W, C).
+    """Apply ``norm`` to (N, H, W, C): the design's norm, or a module that has replaced or wraps it.
 
-    A batch norm is one of (N, C, H, W) here too: mmengine and torch convert SyncBN to BN and back
-    by building such modules anew.
+    Batch norms take (N, C, H, W), here too: mmengine and torch convert SyncBN to BN and back by
+    building such modules.
     """
     if isinstance(norm, (nn.LayerNorm, _BatchNorm)):
         channels_last = isinstance(norm, nn.LayerNorm)
@@ -190,7 +193,8 @@ def build_act(design: Design) -> nn.Module:
     return {'GELU': nn.GELU, 'ReLU': nn.ReLU, 'SiLU': nn.SiLU}[design.act]()
 
 
-# What depends on the input's shape or type, or draws: symbolic tracing keeps these as calls.
+# Functions that depend on the input's shape or type, or on random numbers: torch.fx records calls
+# of them instead of tracing into them.
 
 
 @fx.wrap

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mmconvnext.kernels import block as block_module
-from mmconvnext.kernels import mlp, reference
+from mmconvnext.kernels import reference
+from mmconvnext.kernels.ops import fold, mlp
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
 
@@ -57,9 +58,11 @@ def test_block_on_triton_kernels_is_the_plain_block(
         scale_linear=cuda.scale_linear,
         scale_linear_backward=cuda.scale_linear_backward,
         **{name: getattr(kernels, name) for name in kernels.__all__},
-        **{name: getattr(mlp, name) for name in ('fold', 'mlp', 'mlp_backward')},
+        fold=fold.fold_composite,
+        mlp=mlp.mlp_composite,
+        mlp_backward=mlp.mlp_backward_composite,
     )
-    for module in (block_module, mlp):
+    for module in (block_module, fold, mlp):
         monkeypatch.setattr(module, 'OPS', operators)
     options = dict(grn=grn, layer_scale_init_value=scale, drop_path_rate=0.4)
     plain, fast = (ConvNeXtBlock(8, Design(), kernels=k, **options) for k in ('plain', 'fast'))

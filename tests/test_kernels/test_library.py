@@ -26,8 +26,8 @@ def kernels(tmp_path, monkeypatch) -> Path:
     """A copy of the kernels' folder with a library for AVX2, on a processor that has AVX2."""
     folder = tmp_path / 'mmconvnext/kernels'
     folder.mkdir(parents=True)
-    shutil.copy(module.FOLDER / 'ops.py', folder)
-    shutil.copytree(module.FOLDER / 'csrc', folder / 'csrc')
+    for name in ('ops', 'csrc'):
+        shutil.copytree(module.FOLDER / name, folder / name)
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'AVX2')
     monkeypatch.setattr(torch, '__version__', '2.13.0+cpu')
     monkeypatch.setattr(torch, 'compiled_with_cxx11_abi', lambda: True)
@@ -59,7 +59,7 @@ def test_no_library_is_not_compiled(kernels):
     (kernels / FILE).unlink()
     assert load(kernels) == (
         None,
-        'the kernels are not compiled (a C++ compiler and --no-build-isolation do that)',
+        'the kernels are not compiled (that takes a C++ compiler and --no-build-isolation)',
     )
 
 
@@ -89,8 +89,8 @@ def test_another_torch(kernels, monkeypatch):
 @pytest.mark.parametrize(
     ('change', 'what'),
     [
-        (lambda folder: (folder / 'ops.py').open('a').write('\n'), 'operators'),
-        (lambda folder: (folder / 'ops.py').unlink(), 'operators'),
+        (lambda folder: (folder / 'ops/mlp.py').open('a').write('\n'), 'operators'),
+        (lambda folder: (folder / 'ops/mlp.py').unlink(), 'operators'),
         (lambda folder: (folder / 'csrc/gelu.h').open('a').write('\n'), 'C++ sources'),
         (lambda folder: (folder / 'csrc/gelu.h').rename(folder / 'csrc/erf.h'), 'C++ sources'),
         (lambda folder: (folder / 'csrc/new.cpp').touch(), 'C++ sources'),
@@ -98,7 +98,7 @@ def test_another_torch(kernels, monkeypatch):
 )
 def test_other_sources(kernels, change, what):
     change(kernels)
-    told = f'the kernels were compiled from other {what} than are here; '
+    told = f'the kernels were compiled from other {what} than those installed; '
     assert load(kernels)[1].startswith(told)
 
 
@@ -123,17 +123,17 @@ def test_without_its_own_record(kernels, break_it):
     assert read(kernels / FILE) is None
     found, why = load(kernels)
     assert found is None
-    assert why.startswith('there is no record of what the kernels were compiled for, or that of ')
+    assert why.startswith('the kernels have no record of what they were compiled for, or one of ')
 
 
 def test_remedy_in_a_checkout_and_elsewhere(kernels):
     record_file(kernels / FILE).unlink()
     options = '--no-build-isolation --no-cache-dir --force-reinstall --no-deps'
-    assert load(kernels)[1].endswith(f'to compile them anew: pip install {options} mmconvnext')
+    assert load(kernels)[1].endswith(f'to recompile them: pip install {options} mmconvnext')
     root = kernels.parents[1]
     (root / 'setup.py').touch()
     way = f'`make setup`, or pip install --no-build-isolation --no-deps -e {root}'
-    assert load(kernels)[1].endswith(f'to compile them anew: {way}')
+    assert load(kernels)[1].endswith(f'to recompile them: {way}')
     assert '\n' not in load(kernels)[1]
 
 
@@ -170,7 +170,7 @@ def test_a_library_that_does_not_fit_is_not_even_mapped(tmp_path):
     """Mapping it would run its initialisers, in instructions that the processor may not have."""
     found, log = forward(module.FOLDER.parent, tmp_path, ATEN_CPU_CAPABILITY='default')
     assert found == ['(1, 8, 2, 2)', '[]']
-    told = f'compiled for {capability()[0]}, this processor has DEFAULT .*to compile them anew: '
+    told = f'compiled for {capability()[0]}, this processor has DEFAULT .*to recompile them: '
     assert len(re.findall(told, log)) == 1
 
 
@@ -180,10 +180,10 @@ def test_a_changed_schema_does_not_meet_the_old_library(tmp_path):
     ignore = shutil.ignore_patterns('.mim', '__pycache__')
     package = shutil.copytree(module.FOLDER.parent, tmp_path / 'mmconvnext', ignore=ignore)
     assert forward(package, tmp_path)[0][1] != '[]'  # the copy is whole
-    ops = package / 'kernels/ops.py'
+    ops = package / 'kernels/ops/gelu.py'
     changed = ops.read_text().replace(') -> (Tensor, Tensor)', ', bool more) -> (Tensor, Tensor)')
     assert changed != ops.read_text()
     ops.write_text(changed)
     found, log = forward(package, tmp_path)
     assert found == ['(1, 8, 2, 2)', '[]']
-    assert 'the kernels were compiled from other operators than are here; to compile' in log
+    assert 'compiled from other operators than those installed; to recompile' in log

@@ -142,7 +142,10 @@ def test_expansion_ratio(ratio, hidden):
 
 
 def test_expansion_ratio_that_leaves_nothing_is_named():
-    with pytest.raises(ValueError, match='expansion_ratio=0.1 leaves no hidden channel of 6'):
+    with pytest.raises(
+        ValueError,
+        match='expansion_ratio=0.1 leaves no hidden channels in a block of 6; take at least 1/6',
+    ):
         make(switches=dict(expansion_ratio=0.1))
 
 

@@ -147,7 +147,7 @@ def test_pixels_beyond_a_multiple_of_the_last_stride_have_no_cell_but_are_seen(t
 @pytest.mark.parametrize(
     ('shape', 'match'),
     [
-        ((1, 4, 32, 32), r'takes \(N, 3, H, W\), got \(1, 4, 32, 32\); set in_channels'),
+        ((1, 4, 32, 32), r'takes \(N, 3, H, W\), got \(1, 4, 32, 32\); set in_channels to that'),
         ((3, 32, 32), r'takes \(N, 3, H, W\), got \(3, 32, 32\)'),
         ((1, 3, 3, 32), 'an image of 3x32 pixels is smaller than one 4x4 patch'),
     ],
@@ -254,7 +254,7 @@ def test_out_indices_choose_among_the_same_maps(tiny_arch):
         ((0, 1.0), r'1\.0 is no stage'),
         ((True,), 'True is no stage'),
         ((), r'out_indices=\(\) must name at least one stage'),
-        ((3, -1), r'out_indices=\(3, -1\) must name .*, and none twice'),
+        ((3, -1), r'out_indices=\(3, -1\) must name .*, each once'),
     ],
 )
 def test_wrong_out_indices_are_named(given, match, tiny_arch):

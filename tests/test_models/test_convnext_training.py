@@ -220,8 +220,7 @@ def test_init_weights_says_one_line(tiny_arch, log_records):
     (record,) = log_records
     assert record.levelno == logging.INFO
     assert record.getMessage() == (
-        'ConvNeXt v2, depths [1, 1, 2, 1]: '
-        'random weights, truncated normal of std 0.02, zero biases'
+        'ConvNeXt v2, depths [1, 1, 2, 1]: random weights (truncated normal, std 0.02), zero biases'
     )
 
 
@@ -230,7 +229,7 @@ def test_layer_scale_that_a_base_config_gives_to_v2_is_said(tiny_arch, log_recor
     record = log_records[-1]
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith(
-        'layer_scale_init_value=1 beside GRN: published V2 models'
+        'layer_scale_init_value=1 together with GRN: published V2 models'
     )
 
 

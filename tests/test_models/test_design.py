@@ -84,7 +84,7 @@ def test_unknown_choice_is_named_with_the_known_ones(field):
         ('spatial_first', 1, 'True or False, got 1'),
         ('kernel_size', 4, 'a positive odd integer .*, got 4'),
         ('kernel_size', -1, 'got -1'),
-        ('kernel_size', (7, 4), r'or a list of one a stage, got \(7, 4\)'),
+        ('kernel_size', (7, 4), r'or a list with one per stage, got \(7, 4\)'),
         ('kernel_size', [], r'got \(\)'),
         ('kernel_size', '7', "got '7'"),
         ('norm_eps', 0, 'a positive number, or None, got 0'),

@@ -65,8 +65,8 @@ class TwiceLinear(nn.Linear):
 
 
 class OtherBlock(ConvNeXtBlock):
-    def _expand(self, x):
-        return 2 * super()._expand(x)
+    def _branch(self, x):
+        return 2 * super()._branch(x)
 
 
 class Weight(torch.Tensor):
@@ -164,11 +164,11 @@ CASES = {
     'norm over pixels': (set_('norm', lambda: nn.LayerNorm((9, 7, C))), r'norm is over \(9, 7, 16'),
     'norm without affine': (
         set_('norm', lambda: nn.LayerNorm(C, elementwise_affine=False)),
-        'norm_weight is missing',
+        'norm.weight is missing',
     ),
     'norm without bias': (
         set_('norm', lambda: nn.LayerNorm(C, bias=False)),
-        'norm_bias is missing',
+        'norm.bias is missing',
     ),
     'wider kernel': (wider, 'dwconv is another convolution'),
     'dilation': (
@@ -180,7 +180,7 @@ CASES = {
         'dwconv is another convolution',
     ),
     'dense convolution': (set_('dwconv', lambda: nn.Conv2d(C, C, 7, padding=3)), '1 groups of 16'),
-    'no bias': (bias_free, 'bias1 is missing'),
+    'no bias': (bias_free, 'pwconv1.bias is missing'),
     'spectral norm': (lambda b: nn.utils.spectral_norm(b.pwconv1), 'pwconv1 has hooks'),
     'weight norm': (
         lambda b: parametrizations.weight_norm(b.pwconv2),
@@ -192,10 +192,10 @@ CASES = {
         lambda b: quantize_dynamic(b, {nn.Linear}, inplace=True),
         'pwconv1 is a .*quantized.*Linear',
     ),
-    'subclass of tensor': (own_weight, 'weight1 is a Weight'),
+    'subclass of tensor': (own_weight, 'pwconv1.weight is a Weight'),
     'forward of an instance': (replace_forward, 'pwconv2 has another forward'),
     'method of an instance': (replace_branch, 'it has another _branch'),
-    'subclass of the block': (lambda b: setattr(b, '__class__', OtherBlock), 'another _expand'),
+    'subclass of the block': (lambda b: setattr(b, '__class__', OtherBlock), 'another _branch'),
     'norm behind the expansion': (
         set_('norm1', lambda: nn.LayerNorm(4 * C)),
         'it has more norms or activations',
@@ -504,7 +504,7 @@ def test_a_switch_is_computed_or_turns_the_fast_path_off(field):
     image = torch.randn(2, 3, 32, 32)
     if field.name not in FUSIBLE:
         assert list(design.unfusible) == [field.name]
-        with pytest.raises(ValueError, match=f"kernels='fast' does not compute .*{field.name}"):
+        with pytest.raises(ValueError, match=f"kernels='fast' does not support .*{field.name}"):
             ConvNeXt(arch, design=design, kernels='fast')
     models = [
         ConvNeXt(arch, layer_scale_init_value=1.0, design=design, kernels=k)

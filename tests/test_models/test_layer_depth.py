@@ -145,7 +145,7 @@ def test_groups_rise_in_the_order_of_computation_and_never_reach_the_head(
 def test_foreign_name_is_refused(name):
     match = (
         rf"depths \[3, 3, 9, 3\] is called '{name}'; names begin with downsample_layers"
-        '.* a subclass that has others says their depth in get_layer_depth'
+        '.* a subclass with other parameters must return their depth from its own get_layer_depth'
     )
     with pytest.raises(ValueError, match=match):
         get_layer_depth(name, (3, 3, 9, 3))

@@ -303,7 +303,7 @@ def test_unknown_parameter_of_the_backbone_is_named(name):
     model = Detector()
     holder, _, last = name.rpartition('.')
     model.backbone.get_submodule(holder).add_module(last, nn.Linear(2, 2))
-    match = rf"is called '{name}.weight'; names begin with .*; a subclass that has others says"
+    match = rf"is called '{name}.weight'; names begin with .*; a subclass with other param"
     with pytest.raises(ValueError, match=match):
         build(torch.compile(model))
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What the kernels would read out of bounds is refused."""
+"""Shape checks: with other shapes a kernel would read out of bounds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 def check(
     name: str, x: Tensor | None, shape: Sequence[int | None], contiguous: bool = True
 ) -> None:
-    """Raise unless ``x`` is None or has this shape, where None stands for any size.
+    """Check that ``x`` is None or has this shape, in which None allows any size.
 
     Raises:
-        ValueError: another shape, or not contiguous.
+        ValueError: the shape differs, or ``x`` is not contiguous.
     """
     if x is None:
         return

@@ -1,16 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The 7x7 depthwise convolution and LayerNorm of (N, H, W, C), and the backward of both.
 
-A program owns a few columns and 32 channels and walks down the rows of a strip. It reads each row
-once, at seven shifts along W that meet in the first-level cache, and adds it at once to the seven
-output rows that it reaches; these live in registers until their last row has come. So an element
-costs 7 loads for its 49 products, not 49. The taps come from the first-level cache, at offsets that
-the compiler knows.
+A program has a few columns and 32 channels and walks down the rows of a strip. It reads each row
+once, at seven shifts along W that hit the L1 cache, and adds it to the seven output rows it
+contributes to. These stay in registers until their last row is read. So an element costs 7 loads
+for its 49 products, not 49. The taps come from the L1 cache, at offsets known at compile time.
 
-The normalization is a kernel of its own, in place. In this one it would need all channels of a
-pixel in one program: C is 3 * 2^k, so a quarter of the lanes would idle, a warp would load more
-taps for each product, and each row would need a reduction across lanes. We estimate more time for
-that than for one more trip of the tensor through the second-level cache.
+The normalization is a separate kernel, in place. Here it would need all channels of a pixel in one
+program: C is 3 * 2^k, so a quarter of the lanes would idle, a warp would load more taps per
+product, and each row would need a reduction across lanes. We estimate that this would take longer
+than one more pass of the tensor through the L2 cache.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def dwconv_norm_backward(
         x: the input.
         weight: (C, 1, 7, 7).
         residual: what is added to the gradient of x.
-        weights: whether the gradients of weight and bias are wanted; else they are zero.
+        weights: compute the gradients of weight and bias; otherwise they are zero.
 
     Returns:
         The gradient of x in its type, and of weight and bias in float32.

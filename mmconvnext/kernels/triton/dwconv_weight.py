@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Gradients of weight and bias of the 7x7 depthwise convolution.
 
-A program walks down strips of rows and keeps seven rows of the input in registers. Of the output's
-gradient it reads a row once, at seven shifts along W: 8 loads for 49 products. Its 49 sums and that
-for the bias stay in registers over all its strips and are reduced over the columns at the end.
+A program walks down strips of rows and keeps seven rows of the input in registers. It reads each
+row of the output's gradient once, at seven shifts along W: 8 loads for 49 products. The 49 sums and
+the bias's stay in registers over all strips; at the end they are reduced over the columns.
 """
 
 from __future__ import annotations

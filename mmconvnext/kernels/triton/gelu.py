@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The exact GELU with what else is to be known of the hidden tensor while it is read.
+"""The exact GELU and its gradient, with the sums over the hidden tensor in the same pass.
 
-A program takes a block of columns and a segment of the rows of one sample, so that the sample's
-slope is loaded once and sums over samples and over rows are both sums over programs.
+A program has a block of columns and a segment of the rows of one sample. So it loads the sample's
+slope once, and sums over samples and over rows are both sums over programs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .sums import sum_parts
 BLOCK_K = 128
 BLOCK_M = 8
 # Our choice: about 8 programs for each of the 132 processors of an H100. A constant, since the
-# number of parts decides the order of a sum: every device shall give the same.
+# number of parts decides the order of a sum, and every device must give the same result.
 PROGRAMS = 1024
 
 
 def gelu_backward(grad: Tensor, h: Tensor, slope: Tensor | None) -> tuple[Tensor, Tensor]:
-    """gelu(h) again, and its gradient, which shares the error function.
+    """Recompute gelu(h), and its gradient, which shares the error function.
 
     Args:
         grad: (M, K), overwritten by ``(grad + slope * gelu(h)) * gelu'(h)``.
@@ -54,7 +54,7 @@ def _first_stage(
     check('slope', slope, (None, h.shape[1]))
     rows, columns = h.shape
     if samples and rows % samples:
-        raise ValueError(f'{rows} rows cannot be shared by {samples} samples: give a divisor')
+        raise ValueError(f'{rows} rows cannot be shared by {samples} samples; take a divisor')
     act = torch.empty_like(h)
     if not h.numel():
         return h.new_zeros((samples, 0, columns), dtype=torch.float32), act

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The second stage of every sum over pixels: parts are added in an order that never changes.
+"""The second stage of every sum over pixels; it adds partial sums in a fixed order.
 
-The first stages (`dwconv.py`, `gelu.py`) write one part per program instead of adding to the result
-with atomics, so that the same input gives the same bits.
+The first stages (`dwconv_weight.py`, `gelu.py`) write one partial sum per program instead of adding
+to the result with atomics, so that the same input gives the same bits.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""How the depthwise kernels share an image out among programs."""
+"""How the depthwise kernels divide images among programs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 # Our choice: every ConvNeXt from T up has a multiple of 32 channels; they are 64 bytes of bfloat16.
 BLOCK_C = 32
 # Our choice: some 8 programs for each of the 132 processors of an H100. A constant, since the
-# number of parts decides the order of a sum: every device shall give the same.
+# number of parts decides the order of a sum, and every device must give the same result.
 PROGRAMS = 1024
-# Our choice: a strip begins with six rows that also serve others, so short ones repeat much work.
+# Our choice: neighbouring strips share six rows of input, so short strips repeat much work.
 MIN_ROWS, MAX_ROWS = 8, 48
 
 
 class Tiles(NamedTuple):
-    """Counts of programs along each dimension; all but ``vec`` are plain integers to a kernel."""
+    """Numbers of programs along each dimension; kernels take all but ``vec`` as plain integers."""
 
     blocks: int  # of BLOCK_C channels
     columns: int  # blocks of columns

@@ -8,16 +8,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmconvnext.kernels import mlp as composed
 from mmconvnext.kernels import reference
 from mmconvnext.kernels.ops import capability
+from mmconvnext.kernels.ops.fold import branch_scale, fold_composite
+from mmconvnext.kernels.ops.mlp import mlp_backward_composite, mlp_composite
 
 pytestmark = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
 OPS = torch.ops.mmconvnext
 WAYS = {
     'operators': OPS,
     'composed': SimpleNamespace(
-        fold=composed.fold, mlp=composed.mlp, mlp_backward=composed.mlp_backward
+        fold=fold_composite, mlp=mlp_composite, mlp_backward=mlp_backward_composite
     ),
 }
 # Pixels of a sample, channels, hidden channels: many pixels for each channel and few, rows that end
@@ -44,7 +45,7 @@ def compute(way, rows: list, parameters: list, samples: int, save: bool, *wanted
     """Output and gradients, with a scale of 1.25."""
     normalized, residual, grad = rows
     norm_weight, norm_bias, *layers, gamma, grn_gamma, grn_beta = parameters
-    out_scale = composed.scaled(gamma, 1.25, layers[3])
+    out_scale = branch_scale(gamma, 1.25, layers[3])
     folded = way.fold(norm_weight, norm_bias, *layers, out_scale, grn_beta, normalized.dtype)
     out, hidden, squares = way.mlp(normalized, residual, *folded, grn_gamma, EPS, samples, save)
     assert len(hidden) == (len(normalized) if save else 0)
