@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from ..recipe.checks.classes import class_names
 from ..recipe.checks.finding import Finding, settle
 from ..recipe.checks.spelling import folded, shown
+from ..recipe.ranks import log_rank0
 from ..recipe.walk import datasets
-from .prepare import say
 
 
 class SameClasses(Hook):
@@ -44,7 +44,7 @@ class SameClasses(Hook):
         else:
             lines = settle(runner.cfg, findings)
         for line in lines:
-            say(line, logging.WARNING)
+            log_rank0(line, logging.WARNING)
 
 
 def trained_classes(checkpoint: Mapping) -> list[str]:

@@ -16,7 +16,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from ..recipe.checks.finding import Finding, settle
-from .prepare import say
+from ..recipe.ranks import log_rank0
 
 # Parameters of schedulers that are no settings: what is scheduled, and how far it has come.
 NO_SETTINGS = {'self', 'args', 'kwargs', 'optimizer', 'last_step', 'verbose'}
@@ -35,7 +35,7 @@ class SameSchedule(Hook):
             RecipeError: a setting differs.
         """
         for line in settle(runner.cfg, compare(runner, checkpoint)):
-            say(line, logging.WARNING)
+            log_rank0(line, logging.WARNING)
 
 
 def compare(runner: Runner, checkpoint: Mapping) -> Iterator[Finding]:

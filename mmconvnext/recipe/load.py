@@ -35,9 +35,9 @@ def load_config(path: str) -> Config:
     if not file.is_file():
         raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
     try:
-        cfg = Config.fromfile(str(file))
+        cfg = _read(file)
     except ImportError as error:
-        cfg = Config.fromfile(str(file), import_custom_modules=False)
+        cfg = _read(file, import_custom_modules=False)
         missing, fault = _missing_package(path, cfg)
         if not fault:
             raise
@@ -62,6 +62,19 @@ def shipped_configs() -> list[Path]:
     leaves = sorted(p for p in root.rglob('*.py') if '_base_' not in p.parts)
     here = Path.cwd()
     return [p.relative_to(here) if p.is_relative_to(here) else p for p in leaves]
+
+
+def _read(file: Path, import_custom_modules: bool = True) -> Config:
+    """Read the file; its text in logs and work dirs stays as mmengine writes it, without yapf.
+
+    The runner takes this text four times, for which yapf needs up to a second each.
+    """
+    cfg = Config.fromfile(
+        str(file), import_custom_modules=import_custom_modules, format_python_code=False
+    )
+    # mmengine 0.10 passes the argument on for lazy configs alone.
+    object.__setattr__(cfg, '_format_python_code', False)
+    return cfg
 
 
 def _missing_package(path: str, cfg: Config) -> tuple[list[str], str]:

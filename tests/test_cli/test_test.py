@@ -11,7 +11,7 @@ import torch
 from fixtures import MASK_RCNN, ROOT, UPERNET, write_coco_file
 from PIL import Image
 
-from mmconvnext.cli import prepare
+from mmconvnext.cli import runner
 from mmconvnext.cli import test as module
 from mmconvnext.cli.test import main
 from mmconvnext.models import ConvNeXt
@@ -58,7 +58,7 @@ def built(monkeypatch, workplace):
         assert Fake.model[0].stages[0][0]._folded is not None, 'fuse() was not called'
         return Fake.cfg
 
-    monkeypatch.setattr(prepare, 'Runner', Fake)
+    monkeypatch.setattr(runner, 'Runner', Fake)
     return build
 
 
@@ -184,7 +184,7 @@ def test_the_config_of_the_training_is_not_written_over(built):
 
 def test_only_test_data_and_no_pretrained_weights_are_needed(coco_data, workplace, monkeypatch):
     seen = []
-    monkeypatch.setattr(prepare.Runner, 'from_cfg', lambda cfg: seen.append(cfg) or _Nothing())
+    monkeypatch.setattr(runner.Runner, 'from_cfg', lambda cfg: seen.append(cfg) or _Nothing())
     root = Path(coco_data['root'])
     (root / 'train.json').unlink()
     config = workplace / 'mine.py'
