@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from .atomic import atomic_path
-from .envelope import unwrap
+from .checkpoint_key import unwrap
 from .errors import CheckpointMismatch
-from .fit import OUTPUT_NORM
 from .formats import (
     beside_network,
     choose,
@@ -25,6 +24,7 @@ from .formats import (
     split,
     to_native,
 )
+from .match import OUTPUT_NORM
 from .read import read_checkpoint
 from .size import Size
 from .tables import FORMATS, META, NATIVE, TIMM, TIMM_CONV, Format

@@ -19,11 +19,11 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..arch import ARCHS
+from .checkpoint_key import unwrap
 from .download import is_url
-from .envelope import unwrap
 from .errors import CheckpointError, CheckpointMismatch
-from .fit import Fit, check_grn, fit
 from .formats import Native, choose, is_classifier, listed, split, to_native
+from .match import Fit, check_grn, fit
 from .mmengine_io import load_by_scheme
 from .numerics import config_beside, trained_with
 from .read import read_checkpoint
