@@ -1,12 +1,11 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Weights under our names against what a backbone needs: what is filled, and every reason not to.
+"""Which weights fill which tensors of a backbone, and every reason why they must not.
 
-Dicts in, dicts out; nothing is changed unless everything fits.
+Dicts in, dicts out; nothing is changed.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,104 +13,112 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointMismatch
+from .final_norm import OUTPUT_NORM, settle_final_norm
 from .formats import Native, listed
 from .size import Size
 from .stem import STEM, inflate
 from .structure import EMPTY
 
-OUTPUT_NORM = re.compile(r'norm\d+\.\w+')
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What is loaded: ``tensors`` fill the backbone but for ``fresh``, which stay as they are."""
+class Match:
+    """What loading does: ``tensors`` fill the backbone, its ``missing`` ones stay initialized."""
 
     tensors: dict[str, Tensor]
-    fresh: list[str]
+    missing: list[str]
     dropped: list[str]
     notes: list[str]
-    problem: str = ''  # why a strict fit was refused, where the user asked for less
+    problem: str = ''  # why it is not strict; '' if it is
 
 
-def fit(
+def match_weights(
     native: Native,
     own: Mapping[str, Tensor],
     archs: Mapping,
     *,
-    is_classifier: bool = False,
+    has_head: bool = False,
     classifier_norm: str | None = None,
     pooled: bool = False,
     stem: str = 'repeat',
     strict: bool = True,
     trained: Mapping = EMPTY,
     built: Mapping = EMPTY,
-) -> Fit:
+) -> Match:
     """Match weights with ``own``, the backbone's state dict.
 
     Args:
         native: the weights.
-        own: the tensors to be filled.
-        archs: published sizes, to speak of them by name.
-        is_classifier: the weights come from a classifier: a norm3 alone is its final norm.
-        classifier_norm: 'drop', as the official dense models do, which start with fresh norms; or
-            'reuse' as the norm of the last map. None is 'reuse' where ``pooled`` and it is there.
-        pooled: the backbone's norms work on pooled features, as a classifier's does.
-        stem: how the filters for the file's channels become those for in_channels, see
+        own: the tensors to fill.
+        archs: published sizes, for their names in messages.
+        has_head: whether a classification head came with the weights.
+        classifier_norm: 'drop', as the official dense models do, whose norms start anew; or 'reuse'
+            as the norm of the last map. None is 'reuse' if ``pooled`` and the file has it.
+        pooled: whether the backbone's norms are applied to pooled features, as a classifier's is.
+        stem: how filters for the file's channels become filters for in_channels, see
             :func:`.stem.inflate`.
-        strict: False takes whatever has a name and a shape of the backbone's.
-        trained, built: of the weights, as far as known, and of the backbone: switches of the design
-            that do not show in the tensors.
+        strict: False takes every tensor whose name and shape are the backbone's.
+        trained, built: switches of ``Design`` that tensors do not show: of the weights, as far as
+            known, and of the backbone.
 
     Raises:
-        CheckpointMismatch: anything that would leave the backbone other than the weights say; if
-            not ``strict``, that nothing at all fits.
+        CheckpointMismatch: the backbone would not be the network that was saved; without
+            ``strict``, only if nothing at all fits.
+        ValueError: ``classifier_norm`` or ``stem`` is none of the above.
     """
     if classifier_norm not in ('drop', 'reuse', None):
         raise ValueError(f"classifier_norm={classifier_norm!r}: choose 'drop' or 'reuse'")
-    tensors, dropped, notes = dict(native.tensors), list(native.dropped), []
-    final_norm = _take_final_norm(native, tensors, own, is_classifier)
-    last = f'norm{len(Size.of(own).channels) - 1}'
-    needed = {k.partition('.')[2]: v.shape for k, v in own.items() if k.startswith(f'{last}.')}
-    fits = bool(needed) and needed == {part: value.shape for part, value in final_norm.items()}
-    if classifier_norm == 'reuse' and not fits:
-        raise CheckpointMismatch(
-            "classifier_norm='reuse': the file has no final norm of a classifier that fits the "
-            'last map; leave the option out'
-        )
-    if fits and (classifier_norm == 'reuse' or (classifier_norm is None and pooled)):
-        tensors.update({f'{last}.{part}': value for part, value in final_norm.items()})
-        notes.append(f"{last} is the classifier's norm")
-    dropped += [name for name in native.tensors if name not in tensors]
-    beside = [  # norms of maps that are not returned
+    needed_norms = [name for name in own if OUTPUT_NORM.fullmatch(name)]
+    settled = settle_final_norm(native, has_head, needed_norms)
+    reused = _reused_norm(settled.final_norm, own, classifier_norm, pooled)
+    tensors = {**settled.tensors, **reused}
+    notes = [f"{next(iter(reused)).partition('.')[0]} is the classifier's norm"] if reused else []
+    unreturned = [  # norms of maps that the backbone does not return
         name
         for name in (*tensors, *native.unknown)
         if OUTPUT_NORM.fullmatch(name) and name not in own
     ]
-    dropped += beside
-    tensors = {name: value for name, value in tensors.items() if name not in beside}
-    unknown = [name for name in native.unknown if name not in beside]
+    dropped = [*native.dropped, *(k for k in native.tensors if k not in tensors), *unreturned]
+    tensors = {name: value for name, value in tensors.items() if name not in unreturned}
+    unknown = [name for name in native.unknown if name not in unreturned]
     notes += _inflate(tensors, own, stem)
-    fresh = _fresh(tensors, own)
+    missing = _may_be_missing(tensors, own)
 
     problem = (
         Size.of(tensors).difference(Size.of(own), archs, trained, built)
-        or _compare_names(tensors, own, fresh, unknown)
-        or _compare_values(tensors, own)
+        or _compare_names(tensors, own, missing, unknown)
+        or described(unusable(tensors, own))
     )
     if problem and strict:
         raise CheckpointMismatch(problem)
     if problem:
         fitting = {k: v for k, v in tensors.items() if k in own and _fits(v, own[k])}
         dropped += [*unknown, *(name for name in tensors if name not in fitting)]
-        tensors, fresh = fitting, [name for name in own if name not in fitting]
+        tensors, missing = fitting, [name for name in own if name not in fitting]
     if not tensors:
-        raise CheckpointMismatch(f'nothing would be filled: {problem}')
-    return Fit(tensors, sorted(fresh), sorted(dropped), notes, problem)
+        raise CheckpointMismatch(f'nothing would be loaded: {problem}')
+    return Match(tensors, sorted(missing), sorted(dropped), notes, problem)
 
 
-def _fresh(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """What may stay as it is: whole output norms, and the counters of batch norms."""
+def _reused_norm(
+    final_norm: Mapping[str, Tensor], own: Mapping[str, Tensor], choice: str | None, pooled: bool
+) -> dict[str, Tensor]:
+    """The classifier's norm under the names of the last output norm, if it is to be that."""
+    last = f'norm{len(Size.of(own).channels) - 1}'
+    named = {f'{last}.{part}': value for part, value in final_norm.items()}
+    needed = {name: value.shape for name, value in own.items() if name.startswith(f'{last}.')}
+    fits = bool(needed) and needed == {name: value.shape for name, value in named.items()}
+    if choice == 'reuse' and not fits:
+        raise CheckpointMismatch(
+            "classifier_norm='reuse': the file has no final norm of a classifier that fits the "
+            'last map; leave the option out'
+        )
+    return named if fits and (choice == 'reuse' or (choice is None and pooled)) else {}
+
+
+def _may_be_missing(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """What may stay initialized: output norms, if whole, and the counters of batch norms."""
     norms = {name.partition('.')[0] for name in tensors if OUTPUT_NORM.fullmatch(name)}
     return [
         name
@@ -135,36 +142,17 @@ def _inflate(tensors: dict[str, Tensor], own: Mapping[str, Tensor], rule: str) -
     return [f'stem: {given.shape[1]} -> {wanted.shape[1]} channels by {rule!r}']
 
 
-def _take_final_norm(
-    native: Native, tensors: dict, own: Mapping, is_classifier: bool
-) -> Mapping[str, Tensor]:
-    """The classifier's norm, if there is one; taken out of ``tensors`` if it stood there.
-
-    mmpretrain's classifiers call it norm3, as its dense models call the norm of the last map. It is
-    a map's if another map has a norm too. Alone, it is the classifier's if there is a head, or if
-    the backbone needs more norms than that one.
-    """
-    inside = [n for n in tensors if OUTPUT_NORM.fullmatch(n) and n in native.final_norm_names]
-    if not inside:
-        return native.final_norm
-    norms = {n.partition('.')[0] for n in tensors if OUTPUT_NORM.fullmatch(n)}
-    needed = {n for n in own if OUTPUT_NORM.fullmatch(n)}
-    if len(norms) > 1 or (not is_classifier and needed <= set(tensors)):
-        return {}
-    for name in inside:
-        del tensors[name]
-    return native.final_norm
-
-
-def _compare_names(tensors: Mapping, own: Mapping, fresh: Iterable[str], unknown: list[str]) -> str:
-    missing = [k for k in own if k not in tensors and k not in fresh]
-    left_over = [k for k in tensors if k not in own] + unknown
+def _compare_names(
+    tensors: Mapping, own: Mapping, may_be_missing: Iterable[str], unknown: list[str]
+) -> str:
+    missing = [k for k in own if k not in tensors and k not in may_be_missing]
+    unexpected = [k for k in tensors if k not in own] + unknown
     shapes = [
         f'{k} {tuple(tensors[k].shape)} for {tuple(own[k].shape)}'
         for k in own
         if k in tensors and tensors[k].shape != own[k].shape
     ]
-    problems = {'missing': missing, 'left over': left_over, 'of another shape': shapes}
+    problems = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
     lines = [f'  {len(names)} {what}: {listed(names)}' for what, names in problems.items() if names]
     return '\n'.join(['the weights do not fit the backbone:', *lines]) if lines else ''
 
@@ -173,12 +161,8 @@ def _fits(tensor: Tensor, own: Tensor) -> bool:
     return tensor.shape == own.shape and (tensor.dtype in DTYPES or not own.is_floating_point())
 
 
-def _compare_values(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    return described(unusable(tensors, own))
-
-
 def unusable(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, str]:
-    """The names of tensors whose values cannot be right for those in ``own``, and why."""
+    """Tensors whose type or values rule them out for those in ``own``: name -> fault."""
     allowed = ', '.join(str(dtype).removeprefix('torch.') for dtype in DTYPES)
     faults = {}
     for name, tensor in tensors.items():
@@ -193,7 +177,7 @@ def unusable(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[s
 
 
 def described(faults: Mapping[str, str]) -> str:
-    """Each fault after the first names that have it."""
+    """One text of all faults, each after the first names that have it."""
     names: dict[str, list[str]] = {}
     for name, fault in faults.items():
         names.setdefault(fault, []).append(name)
@@ -201,14 +185,14 @@ def described(faults: Mapping[str, str]) -> str:
 
 
 def check_grn(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a V2 network whose global response normalization is as before any training.
+    """Refuse a V2 network whose global response normalization was lost.
 
     Raises:
-        CheckpointMismatch: every gamma and beta is zero.
+        CheckpointMismatch: every gamma and beta is zero, their value before training.
     """
     grn = [v for k, v in tensors.items() if '.grn.' in k]
     if grn and not any(torch.count_nonzero(v) for v in grn):
         raise CheckpointMismatch(
-            'every gamma and beta of the global response normalization is zero, as before any '
-            'training: a converter has lost them, and V2 would run without its GRN'
+            'every gamma and beta of the global response normalization is zero, as before '
+            'training: a converter lost them, and V2 would run without its GRN'
         )
