@@ -22,7 +22,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from .atomic import atomic_path
-from .envelope import unwrap
+from .checkpoint_key import unwrap
 from .errors import CheckpointUnreadable
 from .formats import detect
 from .read import read_checkpoint

@@ -20,11 +20,11 @@ from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
 from mmengine.utils import is_seq_of
 from torch import Tensor, nn
 
-from ..checkpoint.envelope import unwrap
+from ..checkpoint.checkpoint_key import unwrap
 from ..checkpoint.errors import CheckpointUnreadable
-from ..checkpoint.fit import described, unusable
 from ..checkpoint.formats import listed
 from ..checkpoint.load import fills, is_pretrained, lenient_loading, whole_loading
+from ..checkpoint.match import described, unusable
 from ..recipe.errors import RecipeError
 from ..recipe.work_dir import keep_in_work_dir
 from .class_layers import class_counts, class_dimensions
