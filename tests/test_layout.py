@@ -59,7 +59,7 @@ MAY_IMPORT = {
     '.optim': '.optim .registry mmengine torch',
     '.toy': '.toy numpy PIL',
     '.recipe': '.recipe .toy .arch .checkpoint.atomic mmengine numpy PIL torch',
-    '.recipe.prepare': '.recipe .checkpoint.zoo mmengine',
+    '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
     '.recipe.image_folder': '.registry mmengine',
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',

@@ -10,10 +10,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
+from ..checkpoint.lookup import look_up
 from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
 from ..recipe.own_data.data import LABEL_MAPS
-from ..recipe.prepare import is_lenient, prepare_config, require_checkpoint
+from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.walk import LOADERS, dicts, evaluators, task
 from .cfg_options import read_cfg_options
 from .loading import Loading
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    require_checkpoint(args.checkpoint)
+    look_up(args.checkpoint)
     cfg.load_from = args.checkpoint
     _skip_pretrained(cfg)
     if args.tta:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..checkpoint import zoo
+from ..checkpoint.lookup import look_up
 from .checks import check_recipe
 from .errors import RecipeError
 from .load import load_config
@@ -54,6 +54,7 @@ def prepare_config(
 
     Raises:
         RecipeError: any of the steps found a mistake; nothing has been written.
+        CheckpointNotFound: ``resume`` is neither a file nor the name of published weights.
     """
     options = options or {}
     cfg = load_config(path)
@@ -102,21 +103,6 @@ def is_lenient(cfg: Config) -> bool:
     return lenient
 
 
-def require_checkpoint(checkpoint: str) -> None:
-    """Check that a path exists, or that published weights have this short name; accept any URL.
-
-    Raises:
-        RecipeError: there is neither such a file nor such a name.
-    """
-    if '://' in checkpoint or Path(checkpoint).exists() or zoo.find(checkpoint):
-        return
-    near = zoo.nearest(checkpoint)
-    raise RecipeError(
-        f'there is no checkpoint {checkpoint!r}, and no published weights have this name'
-        + (f'; did you mean {", ".join(near)}?' if near else '')
-    )
-
-
 def _warn_if_tools_only(cfg: Config, path: str) -> None:
     """Warn that ``own_data`` without its last line has no effect outside these tools."""
     if 'own_data' in cfg and not is_applied(cfg):
@@ -145,7 +131,7 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
         if warning:
             log_rank0(warning, logging.WARNING)
     else:
-        require_checkpoint(resume)
+        look_up(resume)
         if Path(resume).resolve().parent != Path(cfg.work_dir).resolve():
             refuse_used(cfg.work_dir)
         cfg.resume, cfg.load_from = True, resume

@@ -11,11 +11,13 @@ import torch
 from fixtures import MASK_RCNN, ROOT, UPERNET, write_coco_file
 from PIL import Image
 
+from mmconvnext.checkpoint.errors import CheckpointNotFound
 from mmconvnext.cli import runner
 from mmconvnext.cli import test as module
 from mmconvnext.cli.test import main
 from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.load import load_config
 from mmconvnext.toy import ADE_CLASSES
 
 
@@ -139,7 +141,7 @@ def test_tta_is_the_published_one(built):
 
 
 def test_a_missing_checkpoint(workplace):
-    with pytest.raises(RecipeError, match=r"there is no checkpoint 'gone\.pth'"):
+    with pytest.raises(CheckpointNotFound, match=r"^'gone\.pth' is neither a file"):
         main([UPERNET, 'gone.pth', '--toy'])
 
 
@@ -204,8 +206,8 @@ def test_a_backbone_nested_in_another_model_fetches_nothing_either(workplace, lo
     config.write_text(
         f'_base_ = {MASK_RCNN!r}\nmodel = dict(_delete_=True, type="Wrapper", detector={model})\n'
     )
-    cfg = module.read_config(module.test_parser().parse_args([str(config), 'x.pth']))
-    module._own_weights_only(cfg)
+    cfg = load_config(str(config))
+    module._skip_pretrained(cfg)
     assert cfg.model.detector.backbone.init_cfg is None
 
 

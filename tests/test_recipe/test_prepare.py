@@ -8,9 +8,10 @@ import pytest
 from fixtures import MASK_RCNN, NUCLEI, UPERNET
 from mmengine.config import Config
 
+from mmconvnext.checkpoint.errors import CheckpointNotFound
 from mmconvnext.recipe import prepare
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.recipe.prepare import is_lenient, prepare_config, require_checkpoint, run_checks
+from mmconvnext.recipe.prepare import is_lenient, prepare_config, run_checks
 from mmconvnext.recipe.walk import LOADERS
 
 
@@ -207,11 +208,6 @@ def test_lenient_is_a_flag_or_a_setting(read, tmp_path):
         read(MASK_RCNN, {'lenient_loading': 'yes'})
 
 
-def test_a_checkpoint_that_does_not_exist_names_the_nearest(tmp_path):
-    require_checkpoint(str(tmp_path))
-    require_checkpoint('s3://bucket/x.pth')
-    require_checkpoint('convnext-tiny_in1k')
-    with pytest.raises(
-        RecipeError, match=r"no checkpoint 'convnext-tiny_in1'.*did you mean convnext-tiny_in1k"
-    ):
-        require_checkpoint('convnext-tiny_in1')
+def test_a_checkpoint_to_resume_that_does_not_exist_is_refused(read):
+    with pytest.raises(CheckpointNotFound, match=r"'convnext-tiny_in1'.*mean convnext-tiny_in1k"):
+        read(MASK_RCNN, resume='convnext-tiny_in1')
