@@ -44,3 +44,9 @@ def test_a_size_decides_which_layout_of_a_target_is_written(target, channels, na
     weights = ConvNeXt(dict(depths=[1, 1, 1, 1], channels=channels)).state_dict()
     weights = {k: v for k, v in weights.items() if not k.startswith('norm')}
     assert detect(from_native(weights, row)) == [(row, '')]
+
+
+def test_the_documentation_lists_every_format():
+    text = (PACKAGE.parents[1] / 'docs/checkpoints.md').read_text('utf-8')
+    table = text.partition('\n## Formats\n')[2].partition('\n**Add')[0]
+    assert set(re.findall(r'^\| `([\w-]+)` ', table, re.MULTILINE)) == set(FORMATS)

@@ -204,7 +204,7 @@ FAULTS = {
         other_backbone,
         r'weights for backbone\.: .*\n.*norm3\.weight \(32,\) for \(64,\)',
     ),
-    'head only': (no_backbone, r'weights for backbone\.: none of the names begins so'),
+    'head only': (no_backbone, r'weights for backbone\.: no name begins with this'),
 }
 
 

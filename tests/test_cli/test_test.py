@@ -259,7 +259,7 @@ def test_a_classifier_is_no_segmentor(segmentor_run, workplace):
     with pytest.raises(RecipeError, match=r'missing: decode_head\.'):
         evaluate(segmentor_run._replace(checkpoint='classifier.pth'))
     torch.save({k[9:]: v for k, v in weights.items()}, 'backbone.pth')
-    with pytest.raises(RecipeError, match=r'weights for backbone\.: none of the names begins so'):
+    with pytest.raises(RecipeError, match=r'weights for backbone\.: no name begins with this'):
         evaluate(segmentor_run._replace(checkpoint='backbone.pth'))
 
 
