@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What can be known to fail, or to be silently wrong, before anything is built."""
+"""Checks that find, before anything is built, what would fail or be silently wrong."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,8 +22,8 @@ from .optimizer import check_constructor, check_hooks
 def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
     """Check a config against itself and against the data of ``loaders``; return warnings.
 
-    What is refused can be let pass, by name: ``checks = dict(label_ids=False)``. finding.CHECKS
-    lists the names, and each message gives its own.
+    A refusal can be turned into a warning by its name, ``checks = dict(label_ids=False)``.
+    finding.CHECKS lists the names, and each message contains its own.
 
     Raises:
         RecipeError: the first thing found that cannot work.
@@ -53,7 +53,7 @@ def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
 
 
 def _refusal(name: str, check: Callable, *args: object) -> Iterator[Finding]:
-    """What ``check`` raises, as a finding."""
+    """Turn the RecipeError of a check into a finding."""
     try:
         check(*args)
     except RecipeError as error:
