@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS, METRICS
 
-from ..walk import datasets, dicts, has_own_classes, registered
+from ..families import has_own_classes
+from ..walk import datasets, dicts, registered
 from .finding import Finding
 
 

@@ -7,7 +7,8 @@ import logging
 
 from mmengine.logging import print_log
 
-from ..walk import dicts, has_own_classes
+from ..families import has_own_classes
+from ..walk import dicts
 
 
 def set_classes(model: dict, count: int, scope: str) -> None:
