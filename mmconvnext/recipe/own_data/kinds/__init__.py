@@ -13,12 +13,14 @@ from ..names import scope_of
 from .instances import Instances
 from .kind import DataKind
 from .label_maps import LabelMaps
+from .panoptic import Panoptic
 
 if TYPE_CHECKING:
     from ...checks.finding import Finding
 
 # The first that fits a recipe is its kind.
 KINDS = (
+    Panoptic(),
     Instances(),
     LabelMaps(),
 )
@@ -44,8 +46,8 @@ def kind_of(cfg: Config | ConfigDict) -> DataKind:
     lacks = kind.lacks(cfg)
     if lacks:
         raise RecipeError(
-            f'own_data has {kind.holds}, but this recipe also loads {lacks}; take a recipe that '
-            'does without, or set its datasets yourself'
+            f'own_data has {kind.holds}, but this recipe loads {lacks}; take a recipe that '
+            'does not, or set its datasets yourself'
         )
     return kind
 
