@@ -10,16 +10,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as well
 
-from mmconvnext.toy import write_ade, write_coco  # noqa: E402
+from mmconvnext.toy import write_ade, write_coco, write_panoptic  # noqa: E402
 
-WRITERS = {'coco': write_coco, 'ade': write_ade}
+WRITERS = {'coco': write_coco, 'ade': write_ade, 'panoptic': write_panoptic}
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Write seeded toy scenes of discs, squares, triangles and stars: OUT/coco in '
-        "COCO's layout for detection and OUT/ade in ADE20K's layout for segmentation. Folders "
-        'that hold the wanted dataset already are left as they are.',
+        description='Write toy images of discs, squares, triangles and stars, the same for the '
+        "same seed: OUT/coco in COCO's format for detection, OUT/ade in ADE20K's for semantic and "
+        "OUT/panoptic in COCO's for panoptic segmentation. Folders that already hold the same data "
+        'are left unchanged.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument('out', type=Path, help='folder to write into, such as data/toy')

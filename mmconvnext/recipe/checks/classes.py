@@ -46,7 +46,8 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     if not counts:
         return
     where, expected = next(iter(counts.items()))
-    things = _count_things(cfg, found[where])
+    things = thing_classes(cfg, found[where])
+    things = None if things is None else len(things)
     wanted = {path: (count, expected) for path, count in counts.items()}
     for path, node in dicts(cfg.model, 'model'):
         if 'head' not in path or has_own_classes(path, node):
@@ -65,9 +66,8 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     for path, (count, right) in wanted.items():
         if right is not None and count != right:
             kind = 'classes' if right == expected else 'thing classes'
-            way = 'set both at once with own_data=dict(classes=[...], ...)'
-            if things != expected:  # panoptic: own_data has no stuff
-                way = 'correct the head, or metainfo in all datasets'
+            lists = 'classes=[...]' + ', stuff_classes=[...]' * (things != expected)
+            way = f'set both at once with own_data=dict({lists}, ...)'
             yield Finding(
                 f'{path} is {count}, but {where} has {right} {kind}; {way}', 'num_classes'
             )
@@ -80,7 +80,7 @@ def _names_what_is_tracked(cfg: Config, dataset: dict) -> bool:
     return video and not (dataset.get('metainfo') or {}).get('classes')
 
 
-def _count_things(cfg: Config, dataset: dict) -> int | None:
+def thing_classes(cfg: Config, dataset: dict) -> tuple[str, ...] | None:
     """The classes that have instances: all of them, but for panoptic data; None if unknown."""
     metainfo = dataset.get('metainfo') or {}
     things = metainfo.get('thing_classes')
@@ -89,7 +89,7 @@ def _count_things(cfg: Config, dataset: dict) -> int | None:
         if metainfo.get('classes') is not None:
             return None  # other classes than those of the type, whose things would not be theirs
         things = of_type
-    return len(class_names(cfg, dataset) if things is None else things)
+    return class_names(cfg, dataset) if things is None else tuple(things)
 
 
 def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from ..errors import RecipeError
 from ..walk import datasets, dicts, type_name
 from .files import is_remote
+from .finding import Finding
 
 SAMPLE = 200  # annotations looked at; our choice
 
 
-def check_masks(cfg: Config) -> None:
-    """Where the training pipeline loads masks, the annotations have them in a form that it reads.
+def check_masks(cfg: Config) -> Iterator[Finding]:
+    """Where the training pipeline loads masks, the annotations have masks that it can read.
 
-    Raises:
-        RecipeError: boxes only (mmdet: ``KeyError: 'gt_masks'`` from a worker), or RLE masks with
-            ``poly2mask=False``, which mmdet flags as ignored one by one, without a word.
+    Refused are files with boxes alone (mmdet: ``KeyError: 'gt_masks'`` from a worker), and RLE
+    masks with ``poly2mask=False``, which mmdet silently marks as ignored.
     """
     loads = [
         node
@@ -34,18 +34,20 @@ def check_masks(cfg: Config) -> None:
         if is_remote(dataset) or not file.endswith('.json'):
             continue
         if not os.path.isfile(file) or os.path.getsize(file) == 0:
-            continue  # the checks of files and of categories say so
+            continue  # reported by the checks of files and of categories
         starts = _segmentations(file)
         if not starts:
-            raise RecipeError(
+            yield Finding(
                 f'{path}: {file} has boxes but no masks ("segmentation"), which this recipe '
                 'trains on; take configs/faster_rcnn/'
-                'faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
+                'faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py',
+                'masks',
             )
-        if set(starts) == {b'{'} and any(node.get('poly2mask') is False for node in loads):
-            raise RecipeError(
+        elif set(starts) == {b'{'} and any(node.get('poly2mask') is False for node in loads):
+            yield Finding(
                 f'{path}: 0 of {len(starts)} masks usable: {file} has RLE masks, which need '
-                'poly2mask=True in LoadAnnotations'
+                'poly2mask=True in LoadAnnotations',
+                'masks',
             )
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from mmengine.config import Config
 
 from ..walk import datasets, dicts
-from .classes import class_names, dataset_type, metric_type
+from .classes import class_names, dataset_type, metric_type, thing_classes
 from .coco_file import Category, read_categories
 from .files import is_remote
 
@@ -66,12 +66,14 @@ class Reader:
 def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
     """The datasets of the loaders and the metrics beside them, whose numbering is known."""
     for loader in loaders:
-        classes, of_config = (), True  # of the loader's first dataset, which the metrics are told
+        # Those of the loader's first dataset, which mmengine passes to the metrics.
+        classes, things, of_config = (), None, True
         for path, dataset in datasets(cfg, (loader,)):
             names = class_names(cfg, dataset)
             named = bool((dataset.get('metainfo') or {}).get('classes'))
             if not classes:
                 classes, of_config = names, named
+                things = thing_classes(cfg, dataset)
             order = _order_of_dataset(dataset_type(cfg, dataset))
             file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
             known = order and names and dataset.get('ann_file') and not is_remote(dataset)
@@ -84,7 +86,9 @@ def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
             order = next((METRICS[k.__name__] for k in kinds if k.__name__ in METRICS), None)
             if order and classes and os.path.isfile(file):
                 order = 'id' if metric.get('sort_categories') and order == 'file' else order
-                yield Reader(path, file, classes, order, of_config, bool(metric.get('classwise')))
+                panoptic = any(kind.__name__ == 'CocoPanopticMetric' for kind in kinds)
+                names = classes if panoptic or things is None else things  # stuff has no instances
+                yield Reader(path, file, names, order, of_config, bool(metric.get('classwise')))
 
 
 def _order_of_dataset(kind: type | None) -> str | None:

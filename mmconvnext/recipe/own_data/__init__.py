@@ -11,7 +11,7 @@ from ..walk import LOADERS
 from .data import set_datasets, set_evaluators
 from .given import MARK, digest, is_applied, read
 from .heads import set_classes
-from .names import scope_of
+from .kinds import kind_of
 from .namespace import merged, refuse_changes_below, write_back
 
 # All that own data may change, top-level keys of a config.
@@ -80,8 +80,10 @@ def apply_own_data(cfg: Config) -> None:
 
 
 def _apply(cfg: Config | ConfigDict) -> None:
-    own = read(cfg.get('own_data'), scope_of(cfg))
+    kind = kind_of(cfg)
+    own = read(cfg.get('own_data'), kind)
     set_datasets(cfg, own)
     set_evaluators(cfg, own)
-    set_classes(cfg['model'], len(own.classes), own.scope)
+    stuff = kind.num_stuff(own)
+    set_classes(cfg['model'], len(own.classes) - stuff, stuff, kind.scope)
     cfg['own_data'][MARK] = digest(cfg['own_data'])

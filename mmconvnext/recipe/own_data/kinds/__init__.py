@@ -3,16 +3,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from mmengine.config import Config, ConfigDict
 
 from ...errors import RecipeError
 from ..names import scope_of
 from .instances import Instances
-from .kind import DataKind, loads
+from .kind import DataKind
 from .label_maps import LabelMaps
+from .panoptic import Panoptic
+
+if TYPE_CHECKING:
+    from ...checks.finding import Finding
 
 # The first that fits a recipe is its kind.
 KINDS = (
+    Panoptic(),
     Instances(),
     LabelMaps(),
 )
@@ -34,10 +42,16 @@ def kind_of(cfg: Config | ConfigDict) -> DataKind:
     Raises:
         RecipeError: the recipe needs data that no kind holds.
     """
-    if scope_of(cfg) == 'mmdet' and loads(cfg, 'with_seg'):
+    kind = nearest_kind(cfg)
+    lacks = kind.lacks(cfg)
+    if lacks:
         raise RecipeError(
-            'own_data has boxes and masks of instances, but this recipe trains on label maps too '
-            '(panoptic segmentation, or HTC with its semantic head); take a recipe for instances, '
-            'as mask2former_r50_8xb2-lsj-50e_coco.py, or set its datasets yourself'
+            f'own_data has {kind.holds}, but this recipe loads {lacks}; take a recipe that '
+            'does not, or set its datasets yourself'
         )
-    return nearest_kind(cfg)
+    return kind
+
+
+def check_data(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    """What is wrong with the files that ``loaders`` read, as far as a kind can tell."""
+    yield from nearest_kind(cfg).checks(cfg, loaders)

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config, ConfigDict
 
 from .... import toy
 from ...walk import unimported_name
-from ..given import OwnData
 from .kind import DataKind, folder, image_folder, loads, written
+
+if TYPE_CHECKING:
+    from ...checks.finding import Finding
+    from ..given import OwnData
 
 # Metrics for the files of one dataset; they become CocoMetric.
 OTHER_METRICS = {
@@ -22,18 +27,36 @@ OTHER_METRICS = {
     'OpenImagesMetric',
     'VOCMetric',
 }
+# Transforms and datasets that load more than boxes and masks, and what.
+TRACKS, TEXTS = 'objects that are tracked through videos', 'texts that describe the objects'
+OTHERS = dict(
+    LoadTrackAnnotations=TRACKS,
+    PackReIDInputs='identities of persons',
+    RandomSamplingNegPos=TEXTS,
+    LoadTextAnnotations=TEXTS,
+    DODDataset=TEXTS,
+    Flickr30kDataset=TEXTS,
+    MDETRStyleRefCocoDataset=TEXTS,
+)
 
 
 class Instances(DataKind):
     """A folder of images and a COCO file for each split; ``classes`` as in the files."""
 
+    holds = 'boxes and masks of instances'
     scope = 'mmdet'
+    others = OTHERS
 
     def fits(self, cfg: Config | ConfigDict) -> bool:
         return True
 
+    def lacks(self, cfg: Config | ConfigDict) -> str:
+        if loads(cfg, 'with_seg'):
+            return "label maps (LoadAnnotations with_seg=True, as for HTC's semantic head)"
+        return super().lacks(cfg)
+
     def dataset(self, split: dict, own: OwnData) -> dict:
-        if split.get('annotations') is None:
+        if 'annotations' not in split:
             return image_folder(split)
         return dict(
             type='mmdet.CocoDataset',
@@ -48,6 +71,15 @@ class Instances(DataKind):
         if 'ann_file' in node:
             node['ann_file'] = posixpath.join(own.root, split['annotations'])
         return node
+
+    def checks(self, cfg: Config, loaders: tuple) -> Iterator[Finding]:
+        # Imported here because the package of checks imports the kinds.
+        from ...checks.categories import check_categories
+        from ...checks.masks import check_masks
+
+        yield from check_categories(cfg, loaders)
+        if 'train_dataloader' in loaders:
+            yield from check_masks(cfg)
 
     def toy(self, root: Path) -> dict:
         return dict(

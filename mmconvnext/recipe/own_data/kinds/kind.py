@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config, ConfigDict
 
 from ...errors import RecipeError
-from ...walk import pipelines, unimported_name
+from ...walk import LOADERS, dicts, pipelines, unimported_name
 
 if TYPE_CHECKING:
     from ...checks.finding import Finding
@@ -22,23 +22,39 @@ class DataKind:
     """A kind of data: how it is written in ``own_data``, and what it changes in a config.
 
     Attributes:
+        holds: what it is, for messages.
         scope: the project whose recipes train on it, 'mmdet' or 'mmseg'.
-        labels: keys of a split that hold its labels, required for ``train`` and ``val``. A ``test``
-            split without ``annotations`` is predicted on, without metrics.
+        class_lists: keys of ``own_data`` with names of classes, in the order of the labels.
+        labels: keys of a split that hold its labels. ``train`` and ``val`` need them all; a
+            ``test`` split without labels is predicted on, without metrics.
         evaluated: optional keys of ``val`` and ``test``, for metrics that need more files.
         options: further keys of ``own_data``, and their defaults.
         loads: the transforms that load the labels.
+        others: transforms and datasets of ``scope`` that load what this kind does not hold, and
+            what that is.
     """
 
+    holds = ''
     scope = ''
+    class_lists: tuple[str, ...] = ('classes',)
     labels: tuple[str, ...] = ('annotations',)
     evaluated: tuple[str, ...] = ()
     options: dict[str, object] = {}
     loads: tuple[str, ...] = ('LoadAnnotations',)
+    others: dict[str, str] = {}
 
     def fits(self, cfg: Config | ConfigDict) -> bool:
         """Whether a recipe of the kind's ``scope`` is taken to train on it."""
         raise NotImplementedError
+
+    def lacks(self, cfg: Config | ConfigDict) -> str:
+        """What a recipe loads that this kind does not hold; '' if nothing."""
+        for loader in LOADERS:
+            for _, node in dicts(cfg.get(loader)):
+                name = unimported_name(node)
+                if name in self.others:
+                    return f'{self.others[name]} ({name})'
+        return ''
 
     def num_stuff(self, own: OwnData) -> int:
         """How many of the classes, the last ones, are stuff, which has no instances."""

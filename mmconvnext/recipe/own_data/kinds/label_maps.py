@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config, ConfigDict
 
 from .... import toy
 from ...walk import unimported_name
-from ..given import OwnData
 from .kind import DataKind, written
+
+if TYPE_CHECKING:
+    from ...checks.finding import Finding
+    from ..given import OwnData
 
 OTHER_METRICS = {'CityscapesMetric'}  # for the files of one dataset; they become IoUMetric
 OUTPUT = 'work_dirs/label_maps'  # our choice, as mmseg's configs of unlabelled test sets do
@@ -22,8 +27,13 @@ class LabelMaps(DataKind):
     With ``reduce_zero_label`` id 0 is ignored, and class i has id i + 1.
     """
 
+    holds = 'a class for every pixel'
     scope = 'mmseg'
     options = dict(reduce_zero_label=False, image_suffix='.jpg', label_suffix='.png')
+    others = dict(
+        LoadDepthAnnotation='depth maps',
+        LoadMultipleRSImageFromFile='pairs of images between which something changed',
+    )
 
     def fits(self, cfg: Config | ConfigDict) -> bool:
         return True
@@ -53,6 +63,12 @@ class LabelMaps(DataKind):
         if not isinstance(first, dict) or unimported_name(first) != 'IoUMetric':
             first = _iou_metric()
         return ConfigDict({'output_dir': OUTPUT, **first, 'format_only': True})
+
+    def checks(self, cfg: Config, loaders: tuple) -> Iterator[Finding]:
+        # Imported here because the package of checks imports the kinds.
+        from ...checks.labels import check_labels
+
+        yield from check_labels(cfg, loaders)
 
     def toy(self, root: Path) -> dict:
         return dict(
