@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/families/shrink.py: one table of widths, limits of numbers, norms where there were none."""
+"""recipe/families/shrink.py: one table of widths, limits of numbers, norms for those without."""
 
 import pytest
 from mmengine.config import Config, ConfigDict
