@@ -4,6 +4,7 @@
 import contextlib
 import copy
 import json
+import logging
 from importlib import import_module
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def toy_data_at(root: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(toy, 'write_coco', lambda *args, **kwargs: root / 'coco')
         patch.setattr(toy, 'write_ade', lambda *args, **kwargs: root / 'ade')
+        patch.setattr(toy, 'write_panoptic', lambda *args, **kwargs: root / 'panoptic')
         yield
 
 
@@ -126,12 +128,13 @@ def tiny_runs_at(root: Path):
 
 @pytest.fixture(scope='session')
 def toy_root(tmp_path_factory):
-    """Four training and three validation images of 96 pixels, in both layouts."""
+    """Four training and three validation images of 96 pixels, in every layout."""
     from mmconvnext import toy
 
     root = tmp_path_factory.mktemp('toy')
     toy.write_coco(root / 'coco', num_train=4, num_val=3, size=96, seed=0)
     toy.write_ade(root / 'ade', num_train=4, num_val=3, size=96, seed=0)
+    toy.write_panoptic(root / 'panoptic', num_train=4, num_val=3, size=96, seed=0)
     return root
 
 
@@ -175,6 +178,11 @@ def found(cfg, check, loaders=None) -> list:
     from mmconvnext.recipe.walk import LOADERS
 
     return settle(cfg, check(cfg, loaders or LOADERS))
+
+
+def warnings(log_records) -> list:
+    """The texts of the warnings among mmengine's log records."""
+    return [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
 
 
 @pytest.fixture(autouse=True)

@@ -9,27 +9,29 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from ..walk import datasets, dicts, type_name
+from ..walk import LOADERS, datasets, dicts, type_name
 from .files import is_remote
 from .finding import Finding
 
 SAMPLE = 200  # annotations looked at; our choice
 
 
-def check_masks(cfg: Config) -> Iterator[Finding]:
+def check_masks(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     """Where the training pipeline loads masks, the annotations have masks that it can read.
 
     Refused are files with boxes alone (mmdet: ``KeyError: 'gt_masks'`` from a worker), and RLE
     masks with ``poly2mask=False``, which mmdet silently marks as ignored.
     """
+    if LOADERS[0] not in loaders:
+        return
     loads = [
         node
-        for _, node in dicts(cfg.get('train_dataloader') or {})
+        for _, node in dicts(cfg.get(LOADERS[0]) or {})
         if type_name(node) == 'LoadAnnotations' and node.get('with_mask')
     ]
     if not loads:
         return
-    for path, dataset in datasets(cfg, ('train_dataloader',)):
+    for path, dataset in datasets(cfg, LOADERS[:1]):
         file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
         if is_remote(dataset) or not file.endswith('.json'):
             continue

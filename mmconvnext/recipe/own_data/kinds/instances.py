@@ -78,8 +78,7 @@ class Instances(DataKind):
         from ...checks.masks import check_masks
 
         yield from check_categories(cfg, loaders)
-        if 'train_dataloader' in loaders:
-            yield from check_masks(cfg)
+        yield from check_masks(cfg, loaders)
 
     def toy(self, root: Path) -> dict:
         return dict(
