@@ -63,10 +63,13 @@ def _schedulers(cfg: Config, unit: str, lengths: dict[str, int]) -> list:
         if any(node is warmup for warmup in warmups):
             node['end'] = WARMUP
             continue
+        whole_period = node.get('T_max') == (node.get('end') or 0) - node.get('begin', 0)
         follows = _unit(node) == 'max_iters' and node.get('begin') in ends
         _scale(node, wholes[_unit(node)], lengths[_unit(node)])
         if follows:
             node['begin'] = WARMUP
+        if whole_period:
+            node['T_max'] = max(1, node['end'] - node.get('begin', 0))
     return [node for node in given if node.get('end') is None or node.get('begin', 0) < node['end']]
 
 
@@ -77,12 +80,9 @@ def _is_warmup(node: dict, length: int | None) -> bool:
 
 
 def _scale(node: dict, whole: int, new: int) -> None:
-    whole_period = node.get('T_max') == (node.get('end') or 0) - node.get('begin', 0)
     for key in ('begin', 'end', 'T_max', 'total_steps'):
         if isinstance(node.get(key), int):
             node[key] = _moved(node[key], whole, new)
-    if whole_period:
-        node['T_max'] = max(1, node['end'] - node.get('begin', 0))
     for key in ('milestones', 'periods'):
         if key in node:
             node[key] = [_moved(step, whole, new) for step in node[key]]

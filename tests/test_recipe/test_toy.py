@@ -180,6 +180,30 @@ def test_own_data_of_the_config_give_way(load, toy_data):
     assert 'nuclei' not in cfg.pretty_text
 
 
+def test_other_optimizers_keep_their_rate_in_proportion_to_the_batch(load, toy_data):
+    cfg = load(MASK_RCNN)
+    cfg.optim_wrapper.optimizer = dict(type='SGD', lr=0.02, momentum=0.9)
+    make_toy(cfg)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.02 * 2 / 16)
+    cfg = load(MASK_RCNN)
+    make_toy(cfg)
+    assert cfg.optim_wrapper.optimizer.lr == 6e-4
+
+
+def test_nothing_is_downloaded_for_a_rehearsal(load, toy_data):
+    """Weights of the whole model, of a teacher, and mmseg's older word for those of a backbone."""
+    cfg = load(MASK_RCNN)
+    cfg.load_from = 'https://example.org/detector.pth'
+    weights = dict(type='Pretrained', checkpoint='torchvision://resnet101')
+    cfg.model.teacher_backbone = dict(type='ResNet', depth=101, init_cfg=weights)
+    cfg.model.update(teacher_ckpt='https://example.org/teacher.pth', pretrained='resnet50')
+    cfg.model.rpn_head.init_cfg = dict(type='Normal', layer='Conv2d')
+    make_toy(cfg)
+    assert cfg.load_from is cfg.model.teacher_ckpt is cfg.model.pretrained is None
+    assert 'init_cfg' not in cfg.model.teacher_backbone
+    assert cfg.model.rpn_head.init_cfg == dict(type='Normal', layer='Conv2d')
+
+
 def test_data_are_written_below_the_root_and_only_once(load, tmp_path, monkeypatch):
     from mmconvnext import toy
 

@@ -31,6 +31,14 @@ def test_rehearsal(rehearse, base, parts):
     assert 'coco/bbox_mAP' in rehearse(base, **parts)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['mask2former_r50_8xb2-lsj-50e', 'maskformer_r50_ms-16xb1-75e'])
+def test_rehearsal_of_panoptic_segmentation(rehearse, name):
+    folder = name.partition('_')[0]
+    suffix = '-panoptic' if folder == 'mask2former' else ''
+    assert 'coco_panoptic/PQ' in rehearse(f'mmdet::{folder}/{name}_coco{suffix}.py', **HEAD)
+
+
 def test_sizes_of_dino(three_lines, toy_data):
     cfg = load_config(three_lines(DINO, **THREE))
     make_toy(cfg)

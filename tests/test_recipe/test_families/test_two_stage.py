@@ -25,6 +25,12 @@ def test_rehearsal(rehearse, base):
     assert 'coco/bbox_mAP' in rehearse(f'mmdet::{base}', neck=NECK)
 
 
+@pytest.mark.slow
+def test_rehearsal_of_panoptic_segmentation(rehearse):
+    metrics = rehearse('mmdet::panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py', neck=NECK)
+    assert 'coco_panoptic/PQ' in metrics
+
+
 def test_sizes(three_lines, toy_data):
     cfg = load_config(three_lines('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', neck=NECK))
     make_toy(cfg)
