@@ -67,7 +67,7 @@ def dicts(node: object, path: str = '') -> Iterator[tuple[str, ConfigDict]]:
 
 
 def datasets(cfg: Config, loaders: tuple = LOADERS) -> Iterator[tuple[str, ConfigDict]]:
-    """The innermost datasets of the loaders (inside RepeatDataset and the like), and paths."""
+    """The innermost datasets of the loaders, inside RepeatDataset and the like, with paths."""
     for loader in loaders:
         if cfg.get(loader):
             for path, node in dicts(cfg[loader].dataset, f'{loader}.dataset'):
@@ -96,25 +96,25 @@ def evaluators(cfg: Config) -> Iterator[ConfigDict]:
 
 
 def unimported_name(node: dict) -> str:
-    """As :func:`type_name`, but a lazy config's class is not imported."""
-    kind = dict.get(node, 'type')  # ConfigDict.get would
+    """Like :func:`type_name`, without importing the class of a lazy config."""
+    kind = dict.get(node, 'type')  # ConfigDict.get would import it
     return (kind.__name__ if inspect.isclass(kind) else str(kind)).rpartition('.')[2]
 
 
 def type_of(node: dict) -> object:
-    """What a config says as ``type``: a text, a class or None; lazy configs import the class."""
+    """The ``type`` of a config: a string, a class or None. Lazy configs import the class."""
     kind = node.get('type')
     return kind.build() if isinstance(kind, (LazyObject, LazyAttr)) else kind
 
 
 def type_name(node: dict) -> str:
-    """``'LinearLR'`` for that text, with a scope or a module before it, and for that class."""
+    """The bare name of a type: 'LinearLR' for 'LinearLR', 'mmengine.LinearLR' and the class."""
     kind = type_of(node)
     return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
 def registered(cfg: Config, registry: Registry, node: dict) -> type | None:
-    """What the ``type`` of a config builds in the config's scope; None if it is not registered."""
+    """The class that a config's ``type`` names in its scope; None if it is not registered."""
     kind = type_of(node)
     if inspect.isclass(kind) or not isinstance(kind, str):
         return kind if inspect.isclass(kind) else None

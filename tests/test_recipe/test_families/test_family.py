@@ -6,9 +6,11 @@ from fixtures import CASCADE, FASTER_RCNN, MASK_RCNN, UPERNET
 from mmengine.config import Config
 from mmengine.config.lazy import LazyObject
 
+from mmconvnext.recipe import families
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.families import FAMILIES, family_of, find_family, has_own_classes
-from mmconvnext.recipe.families.family import Family, neck_inputs
+from mmconvnext.recipe.families.family import Family, Input, neck_inputs
+from mmconvnext.recipe.toy import make_toy
 
 BACKBONE = dict(type='mmconvnext.ConvNeXt', arch='atto')
 
@@ -97,6 +99,28 @@ def test_a_model_of_no_family_is_refused_with_the_list():
 def test_models_that_read_text_are_of_no_family(kind, part):
     with pytest.raises(RecipeError, match=f"type='{kind}' belongs to no family"):
         name_of({'type': kind, part: dict(type='BertModel')})
+
+
+def test_a_new_family_is_a_class_and_a_line(load, toy_data, monkeypatch):
+    """What the classes of a new family say reaches --toy, without a change anywhere else."""
+
+    class Corners(Family):
+        name, members, lr, batch_size = 'corner detectors', 'CornerNet', 5e-4, 3
+
+        def matches(self, bases, model):
+            return 'CornerNet' in bases
+
+        def inputs(self, model, count):
+            return [Input('bbox_head', model['bbox_head'], [count - 1], [count - 1])]
+
+    monkeypatch.setattr(families, 'FAMILIES', (Corners(), *FAMILIES))
+    cfg = load(FASTER_RCNN)
+    head = dict(type='CornerHead', num_classes=80, in_channels=768)
+    cfg.model = dict(type='CornerNet', backbone=cfg.model.backbone, bbox_head=head)
+    cfg.model.data_preprocessor = dict(type='DetDataPreprocessor')
+    make_toy(cfg)
+    assert cfg.model.bbox_head.in_channels == 320
+    assert (cfg.train_dataloader.batch_size, cfg.optim_wrapper.optimizer.lr) == (3, 5e-4)
 
 
 def test_a_backbone_inside_of_another_backbone_is_named():
