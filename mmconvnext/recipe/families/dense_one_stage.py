@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from ..errors import RecipeError
 from ..walk import unimported_name
-from .family import Family, Input
+from .family import Family, Input, necks
 
 BASES = {'SingleStageDetector', 'SingleStageInstanceSegmentor'}
 
@@ -17,7 +17,7 @@ class DenseOneStage(Family):
 
     name = 'dense one-stage detectors'
     members = 'RetinaNet, FCOS, ATSS, RTMDet, YOLOX'
-    # Necks of YOLO double the sides of a map and join it with the next: no stride may round.
+    # Necks of YOLO enlarge a map twofold and join it with the next: sides must not be rounded.
     size_multiple = 32
 
     def matches(self, bases: set[str], model: dict) -> bool:
@@ -30,7 +30,7 @@ class DenseOneStage(Family):
         return found
 
     def shrink(self, cfg: Config, model: dict, channels: list[int]) -> None:
-        if unimported_name(model.get('neck') or {}) == 'SSDNeck':
+        if any(unimported_name(neck) == 'SSDNeck' for neck in necks(model)):
             raise RecipeError(
                 '--toy cannot shrink SSDNeck: it halves maps until one position is left, which '
                 'takes images of 300 pixels. Take RetinaNet or RTMDet instead'

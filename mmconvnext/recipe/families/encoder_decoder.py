@@ -15,7 +15,7 @@ from .family import Family, Input
 
 HEADS = ('decode_head', 'auxiliary_head')
 KERNELS = 'kernel_generate_head'  # K-Net: the head inside IterativeDecodeHead that takes the maps
-# Heads that take what one backbone alone returns, in training other maps than in inference.
+# Heads for one backbone, which returns other maps in training than in inference.
 TIED = dict(DDRHead='DDRNet', PIDHead='PIDNet')
 
 

@@ -26,8 +26,8 @@ class Family:
     """One kind of model, detectors with a neck unless a subclass says otherwise.
 
     A subclass sets ``name`` and ``members``, implements ``matches`` and overrides what differs.
-    ``model`` is always the config of the detector or segmentor that holds the backbone; a wrapper
-    around it, as for semi-supervised training, has no say.
+    ``model`` is always the config of the detector or segmentor that holds the backbone, without a
+    wrapper around it, such as one for semi-supervised training.
     """
 
     name = ''  # plural, for messages: 'two-stage detectors'
@@ -54,8 +54,10 @@ class Family:
         raise NotImplementedError
 
     def inputs(self, model: dict, count: int) -> list[Input]:
-        """The parts that take maps, of ``count`` maps; empty if unknown. The checks compare their
-        channels, ``--toy`` sets them."""
+        """The parts that take some of the backbone's ``count`` maps; empty if unknown.
+
+        The checks compare their channels, ``--toy`` sets them.
+        """
         return neck_inputs(model, count)
 
     def shrink(self, cfg: Config, model: dict, channels: list[int]) -> None:

@@ -18,7 +18,7 @@ from ..walk import backbones, registered
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of one backbone. Lists of maps count them in the order in which it returns them."""
+    """The maps that one backbone returns, in its order."""
 
     path: str  # of the backbone: 'model.backbone', 'model.detector.backbone'
     model: dict  # the detector or segmentor that holds the backbone, perhaps inside another model
