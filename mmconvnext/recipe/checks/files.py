@@ -27,8 +27,8 @@ def check_files(cfg: Config, loaders: tuple) -> None:
             layout = '\n'.join(f'  {p}{"   <- missing" * (p in missing)}' for p in expected)
             raise RecipeError(
                 f'{path}: {missing[0]} does not exist. Expected layout:\n{layout}\n'
-                'Put or link the data there, set own_data in your config (README, "Your own '
-                'data"), or rehearse with --toy'
+                'Put or link the data there, set own_data in your config (docs/own_data.md), or '
+                'rehearse with --toy'
             )
     for metric in evaluators(cfg):
         file = metric.get('ann_file')
