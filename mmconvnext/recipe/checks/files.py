@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Data folders and annotation files: are they where the config says?"""
+"""Do the data folders and annotation files of a config exist?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_files(cfg: Config, loaders: tuple) -> None:
     """Every local folder and annotation file of the loaders and the evaluators exists.
 
     Raises:
-        RecipeError: one is missing; the message draws the layout that the config expects.
+        RecipeError: one is missing; the message shows the layout that the config expects.
     """
     for path, dataset in datasets(cfg, loaders):
         if is_remote(dataset):
@@ -40,7 +40,7 @@ def check_files(cfg: Config, loaders: tuple) -> None:
 
 
 def is_remote(dataset: dict) -> bool:
-    """Data that only mmengine's file backends can reach."""
+    """Whether the data is read through one of mmengine's file backends."""
     return '://' in str(dataset.get('data_root', '')) or dataset.get('backend_args') is not None
 
 
