@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Writes toy scenes in COCO's folder and annotation layout."""
+"""Writes toy scenes in COCO's format for instances."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Seeded scenes of textured, overlapping shapes with exact instance and semantic masks.
 
-All numbers that shape the look were chosen by eye on contact sheets: scenes a person reads at a
-glance, whose classes differ by shape and, nearly always, by hue; size and position tell nothing.
+All numbers that affect the look were chosen by eye: a person recognises every object at a glance.
+Classes differ in shape and, nearly always, in hue, but not in size or position.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _layout(rng, x: np.ndarray, y: np.ndarray, crowd: bool) -> list:
             placed.append((shapes, mask))
 
     if crowd:
-        label, centre = int(rng.integers(len(CLASSES))), rng.uniform(0.25, 0.75, 2)
+        label, centre = int(rng.integers(len(SHAPES))), rng.uniform(0.25, 0.75, 2)
         spots = centre * (width, height) + 0.09 * unit * rng.normal(0, 1, (14, 2)).clip(-2, 2)
         place([_Shape(label, *spot, unit / 28, *pose()) for spot in spots.tolist()], 0)
     count = int(rng.integers(3, 8)) + len(placed)
@@ -109,7 +109,7 @@ def _layout(rng, x: np.ndarray, y: np.ndarray, crowd: bool) -> list:
         # Log-uniform, which sizes in photographs are closer to than to uniform.
         diameter = math.exp(rng.uniform(math.log(unit / 6), math.log(unit / 2.2)))
         left, top = rng.uniform(0.05, 0.95, 2).tolist()
-        label = int(rng.integers(len(CLASSES)))
+        label = int(rng.integers(len(SHAPES)))
         shape = _Shape(label, left * width, top * height, diameter / 2, *pose())
         kind = SHAPES[label]
         unit_area = kind.corners * math.sin(math.pi / kind.corners) * kind.waist

@@ -16,9 +16,9 @@ from .finding import Finding
 
 
 def class_names(cfg: Config, dataset: dict) -> tuple[str, ...]:
-    """The classes of a dataset config: its metainfo, else those of its type.
+    """The classes of a dataset config, from its metainfo or else from its type.
 
-    A string is the path of a file with a name a line, as for mmengine.
+    A string is the path of a file with one name in each line, as in mmengine.
     """
     names = (dataset.get('metainfo') or {}).get('classes')
     if names is None:
@@ -53,7 +53,7 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         if 'head' not in path or has_own_classes(path, node):
             continue
         if 'contrastive_cfg' in node and node.get('num_classes', 0) >= expected:
-            continue  # Grounding DINO's compares with words; the number only bounds the labels
+            continue  # Grounding DINO compares with words; the number is an upper bound
         if 'num_classes' in node:
             count = things if 'roi_head' in path else expected
             wanted[f'{path}.num_classes'] = (node.num_classes, count)
@@ -74,7 +74,7 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
 
 
 def _names_what_is_tracked(cfg: Config, dataset: dict) -> bool:
-    """MOTChallengeDataset names the 13 kinds of its files; a tracker's detector has pedestrians."""
+    """Whether the classes are those of video files (MOT); trackers detect pedestrians only."""
     kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
     video = any(kind.__name__ == 'BaseVideoDataset' for kind in kinds)
     return video and not (dataset.get('metainfo') or {}).get('classes')
@@ -87,13 +87,13 @@ def thing_classes(cfg: Config, dataset: dict) -> tuple[str, ...] | None:
     of_type = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('thing_classes')
     if things is None and of_type is not None:
         if metainfo.get('classes') is not None:
-            return None  # other classes than those of the type, whose things would not be theirs
+            return None  # the things of the type do not belong to these classes
         things = of_type
     return class_names(cfg, dataset) if things is None else tuple(things)
 
 
 def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """Class i has one name in all datasets: the evaluator and the pictures take the name alone."""
+    """Class i has the same name in all datasets; evaluators and drawings only use the name."""
     first: tuple[str, tuple] | None = None
     nameless = []
     reads_texts = bool(cfg.model.get('language_model'))  # then each image brings its own names
@@ -103,7 +103,7 @@ def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         if faults:
             continue
         names = class_names(cfg, dataset)
-        if not names:  # of a type that is not registered nothing is known
+        if not names:  # unknown where the type is not registered
             nameless += [path] if dataset_type(cfg, dataset) and not reads_texts else []
             continue
         twice = [name for name, count in Counter(names).items() if count > 1]
@@ -147,7 +147,7 @@ def _spelling(path: str, metainfo: dict) -> Iterator[Finding]:
         )
     for key in metainfo:
         if key != 'classes' and key.lower() == 'classes':
-            yield Finding(f'{path}: nobody reads metainfo.{key}; write classes', 'class_names')
+            yield Finding(f'{path}: metainfo.{key} has no effect; write classes', 'class_names')
 
 
 def _from_file(path: str) -> list[str] | None:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Masks of instances: does the training data have those that its pipeline loads?"""
+"""Does the training data have the instance masks that its pipeline loads?"""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check_masks(cfg: Config, loaders: tuple) -> Iterator[Finding]:
 
 
 def _segmentations(file: str) -> list[bytes]:
-    """The first character of each segmentation: ``[`` polygons, ``{`` RLE."""
+    """The first character of each segmentation: ``[`` for polygons, ``{`` for RLE."""
     key, starts, at = b'"segmentation"', [], -1
     with open(file, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
         while len(starts) < SAMPLE and (at := text.find(key, at + 1)) >= 0:
