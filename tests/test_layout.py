@@ -60,6 +60,7 @@ MAY_IMPORT = {
     '.toy': '.toy numpy PIL',
     '.recipe': '.recipe .toy .arch .checkpoint.atomic mmengine numpy PIL torch',
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
+    '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
     '.recipe.image_folder': '.registry mmengine',
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from mmengine.config import Config
 
 from ..errors import RecipeError
-from ..walk import LOADERS, task
+from ..own_data.kinds import check_data
+from ..walk import LOADERS
 from .batch_norm import check_batch_norm
-from .categories import check_categories
 from .classes import check_class_names, check_num_classes
 from .files import check_files
 from .finding import Finding, settle
-from .labels import check_labels
-from .masks import check_masks
 from .model import check_channels, check_unused_maps
 from .names import check_names
 from .optimizer import check_constructor, check_hooks
@@ -44,12 +42,7 @@ def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     yield from check_num_classes(cfg, loaders)
     yield from check_class_names(cfg, loaders)
     yield from _refusal('files', check_files, cfg, loaders)
-    if task(cfg) == 'mmseg':
-        yield from check_labels(cfg, loaders)
-        return
-    yield from check_categories(cfg, loaders)
-    if training:
-        yield from _refusal('masks', check_masks, cfg)
+    yield from check_data(cfg, loaders)
 
 
 def _refusal(name: str, check: Callable, *args: object) -> Iterator[Finding]:

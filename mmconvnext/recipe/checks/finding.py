@@ -24,6 +24,7 @@ CHECKS = dict(
     no_objects='a split has no object of any class',
     trained_classes='the checkpoint was trained with other classes, or in another order',
     label_maps='label maps are missing, unreadable or of several channels',
+    segments='panoptic categories, segments and PNGs do not fit each other',
     label_ids='label maps hold ids that belong to no class',
     black_white='label maps hold only 0 and 255',
     one_class='a segmentor has a single class and a softmax, so it learns nothing',
