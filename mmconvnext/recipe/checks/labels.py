@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.fileio import list_dir_or_file, list_from_file
 
+from ..ranks import rank
 from ..walk import LOADERS, datasets, dicts
 from .classes import class_names, dataset_type
 from .files import is_remote
@@ -29,7 +30,7 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     other ranks wait for it where the runner is built.
     """
     yield from _zero_label(cfg, loaders)
-    if not _is_first(cfg):
+    if rank() != 0 and cfg.get('launcher', 'none') != 'none':
         return
     known: dict[Path, LabelMap] = {}
     ids: dict[tuple, dict[str, set[int]]] = {}  # by meaning of the ids, by loader
@@ -226,12 +227,6 @@ def _setting(cfg: Config, dataset: dict, key: str, fallback: object = None) -> o
         if parameter is not None:
             return parameter.default
     return fallback
-
-
-def _is_first(cfg: Config) -> bool:
-    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
-    rank = next((int(os.environ[name]) for name in names if name in os.environ), 0)
-    return rank == 0 or cfg.get('launcher', 'none') == 'none'
 
 
 def _set(ids: set[int]) -> str:
