@@ -19,7 +19,7 @@ from .version import __version__
 
 allow_for_mmengine()
 
-# Imported on first use: the classes need mmengine.model and mmengine.optim, over a second.
+# Imported on first use: the classes need mmengine.model and mmengine.optim, which take a second.
 _LAZY = {
     'ConvNeXt': 'mmconvnext.models',
     'LayerDecayOptimWrapperConstructor': 'mmconvnext.optim',

@@ -3,10 +3,15 @@
 
 import logging
 import random
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+# Last, so that the packages themselves come first where they are installed.
+sys.path.append(str(Path(__file__).parent / 'stand_ins'))
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@
 import contextlib
 import copy
 import json
+import logging
 from importlib import import_module
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def toy_data_at(root: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(toy, 'write_coco', lambda *args, **kwargs: root / 'coco')
         patch.setattr(toy, 'write_ade', lambda *args, **kwargs: root / 'ade')
+        patch.setattr(toy, 'write_panoptic', lambda *args, **kwargs: root / 'panoptic')
         yield
 
 
@@ -103,16 +105,17 @@ def tiny_runs_at(root: Path):
     import torch
     from mmengine.config import config
 
-    from mmconvnext.recipe import toy
     from mmconvnext.recipe.checks import label_maps
+    from mmconvnext.recipe.families.encoder_decoder import EncoderDecoder
+    from mmconvnext.recipe.families.family import Family
 
     forget_runs()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # operations this small only wait for each other on a busy machine
     with toy_data_at(root), pytest.MonkeyPatch.context() as patch:
         patch.setattr(label_maps, 'cache_root', lambda: root / 'cache')
-        patch.setattr(toy, 'DETECTION_SCALE', 96 / 800)
-        patch.setattr(toy, 'SEGMENTATION_SCALE', 64 / 512)
+        patch.setattr(Family, 'image_scale', 96 / 800)
+        patch.setattr(EncoderDecoder, 'image_scale', 64 / 512)
         # Half of such a run is yapf, which mmengine calls five times to indent the config
         # (onedl's does not).
         patch.setattr(config, 'FormatCode', lambda text, **_: (text, True), raising=False)
@@ -125,12 +128,13 @@ def tiny_runs_at(root: Path):
 
 @pytest.fixture(scope='session')
 def toy_root(tmp_path_factory):
-    """Four training and three validation images of 96 pixels, in both layouts."""
+    """Four training and three validation images of 96 pixels, in every layout."""
     from mmconvnext import toy
 
     root = tmp_path_factory.mktemp('toy')
     toy.write_coco(root / 'coco', num_train=4, num_val=3, size=96, seed=0)
     toy.write_ade(root / 'ade', num_train=4, num_val=3, size=96, seed=0)
+    toy.write_panoptic(root / 'panoptic', num_train=4, num_val=3, size=96, seed=0)
     return root
 
 
@@ -174,6 +178,11 @@ def found(cfg, check, loaders=None) -> list:
     from mmconvnext.recipe.walk import LOADERS
 
     return settle(cfg, check(cfg, loaders or LOADERS))
+
+
+def warnings(log_records) -> list:
+    """The texts of the warnings among mmengine's log records."""
+    return [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
 
 
 @pytest.fixture(autouse=True)

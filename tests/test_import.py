@@ -75,7 +75,7 @@ def test_public_names_are_there_on_demand():
     assert mmconvnext.ConvNeXt.__module__ == 'mmconvnext.models.convnext'
     constructor = mmconvnext.LayerDecayOptimWrapperConstructor
     assert constructor.__module__ == 'mmconvnext.optim.layer_decay'
-    assert mmconvnext.lenient_loading.__module__ == 'mmconvnext.checkpoint.load'
+    assert mmconvnext.lenient_loading.__module__ == 'mmconvnext.checkpoint.strictness'
     assert mmconvnext.use_own_data.__module__ == 'mmconvnext.recipe.own_data'
 
 

@@ -23,6 +23,7 @@ from fixtures import (  # noqa: F401
 )
 
 from mmconvnext.cli.train import main as train
+from mmconvnext.recipe.own_data import apply_own_data
 from mmconvnext.recipe.toy import make_toy
 
 
@@ -110,6 +111,7 @@ class _Truth:
 def test_truth_as_prediction_is_full_average_precision(load, toy_data):  # noqa: F811
     cfg = load(MASK_RCNN)
     make_toy(cfg)
+    apply_own_data(cfg)
     truth = _Truth()
     metrics = _evaluate(cfg, truth)
     assert truth.objects > 5 and truth.crowds == 1
@@ -125,6 +127,7 @@ def test_truth_as_prediction_is_full_intersection_over_union(load, toy_data):  #
 
     cfg = load(UPERNET)
     make_toy(cfg)
+    apply_own_data(cfg)
     seen = set()
 
     def truth(sample, info) -> None:

@@ -2,8 +2,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Convert weights between the formats of Meta, mmpretrain, timm, Hugging Face and this package."""
 
-from mmconvnext.cli.convert import main
-from mmconvnext.cli.prepare import run
+from _start import start
 
 if __name__ == '__main__':
-    run(main)
+    start('convert')

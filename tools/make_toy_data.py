@@ -10,32 +10,33 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout as well
 
-from mmconvnext.toy import write_ade, write_coco  # noqa: E402
-
-WRITERS = {'coco': write_coco, 'ade': write_ade}
+TASKS = ('coco', 'ade', 'panoptic')  # each has a writer of its name in mmconvnext.toy
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Write seeded toy scenes of discs, squares, triangles and stars: OUT/coco in '
-        "COCO's layout for detection and OUT/ade in ADE20K's layout for segmentation. Folders "
-        'that hold the wanted dataset already are left as they are.',
+        description='Write toy images of discs, squares, triangles and stars, the same for the '
+        "same seed: OUT/coco in COCO's format for detection, OUT/ade in ADE20K's for semantic and "
+        "OUT/panoptic in COCO's for panoptic segmentation. Folders that already hold the same data "
+        'are left unchanged.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument('out', type=Path, help='folder to write into, such as data/toy')
-    parser.add_argument('--task', choices=[*WRITERS, 'all'], default='all', help='what to write')
+    parser.add_argument('--task', choices=[*TASKS, 'all'], default='all', help='format to write')
     parser.add_argument('--num-train', type=int, default=440, help='training images')
     parser.add_argument('--num-val', type=int, default=40, help='validation images')
-    parser.add_argument('--size', type=int, default=192, help='side of the images in pixels')
-    parser.add_argument('--seed', type=int, default=0, help='other seeds give other images')
+    parser.add_argument('--size', type=int, default=192, help='side of the square images in pixels')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the images')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    for task in WRITERS if args.task == 'all' else [args.task]:
+    from mmconvnext import toy  # after the options, so that --help answers at once
+
+    for task in TASKS if args.task == 'all' else [args.task]:
         try:
-            root = WRITERS[task](
+            root = getattr(toy, f'write_{task}')(
                 args.out / task, args.num_train, args.num_val, args.size, args.seed
             )
         except (FileExistsError, ValueError) as error:

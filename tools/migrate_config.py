@@ -2,8 +2,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Rewrite a config of another ConvNeXt: python tools/migrate_config.py CONFIG [-o OUT]."""
 
-from mmconvnext.cli.migrate import main
-from mmconvnext.cli.prepare import run
+from _start import start
 
 if __name__ == '__main__':
-    run(main)
+    start('migrate')

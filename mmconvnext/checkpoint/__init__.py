@@ -1,18 +1,19 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Weights: found, read safely, recognised, renamed, checked tensor by tensor, loaded or refused.
+"""Weights: find a file, read it safely, recognise its format, check it and load it, or refuse it.
 
-How a file becomes the backbone's weights, one module a step::
+The way of a file, in the order of its steps::
 
-    zoo, download   short name or URL -> path
-    read            path -> content, under weights_only
-    envelope        content -> flat dict of tensors
-    formats         names of any published format <-> ours, by tables alone
+    lookup, zoo, download   short name or URL -> path
+    read, safe_globals      path -> content, with weights_only
+    checkpoint_key          content -> flat dict of tensors
+    formats                 their names <-> ours; every quirk of a format is in tables
+    final_norm              whether norm3 is the classifier's
     structure, size, numerics
-                    what tensors and configs tell of a network: its size and design
-    fit             our names -> exactly what this backbone needs, or CheckpointMismatch
-    load            the steps in a row: for init_cfg, and for every load_state_dict
+                            what tensors and configs reveal of the network
+    match                   our names -> what this backbone needs, or CheckpointMismatch
+    backbone, load          all of it in order, for init_cfg and for every load_state_dict
+    strictness              what happens to weights that do not fit
 
-``mmengine_io`` makes mmengine's own entry points (``load_from``, ``load_checkpoint``, resume, save)
-use ``read`` and write whole files or none, in the tools' own process; ``convert`` goes from file to
-file.
+``convert`` goes from file to file. ``mmengine_io`` replaces mmengine's own loaders in the process
+of a tool. ``docs/checkpoints.md`` has the details.
 """

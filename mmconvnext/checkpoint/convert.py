@@ -12,28 +12,16 @@ import torch
 from torch import Tensor
 
 from .atomic import atomic_path
-from .envelope import unwrap
+from .checkpoint_key import unwrap
 from .errors import CheckpointMismatch
-from .fit import OUTPUT_NORM
-from .formats import (
-    beside_network,
-    choose,
-    detect,
-    from_native,
-    is_classifier,
-    listed,
-    split,
-    to_native,
-)
+from .final_norm import OUTPUT_NORM, settle_final_norm
+from .format_spec import Format
+from .formats import detect, find_network, format_to_write, from_native, listed, to_native
 from .read import read_checkpoint
 from .size import Size
-from .tables import FORMATS, META, NATIVE, TIMM, TIMM_CONV, Format
+from .tables import TARGETS
 
-TARGETS = ('native', 'meta', 'mmpretrain', 'timm', 'hf')
 SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
-# timm/models/convnext.py: of these channels in the first and last stage, zepto to nano, pointwise
-# layers are convolutions.
-TIMM_CONV_CHANNELS = ((32, 256), (40, 320), (48, 384), (64, 512), (80, 640))
 
 
 def convert(
@@ -89,8 +77,8 @@ def convert(
                 ema, ema_rest, _ = _convert(unwrap(value).tensors, to, None, drop_norms)
                 output[key] = {**ema_rest, **ema.below(ema.prefix)}
     else:
-        output = tensors.below(tensors.target.prefix)
-        output = {tensors.target.envelope: output} if tensors.target.envelope else output
+        output, key = tensors.below(tensors.target.prefix), tensors.target.checkpoint_key
+        output = {key: output} if key else output
         left = [*rest, *_other_keys(content, found.path)]
     if left:
         lines.append(f'left out: {listed(left, 10)}')
@@ -113,36 +101,32 @@ def _convert(
     tensors: Mapping[str, Tensor], to: str, prefix: str | None, drop_norms: bool
 ) -> tuple[Converted, dict[str, Tensor], list[str]]:
     """The network under its new names, the rest of the model around it, and what to report."""
-    row, prefix = choose(tensors, prefix)
-    inside, outside = split(tensors, prefix)
-    native = to_native(inside, row)
-    weights = dict(native.tensors)
-    if native.unknown and to == 'native' and row in (NATIVE, META):
-        weights.update({name: inside[name] for name in native.unknown})  # of an ablation
+    network = find_network(tensors, prefix)
+    row = network.row
+    native = to_native(network.inside, row)
+    settled = settle_final_norm(native, network.has_head)
+    weights = dict(settled.tensors)
+    target = format_to_write(to, Size.of(weights).channels)
+    if native.unknown and target.our_code and row.our_names:  # of an ablation
+        weights.update({name: network.inside[name] for name in native.unknown})
     elif native.unknown:
         raise CheckpointMismatch(f'{listed(native.unknown)}: no names of the format {row.name}')
-    norms = [name for name in weights if OUTPUT_NORM.fullmatch(name)]
-    stray = native.final_norm_names if is_classifier(row, inside, outside, prefix) else []
-    if not drop_norms:  # they stay, but for the final norm that mmpretrain calls norm3
-        norms = stray if set(norms) == set(stray) else []
-    weights = {name: value for name, value in weights.items() if name not in norms}
-    target = FORMATS[to]
-    channels = Size.of(weights).channels
-    if target is TIMM and (*channels[:1], *channels[-1:]) in TIMM_CONV_CHANNELS:
-        target = TIMM_CONV
+    if drop_norms:
+        weights = {k: v for k, v in weights.items() if not OUTPUT_NORM.fullmatch(k)}
     try:
-        renamed = weights if target is NATIVE else from_native(weights, target)
+        renamed = from_native(weights, target)
     except CheckpointMismatch as error:
         norms = any(OUTPUT_NORM.fullmatch(name) for name in weights)
         hint = '; drop_norms (--drop-norms) leaves norms out' if norms else ''
         raise CheckpointMismatch(f'{error}{hint}') from error
-    head = beside_network(row, outside, prefix)
     lines = [f'{len(renamed)} tensors, {row.name} -> {target.name} names']
+    norms = [name for name in (*native.tensors, *native.unknown) if name not in weights]
+    head = network.beside
     dropped = [*native.dropped, *norms, *head]
     if dropped:
         lines.append(f'dropped: {listed(dropped, 10)}')
-    rest = {name: tensors[name] for name in outside if name not in head}
-    return Converted(renamed, target, prefix), rest, lines
+    rest = {name: value for name, value in network.outside.items() if name not in head}
+    return Converted(renamed, target, network.prefix), rest, lines
 
 
 def _check(destination: str | Path, to: str) -> Path:

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Formats recognised, and weights renamed from each to ours and back.
+"""Find a ConvNeXt among named tensors, and rename its tensors to ours and back.
 
-The functions map dicts to dicts and know nothing of files or modules.
+Dicts in, dicts out: no files, no modules. Everything about a single format is in :mod:`.tables`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,50 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .errors import CheckpointMismatch
+from .format_spec import Format
 from .layouts import LAYOUTS, to_our_layout
 from .structure import departures
-from .tables import FORMATS, META, META_SPARSE, NATIVE, TIMM, TIMM_CONV, Format
+from .tables import FORMATS, META
 
 # facebookresearch/ConvNeXt, models/convnext_isotropic.py: blocks without stages.
 ISOTROPIC = re.compile(r'((?!.*stages).*\.)?blocks\.0\.dwconv\.weight')
+
+
+@dataclass(frozen=True)
+class Network:
+    """A ConvNeXt found among the tensors of a file.
+
+    Args:
+        row: its format.
+        prefix: what all its names begin with, such as 'backbone.'.
+        inside: its tensors, named without the prefix.
+        outside: the other tensors, with their full names.
+    """
+
+    row: Format
+    prefix: str
+    inside: Mapping[str, Tensor]
+    outside: Mapping[str, Tensor]
+
+    @property
+    def beside(self) -> list[str]:
+        """Names outside the prefix that belong to the network's own head or decoder.
+
+        What else is outside belongs to a model around the network, such as a detector.
+        """
+        parent = self.prefix[: self.prefix.rstrip('.').rfind('.') + 1]
+        return [
+            name
+            for name in self.outside
+            if name.startswith(parent) and self.row.is_beside(name[len(parent) :])
+        ]
+
+    @property
+    def has_head(self) -> bool:
+        """Whether a classification head comes with the network, below its prefix or beside it."""
+        return bool(self.beside) or any(
+            name.startswith(('head.', 'classifier.')) for name in self.inside
+        )
 
 
 def detect(weights: Mapping[str, Tensor]) -> list[tuple[Format, str]]:
@@ -27,25 +65,40 @@ def detect(weights: Mapping[str, Tensor]) -> list[tuple[Format, str]]:
     for name in weights:
         for row in FORMATS.values():
             match = row.signature.fullmatch(name)
-            if match:
-                found.append((_variant(row, weights, match['prefix']), match['prefix']))
-                break  # rows that share a signature are told apart by _variant
+            if match and _has_mark(row, weights, match['prefix']):
+                found.append((row, match['prefix']))
+                break
     return found
 
 
-def choose(
+def _has_mark(row: Format, weights: Mapping[str, Tensor], prefix: str) -> bool:
+    if row.marked_by is None:
+        return True
+    name, axes = row.marked_by
+    tensor = weights.get(prefix + row.theirs(name))
+    return tensor is not None and tensor.ndim == axes
+
+
+def find_network(
     tensors: Mapping[str, Tensor], prefix: str | None = None, strict: bool = True
-) -> tuple[Format, str]:
-    """The one ConvNeXt among the tensors: its format and the prefix of its names.
+) -> Network:
+    """Find the one ConvNeXt among the tensors.
 
     Args:
         tensors: a flat dict.
-        prefix: what its names begin with at least; None looks everywhere.
-        strict: False takes weights without a known name for our own.
+        prefix: what the names of the network begin with, such as 'teacher.'; None searches all.
+        strict: False takes tensors whose names match no format for weights under our own names.
 
     Raises:
-        CheckpointMismatch: there is none, or more than one.
+        CheckpointMismatch: there is no ConvNeXt, or more than one.
     """
+    row, at = _choose(tensors, prefix, strict)
+    inside = {name[len(at) :]: v for name, v in tensors.items() if name.startswith(at)}
+    outside = {name: v for name, v in tensors.items() if not name.startswith(at)}
+    return Network(row, at, inside, outside)
+
+
+def _choose(tensors: Mapping[str, Tensor], prefix: str | None, strict: bool) -> tuple[Format, str]:
     if prefix:
         prefix = prefix.rstrip('.') + '.'
     found = [(row, at) for row, at in detect(tensors) if prefix is None or at.startswith(prefix)]
@@ -54,7 +107,8 @@ def choose(
         return found[0]
     if places:
         raise CheckpointMismatch(
-            f'there are {len(places)} ConvNeXts, below {places}; choose with prefix='
+            f'it holds {len(places)} ConvNeXts, with the prefixes {places}; choose one with '
+            f'prefix={places[0]!r}'
         )
     if not strict:
         return META, prefix or ''
@@ -71,60 +125,21 @@ def choose(
     )
 
 
-def split(tensors: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], list[str]]:
-    """What lies below the prefix, without it, and the names of the rest."""
-    inside = {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}
-    return inside, [name for name in tensors if not name.startswith(prefix)]
-
-
-def beside_network(row: Format, outside: Iterable[str], prefix: str) -> list[str]:
-    """Which names outside the prefix are of a head or decoder, not of a model around the network.
-
-    mmpretrain and transformers have a classifier's head beside the network, FCMAE its decoder.
-    """
-    parent = prefix[: prefix.rstrip('.').rfind('.') + 1]
-    heads = tuple(parent + head for head in ('head.fc.', 'head.layers.', 'classifier.'))
-    decoder = row is META_SPARSE
-    return [
-        name
-        for name in outside
-        if name.startswith(heads) or (decoder and row.is_other(name.removeprefix(parent)))
-    ]
-
-
-def is_classifier(row: Format, inside: Iterable[str], outside: Iterable[str], prefix: str) -> bool:
-    """Whether a classification head came with the network, below its prefix or beside it."""
-    return any(name.startswith(('head.', 'classifier.')) for name in inside) or (
-        row is not META_SPARSE and bool(beside_network(row, outside, prefix))
-    )
-
-
-def _variant(row: Format, weights: Mapping[str, Tensor], prefix: str) -> Format:
-    """Tell formats of the same names apart by the layout of a tensor."""
-    if row is NATIVE:
-        grn = weights.get(f'{prefix}stages.0.0.grn.gamma')
-        return NATIVE if grn is not None and grn.ndim == 1 else META
-    if row is TIMM:
-        linear = weights.get(f'{prefix}{TIMM.theirs("stages.0.0.pwconv1.weight")}')
-        return TIMM_CONV if linear is not None and linear.ndim == 4 else TIMM
-    return row
-
-
 @dataclass(frozen=True)
 class Native:
-    """Weights under our names, and what was beside them."""
+    """Weights under our names, and what the file holds besides."""
 
     tensors: dict[str, Tensor]
-    final_norm: dict[str, Tensor]  # a classifier's: 'weight', 'bias'; empty if there is none
-    final_norm_names: list[str]  # where it stands in ``tensors``, in formats that call it norm3
+    final_norm: dict[str, Tensor]  # the classifier's: 'weight', 'bias'; empty if there is none
+    final_norm_names: list[str]  # its names in ``tensors``, in formats that call it norm3
     dropped: list[str]  # names that the format announces: classifier, decoder
-    unknown: list[str]  # names that it does not
+    unknown: list[str]  # all other names
 
 
 def to_native(weights: Mapping[str, Tensor], row: Format) -> Native:
-    """Rename and reshape the network's tensors; their names carry no prefix any more.
+    """Rename and reshape the tensors of a network, whose names have no prefix.
 
-    Whoever calls this must refuse, or report, the unknown.
+    The caller must refuse or report the ``unknown`` names.
     """
     native = Native({}, {}, [], [], [])
     for name, value in weights.items():
@@ -143,22 +158,34 @@ def to_native(weights: Mapping[str, Tensor], row: Format) -> Native:
 
 
 def from_native(tensors: Mapping[str, Tensor], row: Format) -> dict[str, Tensor]:
-    """The reverse of :func:`to_native`, without prefix and envelope.
+    """The reverse of :func:`to_native`, without prefix and checkpoint key.
 
     Raises:
-        CheckpointMismatch: a tensor for which the format has no name, such as output norms in timm,
-            or a network that the format's code cannot build.
+        CheckpointMismatch: the format has no name for a tensor, such as output norms in timm, or
+            the code behind it cannot build this network.
     """
-    wanting = [what for key, what in departures(tensors).items() if key not in row.builds]
-    if wanting:
+    if row.our_code:
+        return dict(tensors)
+    unbuildable = [what for key, what in departures(tensors).items() if key not in row.builds]
+    if unbuildable:
         raise CheckpointMismatch(
-            f'the code behind the format {row.name} builds no ConvNeXt with {", ".join(wanting)}; '
-            'native is the format that holds it'
+            f'the code behind the format {row.name} builds no ConvNeXt with '
+            f'{", ".join(unbuildable)}; native is the format that holds it'
         )
     unknown = [name for name in tensors if row.theirs(name) is None]
     if unknown:
         raise CheckpointMismatch(f'the format {row.name} has no name for {listed(unknown)}')
     return {row.theirs(name): _layout(row, name)(value) for name, value in tensors.items()}
+
+
+def format_to_write(target: str, channels: tuple[int, ...]) -> Format:
+    """The format in which a network with these channels is written for the target, say 'timm'."""
+    ends = (*channels[:1], *channels[-1:])
+    for row in FORMATS.values():
+        name, sizes = row.written_for
+        if name == target and ends in sizes:
+            return row
+    return FORMATS[target]
 
 
 def _layout(row: Format, name: str) -> Callable[[Tensor], Tensor]:
@@ -169,7 +196,7 @@ def _layout(row: Format, name: str) -> Callable[[Tensor], Tensor]:
 
 
 def listed(names: Iterable[str], limit: int = 5) -> str:
-    """The first names, for messages."""
+    """The first names, for a message, and how many more there are."""
     names = list(names)
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more

@@ -1,72 +1,45 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Weights into a backbone: recognised, renamed, checked name by name, loaded or refused.
+"""Load weights into a backbone, or refuse them and change nothing.
 
-Two entrances, one way: :func:`load_pretrained` for a file (``init_cfg``), :func:`adapt_state_dict`
-for whatever ``load_state_dict`` brings, of the backbone alone or of any model around it.
+There are two entry points: :func:`load_pretrained` for a file (``init_cfg``), and
+:func:`adapt_state_dict` for every ``load_state_dict``, of the backbone or of a model around it.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import re
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..arch import ARCHS
-from .download import is_url
-from .envelope import unwrap
+from .backbone import check_whole, match_backbone, report, same_tensor
+from .checkpoint_key import unwrap
 from .errors import CheckpointError, CheckpointMismatch
-from .fit import Fit, check_grn, fit
-from .formats import Native, choose, is_classifier, listed, split, to_native
+from .formats import Network, find_network, listed
+from .lookup import look_up, needs_mmengine
+from .match import check_grn
 from .mmengine_io import load_by_scheme
-from .numerics import config_beside, trained_with
+from .numerics import config_beside
 from .read import read_checkpoint
-from .size import Size
-from .tables import META, NATIVE
+from .strictness import Strictness, current_strictness, lenient_loading, whole_loading
 
+__all__ = [
+    'adapt_state_dict',
+    'fills',
+    'is_pretrained',
+    'lenient_loading',
+    'load_pretrained',
+    'pretrained_options',
+    'whole_loading',
+]
 # What the errors offer besides mending the config.
 FILE_WAY_OUT = '\nTo load only what fits: strict=False in the init_cfg.'
 DICT_WAY_OUT = (
     '\nTo load only what fits: `with mmconvnext.lenient_loading():` around the call that loads.'
 )
-# How load_state_dict behaves: 'strict'; 'lenient', see below; 'whole': nothing stays fresh.
-_mode: ContextVar[str] = ContextVar('mode', default='strict')
-
-
-@contextmanager
-def lenient_loading() -> Iterator[None]:
-    """Within this context a state dict that does not fit a backbone is a warning, not an error.
-
-    A whole model's ``load_state_dict(strict=False)`` is no such choice: torch does not hand it down
-    to the backbone, and mmengine's ``load_checkpoint`` says it by default.
-    """
-    with _loading('lenient'):
-        yield
-
-
-@contextmanager
-def whole_loading() -> Iterator[None]:
-    """Within this context nothing of a backbone may stay fresh, nor its stem be inflated.
-
-    For what must be the trained model itself: to test it, to resume it. Says nothing of successes.
-    """
-    with _loading('whole'):
-        yield
-
-
-@contextmanager
-def _loading(mode: str) -> Iterator[None]:
-    token = _mode.set(mode)
-    try:
-        yield
-    finally:
-        _mode.reset(token)
 
 
 def load_pretrained(
@@ -80,58 +53,55 @@ def load_pretrained(
     stem: str = 'repeat',
     classifier_norm: str | None = None,
 ) -> str:
-    """Load published or own weights into ``backbone``; log and return a line that says what.
+    """Load published or own weights into ``backbone``; log and return one line about the result.
 
-    The format is recognised by the names in the file. Every tensor of the backbone must be filled,
-    but for the output norms (``norm0`` ...), which stay as they are where the file has none. What
-    the file has besides is an error too, but for what its format announces (a classifier's head and
-    norm, a decoder) and what lies beside the network (the rest of a detector, a text tower).
+    The format is recognised by the names of the tensors. Every tensor of the backbone must be in
+    the file, except the output norms (``norm0`` ...), which stay initialized if it has none.
+    Tensors that the backbone does not have are an error, except those that belong to the format (a
+    classifier's head and norm, a decoder) or lie outside of the network (the rest of a detector).
 
     Args:
-        backbone: what is filled; unchanged if an error is raised.
-        checkpoint: path, http(s) URL or short name, see :func:`.read.read_checkpoint`; or what
-            else mmengine has a scheme for, such as s3://.
-        prefix: where the network lies in the file, such as ``backbone.``; found by itself unless
-            the file holds several (a teacher and a student).
-        map_location: where the tensors are read to.
+        backbone: the model to fill; unchanged if an error is raised.
+        checkpoint: path, http(s) URL or short name, see :func:`.read.read_checkpoint`; or a URL
+            with another scheme that mmengine reads, such as s3://.
+        prefix: where the network is in the file, such as ``backbone.``; only needed if the file
+            holds several (a teacher and a student).
+        map_location: the device to read the tensors to.
         strict: False loads what fits and reports the rest.
-        envelope: the key to open where a file has several, such as 'model_ema'.
+        envelope: the checkpoint key of the weights, such as 'model_ema'; only needed if the file
+            has several sets of weights.
         stem: 'repeat', 'mean' or 'zero': how the filters of the stem become those of
             ``in_channels``, see :func:`.stem.inflate`.
-        classifier_norm: 'drop', or 'reuse' as the norm of the last map. The official dense models
-            drop it; mmpretrain's converted classifiers keep it as norm3. None is 'reuse' for a
-            backbone with ``gap_before_final_norm`` and a file that has it, else 'drop'.
+        classifier_norm: 'drop' a classifier's final norm, as the official dense models do, or
+            'reuse' it as the norm of the last map. None is 'reuse' for a backbone with
+            ``gap_before_final_norm`` and a file that has such a norm, else 'drop'.
 
     Raises:
-        CheckpointNotFound: there is no such file, nor such a short name.
+        CheckpointNotFound: no such file and no such short name.
         CheckpointUnreadable: the file is damaged, no checkpoint, or not safe to read.
-        CheckpointMismatch: the weights are not this backbone's.
+        CheckpointMismatch: the weights do not fit the backbone.
+        ValueError: the backbone is on the meta device, or an option has an unknown value.
     """
     if any(parameter.is_meta for parameter in backbone.parameters()):
         raise ValueError('the backbone is on the meta device; call to_empty(device=...) first')
-    if '://' in str(checkpoint) and not is_url(str(checkpoint)):  # s3://, torchvision:// and others
-        content = load_by_scheme(str(checkpoint), map_location)
-    else:
-        content = read_checkpoint(checkpoint, map_location)
+    content, config = _read(checkpoint, map_location)
     way_out = ''
     try:
-        found = unwrap(content, envelope)
-        plan = Plan(backbone, found.tensors, prefix, strict)
-        # Without the check a config.json of the working folder would speak for a short name.
-        config = config_beside(Path(checkpoint)) if Path(checkpoint).exists() else {}
+        file = unwrap(content, envelope)
+        network = find_network(file.tensors, prefix, strict)
         way_out = FILE_WAY_OUT if strict else ''
-        result = plan.fit(config, stem=stem, classifier_norm=classifier_norm)
+        options = dict(stem=stem, classifier_norm=classifier_norm)
+        match = match_backbone(backbone, network, strict=strict, config=config, **options)
         if strict:
-            check_grn(result.tensors)
+            check_grn(match.tensors)
     except CheckpointError as error:
         raise type(error)(f'{checkpoint}: {error}{way_out}') from error
-    # Complete by now, hence taken as it is by adapt_state_dict.
-    backbone.load_state_dict({**plan.own, **result.tensors})
-    source = f'{checkpoint} ({plan.row.name} names'
-    source += f' in {found.path!r})' if found.path else ')'
-    if found.others:
-        result.notes.append(f'passed over, envelope= chooses: {", ".join(found.others)}')
-    return plan.report(source, result)
+    backbone.load_state_dict({**backbone.state_dict(), **match.tensors})
+    if file.others:
+        match.notes.append(f'other weights, envelope= chooses them: {", ".join(file.others)}')
+    under = f' in {file.path!r}' if file.path else ''
+    source = f'{checkpoint} ({network.row.name} names{under})'
+    return report(source, backbone, network, match)
 
 
 def adapt_state_dict(
@@ -139,58 +109,54 @@ def adapt_state_dict(
 ) -> None:
     """Turn the part of ``state_dict`` below ``prefix`` into the backbone's own names, in place.
 
-    torch and mmengine come here by way of ``_load_from_state_dict``, with a copy of the user's
-    dict. Weights that are the backbone's own, name by name and shape by shape, pass untouched.
+    torch and mmengine call this through ``_load_from_state_dict``, with a copy of the user's dict.
+    Weights that match the backbone's own names and shapes are left unchanged.
 
     Raises:
-        CheckpointMismatch: they are not this backbone's, unless within :func:`lenient_loading`.
+        CheckpointMismatch: the weights do not fit the backbone; within :func:`lenient_loading` that
+            is a warning.
     """
-    below = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+    strictness = current_strictness()
+    strict = strictness is not Strictness.LENIENT
+    below = _below(state_dict, prefix)
     own = backbone.state_dict()
-    if below.keys() == own.keys() and all(_same(own[k], below[k]) for k in own):
+    if below.keys() == own.keys() and all(same_tensor(own[k], below[k]) for k in own):
         return
-    mode = _mode.get()
     try:
-        if not below:
-            raise CheckpointMismatch(
-                "none of the names begins so. A backbone's or a classifier's weights belong in its "
-                "init_cfg=dict(type='Pretrained', checkpoint=...); a compiled model's names begin "
-                'with _orig_mod., which revise_keys of load_checkpoint can strip'
-            )
-        plan = Plan(backbone, below, None, mode != 'lenient')
-        result = plan.fit({})
-        if plan.row is not NATIVE:
-            check_grn(result.tensors)
-        missing = [name for name in result.fresh if not name.endswith('.num_batches_tracked')]
-        if mode == 'whole' and (missing or result.notes):
-            faults = [f'missing: {listed(missing)}'] if missing else []
-            raise CheckpointMismatch(f'not the whole backbone; {"; ".join(faults + result.notes)}')
+        network = _find_below(below, strict)
+        match = match_backbone(backbone, network, strict=strict)
+        if not network.row.our_code:
+            check_grn(match.tensors)
+        if strictness is Strictness.WHOLE:
+            check_whole(match)
     except CheckpointMismatch as error:
         text = f'weights for {prefix or "the backbone"}: {error}'
-        if mode != 'lenient':
-            raise CheckpointMismatch(text + (DICT_WAY_OUT if mode == 'strict' else '')) from None
+        if strict:
+            way_out = DICT_WAY_OUT if strictness is Strictness.STRICT else ''
+            raise CheckpointMismatch(text + way_out) from None
         print_log(text, 'current', logging.WARNING)
         return
     for name in below:
         del state_dict[prefix + name]
-    kept = {} if result.problem else {name: own[name] for name in result.fresh}
-    state_dict.update({prefix + k: v for k, v in {**result.tensors, **kept}.items()})
-    if mode != 'whole':
-        plan.report(f'a state dict in {plan.row.name} names', result, at=prefix)
+    # torch would call these missing. After a problem it may: the user loads only what fits.
+    kept = {} if match.problem else {name: own[name] for name in match.missing}
+    state_dict.update({prefix + k: v for k, v in {**match.tensors, **kept}.items()})
+    if strictness is not Strictness.WHOLE:
+        report(f'a state dict in {network.row.name} names', backbone, network, match, prefix)
 
 
 def fills(backbone: nn.Module, state_dict: Mapping[str, object], prefix: str) -> bool:
-    """Whether what lies below ``prefix`` would fill the backbone, but for the output norms."""
-    below = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+    """Whether what lies below ``prefix`` fills the backbone, output norms aside."""
     try:
-        Plan(backbone, below, None, strict=True).fit({})
+        network = _find_below(_below(state_dict, prefix), strict=True)
+        match_backbone(backbone, network, strict=True)
     except CheckpointMismatch:
         return False
     return True
 
 
 def is_pretrained(init_cfg: Mapping) -> bool:
-    """Whether an initializer is mmengine's 'Pretrained', by any of its names, or as the class."""
+    """Whether an initializer is mmengine's 'Pretrained', by any of its names or as the class."""
     kind = init_cfg.get('type')
     name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
     return name.rpartition('.')[2] in ('Pretrained', 'PretrainedInit')
@@ -211,81 +177,29 @@ def pretrained_options(init_cfg: Mapping) -> dict:
     return options
 
 
-def _same(own: Tensor | None, given: object) -> bool:
-    return (
-        isinstance(own, Tensor)
-        and isinstance(given, Tensor)
-        and own.shape == given.shape
-        and own.is_floating_point() == given.is_floating_point()
-    )
+def _read(checkpoint: str | Path, map_location: str) -> tuple[object, dict]:
+    """The content of a checkpoint, and of the config.json beside a local one."""
+    if needs_mmengine(checkpoint):
+        return load_by_scheme(checkpoint, map_location), {}
+    # A short name or URL has no config.json: one in the working folder is not about it.
+    found = look_up(checkpoint)
+    config = config_beside(found) if isinstance(found, Path) else {}
+    return read_checkpoint(checkpoint, map_location), config
 
 
-class Plan:
-    """Which tensors of a flat dict become which of a backbone's.
+def _below(state_dict: Mapping[str, object], prefix: str) -> dict[str, object]:
+    return {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
 
-    Raises:
-        CheckpointMismatch: there is no ConvNeXt among them, or more than one.
-    """
 
-    def __init__(
-        self, backbone: nn.Module, tensors: Mapping[str, object], prefix: str | None, strict: bool
-    ) -> None:
-        self.backbone, self.strict = backbone, strict
-        self.own = backbone.state_dict()
-        others = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
-        if others:
-            kind = type(tensors[others[0]]).__name__
-            raise CheckpointMismatch(f'{listed(others)}: {kind}, which is no tensor')
-        self.row, self.prefix = choose(tensors, prefix, strict)
-        self.inside, self.outside = split(tensors, self.prefix)
-
-    def fit(self, config: Mapping, **options: str | None) -> Fit:
-        """Everything checked; ``config`` is the config.json beside the file."""
-        native = self._native()
-        classifier = is_classifier(self.row, self.inside, self.outside, self.prefix)
-        design = self.backbone.design
-        return fit(
-            native,
-            self.own,
-            ARCHS,
-            is_classifier=classifier,
-            pooled=self.backbone.gap_before_final_norm,
-            strict=self.strict,
-            trained=self._trained(Size.of(native.tensors), config),
-            built=dict(norm_eps=design.eps, act=design.act, stem=design.stem),
-            **options,
+def _find_below(below: Mapping[str, object], strict: bool) -> Network:
+    if not below:
+        raise CheckpointMismatch(
+            "no name begins with this. A backbone's or a classifier's weights belong in its "
+            "init_cfg=dict(type='Pretrained', checkpoint=...); names of a compiled model begin "
+            'with _orig_mod., which revise_keys of load_checkpoint can strip'
         )
-
-    def _native(self) -> Native:
-        own_names = {}
-        if self.row in (NATIVE, META):  # an ablation has names that no table knows
-            own_names = {k: v for k, v in self.inside.items() if _same(self.own.get(k), v)}
-        rest = {k: v for k, v in self.inside.items() if k not in own_names}
-        native = to_native(rest, self.row)
-        native.tensors.update(own_names)
-        return native
-
-    def _trained(self, size: Size, config: Mapping) -> dict:
-        # Weights under our own names may be of an ablation; Meta's classifiers are not.
-        published = {'norm.weight', 'head.weight'} <= set(self.inside)
-        if self.row in (NATIVE, META) and not published:
-            return {}
-        return trained_with(self.row, size.channels, config, size.design)
-
-    def report(self, source: str, result: Fit, at: str = '') -> str:
-        """Log how many of how many tensors, from where, what is new, what was dropped."""
-        line = f'{at} ' if at else ''
-        line += f'Loaded {len(result.tensors)} of {len(self.own)} tensors from {source}'
-        if self.prefix:
-            line += f', below {self.prefix!r}'
-        for what, names in {'new': result.fresh, 'dropped': result.dropped}.items():
-            modules = dict.fromkeys(re.sub(r'\.(weight|bias)$', '', name) for name in names)
-            if modules:
-                line += f'; {what}: {listed(modules, 10)}'
-        line += ''.join(f'; {note}' for note in result.notes)
-        if self.outside:
-            line += f'; {len(self.outside)} beside {self.prefix!r} not read'
-        if result.problem:
-            line += f'; NOT STRICT, although {result.problem}'
-        print_log(line, 'current', logging.WARNING if result.problem else logging.INFO)
-        return line
+    others = [name for name, value in below.items() if not isinstance(value, Tensor)]
+    if others:
+        kind = type(below[others[0]]).__name__
+        raise CheckpointMismatch(f'{listed(others)}: {kind}, which is no tensor')
+    return find_network(below, None, strict)

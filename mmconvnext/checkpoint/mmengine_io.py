@@ -1,16 +1,18 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""mmengine's own entry points, made to read and write as this package does.
+"""The one place that replaces something of mmengine's: how a process reads and writes checkpoints.
 
-That is for a process of ours: the tools call :func:`install`, an import never does. ``load_from``,
-resume, ``mmengine.runner.load_checkpoint`` and the ``init_cfg`` of other modules read through
-``CheckpointLoader``; its schemes for paths and http(s) become ours, so that they know safetensors,
-short names and damaged files, and no scheme unpickles more than is safe. Checkpoints are written
-through the storage backend 'local'; ours writes a whole file or none. All of that is registered, as
-anybody may; no function, class or module of mmengine's is changed.
+Only :func:`install` does that, and only ``tools/train.py`` and ``tools/test.py`` call it; importing
+this module replaces nothing. Afterwards ``load_from``, resume, ``mmengine.runner.load_checkpoint``
+and the ``init_cfg`` of other modules, which all read through ``CheckpointLoader``, know
+safetensors, short names and damaged files, and unpickle only what is safe. Checkpoints, which are
+written through the storage backend 'local', are written whole or not at all. Loaders and backend
+are registered by mmengine's own functions; no function, class or module of mmengine's is changed.
+docs/checkpoints.md lists all of it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -19,31 +21,35 @@ from types import FunctionType, ModuleType
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio.backends.registry_utils import backends
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from .atomic import atomic_path
-from .envelope import unwrap
+from .checkpoint_key import unwrap
 from .errors import CheckpointUnreadable
 from .formats import detect
 from .read import read_checkpoint
 from .safe_globals import torch_load
 
+# Not mmengine's logger, which prints every level until the Runner has set its own.
+LOGGER = logging.getLogger('mmconvnext')
+
 
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's backend for local files, which leaves no half file when it is interrupted."""
+    """mmengine's backend for local files; an interrupted write leaves no partial file."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write ``obj`` beside ``filepath``, then rename; parent folders are made."""
+        """Write ``obj`` to a file beside ``filepath``, then rename it; parent folders are made."""
         with atomic_path(filepath) as path:
             path.write_bytes(obj)
 
 
 def load_from_local(filename: str, map_location: object = None) -> object:
-    """Read a path or the short name of published weights as mmengine expects it.
+    """Read a path or the short name of published weights, in the form that mmengine expects.
 
-    What holds no ConvNeXt, and what is a checkpoint of mmengine's, is returned as it is. A ConvNeXt
-    under another key, or under none, comes under 'state_dict' too, where mmengine looks for it, and
-    beside a 'meta', for which mmseg's ``init_model`` asks.
+    Checkpoints of mmengine's, and files without a ConvNeXt, are returned unchanged. A ConvNeXt
+    under another checkpoint key, or under none, is also put under 'state_dict', where mmengine
+    looks for it, beside a 'meta', which mmseg's ``init_model`` reads.
 
     Raises:
         CheckpointError: see :func:`.read.read_checkpoint`.
@@ -53,7 +59,7 @@ def load_from_local(filename: str, map_location: object = None) -> object:
         found = unwrap(content)
     except CheckpointUnreadable:  # no weights
         return content
-    # A teacher and its student: which of them is meant, mmengine cannot say.
+    # mmengine has no option to choose between a teacher and its student.
     if found.path.startswith(('teacher', 'student')) or not detect(found.tensors):
         return content
     if found.path == '':
@@ -64,25 +70,47 @@ def load_from_local(filename: str, map_location: object = None) -> object:
 
 
 def load_from_http(filename: str, map_location: object = None, **_: object) -> object:
-    """The same for a URL. mmengine's further arguments, folder and progress bar, have no effect."""
+    """The same for a URL. mmengine's other arguments, folder and progress bar, have no effect."""
     return load_from_local(filename, map_location)
 
 
 def load_by_scheme(source: str, map_location: object = None) -> object:
-    """Read what mmengine has a scheme for, s3:// or torchvision:// say, as safely as a path.
+    """Read a URL whose scheme mmengine knows, such as s3:// or torchvision://, as safely as a path.
 
-    mmengine itself stays as it is meanwhile, for other threads too. A loader that somebody else
-    registered is called as it is: what it unpickles is his choice.
+    mmengine is not changed meanwhile, for other threads neither. A loader that another package
+    registered is called unchanged, and decides by itself what to unpickle.
     """
     loader = type('SafeLoader', (CheckpointLoader,), {'_schemes': _safe_schemes()})
     return loader.load_checkpoint(source, map_location)
 
 
-def install() -> None:
-    """Register the above in place of mmengine's own; calling it again changes nothing."""
-    for prefix, loader in _safe_schemes().items():
+def install() -> str:
+    """Register the above in place of mmengine's own, for the rest of this process.
+
+    Returns:
+        The line that is logged at level DEBUG by the logger 'mmconvnext': what was replaced. Empty
+        if nothing was left to replace.
+    """
+    loaders = {
+        prefix: loader
+        for prefix, loader in _safe_schemes().items()
+        if loader is not CheckpointLoader._schemes[prefix]
+    }
+    for prefix, loader in loaders.items():
         CheckpointLoader.register_scheme(prefix, loader, force=True)
-    register_backend('local', AtomicLocalBackend, force=True, prefixes='')
+    replaced = [f"CheckpointLoader's loaders of {', '.join(map(_scheme, loaders))}"] * bool(loaders)
+    if backends['local'] is not AtomicLocalBackend:
+        register_backend('local', AtomicLocalBackend, force=True, prefixes='')
+        replaced.append("the storage backend 'local'")
+    if not replaced:
+        return ''
+    line = f'mmconvnext replaced in mmengine, for this process: {"; ".join(replaced)}'
+    LOGGER.debug(line)
+    return line
+
+
+def _scheme(prefix: str) -> str:
+    return prefix or 'paths'
 
 
 def _safe_schemes() -> dict[str, Callable]:
@@ -90,11 +118,12 @@ def _safe_schemes() -> dict[str, Callable]:
 
 
 def _safe(loader: Callable) -> Callable:
-    """Ours for mmengine's loader of paths or URLs; its others, with ours behind what they call.
+    """Our counterpart of a loader of mmengine's; a loader of anybody else is returned unchanged.
 
-    They take the loader of URLs, torch.load, which is unsafe by default before torch 2.6, and
-    onedl's ``_safe_torch_load``, which reads a refused file again with weights_only=False, from
-    mmengine's module. A copy of the function takes all else from there, and these from here.
+    For paths and URLs that is a function of this module. mmengine's other loaders are copied, and
+    the copy looks up some globals here instead of in mmengine's module: the loaders of paths and
+    URLs; torch.load, which is unsafe by default before torch 2.6; and onedl's
+    ``_safe_torch_load``, which reads a refused file again with weights_only=False.
     """
     if getattr(loader, '__globals__', None) is not vars(mmengine_checkpoint):
         return loader
@@ -113,7 +142,7 @@ def _safe(loader: Callable) -> Callable:
 
 
 class _Torch(ModuleType):
-    """torch, but for ``load``."""
+    """torch, except for ``load``."""
 
     load = staticmethod(torch_load)
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What tensors do not tell: the epsilon and the activation a network was trained with."""
+"""The epsilon and the activation that a network was trained with, which its tensors do not show."""
 
 from __future__ import annotations
 
@@ -8,19 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import CheckpointMismatch
+from .format_spec import Format
 from .structure import EMPTY
-from .tables import Format
 
 PAPER = dict(norm_eps=1e-6, act='GELU')  # Meta's code, and every format's default
-# timm/models/convnext.py, by the channels of the stages; OpenCLIP has its xxlarge from there.
-TIMM = {
-    (384, 768, 1536, 3072): dict(norm_eps=1e-5),  # convnext_xxlarge
-    (24, 32, 48, 64): dict(norm_eps=1e-5, act='GELU_tanh'),  # test_convnext
-    (32, 64, 96, 128): dict(norm_eps=1e-5, act='GELU_tanh'),  # test_convnext2
-}
-TIMM_KERNELS = [7, 5, 5, 3]  # test_convnext3, which has the channels of test_convnext2
-TIMM_SIMPLE_NORM = (32, 64, 128, 256)  # convnext_zepto_rms and convnext_zepto_rms_ols
-# Names of transformers (hidden_act) and timm (act_layer): names of Design.act.
+# transformers' names (hidden_act) and timm's (act_layer) -> names of Design.act.
 ACTIVATIONS = {
     **{'gelu': 'GELU', 'gelu_tanh': 'GELU_tanh', 'gelu_new': 'GELU_tanh'},
     **{'gelu_pytorch_tanh': 'GELU_tanh', 'relu': 'ReLU', 'silu': 'SiLU', 'swish': 'SiLU'},
@@ -30,27 +22,28 @@ ACTIVATIONS = {
 def trained_with(
     row: Format, channels: tuple[int, ...], config: Mapping, design: Mapping = EMPTY
 ) -> dict:
-    """Epsilon and activation of weights in the format ``row``, with Design's names and values.
+    """Epsilon and activation of a network, with the names and values of ``Design``.
 
     Args:
-        row: the format.
-        channels: of the stages.
-        config: what the ``config.json`` beside the file says, or nothing.
-        design: what the tensors say, see :func:`.structure.design_of`.
+        row: its format.
+        channels: of its stages.
+        config: the content of the ``config.json`` beside the file, or {}.
+        design: what its tensors show, see :func:`.structure.design_of`.
 
     Raises:
-        CheckpointMismatch: an activation or a norm that we do not have.
+        CheckpointMismatch: an activation or a norm that this package does not have.
     """
     known = dict(PAPER)
-    if row.name.startswith('timm'):
-        known.update(TIMM.get(channels, {}))
-        if design.get('kernel_size') == TIMM_KERNELS:
-            known.update(norm_eps=1e-5, act='SiLU')
-        if design.get('norm') == 'SimpleNorm' and channels != TIMM_SIMPLE_NORM:
-            raise CheckpointMismatch(
-                "the norms have no bias, as timm's RMSNorm, which this package does not have; "
-                f"SimpleNorm, which it has, is that of timm's zepto, of channels {TIMM_SIMPLE_NORM}"
-            )
+    shown = {**design, 'channels': channels}
+    for conditions, values in row.trained_with:
+        if all(shown.get(key) == value for key, value in conditions.items()):
+            known.update(values)
+    simple = row.simple_norm_channels
+    if simple and design.get('norm') == 'SimpleNorm' and channels != simple:
+        raise CheckpointMismatch(
+            "the norms have no bias, as timm's RMSNorm, which this package does not have; "
+            f"SimpleNorm, which it has, is that of timm's zepto, of channels {simple}"
+        )
     timm = config.get('model_args')
     timm = timm if isinstance(timm, dict) else {}
     act = config.get('hidden_act', timm.get('act_layer'))
@@ -61,15 +54,16 @@ def trained_with(
                 f'{sorted(set(ACTIVATIONS.values()))}'
             )
         known['act'] = ACTIVATIONS[act]
-    # transformers reads layer_norm_eps for the final norm alone in V1 and V2, for all in DINOv3.
-    eps = config.get('layer_norm_eps') if row.name == 'hf-dinov3' else timm.get('norm_eps')
+    eps = config
+    for key in row.config_eps:
+        eps = eps.get(key) if isinstance(eps, Mapping) else None
     if isinstance(eps, float):
         known['norm_eps'] = eps
     return known
 
 
 def config_beside(path: Path) -> dict:
-    """The ``config.json`` that Hugging Face repositories have beside their weights, or nothing."""
+    """The ``config.json`` that Hugging Face repositories have beside their weights, or {}."""
     file = (path if path.is_dir() else path.parent) / 'config.json'
     try:
         content = json.loads(file.read_text(encoding='utf-8'))

@@ -15,9 +15,9 @@ from textwrap import shorten
 
 import torch
 
-from . import zoo
-from .download import download, is_url, set_aside
-from .errors import CheckpointError, CheckpointNotFound, CheckpointUnreadable
+from .download import set_aside
+from .errors import CheckpointError, CheckpointUnreadable
+from .lookup import locate
 from .safe_globals import torch_load
 
 # What Hugging Face repositories call their weights, in the order in which they are looked for.
@@ -52,30 +52,6 @@ def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
             f'{error}\nIt was downloaded for {source!r} and is now called {bad.name}; the next '
             'attempt downloads it again'
         ) from error
-
-
-def locate(source: str | Path) -> Path:
-    """The file of a path, a URL or a short name; a file of that name comes before a short name.
-
-    Raises:
-        CheckpointNotFound: there is neither.
-    """
-    if not isinstance(source, (str, Path)) or not str(source):
-        raise ValueError(f'a checkpoint is a path, a URL or a short name, got {source!r}')
-    if is_url(str(source)):
-        return download(str(source))
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
-    row = zoo.find(str(source))
-    if row:
-        return download(row.url)
-    near = zoo.nearest(str(source))
-    raise CheckpointNotFound(
-        f'{str(source)!r} is neither a file nor the name of published weights'
-        + (f'; did you mean {", ".join(near)}?' if near else '')
-        + ' (tools/list_weights.py lists the names)'
-    )
 
 
 def _read(path: Path, map_location: object, *, may_be_index: bool = True) -> object:

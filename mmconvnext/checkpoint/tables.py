@@ -1,87 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The names and layouts of every published ConvNeXt format, one row of a table each.
+"""Every published ConvNeXt format: one :class:`.format_spec.Format` each, all quirks included.
 
-A template stands for many names: {i} is a stage, {j} a block, {k} 0 or 1, {s} a layer of the stem,
-{n} 1 or 2, {p} weight or bias. :mod:`.formats` reads the tables, in both directions.
+:mod:`.formats` reads the table, in both directions. The names of this package are Meta's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 
-SIGNATURE = 'stages.0.0.dwconv.weight'  # each format has its own name for it
-FIELDS = dict(i=r'\d+', j=r'\d+', k='[01]', s='[0-3]', n='[12]', p='weight|bias')
-
-
-@dataclass(frozen=True)
-class Format:
-    """One way to name the tensors of a ConvNeXt.
-
-    Args:
-        name: as the report and the tools spell it.
-        source: the code that writes and reads such names.
-        rows: templates, ours -> theirs; the first one that fits a name counts.
-        final_norm: template of a classifier's norm, which works on pooled features.
-        others: patterns of what such files hold besides the network; it is dropped and reported.
-        layouts: pattern of our name -> the layout theirs has, see :mod:`.layouts`.
-        envelope: the key under which their files keep the tensors, '' for none.
-        prefix: what their files put before every name.
-        builds: what shows of a design in the tensors (:func:`.structure.design_of`) and may, in
-            their code, be other than the paper's; 'both' are GRN and layer scale.
-    """
-
-    name: str
-    source: str
-    rows: Mapping[str, str]
-    final_norm: str
-    others: tuple[str, ...]
-    layouts: Mapping[str, str] = field(default_factory=dict)
-    envelope: str = ''
-    prefix: str = ''
-    builds: tuple[str, ...] = ()
-
-    @cached_property
-    def signature(self) -> re.Pattern:
-        return re.compile(rf'(?P<prefix>(?:.*\.)?){re.escape(self.theirs(SIGNATURE))}')
-
-    @cached_property
-    def _compiled(self) -> list[tuple[re.Pattern, str, re.Pattern, str]]:
-        return [(_compile(a), a, _compile(b), b) for a, b in self.rows.items()]
-
-    def ours(self, name: str) -> str | None:
-        """Our name of their tensor; None if it is not one of the network."""
-        return _rename(name, ((theirs, to) for _, to, theirs, _ in self._compiled))
-
-    def theirs(self, name: str) -> str | None:
-        """Their name of our tensor; None if the format has no place for it."""
-        return _rename(name, ((own, to) for own, _, _, to in self._compiled))
-
-    def final_norm_part(self, name: str) -> str | None:
-        """'weight' or 'bias' if the name is of the classifier's norm."""
-        match = _compile(self.final_norm).fullmatch(name)
-        return match and match['p']
-
-    def is_other(self, name: str) -> bool:
-        return any(re.match(pattern, name) for pattern in self.others)
-
-
-def _compile(template: str) -> re.Pattern:
-    pattern = re.escape(template)
-    for key, expression in FIELDS.items():
-        pattern = pattern.replace(rf'\{{{key}\}}', f'(?P<{key}>{expression})')
-    return re.compile(pattern)
-
-
-def _rename(name: str, rows: Iterable[tuple[re.Pattern, str]]) -> str | None:
-    for pattern, template in rows:
-        match = pattern.fullmatch(name)
-        if match:
-            return template.format(**match.groupdict())
-    return None
-
+from .format_spec import CLASSIFIER_HEADS, Format
 
 # facebookresearch/ConvNeXt and ConvNeXt-V2, models/convnext.py and convnextv2.py: the names of this
 # package. The others: classifier; FCMAE's decoder (V2, models/fcmae.py); DINOv3's list of norms,
@@ -112,17 +40,25 @@ NATIVE = Format(
         r'decoder\.',
         r'pred\.',
     ),
-    envelope='state_dict',
+    marked_by=('stages.0.0.grn.gamma', 1),  # Meta's has four axes
+    checkpoint_key='state_dict',
     builds=('stem', 'stem_patch_size', 'kernel_size', 'norm', 'both'),
+    our_names=True,
+    our_code=True,
+    target=True,
 )
 META = replace(
     NATIVE,
     name='meta',
-    builds=(),
     source='facebookresearch/ConvNeXt, facebookresearch/ConvNeXt-V2, facebookresearch/dinov3',
     layouts={r'.*\.grn\..*': '(1, 1, 1, C)'},  # convnextv2.py, class GRN of models/utils.py
-    envelope='model',
+    marked_by=None,
+    checkpoint_key='model',
+    builds=(),
+    our_code=False,
 )
+# The encoder has a norm and a head; mask token and decoder stand beside it (models/fcmae.py).
+FCMAE = (r'norm\.', r'head\.', r'mask_token$', r'proj\.', r'decoder\.', r'pred\.')
 # Self-supervised V2 before Meta's own utils.remap_checkpoint_keys: MinkowskiEngine's names.
 META_SPARSE = Format(
     name='meta-sparse',
@@ -140,7 +76,8 @@ META_SPARSE = Format(
         'stages.{i}.{j}.grn.beta': 'stages.{i}.{j}.grn.beta',
     },
     final_norm='norm.ln.{p}',
-    others=(r'norm\.', r'head\.', r'mask_token$', r'proj\.', r'decoder\.', r'pred\.'),
+    others=FCMAE,
+    beside=(*CLASSIFIER_HEADS, *FCMAE),
     layouts={
         r'.*\.grn\..*': '(1, C)',
         r'.*\.dwconv\.bias': '(1, C)',
@@ -148,10 +85,10 @@ META_SPARSE = Format(
         r'.*\.dwconv\.weight': '(kernel, C)',
         r'downsample_layers\.[1-9]\d*\.1\.weight': '(kernel, I, O)',
     },
-    envelope='model',
+    checkpoint_key='model',
     prefix='encoder.',
 )
-# Its classifiers keep the final norm as norm3, see fit.py.
+# Its classifiers keep the final norm as norm3, see final_norm.py.
 MMPRETRAIN = Format(
     name='mmpretrain',
     source='open-mmlab/mmpretrain, models/backbones/convnext.py; also the mmdet and mmseg zoos',
@@ -167,9 +104,10 @@ MMPRETRAIN = Format(
     },
     final_norm='norm3.{p}',
     others=(r'head\.',),
-    envelope='state_dict',
+    checkpoint_key='state_dict',
     prefix='backbone.',
     builds=('stem_patch_size', 'both'),
+    target=True,
 )
 # OpenCLIP's image tower is timm's, below `visual.trunk.`.
 TIMM = Format(
@@ -188,14 +126,32 @@ TIMM = Format(
     final_norm='head.norm.{p}',
     others=(r'head\.', r'norm_pre\.'),
     builds=('stem', 'stem_patch_size', 'kernel_size', 'norm', 'both'),
+    target=True,
+    trained_with=(  # OpenCLIP has its xxlarge from timm
+        (dict(channels=(384, 768, 1536, 3072)), dict(norm_eps=1e-5)),  # convnext_xxlarge
+        (dict(channels=(24, 32, 48, 64)), dict(norm_eps=1e-5, act='GELU_tanh')),  # test_convnext
+        (dict(channels=(32, 64, 96, 128)), dict(norm_eps=1e-5, act='GELU_tanh')),  # test_convnext2
+        # test_convnext3, which has the channels of test_convnext2
+        (dict(kernel_size=[7, 5, 5, 3]), dict(norm_eps=1e-5, act='SiLU')),
+    ),
+    simple_norm_channels=(32, 64, 128, 256),  # convnext_zepto_rms and convnext_zepto_rms_ols
 )
-# Its variants atto to nano have 1x1 convolutions for linear layers (conv_mlp=True).
-TIMM_CONV = replace(TIMM, name='timm-conv', layouts={r'.*\.pwconv\d\.weight': '(O, I, 1, 1)'})
+# Its variants zepto to nano, recognised here by their first and last channels, have 1x1
+# convolutions as pointwise layers (conv_mlp=True).
+TIMM_CONV = replace(
+    TIMM,
+    name='timm-conv',
+    layouts={r'.*\.pwconv\d\.weight': '(O, I, 1, 1)'},
+    marked_by=('stages.0.0.pwconv1.weight', 4),
+    target=False,
+    written_for=('timm', ((32, 256), (40, 320), (48, 384), (64, 512), (80, 640))),
+)
 # features_only=True flattens: stages_0, stem_0.
 TIMM_FEATURES = replace(
     TIMM,
     name='timm-features',
     rows={k: re.sub(r'^(stem|stages)\.', r'\1_', v) for k, v in TIMM.rows.items()},
+    target=False,
 )
 HF = Format(
     name='hf',
@@ -217,7 +173,9 @@ HF = Format(
     others=(r'layernorm\.', r'classifier\.'),
     layouts={r'.*\.grn\..*': '(1, 1, 1, C)'},
     builds=('stem_patch_size',),
+    target=True,
 )
+# Unlike its V1 and V2, whose layer_norm_eps is the final norm's alone.
 HF_DINOV3 = Format(
     name='hf-dinov3',
     source='huggingface/transformers 5, models/dinov3_convnext',
@@ -230,6 +188,7 @@ HF_DINOV3 = Format(
     },
     final_norm='layer_norm.{p}',
     others=(r'layer_norm\.',),
+    config_eps=('layer_norm_eps',),
 )
 # One list of modules: the stem, then stage and downsampling in turn; four stages.
 TORCHVISION = Format(
@@ -257,7 +216,8 @@ FORMATS = {
     row.name: row
     for row in (
         *(NATIVE, META, META_SPARSE, MMPRETRAIN),
-        *(TIMM, TIMM_CONV, TIMM_FEATURES),
+        *(TIMM_CONV, TIMM, TIMM_FEATURES),
         *(HF, HF_DINOV3, TORCHVISION),
     )
 }
+TARGETS = tuple(row.name for row in FORMATS.values() if row.target)

@@ -1,2 +1,2 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What the scripts in tools/ call: options, and the way from them to mmengine's Runner."""
+"""What the scripts in tools/ call: command-line options, hooks and mmengine's Runner."""

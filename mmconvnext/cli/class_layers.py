@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Which tensors of a model depend on the number of classes: asked of the model itself."""
+"""Which tensors of a model depend on the number of classes, found by building it with one more."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ COUNT = re.compile(r'num_(\w+_)?classes')
 
 
 def class_counts(model: dict) -> list[int]:
-    """Every number of classes in the config of a model; panoptic heads may have 0 of a kind."""
+    """All numbers of classes in the config of a model, sorted, without zeros (panoptic heads)."""
     nodes = (node for _, node in dicts(model))
     return sorted({v for node in nodes for k, v in node.items() if _is_count(k, v) and v})
 
 
 def class_dimensions(model: dict, own: dict[str, tuple]) -> dict[str, set[int]]:
-    """The dimensions of each tensor that would differ if there was one class more.
+    """The dimensions of each tensor that change if one class is added.
 
     Args:
         model: the config of the model.
-        own: names and shapes of its tensors.
+        own: names and shapes of the model's tensors.
     """
     try:
         larger = _shapes(_one_more(model))
-    except Exception:  # a model that cannot have one more tells nothing, so its shapes must fit
+    except Exception:  # it cannot be built with one more class, so all shapes must fit
         return {}
     return {
         name: {i for i, (ours, theirs) in enumerate(zip(shape, larger[name])) if ours != theirs}
@@ -51,7 +51,7 @@ def _one_more(model: dict) -> dict:
         if 'out_channels' in node and 'num_classes' in counts:  # the decode heads of mmseg
             if node['out_channels'] == node['num_classes']:
                 node['out_channels'] += 1
-            elif node['out_channels'] == 1:  # two classes told apart by one channel
+            elif node['out_channels'] == 1:  # one channel separates two classes
                 del node['out_channels']
         for key in counts:
             node[key] += 1
@@ -59,11 +59,11 @@ def _one_more(model: dict) -> dict:
 
 
 def _shapes(config: dict) -> dict[str, tuple]:
-    """Names and shapes of a model, which is built without memory where its layers allow that."""
-    with torch.random.fork_rng(devices=[]):  # a run with a fixed seed stays what it was
+    """Names and shapes of a model's tensors; built on the meta device if its layers allow that."""
+    with torch.random.fork_rng(devices=[]):  # building must not change a seeded run
         try:
             with torch.device('meta'):
                 model: nn.Module = MODELS.build(copy.deepcopy(config))
-        except Exception:  # a layer that asks for values, which nothing on 'meta' has
+        except Exception:  # a layer reads values, which tensors on 'meta' do not have
             model = MODELS.build(copy.deepcopy(config))
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

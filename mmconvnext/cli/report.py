@@ -24,13 +24,13 @@ CURVES = ('loss', 'mAP', 'mIoU')  # what is drawn, in panels from left to right
 def draw_predictions(runner: Runner, file: str | Path, num: int = 4) -> Path:
     """Draw the first ``num`` validation images into one PNG: truth on the left, model on the right.
 
-    The runner must have validated once, which is when it learns the names of the classes.
+    The runner must have validated once: validation gives the visualizer its class names.
     """
     runner.model.eval()
     rows = []
     for batch in runner.val_dataloader:
         for sample in runner.model.val_step(batch):
-            # One by one, as mmseg's visualizer keeps only what it drew last.
+            # One by one: mmseg's visualizer keeps only the last drawing.
             sides = [_draw(runner, sample, truth) for truth in (True, False)]
             rows.append(np.concatenate(sides, axis=1))
             if len(rows) == num:
@@ -69,7 +69,7 @@ def draw_curve(work_dir: str | Path, file: str | Path) -> Path:
 def _series(rows: list[dict], name: str) -> dict[str, list[tuple[int, float]]]:
     """Points (iteration, value) of each logged quantity of a panel.
 
-    A validation row counts epochs in mmdet; it belongs to the last training iteration before it.
+    mmdet's validation rows count epochs; each is drawn at the training iteration before it.
     """
     series: dict[str, list[tuple[int, float]]] = {}
     iteration = 0

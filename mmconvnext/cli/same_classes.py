@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A checkpoint that is tested or resumed must mean by label i what the config means."""
+"""Label i must mean the same class in the checkpoint that is loaded and in the config."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from mmengine.runner import Runner
 from ..recipe.checks.classes import class_names
 from ..recipe.checks.finding import Finding, settle
 from ..recipe.checks.spelling import folded, shown
+from ..recipe.ranks import log_rank0
 from ..recipe.walk import datasets
-from .prepare import say
 
 
 class SameClasses(Hook):
-    """Compares the classes that a checkpoint was trained with to those of the config.
+    """Compares the classes of a checkpoint with those of the config.
 
-    The evaluator and the pictures take the config's, whatever the checkpoint says.
+    Evaluators and visualizers use the config's, whatever the model was trained with.
 
     Args:
-        loader: whose dataset's classes count, 'test_dataloader' say.
-        only_warn: refuse nothing, for ``load_from``: the head is trained again.
+        loader: the loader whose dataset has the classes, such as 'test_dataloader'.
+        only_warn: warn instead of refusing; for ``load_from``, where the head is trained again.
     """
 
     def __init__(self, loader: str, only_warn: bool = False) -> None:
         self.loader, self.only_warn = loader, only_warn
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse other classes, or the same in another order.
+        """Refuse other classes, and the same classes in another order.
 
         Raises:
             RecipeError: a label means another class in the checkpoint than in the config.
@@ -39,16 +39,16 @@ class SameClasses(Hook):
         _, dataset = next(datasets(runner.cfg, (self.loader,)), ('', {}))
         findings = compare(trained_classes(checkpoint), list(class_names(runner.cfg, dataset)))
         if self.only_warn:
-            note = ' (load_from: training goes on from the class layers of the checkpoint)'
+            note = ' (load_from: training starts from the class layers of the checkpoint)'
             lines = [finding.text + note for finding in findings]
         else:
             lines = settle(runner.cfg, findings)
         for line in lines:
-            say(line, logging.WARNING)
+            log_rank0(line, logging.WARNING)
 
 
 def trained_classes(checkpoint: Mapping) -> list[str]:
-    """Names in a checkpoint of mmengine, or of mmcv before it; none where it does not say."""
+    """The class names in a checkpoint of mmengine or mmcv; empty if it has none."""
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, Mapping) else {}
     for holder in (meta.get('dataset_meta'), meta):
@@ -60,10 +60,10 @@ def trained_classes(checkpoint: Mapping) -> list[str]:
 
 
 def compare(trained: list[str], given: list[str]) -> Iterator[Finding]:
-    """Names of the classes in a checkpoint and in a config, label by label."""
-    if len(trained) != len(given):  # not about this head, which has as many classes as the config
+    """Compare the class names of a checkpoint and of a config, label by label."""
+    if len(trained) != len(given):  # then they are not those of this head
         return
-    # 'A' and 'a' are two classes where a list has both: then the very name counts.
+    # If a list has both 'A' and 'a', these are two classes: compare their exact names.
     counts = [Counter(map(folded, set(names))) for names in (trained, given)]
     unclear = {key for count in counts for key, times in count.items() if times > 1}
     before, now = (

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A run that is resumed has the schedule and the optimizer that it was started with.
+"""A resumed run must keep the schedule and the optimizer settings that it was started with.
 
-mmengine restores both from the checkpoint, settings included, so that a longer ``T_max`` or another
-learning rate in the config changes nothing, without a word. ``train_cfg`` it does honour.
+mmengine restores both from the checkpoint, settings included: a longer ``T_max`` or another
+learning rate in the config has no effect, and nothing is logged. Changes of ``train_cfg`` do count.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from ..recipe.checks.finding import Finding, settle
-from .prepare import say
+from ..recipe.ranks import log_rank0
 
-# Parameters of schedulers that are no settings: what is scheduled, and how far it has come.
+# Parameters of schedulers that are not settings: what is scheduled, and its progress.
 NO_SETTINGS = {'self', 'args', 'kwargs', 'optimizer', 'last_step', 'verbose'}
-# Keys of parameter groups that change how torch computes, not what, and those that are no settings.
+# Keys of parameter groups that are not settings, or that only choose an implementation.
 NO_RULES = {'params', 'foreach', 'fused', 'capturable', 'differentiable', 'param_names'}
-MOST = 5  # differences in the message; our choice
+MOST = 5  # differences shown in the message; our choice
 
 
 class SameSchedule(Hook):
-    """Compares the schedulers and the optimizer of a checkpoint to those of the config."""
+    """Compares the schedulers and the optimizer of a checkpoint with those of the config."""
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse what mmengine is about to restore over the config.
+        """Refuse settings of the config that mmengine would ignore.
 
         Raises:
-            RecipeError: a setting differs.
+            RecipeError: a setting differs from the checkpoint's.
         """
         for line in settle(runner.cfg, compare(runner, checkpoint)):
-            say(line, logging.WARNING)
+            log_rank0(line, logging.WARNING)
 
 
 def compare(runner: Runner, checkpoint: Mapping) -> Iterator[Finding]:
-    """One finding that names the settings that differ, the checkpoint's value before the config's.
+    """Yield one finding with the settings that differ: the checkpoint's value, then the config's.
 
     Args:
-        runner: with its schedulers and optimizer built, as mmengine has them when it resumes.
+        runner: with schedulers and optimizer built, as they are when mmengine resumes.
     """
     found = [*_schedules(runner, checkpoint), *_optimizers(runner, checkpoint)]
     if found:
@@ -82,7 +82,7 @@ def _scheduler(path: str, scheduler: object, state: Mapping) -> Iterator[str]:
         yield f'{path}: the checkpoint has no {strange} of {type(scheduler).__name__}'
         return
     if 'milestones' in ours and max(ours['milestones'], default=0) < min(ours['end'], state['end']):
-        ours.pop('end')  # nothing is scheduled behind the last step
+        ours.pop('end')  # nothing changes after the last milestone
     for name, value in ours.items():
         yield from _difference(f'{path}.{name}', state[name], value)
 
@@ -99,7 +99,7 @@ def _optimizers(runner: Runner, checkpoint: Mapping) -> Iterator[str]:
 
 def _group(path: str, ours: Mapping, theirs: Mapping) -> Iterator[str]:
     for key in ours:
-        moved = f'initial_{key}' in ours or key in NO_RULES  # by a scheduler
+        moved = f'initial_{key}' in ours or key in NO_RULES  # a scheduler changes it
         if not moved and key in theirs:
             yield from _difference(path + key.replace('initial_', ''), theirs[key], ours[key])
 

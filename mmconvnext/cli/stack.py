@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Is the MM stack whole? Its own errors name neither the cause nor the way out."""
+"""Check that the MM stack can be imported, with an error that says how to repair it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from ..recipe.errors import RecipeError
 
 REMEDY = """\
-Tested sets (README, "Set-up"): openmmlab with mmcv 2.1.0, mmdet 3.3.0, mmsegmentation 1.2.2, or
+Tested sets (README, "Install"): openmmlab with mmcv 2.1.0, mmdet 3.3.0, mmsegmentation 1.2.2, or
 onedl. mmcv is compiled against the torch that is installed, so after changing torch rebuild it:
   pip install "setuptools<81" wheel ninja psutil
   pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps mmcv==2.1.0
@@ -16,7 +16,7 @@ or let `make setup` do it."""
 
 
 def require_stack() -> None:
-    """Import what every tool needs.
+    """Import the packages that every tool needs.
 
     Raises:
         RecipeError: a package is missing, was built against another torch (``mmcv._ext``), or does

@@ -3,42 +3,42 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
+from ..checkpoint.lookup import look_up
 from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
 from ..recipe.own_data.data import LABEL_MAPS
+from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.walk import LOADERS, dicts, evaluators, task
+from .cfg_options import read_cfg_options
 from .loading import Loading
 from .options import test_parser
-from .prepare import build_runner, checked, is_lenient, read_config, require_checkpoint
+from .runner import build_runner
 from .same_classes import SameClasses
+from .stack import require_stack
 
 
 def main(argv: list[str] | None = None) -> dict:
     """Parse ``argv``, evaluate, return the metrics."""
     args = test_parser().parse_args(argv)
+    require_stack()
     install()
-    cfg = read_config(args)
-    require_checkpoint(args.checkpoint)
-    cfg.load_from = args.checkpoint
-    if not args.work_dir:  # mmengine writes the config there, over the one of the training
-        cfg.work_dir = os.path.join(cfg.work_dir, 'test')
-    _own_weights_only(cfg)
-    if args.tta:
-        _use_tta(cfg)
-    if args.show_dir:
-        _show(cfg, args.show_dir)
-    if args.out:
-        _save(cfg, args.out)
-    for metric in evaluators(cfg):
-        if metric.get('output_dir') == LABEL_MAPS:  # one folder for all runs; here each has its own
-            metric.output_dir = os.path.join(cfg.work_dir, 'label_maps')
-    checked(cfg, LOADERS[2:])
+    cfg = prepare_config(
+        args.config,
+        read_cfg_options(args.cfg_options),
+        training=False,
+        toy=args.toy,
+        work_dir=args.work_dir,
+        lenient=args.lenient,
+        launcher=args.launcher,
+        edit=lambda cfg: _apply_arguments(cfg, args),
+    )
     runner = build_runner(cfg)
     runner.register_hook(Loading('test', is_lenient(cfg)))
     runner.register_hook(SameClasses(LOADERS[2]))
@@ -46,15 +46,30 @@ def main(argv: list[str] | None = None) -> dict:
     return runner.test()
 
 
+def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    look_up(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    _skip_pretrained(cfg)
+    if args.tta:
+        _use_tta(cfg)
+    if args.show_dir:
+        _draw_predictions(cfg, args.show_dir)
+    if args.out:
+        _save_predictions(cfg, args.out)
+    for metric in evaluators(cfg):
+        if metric.get('output_dir') == LABEL_MAPS:  # one folder for all runs: give each its own
+            metric.output_dir = os.path.join(cfg.work_dir, 'label_maps')
+
+
 def _fuse(model: nn.Module) -> None:
-    """Fold the backbone's weights once for all images; loading the checkpoint folds them anew."""
+    """Fold the backbone's weights once for all images; loading the checkpoint repeats it."""
     for module in model.modules():
         if isinstance(module, MODELS.get('mmconvnext.ConvNeXt')):
             module.fuse()
 
 
-def _own_weights_only(cfg: Config) -> None:
-    """The checkpoint fills the model: fetching pretrained weights before would be in vain."""
+def _skip_pretrained(cfg: Config) -> None:
+    """Do not download pretrained weights, which the checkpoint would replace."""
     for _, node in dicts(cfg.model):
         if isinstance(node.get('backbone'), dict):
             node.backbone.init_cfg = None
@@ -72,8 +87,8 @@ def _use_tta(cfg: Config) -> None:
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
 
 
-def _show(cfg: Config, folder: str) -> None:
-    if os.path.isdir(folder) and os.listdir(folder):  # pictures have the names of their images
+def _draw_predictions(cfg: Config, folder: str) -> None:
+    if os.path.isdir(folder) and os.listdir(folder):  # pictures are named like their images
         raise RecipeError(
             f'--show-dir: {folder} is not empty, and pictures would overwrite files of the same '
             'name; choose a new folder'
@@ -83,11 +98,11 @@ def _show(cfg: Config, folder: str) -> None:
     if task(cfg) == 'mmdet':
         hook.test_out_dir = os.path.abspath(folder)
     else:
-        hook.interval = 1  # mmseg draws one image of 50
+        hook.interval = 1  # mmseg's default draws every 50th image
         cfg.visualizer.save_dir = folder
 
 
-def _save(cfg: Config, out: str) -> None:
+def _save_predictions(cfg: Config, out: str) -> None:
     if os.path.exists(out):
         raise RecipeError(f'--out: {out} exists and would be overwritten; choose another name')
     is_file = out.endswith(('.pkl', '.pickle'))

@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The one error that the tools show without a traceback."""
+"""The error for mistakes that the user can mend; the tools show it without a traceback."""
 
 
 class RecipeError(ValueError):
-    """A mistake in a config, its data or its options; the message names the way out."""
+    """A mistake in a config, its data or the options; the message says how to fix it."""

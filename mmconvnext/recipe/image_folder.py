@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A test set of images alone, for detection; mmseg's BaseSegDataset is one already."""
+"""A test set of images without annotations for mmdet; in mmseg, BaseSegDataset can be one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # in any
 
 @DATASETS.register_module()
 class ImageFolder(BaseDataset):
-    """The images of a folder and of the folders in it, in the order of their names.
+    """The images of a folder and its subfolders, sorted by name.
 
     Args:
-        backend_args: of mmengine's file backend; the folder is local by default.
-        kwargs: as in mmengine's BaseDataset; ``data_prefix=dict(img=...)`` is the folder, below
-            ``data_root``.
+        backend_args: arguments of mmengine's file backend; None reads local files.
+        kwargs: arguments of mmengine's BaseDataset; ``data_prefix=dict(img=...)`` is the folder,
+            below ``data_root``.
 
     Raises:
         ValueError: the folder has no image.
@@ -31,7 +31,7 @@ class ImageFolder(BaseDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """``img_path`` and ``img_id``, the place in the list, of every image."""
+        """``img_path`` and ``img_id`` (its index in the list) of every image."""
         folder = self.data_prefix['img']
         files = list_dir_or_file(
             folder, list_dir=False, recursive=True, backend_args=self.backend_args

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Config files: found by path, or answered with the nearest names there are."""
+"""Reading config files; for a wrong path, the error lists the nearest shipped configs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from mmengine.utils import import_modules_from_strings
 from .errors import RecipeError
 from .walk import dicts, scope_of_model, type_of
 
-# Packages whose ConvNeXt ours stands for: a config that was ported by its type needs no import.
+# Packages whose ConvNeXt ours replaces: a ported config does not need to import them.
 REPLACED = ('mmpretrain', 'mmcls')
 
 
 def load_config(path: str) -> Config:
     """Read a config file.
 
-    A lazy config without a default scope gets that of its model's class, so that texts among the
-    types mean what they do in that project.
+    A lazy config without a default scope gets the scope of its model's class, so that types written
+    as strings are looked up in that project.
 
     Raises:
-        RecipeError: there is no such file; the message lists the shipped configs nearest in name.
-            Or ``custom_imports`` names a package that is not installed; mmengine's message blames
-            PYTHONPATH. That of mmpretrain, which configs of its ConvNeXt have, is passed over with
-            a warning where nothing in the config is of it.
+        RecipeError: there is no such file; or ``custom_imports`` names a package that is not
+            installed (mmengine's own message blames PYTHONPATH). An import of mmpretrain that the
+            config does not use is skipped with a warning: configs of its ConvNeXt have it.
     """
     file = Path(path)
     if not file.is_file():
         raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
     try:
-        cfg = Config.fromfile(str(file))
+        cfg = _read(file)
     except ImportError as error:
-        cfg = Config.fromfile(str(file), import_custom_modules=False)
+        cfg = _read(file, import_custom_modules=False)
         missing, fault = _missing_package(path, cfg)
         if not fault:
             raise
@@ -64,11 +63,24 @@ def shipped_configs() -> list[Path]:
     return [p.relative_to(here) if p.is_relative_to(here) else p for p in leaves]
 
 
+def _read(file: Path, import_custom_modules: bool = True) -> Config:
+    """Read the file; its text in logs and work dirs stays as mmengine writes it, without yapf.
+
+    The runner takes this text four times, for which yapf needs up to a second each.
+    """
+    cfg = Config.fromfile(
+        str(file), import_custom_modules=import_custom_modules, format_python_code=False
+    )
+    # mmengine 0.10 passes the argument on for lazy configs alone.
+    object.__setattr__(cfg, '_format_python_code', False)
+    return cfg
+
+
 def _missing_package(path: str, cfg: Config) -> tuple[list[str], str]:
-    """The imports that are not installed, and what to write where nothing in the config is of them.
+    """The imports that are not installed, and a warning with the line to write.
 
     Raises:
-        RecipeError: something is.
+        RecipeError: the config uses one of them.
     """
     names = _imports(cfg)
     missing = [name for name in names if find_spec(name.partition('.')[0]) is None]
@@ -87,7 +99,7 @@ def _missing_package(path: str, cfg: Config) -> tuple[list[str], str]:
         raise RecipeError(f'{head}, but the config uses {", ".join(used)}{way}, or install it')
     rest = [name for name in names if name not in missing]
     line = f'dict(imports={rest}, allow_failed_imports=False)' if rest else 'None'
-    return missing, f'{head}, and nothing in the config is of it; write\n  custom_imports = {line}'
+    return missing, f'{head}, but the config does not use it; write\n  custom_imports = {line}'
 
 
 def _imports(cfg: Config) -> list[str]:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Fitting a recipe for 8 GPUs to the machine at hand, and saying what that changes."""
+"""Fit a recipe for 8 GPUs to this machine, and explain what that changes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from mmengine.config import Config
 
 from .walk import dicts, type_name
 
-# The names of mmcv's registry; torch's own class and mmcv's are called as the last one.
+# The names in mmcv's registry; the last one is also the name of the classes.
 SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 
 
 def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
-    """Make ``cfg`` run here, in place; return what the user should know, one line each.
+    """Change ``cfg`` in place so that it runs here; return lines that explain the consequences.
 
     - Without a GPU, mixed precision becomes float32: mmengine's AMP wrapper refuses a CPU, and
-      float32 is what a CPU computes fastest.
-    - SyncBN in a single process is turned into BN by mmengine; the line names its batch.
-    - A batch size other than the recipe's changes what its learning rate means.
+      float32 is fastest on most CPUs.
+    - mmengine turns SyncBN into BN in a single process; the line names its batch size.
+    - If the total batch size differs from the recipe's, so should the learning rate.
     """
     lines = []
     wrapper = cfg.get('optim_wrapper') or {}

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Finding the parts of an MM config that more than one step looks at."""
+"""Finds the parts of an MM config that several steps need."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SCOPES = ('mmdet', 'mmseg')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-def task(cfg: Config) -> str:
-    """'mmdet' or 'mmseg', from the config's default scope; lazy configs may have none.
+def task(cfg: Config | ConfigDict) -> str:
+    """'mmdet' or 'mmseg': the default scope, else the project that the model's types come from.
 
     Raises:
         RecipeError: any other scope.
@@ -25,16 +25,31 @@ def task(cfg: Config) -> str:
     scope = cfg.get('default_scope') or scope_of_model(cfg)
     if scope not in SCOPES:
         raise RecipeError(
-            f"default_scope={scope!r}: these tools run configs of 'mmdet' and 'mmseg'; for other "
-            "projects use their own tools with type='mmconvnext.ConvNeXt'"
+            f"default_scope={scope!r}: these tools run configs of 'mmdet' and 'mmseg'. Write "
+            "default_scope='mmdet' or 'mmseg' if the model is of one of these; for other projects "
+            "use their own tools with type='mmconvnext.ConvNeXt'"
         )
     return scope
 
 
-def scope_of_model(cfg: Config) -> str | None:
-    """The project that a model comes from which is given as a class, or as a subclass."""
-    kind = type_of(cfg.get('model') or {})
-    packages = (base.__module__.partition('.')[0] for base in getattr(kind, '__mro__', ()))
+def scope_of_model(cfg: Config | ConfigDict) -> str | None:
+    """The project of a model given by classes, subclasses or full names; None if it is neither's.
+
+    Configs are read in many places, so that a lazy config's classes are only imported if their
+    names do not tell.
+    """
+    model = cfg.get('model') or {}
+    found = (_project(dict.get(node, 'type')) for _, node in dicts(model))
+    return next((project for project in found if project), None) or _project(type_of(model))
+
+
+def _project(kind: object) -> str | None:
+    """'mmdet' or 'mmseg' if a text, a class or a lazy object names a module of one of them."""
+    if inspect.isclass(kind):
+        modules = [base.__module__ for base in kind.__mro__]
+    else:
+        modules = [str(getattr(kind, 'module', kind))]
+    packages = (module.partition('.')[0] for module in modules)
     return next((package for package in packages if package in SCOPES), None)
 
 
@@ -52,7 +67,7 @@ def dicts(node: object, path: str = '') -> Iterator[tuple[str, ConfigDict]]:
 
 
 def datasets(cfg: Config, loaders: tuple = LOADERS) -> Iterator[tuple[str, ConfigDict]]:
-    """The innermost datasets of the loaders (inside RepeatDataset and the like), and paths."""
+    """The innermost datasets of the loaders, inside RepeatDataset and the like, with paths."""
     for loader in loaders:
         if cfg.get(loader):
             for path, node in dicts(cfg[loader].dataset, f'{loader}.dataset'):
@@ -61,10 +76,10 @@ def datasets(cfg: Config, loaders: tuple = LOADERS) -> Iterator[tuple[str, Confi
 
 
 def pipelines(cfg: Config) -> Iterator[ConfigDict]:
-    """Every transform in the pipelines of the loaders and of test-time augmentation."""
-    for loader in LOADERS:
-        for path, node in dicts(cfg.get(loader) or {}, loader):
-            if '.pipeline.' in path and 'type' in node:
+    """Every transform in the pipelines of loaders, hooks and test-time augmentation."""
+    for owner in (*LOADERS, 'custom_hooks'):  # PipelineSwitchHook has a switch_pipeline
+        for path, node in dicts(cfg.get(owner) or {}, owner):
+            if 'pipeline.' in path and 'type' in node:
                 yield node
     for _, node in dicts(cfg.get('tta_pipeline') or []):
         if 'type' in node:
@@ -80,37 +95,26 @@ def evaluators(cfg: Config) -> Iterator[ConfigDict]:
                 yield metric
 
 
-def has_own_classes(path: str, node: dict) -> bool:
-    """Whether the classes of a head are not those of the data."""
-    return (
-        # HTC, SCNet: 183 of COCO-Stuff; a panoptic model's counts those of the data.
-        ('semantic_head' in path.split('.') and 'num_things_classes' not in node)
-        or ('rpn' in path and node.get('num_classes') == 1)  # an object or none
-        or unimported_name(node) == 'STDCHead'  # a boundary or none
-        or 'reid' in path.split('.')  # a tracker's: persons
-    )
-
-
 def unimported_name(node: dict) -> str:
-    """As :func:`type_name`, but a lazy config's class is not imported."""
-    kind = dict.get(node, 'type')  # ConfigDict.get would
+    """Like :func:`type_name`, without importing the class of a lazy config."""
+    kind = dict.get(node, 'type')  # ConfigDict.get would import it
     return (kind.__name__ if inspect.isclass(kind) else str(kind)).rpartition('.')[2]
 
 
 def type_of(node: dict) -> object:
-    """What a config says as ``type``: a text, a class or None; lazy configs import the class."""
+    """The ``type`` of a config: a string, a class or None. Lazy configs import the class."""
     kind = node.get('type')
     return kind.build() if isinstance(kind, (LazyObject, LazyAttr)) else kind
 
 
 def type_name(node: dict) -> str:
-    """``'LinearLR'`` for that text, with a scope or a module before it, and for that class."""
+    """The bare name of a type: 'LinearLR' for 'LinearLR', 'mmengine.LinearLR' and the class."""
     kind = type_of(node)
     return kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
 def registered(cfg: Config, registry: Registry, node: dict) -> type | None:
-    """What the ``type`` of a config builds in the config's scope; None if it is not registered."""
+    """The class that a config's ``type`` names in its scope; None if it is not registered."""
     kind = type_of(node)
     if inspect.isclass(kind) or not isinstance(kind, str):
         return kind if inspect.isclass(kind) else None

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Where a run writes, and that it overwrites no other run."""
+"""The work dir of a run: its default, what to resume there, and no overwriting of other runs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from .errors import RecipeError
 
 
 def default_work_dir(config: str, toy: bool = False) -> str:
-    """``work_dirs/<config name>``, with ``_toy`` behind it for a rehearsal on toy data."""
+    """``work_dirs/<config name>``, plus ``_toy`` for a rehearsal on toy data."""
     return str(Path('work_dirs') / (Path(config).stem + ('_toy' if toy else '')))
 
 
 def refuse_used(work_dir: str) -> None:
     """Raise if ``work_dir`` holds the checkpoints of another run.
 
-    mmengine would write over ``epoch_1.pth`` and ``last_checkpoint``; logs are safe, they go into a
-    folder of their own for each start.
+    mmengine would overwrite ``epoch_1.pth`` and ``last_checkpoint``; logs are safe, each start has
+    its own folder for them.
 
     Raises:
-        RecipeError: checkpoints lie there.
+        RecipeError: the folder holds checkpoints.
     """
     found = sorted(p.name for p in Path(work_dir).glob('*.pth'))
     if found:
@@ -34,9 +34,9 @@ def refuse_used(work_dir: str) -> None:
 def last_checkpoint(work_dir: str) -> tuple[str, str]:
     """The checkpoint that ``--resume`` continues from, and a warning or ''.
 
-    mmengine notes its path in ``last_checkpoint`` after each save; of a folder that was copied or
-    moved it is the original's, so the file of that name beside the note comes first. If the process
-    was killed in between, or before the note was written to its end, it is the newest checkpoint.
+    mmengine writes its path to the file ``last_checkpoint`` after each save. In a folder that was
+    copied or moved, that path leads to the original, so a file of this name in ``work_dir`` comes
+    first. If the process was killed before the path was written, the newest checkpoint is taken.
 
     Raises:
         RecipeError: the folder holds no run.
@@ -64,10 +64,10 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
 
 
 def keep_in_work_dir(info: dict[str, object], work_dir: str) -> None:
-    """Turn the checkpoints that a run remembers into those of its own folder, in place.
+    """Replace the folder of the checkpoint paths in a run's state by ``work_dir``, in place.
 
-    CheckpointHook deletes the best checkpoint when there is a better one: of a folder that was
-    copied, or of a run that goes on in another, that would be the original's.
+    CheckpointHook deletes the best checkpoint when a better one appears. In a copied folder, or a
+    run that is resumed in another folder, the saved path would delete the original's.
     """
     for key, value in info.items():
         if key.startswith(('best_ckpt', 'last_ckpt')) and isinstance(value, str):

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Writes toy scenes in ADE20K's folder and label layout."""
+"""Writes toy scenes in ADE20K's format for semantic segmentation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ADE_PALETTE = ((110, 110, 110),) + PALETTE  # chosen: grey for the background
 def void_labels(scene: Scene) -> np.ndarray:
     """(H, W) uint8 labels of a scene: i + 1 = ``ADE_CLASSES[i]``, 0 on outlines of objects.
 
-    Outlines are one pixel wide and part objects from each other, also of one class, and from the
-    background, as annotators of photographs leave uncertain borders out.
+    Outlines are one pixel wide and separate objects from each other, also within a class, and from
+    the background, as annotators of photographs leave uncertain borders out.
     """
     numbers = np.arange(1, len(scene.labels) + 1)[:, None, None]
     owner = (numbers * scene.instance_masks).sum(axis=0)

@@ -1,12 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Writes toy scenes in COCO's folder and annotation layout."""
+"""Writes toy scenes in COCO's format for instances."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ def write_once(root: str | Path, params: dict, fill: Callable[[Path], None]) -> 
     try:
         partial.mkdir(parents=True)
         fill(partial)
-        _write_json(partial / MARKER, params)
+        write_json(partial / MARKER, params)
         if target.exists():
             target.rmdir()  # empty, or another process was faster
         partial.rename(target)
@@ -74,8 +74,16 @@ def _holds(root: Path, params: dict) -> bool:
     )
 
 
-def _write_json(path: Path, content: dict) -> None:
+def write_json(path: Path, content: dict) -> None:
+    """Writes equal bytes for equal content."""
     path.write_text(json.dumps(content, sort_keys=True) + '\n')
+
+
+def mask_to_box(mask: np.ndarray) -> list[int]:
+    """COCO's box [x, y, width, height] in pixels of an (H, W) bool mask with any pixel."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    x, y = int(cols[0]), int(rows[0])
+    return [x, y, int(cols[-1]) + 1 - x, int(rows[-1]) + 1 - y]
 
 
 def mask_to_rle(mask: np.ndarray) -> dict:
@@ -127,13 +135,11 @@ def _annotations(scene: Scene) -> list:
     """COCO's annotations of a scene, without ids."""
     annotations = []
     for mask, label, crowd in zip(scene.instance_masks, scene.labels, scene.crowd):
-        rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        x, y = int(cols[0]), int(rows[0])
         polygons = [] if crowd else mask_to_polygons(mask)
         annotations.append(
             dict(
                 category_id=int(label) + 1,
-                bbox=[x, y, int(cols[-1]) + 1 - x, int(rows[-1]) + 1 - y],
+                bbox=mask_to_box(mask),
                 area=int(mask.sum()),
                 iscrowd=int(crowd),
                 segmentation=polygons or mask_to_rle(mask),
@@ -154,31 +160,46 @@ def write_coco(
     of NumPy and Pillow; see :func:`write_once` for what is raised and when nothing is written.
     """
 
-    def fill(folder: Path) -> None:
-        (folder / 'annotations').mkdir()
-        image_id = annotation_id = 0  # run on from train to val; 1 is the first, as in COCO
-        for split, (name, count) in enumerate((('train2017', num_train), ('val2017', num_val))):
-            (folder / name).mkdir()
-            images, annotations = [], []
-            for index in range(count):
-                image_id += 1
-                scene = make_scene((seed, split, index), size, crowd=index == 0)
-                file_name = f'{image_id:012d}.png'
-                Image.fromarray(scene.image).save(folder / name / file_name)
-                images.append(dict(id=image_id, file_name=file_name, height=size, width=size))
-                for annotation in _annotations(scene):
-                    annotation_id += 1
-                    annotations.append(dict(annotation, id=annotation_id, image_id=image_id))
-            content = dict(
-                info=dict(description='mmconvnext toy shapes', version=str(VERSION)),
-                licenses=[dict(id=1, name='Apache-2.0', url='')],
-                categories=[
-                    dict(id=i, name=c, supercategory='shape') for i, c in enumerate(CLASSES, 1)
-                ],
-                images=images,
-                annotations=annotations,
-            )
-            _write_json(folder / 'annotations' / f'instances_{name}.json', content)
-
     params = dict(task='coco', num_train=num_train, num_val=num_val, size=size, seed=seed)
-    return write_once(root, params, fill)
+    return write_once(root, params, lambda folder: list(write_instances(folder, params)))
+
+
+def write_instances(folder: Path, params: dict) -> Iterator[tuple[str, dict, Scene]]:
+    """Writes the images and the COCO files of :func:`write_coco`.
+
+    Yields the name of the split, COCO's entry and the scene of each image once it is written, so
+    that other annotations of it can be written too.
+    """
+    (folder / 'annotations').mkdir()
+    image_id = annotation_id = 0  # run on from train to val; 1 is the first, as in COCO
+    size, splits = params['size'], (('train2017', 'num_train'), ('val2017', 'num_val'))
+    for split, (name, count) in enumerate(splits):
+        (folder / name).mkdir()
+        images, annotations = [], []
+        for index in range(params[count]):
+            image_id += 1
+            scene = make_scene((params['seed'], split, index), size, crowd=index == 0)
+            file_name = f'{image_id:012d}.png'
+            Image.fromarray(scene.image).save(folder / name / file_name)
+            images.append(dict(id=image_id, file_name=file_name, height=size, width=size))
+            for annotation in _annotations(scene):
+                annotation_id += 1
+                annotations.append(dict(annotation, id=annotation_id, image_id=image_id))
+            yield name, images[-1], scene
+        content = dict(
+            coco_head(
+                [dict(id=i, name=c, supercategory='shape') for i, c in enumerate(CLASSES, 1)]
+            ),
+            images=images,
+            annotations=annotations,
+        )
+        write_json(folder / 'annotations' / f'instances_{name}.json', content)
+
+
+def coco_head(categories: list[dict]) -> dict:
+    """What every annotation file in COCO's format begins with."""
+    return dict(
+        info=dict(description='mmconvnext toy shapes', version=str(VERSION)),
+        licenses=[dict(id=1, name='Apache-2.0', url='')],
+        categories=categories,
+    )

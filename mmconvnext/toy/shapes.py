@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Seeded scenes of textured, overlapping shapes with exact instance and semantic masks.
 
-All numbers that shape the look were chosen by eye on contact sheets: scenes a person reads at a
-glance, whose classes differ by shape and, nearly always, by hue; size and position tell nothing.
+All numbers that affect the look were chosen by eye: a person recognises every object at a glance.
+Classes differ in shape and, nearly always, in hue, but not in size or position.
 """
 
 from __future__ import annotations
@@ -11,19 +11,39 @@ import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-CLASSES = ('disc', 'square', 'triangle', 'star')
-PALETTE = ((220, 60, 50), (50, 120, 220), (60, 180, 75), (245, 190, 40))  # chosen, for drawing
 VERSION = 1  # raise it with every change that alters pixels, labels or the files written
 
-# Corners, and the radius midway between two corners over the radius at a corner. Straight sides
-# need cos(pi / corners); 0.42 is a chosen star, and 96 corners make a circle to 0.1 %.
-_OUTLINES = [(n, math.cos(math.pi / n)) for n in (96, 4, 3)] + [(5, 0.42)]
-_HUES = (0.0, 0.6, 0.33, 0.13)  # hue a class leans to, as in PALETTE
-_HUE_LEAN = 0.97  # share of objects that follow it; chosen, so that minutes of training show
+
+class ShapeClass(NamedTuple):
+    """A class of objects; its outline is a polygon or a star around a centre."""
+
+    name: str
+    colour: tuple[int, int, int]  # RGB, for drawing labels
+    hue: float  # that objects lean to, near that of the colour; 0 red, 1/3 green, 2/3 blue
+    corners: int
+    waist: float  # radius midway between two corners over the radius at a corner
+
+
+def _straight(corners: int) -> float:
+    return math.cos(math.pi / corners)
+
+
+# A new shape is a row; all values are our choice. 96 corners make a circle to 0.1 %.
+SHAPES = (
+    ShapeClass('disc', (220, 60, 50), hue=0.0, corners=96, waist=_straight(96)),
+    ShapeClass('square', (50, 120, 220), hue=0.6, corners=4, waist=_straight(4)),
+    ShapeClass('triangle', (60, 180, 75), hue=0.33, corners=3, waist=_straight(3)),
+    ShapeClass('star', (245, 190, 40), hue=0.13, corners=5, waist=0.42),
+)
+CLASSES = tuple(shape.name for shape in SHAPES)
+PALETTE = tuple(shape.colour for shape in SHAPES)
+
+_HUE_LEAN = 0.97  # share of objects with the hue of their class; chosen for short training
 _MIN_VISIBLE, _MIN_PIXELS = 0.5, 40  # least share and area of an object that show; chosen
 
 
@@ -40,7 +60,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Shape:
-    """A shape's geometry in pixels and radians; `aspect` squeezes its second axis."""
+    """Where and how an object lies, in pixels and radians; `aspect` squeezes its second axis."""
 
     label: int
     x: float
@@ -56,12 +76,12 @@ class _Shape:
 
     def depth(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Distance in pixels to the outline, positive inside, exact near straight sides."""
-        corners, waist = _OUTLINES[self.label]
-        (u, v), half = self.local(x, y), math.pi / corners
+        (u, v), kind = self.local(x, y), SHAPES[self.label]
+        half = math.pi / kind.corners
         # All sides look alike, so fold the plane onto half a side: corner at 0, middle at `half`.
         fold = np.abs((np.arctan2(v, u) + half) % (2 * half) - half)
         rho = np.hypot(u, v)
-        nx, ny = waist * math.sin(half), 1 - waist * math.cos(half)
+        nx, ny = kind.waist * math.sin(half), 1 - kind.waist * math.cos(half)
         along = nx * (self.radius - rho * np.cos(fold)) - ny * rho * np.sin(fold)
         return along / math.hypot(nx, ny)
 
@@ -81,7 +101,7 @@ def _layout(rng, x: np.ndarray, y: np.ndarray, crowd: bool) -> list:
             placed.append((shapes, mask))
 
     if crowd:
-        label, centre = int(rng.integers(len(CLASSES))), rng.uniform(0.25, 0.75, 2)
+        label, centre = int(rng.integers(len(SHAPES))), rng.uniform(0.25, 0.75, 2)
         spots = centre * (width, height) + 0.09 * unit * rng.normal(0, 1, (14, 2)).clip(-2, 2)
         place([_Shape(label, *spot, unit / 28, *pose()) for spot in spots.tolist()], 0)
     count = int(rng.integers(3, 8)) + len(placed)
@@ -89,10 +109,11 @@ def _layout(rng, x: np.ndarray, y: np.ndarray, crowd: bool) -> list:
         # Log-uniform, which sizes in photographs are closer to than to uniform.
         diameter = math.exp(rng.uniform(math.log(unit / 6), math.log(unit / 2.2)))
         left, top = rng.uniform(0.05, 0.95, 2).tolist()
-        label = int(rng.integers(len(CLASSES)))
+        label = int(rng.integers(len(SHAPES)))
         shape = _Shape(label, left * width, top * height, diameter / 2, *pose())
-        corners, waist = _OUTLINES[label]
-        area = corners * math.sin(math.pi / corners) * waist * shape.aspect * shape.radius**2
+        kind = SHAPES[label]
+        unit_area = kind.corners * math.sin(math.pi / kind.corners) * kind.waist
+        area = unit_area * shape.aspect * shape.radius**2
         place([shape], _MIN_VISIBLE * area)
     return placed
 
@@ -144,7 +165,7 @@ def _paint(rng, image: np.ndarray, shape: _Shape, x, y, light: tuple) -> None:
     under = canvas[depth > 0].mean(axis=0)
     for _ in range(8):  # enough draws that hardly any object melts into what it lies on
         leans = rng.uniform() < _HUE_LEAN
-        hue = rng.normal(_HUES[shape.label], 0.04) if leans else rng.uniform()
+        hue = rng.normal(SHAPES[shape.label].hue, 0.04) if leans else rng.uniform()
         base = _colour(rng, hue, (0.2, 0.95))
         if np.abs(base - under).max() > 0.25:
             break

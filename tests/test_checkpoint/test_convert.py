@@ -55,8 +55,8 @@ def test_backbone_alone(to, suffix, detector, tmp_path):
     assert path == tmp_path / f'new/folder/out{suffix}'
     assert_loads(backbone, path, weights, norms=not drop)
     content = load_file(path) if suffix == '.safetensors' else torch.load(path, weights_only=True)
-    if FORMATS[to].envelope and suffix != '.safetensors':
-        content = content[FORMATS[to].envelope]
+    if FORMATS[to].checkpoint_key and suffix != '.safetensors':
+        content = content[FORMATS[to].checkpoint_key]
     prefix = FORMATS[to].prefix
     kept = {k: v for k, v in weights.items() if not drop or k[:4] != 'norm'}
     assert set(content) == {f'{prefix}{k}' for k in from_native(kept, FORMATS[to])}

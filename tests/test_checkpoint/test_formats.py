@@ -294,7 +294,7 @@ def test_fault_in_a_foreign_file_is_named(fault, family):
     key = prefix + row.theirs('stages.2.1.dwconv.bias')
     if fault == 'extra':
         weights[f'{prefix}surplus.weight'] = torch.ones(3)
-        match = r'1 left over: surplus\.weight'
+        match = r'1 unexpected: surplus\.weight'
     elif fault == 'missing':
         del weights[key]
         match = r'1 missing: stages\.2\.1\.dwconv\.bias'

@@ -71,7 +71,8 @@ def test_file_fills_the_backbone_but_its_output_norms(envelope, backbone, tmp_pa
     count = len(before)
     found = re.fullmatch(
         rf'Loaded {count - 8} of {count} tensors from {re.escape(path)} \((meta|native) names'
-        r"( in '(state_dict|model)')?\); new: norm0, norm1, norm2, norm3; dropped: head, norm",
+        r"( in '(state_dict|model)')?\); missing \(left at initialization\): norm0, "
+        r'norm1, norm2, norm3; dropped: head, norm',
         line,
     )
     assert found, line
@@ -108,7 +109,7 @@ def test_prefix_is_found_without_being_named(backbone, tmp_path):
     detector['module.model.neck.weight'] = torch.zeros(3)
     line = load_pretrained(backbone, write({'state_dict': detector}, tmp_path))
     assert line.endswith(
-        "below 'module.model.backbone.'; 1 beside 'module.model.backbone.' not read"
+        "below 'module.model.backbone.'; not read, outside of 'module.model.backbone.': 1 tensor"
     )
     assert torch.equal(backbone.norm2.bias, weights['norm2.bias'])
 
@@ -124,7 +125,7 @@ def test_teacher_and_student_must_be_chosen(backbone, tmp_path):
     own = backbone.state_dict()
     weights = {f'{who}.backbone.{k}': torch.randn_like(v) for k, v in own.items() for who in 'ab'}
     path = write(weights, tmp_path)
-    match = r"2 ConvNeXts, below \['a\.backbone\.', 'b\.backbone\.'\]; choose with prefix="
+    match = r"2 ConvNeXts, with the prefixes \['a\.b.*', 'b\..*\]; choose one with prefix='a\.back"
     with pytest.raises(CheckpointMismatch, match=match):
         load_pretrained(backbone, path)
     load_pretrained(backbone, path, 'b')
@@ -134,7 +135,7 @@ def test_teacher_and_student_must_be_chosen(backbone, tmp_path):
 def test_envelope_can_be_chosen_and_others_are_named(backbone, tmp_path):
     first, second = classifier_weights(backbone), classifier_weights(backbone)
     path = write({'model': first, 'model_ema': second}, tmp_path)
-    assert 'passed over, envelope= chooses: model_ema' in load_pretrained(backbone, path)
+    assert 'other weights, envelope= chooses them: model_ema' in load_pretrained(backbone, path)
     assert torch.equal(backbone.stages[0][0].norm.bias, first['stages.0.0.norm.bias'])
     load_pretrained(backbone, path, envelope='model_ema')
     assert torch.equal(backbone.stages[0][0].norm.bias, second['stages.0.0.norm.bias'])
@@ -151,11 +152,11 @@ MISMATCHES = {
     ),
     'further part': (
         lambda w: {**w, 'stages.2.1.norm.extra': torch.zeros(32)},
-        r'1 left over: stages\.2\.1\.norm\.extra',
+        r'1 unexpected: stages\.2\.1\.norm\.extra',
     ),
     'foreign part': (
         lambda w: {**w, 'surplus.weight': torch.zeros(3)},
-        r'1 left over: surplus\.weight',
+        r'1 unexpected: surplus\.weight',
     ),
     'shape': (
         lambda w: {**w, 'stages.0.0.dwconv.weight': torch.zeros(8, 1, 5, 7)},
@@ -167,7 +168,7 @@ MISMATCHES = {
     ),
     'half renamed': (
         lambda w: {k.replace('pwconv1', 'fc1'): v for k, v in w.items()},
-        r'(?s)10 missing: (\S+ ){5}and 5 more\n  10 left over: .*fc1\.\w+ and 5 more',
+        r'(?s)10 missing: (\S+ ){5}and 5 more\n  10 unexpected: .*fc1\.\w+ and 5 more',
     ),
     'another size': (
         lambda w: {**w, 'stages.2.2.pwconv2.weight': torch.zeros(32, 128)},
@@ -219,7 +220,7 @@ def test_not_strict_is_reported_as_such(name, backbone, tmp_path, log_records):
 @pytest.mark.parametrize('prefix', [None, 'teacher'])
 def test_not_strict_is_no_leave_to_load_nothing(prefix, backbone, tmp_path):
     path = write({'teacher.weight': torch.ones(3)}, tmp_path)
-    with pytest.raises(CheckpointMismatch, match='nothing would be filled: there is no block of'):
+    with pytest.raises(CheckpointMismatch, match='nothing would be loaded: there is no block of'):
         load_pretrained(backbone, path, prefix, strict=False)
 
 
@@ -321,7 +322,8 @@ def test_classifier_norm_can_be_reused(backbone, tmp_path):
     weights = classifier_weights(backbone)
     path = write(weights, tmp_path)
     line = load_pretrained(backbone, path, classifier_norm='reuse')
-    assert "norm3 is the classifier's norm" in line and 'new: norm0, norm1, norm2;' in line
+    assert "norm3 is the classifier's norm" in line
+    assert 'missing (left at initialization): norm0, norm1, norm2;' in line
     assert torch.equal(backbone.norm3.weight, weights['norm.weight'])
     with pytest.raises(ValueError, match="classifier_norm='keep': choose 'drop' or 'reuse'"):
         load_pretrained(backbone, path, classifier_norm='keep')
@@ -364,7 +366,7 @@ def test_norm3_beside_another_norm_is_a_maps(backbone, tmp_path):
     own = backbone.state_dict()
     weights = {k: torch.randn_like(v) for k, v in own.items() if k not in NORMS[:2]}
     line = load_pretrained(backbone, write({'state_dict': mmpretrain(weights)}, tmp_path))
-    assert 'new: norm0' in line and 'dropped' not in line
+    assert 'initialization): norm0' in line and 'dropped' not in line
     assert torch.equal(backbone.norm3.bias, weights['norm3.bias'])
 
 
@@ -384,7 +386,7 @@ def test_norm3_of_a_dense_model_is_kept(tiny_arch, tmp_path):
     load_pretrained(backbone, path)
     assert torch.equal(backbone.norm3.weight, weights['norm3.weight'])
     path = write({**mmpretrain(weights), 'head.fc.weight': torch.zeros(5, 64)}, tmp_path)
-    assert 'new: norm3' in load_pretrained(backbone, path)
+    assert 'initialization): norm3' in load_pretrained(backbone, path)
 
 
 def test_output_norms_of_maps_that_are_not_returned_are_dropped(tiny_arch, tmp_path):
@@ -570,7 +572,7 @@ def test_no_entrance_lets_a_mismatch_in(name, load, tiny_arch, tmp_path):
 @entrances
 def test_weights_of_a_backbone_are_no_weights_of_a_detector(load, tiny_arch, tmp_path):
     model = Model(tiny_arch)
-    with pytest.raises(CheckpointMismatch, match=r'none of the names begins so\. .* init_cfg=dict'):
+    with pytest.raises(CheckpointMismatch, match=r'no name begins with this\. .* init_cfg=dict'):
         load(model, classifier_weights(model.backbone), tmp_path)
 
 
@@ -600,7 +602,7 @@ def test_ways_from_a_detector_to_a_backbone_alone(backbone, tiny_arch, tmp_path,
         for name, value in model.state_dict().items():
             assert torch.equal(value, detector[f'backbone.{name}']), name
 
-    with pytest.raises(CheckpointMismatch, match=r'(?s)left over: neck\.conv.*lenient_loading\(\)'):
+    with pytest.raises(CheckpointMismatch, match=r'(?s)unexpected: neck\..*lenient_loading\(\)'):
         load_checkpoint(backbone, path, revise_keys=revise_keys)
     log_records.clear()
     with lenient_loading():
@@ -643,7 +645,7 @@ def test_strict_false_on_the_backbone_itself_is_a_choice(backbone, log_records):
     assert record.levelno == logging.WARNING and 'NOT STRICT' in record.getMessage()
 
 
-def test_whole_loading_leaves_nothing_fresh(tiny_arch):
+def test_whole_loading_leaves_nothing_at_initialization(tiny_arch):
     model = Model(tiny_arch)
     weights = {k: torch.randn_like(v) for k, v in model.state_dict().items()}
     with whole_loading():

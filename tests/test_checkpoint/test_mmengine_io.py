@@ -21,7 +21,7 @@ from torch import nn
 
 from mmconvnext import ConvNeXt
 from mmconvnext.checkpoint import mmengine_io, zoo
-from mmconvnext.checkpoint.envelope import unwrap
+from mmconvnext.checkpoint.checkpoint_key import unwrap
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
 from mmconvnext.checkpoint.read import read_checkpoint
 

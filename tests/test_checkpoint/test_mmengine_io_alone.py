@@ -1,10 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: without ``install`` init_cfg reads as safely, and mmengine stays as it is meanwhile."""
+"""Contract: without ``install`` init_cfg reads as safely, and mmengine stays as it is meanwhile.
+
+The first ``install`` names what it replaces.
+"""
 
 import json
+import logging
 import re
 from pathlib import Path
 
+import mmengine.runner.checkpoint as mmengine_checkpoint
 import pytest
 import torch
 from mmengine.fileio.backends.registry_utils import backends
@@ -68,6 +73,26 @@ def test_a_loader_of_somebody_else_is_called_as_it_is(tiny_arch, alone):
     net = ConvNeXt(tiny_arch, init_cfg=dict(type='Pretrained', checkpoint='mine://w'))
     net.init_weights()
     assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+
+
+def test_the_first_installing_logs_one_line_that_names_what_it_replaces(alone, caplog):
+    caplog.set_level('DEBUG', 'mmconvnext')
+    line = mmengine_io.install()
+    assert re.fullmatch(
+        "mmconvnext replaced in mmengine, for this process: CheckpointLoader's loaders of "
+        r"torchvision://, .*https://, http://, .*s3://, .*, paths; the storage backend 'local'",
+        line,
+    )
+    assert mmengine_io.install() == ''
+    ((name, level, message),) = caplog.record_tuples
+    assert (name, logging.getLevelName(level), message) == ('mmconvnext', 'DEBUG', line)
+
+
+def test_a_loader_that_came_later_is_replaced_alone(alone):
+    mmengine_io.install()
+    CheckpointLoader.register_scheme('http://', mmengine_checkpoint.load_from_http, force=True)
+    assert mmengine_io.install().endswith("process: CheckpointLoader's loaders of http://")
+    assert CheckpointLoader._schemes['http://'] is mmengine_io.load_from_http
 
 
 def test_two_tools_alone_install():

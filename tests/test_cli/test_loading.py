@@ -98,19 +98,20 @@ def test_a_detector_with_other_classes_offline(detector_run, workplace, capsys):
     lines = said(capsys)
     total = len(runner.model.state_dict())
     assert re.search(
-        rf' - INFO - Loaded {total - 6} of {total} tensors from coco\.pth; fresh: '
+        rf' - INFO - Loaded {total - 6} of {total} tensors from coco\.pth; '
+        r'left at initialization, as expected: '
         rf'roi_head\.bbox_head\.fc_cls \(81 -> {CLASSES + 1}\), '
         rf'roi_head\.bbox_head\.fc_reg \(320 -> {4 * CLASSES}\), '
-        rf'roi_head\.mask_head\.conv_logits \(80 -> {CLASSES}\): expected, because the model has '
-        rf'{CLASSES} classes and the file 80; not read, as the file has all of it: init_cfg '
-        r'of backbone$',
+        rf'roi_head\.mask_head\.conv_logits \(80 -> {CLASSES}\), because the model has '
+        rf'{CLASSES} classes and the file 80; not read, because the file has all of it: '
+        r'init_cfg of backbone$',
         summary(lines),
     )
     assert 'Load checkpoint from coco.pth' in ''.join(lines)
     assert 'mismatch' not in ''.join(lines) and 'do not match' not in ''.join(lines)
 
 
-def test_what_is_loaded_and_what_is_fresh(segmentor_run, workplace, capsys):
+def test_what_is_loaded_and_what_stays_at_initialization(segmentor_run, workplace, capsys):
     """With a learning rate of 0, so that it can be seen; averaged weights start alike."""
 
     def one_class_more(content):
@@ -203,7 +204,7 @@ FAULTS = {
         other_backbone,
         r'weights for backbone\.: .*\n.*norm3\.weight \(32,\) for \(64,\)',
     ),
-    'head only': (no_backbone, r'weights for backbone\.: none of the names begins so'),
+    'head only': (no_backbone, r'weights for backbone\.: no name begins with this'),
 }
 
 
@@ -225,7 +226,7 @@ def test_lenient_loading_is_loud(argv, options, segmentor_run, workplace, capsys
     line, total = summary(said(capsys)), len(runner.model.state_dict())
     assert re.search(
         rf' - WARNING - Loaded {total - 1} of {total} tensors from w\.pth; NOT STRICT '
-        r'\(lenient_loading\), left as they were: decode_head\.fpn_convs\.0\.conv \(8 -> 16\)',
+        r'\(lenient_loading\), left at initialization: decode_head\.fpn_convs\.0\.conv \(8 -> 16\)',
         line,
     )
 
@@ -237,7 +238,9 @@ def test_lenient_loading_of_a_head_keeps_the_init_cfg(segmentor_run, workplace, 
     (workplace / 'lenient').mkdir()
     segmentor('--lenient', '--work-dir', 'lenient', options=(option,))
     line = summary(said(capsys))
-    assert 'NOT STRICT (lenient_loading), left as they were: backbone.downsample_layers' in line
+    assert (
+        'NOT STRICT (lenient_loading), left at initialization: backbone.downsample_layers' in line
+    )
 
 
 def test_lenient_loading_of_broken_values_keeps_the_init_cfg(segmentor_run, workplace):
@@ -271,7 +274,7 @@ def test_lenient_loading_takes_what_the_backbone_can_use(segmentor_run, workplac
     segmentor('--lenient', '--work-dir', 'second', options=(six,))
     line = summary(said(capsys))
     assert f' - WARNING - Loaded {total - 1} of {total} tensors' in line
-    assert 'left as they were: backbone.norm3' in line
+    assert 'left at initialization: backbone.norm3' in line
 
 
 def test_a_part_of_the_file_that_is_not_used_is_named(segmentor_run, workplace, capsys):
@@ -356,7 +359,7 @@ def test_values_that_cannot_be_right(place, spoil, match, what):
     total = len(before)
     assert hook.level == logging.WARNING
     assert f'Loaded {total - 1} of {total} tensors from w.pth; left out: {place}: ' in hook.line
-    assert f'left as they were: {place.rpartition(".")[0]}' in hook.line
+    assert f'left at initialization: {place.rpartition(".")[0]}' in hook.line
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, (before if name == place else weights)[name]), name
 
@@ -386,7 +389,7 @@ def test_lenient_loading_leaves_out_what_the_backbone_would_rename():
     weights[place] = spoiled(weights[place], torch.nan)
     hook = load_into(model, dict(state_dict=weights), lenient=True)
     assert f'left out: {place}: NaN' in hook.line
-    assert 'left as they were: backbone.stages.1.0.dwconv' in hook.line
+    assert 'left at initialization: backbone.stages.1.0.dwconv' in hook.line
     total = len(model.state_dict())
     assert f'Loaded {total - 1} of {total} tensors' in hook.line
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
@@ -442,7 +445,7 @@ def test_weights_beside_a_state_dict_without_any(content):
 
 @pytest.mark.parametrize('meta', [None, ['iter'], 'iter', 3], ids=repr)
 def test_an_odd_meta_continues_no_run(meta):
-    with pytest.raises(RecipeError, match=r'of no run of these tools \(no iteration count\)'):
+    with pytest.raises(RecipeError, match=r'not written by a training run \(no iteration count\)'):
         load_into(Small(), {**run_of(Small().state_dict()), 'meta': meta}, 'resume')
     load_into(Small(), {**run_of(Small().state_dict()), 'meta': meta}, 'load_from')
 
@@ -472,8 +475,8 @@ def test_a_resumed_run_fetches_nothing(segmentor_run, workplace, capsys):
     assert runner.iter == 3
     total, lines = len(runner.model.state_dict()), said(capsys)
     assert re.search(
-        rf' - INFO - Loaded {total} of {total} tensors from copy/iter_2\.pth, resumed at epoch 0, '
-        r'iteration 2; not read, as the file has all of it: init_cfg of backbone$',
+        rf' - INFO - Loaded {total} of {total} tensors from copy/iter_2\.pth; resumed at epoch 0, '
+        r'iteration 2; not read, because the file has all of it: init_cfg of backbone$',
         summary(lines),
     )
     assert 'resumed epoch: 0, iter: 2' in ''.join(lines)

@@ -11,11 +11,13 @@ import torch
 from fixtures import MASK_RCNN, ROOT, UPERNET, write_coco_file
 from PIL import Image
 
-from mmconvnext.cli import prepare
+from mmconvnext.checkpoint.errors import CheckpointNotFound
+from mmconvnext.cli import runner
 from mmconvnext.cli import test as module
 from mmconvnext.cli.test import main
 from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.load import load_config
 from mmconvnext.toy import ADE_CLASSES
 
 
@@ -58,7 +60,7 @@ def built(monkeypatch, workplace):
         assert Fake.model[0].stages[0][0]._folded is not None, 'fuse() was not called'
         return Fake.cfg
 
-    monkeypatch.setattr(prepare, 'Runner', Fake)
+    monkeypatch.setattr(runner, 'Runner', Fake)
     return build
 
 
@@ -139,7 +141,7 @@ def test_tta_is_the_published_one(built):
 
 
 def test_a_missing_checkpoint(workplace):
-    with pytest.raises(RecipeError, match=r"there is no checkpoint 'gone\.pth'"):
+    with pytest.raises(CheckpointNotFound, match=r"^'gone\.pth' is neither a file"):
         main([UPERNET, 'gone.pth', '--toy'])
 
 
@@ -184,7 +186,7 @@ def test_the_config_of_the_training_is_not_written_over(built):
 
 def test_only_test_data_and_no_pretrained_weights_are_needed(coco_data, workplace, monkeypatch):
     seen = []
-    monkeypatch.setattr(prepare.Runner, 'from_cfg', lambda cfg: seen.append(cfg) or _Nothing())
+    monkeypatch.setattr(runner.Runner, 'from_cfg', lambda cfg: seen.append(cfg) or _Nothing())
     root = Path(coco_data['root'])
     (root / 'train.json').unlink()
     config = workplace / 'mine.py'
@@ -204,8 +206,8 @@ def test_a_backbone_nested_in_another_model_fetches_nothing_either(workplace, lo
     config.write_text(
         f'_base_ = {MASK_RCNN!r}\nmodel = dict(_delete_=True, type="Wrapper", detector={model})\n'
     )
-    cfg = module.read_config(module.test_parser().parse_args([str(config), 'x.pth']))
-    module._own_weights_only(cfg)
+    cfg = load_config(str(config))
+    module._skip_pretrained(cfg)
     assert cfg.model.detector.backbone.init_cfg is None
 
 
@@ -257,7 +259,7 @@ def test_a_classifier_is_no_segmentor(segmentor_run, workplace):
     with pytest.raises(RecipeError, match=r'missing: decode_head\.'):
         evaluate(segmentor_run._replace(checkpoint='classifier.pth'))
     torch.save({k[9:]: v for k, v in weights.items()}, 'backbone.pth')
-    with pytest.raises(RecipeError, match=r'weights for backbone\.: none of the names begins so'):
+    with pytest.raises(RecipeError, match=r'weights for backbone\.: no name begins with this'):
         evaluate(segmentor_run._replace(checkpoint='backbone.pth'))
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from fixtures import MASK_RCNN, ROOT, TINY_DETECTOR, TINY_SEGMENTOR, UPERNET, forget_runs
 
+from mmconvnext.checkpoint.errors import CheckpointNotFound
 from mmconvnext.cli.train import main
 from mmconvnext.recipe.errors import RecipeError
 
@@ -71,7 +72,7 @@ def test_resume_without_a_run_is_refused(workplace):
 
 
 def test_resume_from_a_missing_file_is_refused(workplace):
-    with pytest.raises(RecipeError, match=r"there is no checkpoint 'gone\.pth'"):
+    with pytest.raises(CheckpointNotFound, match=r"^'gone\.pth' is neither a file nor the name"):
         segmentor('new', '--resume', 'gone.pth')
     assert not Path('new').exists()
 

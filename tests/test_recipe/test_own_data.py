@@ -176,21 +176,6 @@ def test_other_weights_of_classes_stay(load, coco_data):
     assert cfg.model.roi_head.bbox_head.loss_cls.class_weight == [0.5] * 5
 
 
-@pytest.mark.parametrize(
-    'config',
-    [
-        'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
-        'panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py',
-        'htc/htc_r50_fpn_1x_coco.py',
-    ],
-)
-def test_recipes_that_train_on_label_maps_too_are_refused(coco_data, config):
-    cfg = get_config(f'mmdet::{config}')
-    cfg.own_data = coco_data
-    with pytest.raises(RecipeError, match='own_data has boxes .* trains on label maps too'):
-        apply_own_data(cfg)
-
-
 def test_nothing_of_the_data_of_the_base_stays(load, coco_data):
     cfg = load(MASK_RCNN)
     for loader in LOADERS:

@@ -1,13 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/own_data/heads.py: classes reach the heads that have the user's, and no others."""
 
-import logging
 from pathlib import Path
 
 import mmdet
 import mmseg
 import pytest
-from fixtures import MASK_RCNN, UPERNET
+from fixtures import MASK_RCNN, UPERNET, warnings
 from mmengine.config import Config
 
 from mmconvnext.recipe.own_data import apply_own_data
@@ -21,10 +20,6 @@ SEGMENTORS = Path(mmseg.__path__[0], '.mim/configs')
 def weights(cfg) -> dict:
     found = dicts(cfg.model, 'model')
     return {path: n['class_weight'] for path, n in found if n.get('class_weight') is not None}
-
-
-def warnings(log_records) -> list:
-    return [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
 
 
 @pytest.mark.parametrize('config', ['htc/htc_r50_fpn_1x_coco.py', 'scnet/scnet_r50_fpn_1x_coco.py'])
@@ -101,15 +96,15 @@ def test_weights_of_the_user_stay(load, seg_data, log_records):
 )
 def test_weights_alike_for_all_classes_fit(given, expected):
     model = Config(dict(head=dict(num_classes=4, loss=[dict(class_weight=given)])))
-    set_classes(model._cfg_dict, 3, 'mmseg')
+    set_classes(model._cfg_dict, 3, 0, 'mmseg')
     assert model.head.num_classes == 3
     assert model.head.loss[0].get('class_weight') == expected
 
 
 def test_output_channels_of_a_segmentor_follow():
     model = Config(dict(head=dict(num_classes=4, out_channels=4)))
-    set_classes(model._cfg_dict, 3, 'mmseg')
+    set_classes(model._cfg_dict, 3, 0, 'mmseg')
     assert model.head == dict(num_classes=3, out_channels=3)
     model = Config(dict(head=dict(num_classes=2, out_channels=1)))
-    set_classes(model._cfg_dict, 2, 'mmseg')
+    set_classes(model._cfg_dict, 2, 0, 'mmseg')
     assert model.head == dict(num_classes=2, out_channels=1)

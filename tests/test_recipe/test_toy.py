@@ -11,11 +11,11 @@ from PIL import Image
 
 from mmconvnext.arch import get_arch
 from mmconvnext.models.layers import SimpleNorm2d
-from mmconvnext.recipe import toy as module
 from mmconvnext.recipe.checks import check_recipe
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.recipe.own_data.given import is_applied
-from mmconvnext.recipe.toy import make_toy
+from mmconvnext.recipe.families.shrink import WIDTH_KEYS
+from mmconvnext.recipe.own_data import apply_own_data
+from mmconvnext.recipe.toy import make_toy as shrink
 from mmconvnext.recipe.walk import LOADERS, dicts, pipelines
 from mmconvnext.registry import MODELS
 from mmconvnext.toy import ADE_CLASSES, CLASSES
@@ -23,33 +23,38 @@ from mmconvnext.toy import ADE_CLASSES, CLASSES
 ALL = [*map(str, LEAVES), NUCLEI]
 
 
+def make_toy(cfg, *root) -> None:
+    """As the tools do: own data are applied after it, once."""
+    shrink(cfg, *root)
+    apply_own_data(cfg)
+
+
 @pytest.mark.parametrize('config', ALL, ids=stem)
 def test_every_recipe_becomes_a_rehearsal_that_passes_the_checks(load, toy_data, config):
     cfg = load(config)
     make_toy(cfg)
     assert check_recipe(cfg) == []
-    assert is_applied(cfg) and cfg.own_data.root == cfg.train_dataloader.dataset.data_root
+    assert cfg.own_data.root == cfg.train_dataloader.dataset.data_root
     assert cfg.model.backbone.arch == 'atto' and 'init_cfg' not in cfg.model.backbone
     options = {f'model.backbone.init_cfg.{key}': key for key in ('type', 'checkpoint')}
     cfg.merge_from_dict(options)
     assert cfg.model.backbone.init_cfg == dict(type='type', checkpoint='checkpoint')
     assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size
     assert all(cfg[loader].num_workers == 0 for loader in LOADERS)
-    widths = [node[k] for _, node in dicts(cfg.model) for k in module.WIDTH_KEYS if k in node]
+    widths = [node[k] for _, node in dicts(cfg.model) for k in WIDTH_KEYS if k in node]
     # The backbone's own widest map has 320 channels.
     assert max(w for width in widths for w in np.atleast_1d(width)) <= 320
 
 
 @pytest.mark.parametrize(
-    'config, part',
-    [(MASK_RCNN, 'roi_head'), (UPERNET, 'auxiliary_head')],
-    ids=['DINO', 'SegFormer'],
+    'config, kind', [(MASK_RCNN, 'SemiBaseDetector'), (UPERNET, 'BaseSegmentor')], ids=stem
 )
-def test_a_model_without_the_parts_it_shrinks_is_refused(load, config, part):
+def test_a_model_of_no_family_is_refused_before_data_are_written(load, tmp_path, config, kind):
     cfg = load(config)
-    del cfg.model[part]
-    with pytest.raises(RecipeError, match=f'has no {part}: try it on a small data set'):
-        make_toy(cfg)
+    cfg.model = dict(type=kind, backbone=cfg.model.backbone)
+    with pytest.raises(RecipeError, match=rf"model\.type='{kind}' belongs to no family"):
+        make_toy(cfg, str(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_design_stays(load, toy_data):
@@ -173,6 +178,30 @@ def test_own_data_of_the_config_give_way(load, toy_data):
     make_toy(cfg)
     assert cfg.train_dataloader.dataset.metainfo.classes == tuple(CLASSES)
     assert 'nuclei' not in cfg.pretty_text
+
+
+def test_other_optimizers_keep_their_rate_in_proportion_to_the_batch(load, toy_data):
+    cfg = load(MASK_RCNN)
+    cfg.optim_wrapper.optimizer = dict(type='SGD', lr=0.02, momentum=0.9)
+    make_toy(cfg)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.02 * 2 / 16)
+    cfg = load(MASK_RCNN)
+    make_toy(cfg)
+    assert cfg.optim_wrapper.optimizer.lr == 6e-4
+
+
+def test_nothing_is_downloaded_for_a_rehearsal(load, toy_data):
+    """Weights of the whole model, of a teacher, and mmseg's older word for those of a backbone."""
+    cfg = load(MASK_RCNN)
+    cfg.load_from = 'https://example.org/detector.pth'
+    weights = dict(type='Pretrained', checkpoint='torchvision://resnet101')
+    cfg.model.teacher_backbone = dict(type='ResNet', depth=101, init_cfg=weights)
+    cfg.model.update(teacher_ckpt='https://example.org/teacher.pth', pretrained='resnet50')
+    cfg.model.rpn_head.init_cfg = dict(type='Normal', layer='Conv2d')
+    make_toy(cfg)
+    assert cfg.load_from is cfg.model.teacher_ckpt is cfg.model.pretrained is None
+    assert 'init_cfg' not in cfg.model.teacher_backbone
+    assert cfg.model.rpn_head.init_cfg == dict(type='Normal', layer='Conv2d')
 
 
 def test_data_are_written_below_the_root_and_only_once(load, tmp_path, monkeypatch):

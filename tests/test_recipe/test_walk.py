@@ -46,6 +46,12 @@ def test_the_task_of_a_lazy_config_is_that_of_its_model(project, name):
         task(Config(dict(model=dict(type=ConvNeXt))))
 
 
+def test_a_full_name_tells_the_task_too():
+    assert task(Config(dict(model=dict(type='mmseg.EncoderDecoder')))) == 'mmseg'
+    inside = dict(type='Mine', detector=dict(type='mmdet.MaskRCNN'))
+    assert task(Config(dict(model=inside))) == 'mmdet'
+
+
 # Types: texts, classes, lazy objects
 
 LINEAR = ['LinearLR', 'mmengine.LinearLR', 'mmengine.optim.LinearLR', LinearLR]
@@ -108,6 +114,12 @@ def test_pipelines_reach_nested_transforms_and_tta(load):
     nested = [step.type for step in pipelines(load(MASK_RCNN))]
     assert nested.count('RandomChoiceResize') == 3  # inside RandomChoice
     assert not {'ADE20KDataset', 'CocoDataset', 'DefaultSampler'} & {*kinds, *nested}
+
+
+def test_pipelines_of_hooks():
+    switch = dict(type='PipelineSwitchHook', switch_pipeline=[dict(type='Pad', size=(64, 64))])
+    cfg = Config(dict(custom_hooks=[dict(type='EMAHook'), switch]))
+    assert [step.type for step in pipelines(cfg)] == ['Pad']
 
 
 def test_evaluators_of_both_kinds_and_lists():

@@ -169,10 +169,11 @@ def run_tool(monkeypatch, capsys):
     return run
 
 
-def test_tool_writes_both_and_tells_what_is_in_the_way(tmp_path, run_tool):
+def test_tool_writes_all_and_tells_what_is_in_the_way(tmp_path, run_tool):
     args = (tmp_path, '--num-train', 1, '--num-val', 1, '--size', 64)
     printed = run_tool(*args, '--seed', 7)
-    assert printed.splitlines() == [f'coco: {tmp_path / "coco"}', f'ade: {tmp_path / "ade"}']
+    tasks = ('coco', 'ade', 'panoptic')
+    assert printed.splitlines() == [f'{task}: {tmp_path / task}' for task in tasks]
     assert tree(tmp_path / 'ade') == tree(write_ade(tmp_path / 'same', **TINY))
     assert tree(tmp_path / 'coco') == tree(write_coco(tmp_path / 'same_coco', **TINY))
     with pytest.raises(SystemExit, match='its seed is 7 instead of 0'):

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from mmconvnext.toy import CLASSES, PALETTE, make_scene
+from mmconvnext.toy import CLASSES, PALETTE, make_scene, shapes
 
 SIZE = 96
 ARRAYS = ('image', 'instance_masks', 'labels', 'semantic', 'crowd')
@@ -126,3 +126,16 @@ def test_smallest_size_works():
     for seed in range(20):
         scene = make_scene(seed, 64, crowd=True)
         assert scene.crowd[0] and scene.instance_masks.sum(axis=(1, 2)).min() >= 40
+
+
+def test_a_new_shape_is_a_row(monkeypatch):
+    hexagon = shapes.ShapeClass('hexagon', (0, 0, 0), hue=0.8, corners=6, waist=0.75**0.5)
+    before = make_scene(3, SIZE)
+    monkeypatch.setattr(shapes, 'SHAPES', (hexagon,))
+    scene = make_scene(3, SIZE)
+    assert set(scene.labels.tolist()) == {0} and len(scene.labels) >= 3
+    assert not np.array_equal(scene.image, before.image)
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5
+    upright = shapes._Shape(0, SIZE / 2, SIZE / 2, radius=40, angle=0, aspect=1)
+    area = (upright.depth(x, y) > 0).sum()
+    assert area == pytest.approx(3 * 3**0.5 / 2 * 40**2, rel=0.01)  # of a regular hexagon

@@ -1,19 +1,17 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What can be known to fail, or to be silently wrong, before anything is built."""
+"""Checks that find, before anything is built, what would fail or be silently wrong."""
 
 from collections.abc import Callable, Iterator
 
 from mmengine.config import Config
 
 from ..errors import RecipeError
-from ..walk import LOADERS, task
+from ..own_data.kinds import check_data
+from ..walk import LOADERS
 from .batch_norm import check_batch_norm
-from .categories import check_categories
 from .classes import check_class_names, check_num_classes
 from .files import check_files
 from .finding import Finding, settle
-from .labels import check_labels
-from .masks import check_masks
 from .model import check_channels, check_unused_maps
 from .names import check_names
 from .optimizer import check_constructor, check_hooks
@@ -22,8 +20,8 @@ from .optimizer import check_constructor, check_hooks
 def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
     """Check a config against itself and against the data of ``loaders``; return warnings.
 
-    What is refused can be let pass, by name: ``checks = dict(label_ids=False)``. finding.CHECKS
-    lists the names, and each message gives its own.
+    A refusal can be turned into a warning by its name, ``checks = dict(label_ids=False)``.
+    finding.CHECKS lists the names, and each message contains its own.
 
     Raises:
         RecipeError: the first thing found that cannot work.
@@ -44,16 +42,11 @@ def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     yield from check_num_classes(cfg, loaders)
     yield from check_class_names(cfg, loaders)
     yield from _refusal('files', check_files, cfg, loaders)
-    if task(cfg) == 'mmseg':
-        yield from check_labels(cfg, loaders)
-        return
-    yield from check_categories(cfg, loaders)
-    if training:
-        yield from _refusal('masks', check_masks, cfg)
+    yield from check_data(cfg, loaders)
 
 
 def _refusal(name: str, check: Callable, *args: object) -> Iterator[Finding]:
-    """What ``check`` raises, as a finding."""
+    """Turn the RecipeError of a check into a finding."""
     try:
         check(*args)
     except RecipeError as error:

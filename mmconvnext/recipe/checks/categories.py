@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Does label i mean class i in every annotation file of a detector?
 
-mmdet numbers the categories that the classes name in the order of the file, not of the classes:
-``cat_ids = coco.get_cat_ids(cat_names=classes)``, in each dataset and evaluator anew. So labels
-mean the same everywhere if, and only if, every file lists exactly the classes, in their order;
-categories that are no class may stand between them.
+mmdet numbers the categories in the order of the file, not in that of ``classes``:
+``cat_ids = coco.get_cat_ids(cat_names=classes)``, in each dataset and evaluator. So a label means
+the same everywhere only if every file lists all classes, in the order of ``classes``. Other
+categories may stand between them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_categories(cfg: Config, loaders: tuple) -> Iterator[Finding]:
 
 
 def _doubles(reader: Reader) -> Iterator[Finding]:
-    """A name with two ids, or an id with two names: one of them takes a label of its own."""
+    """A name with two ids, or an id with two names: each would get a label of its own."""
     head = f'{reader.path}: {reader.file} lists '
     taken = set(reader.names)
     for name, count in Counter(reader.names).items():
@@ -93,7 +93,7 @@ def _objects_of(reader: Reader, ids: list[int]) -> list[int]:
 
 
 def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
-    """A class that is no category of the file: the labels behind it would move up."""
+    """A class that is no category of the file: the labels after it would shift."""
     listed, classes = [category.name for category in reader.categories], list(reader.classes)
     missing = [name for name in classes if name not in listed]
     if reader.order == 'all':
@@ -117,7 +117,7 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
             *shown(*next(iter(near.items())))
         )
     complete = [r for r in readers if r.file != reader.file and set(classes) <= set(r.names)]
-    if complete:  # so it is this file that differs
+    if complete:  # another file has all classes, so this one is wrong
         other = complete[0]
         way = f'make its "categories" those of {other.file}, in that order: {other.names}'
         way += '' if other.names == classes else f', and write classes={other.names}'
@@ -132,7 +132,7 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
 
 
 def _order(readers: list[Reader]) -> Iterator[Finding]:
-    """Files agree with the classes in order; if none does, they still must with each other."""
+    """Every file lists the categories in the order of the classes."""
     wrong = [reader for reader in readers if not reader.fits]
     if not wrong:
         return
@@ -145,7 +145,7 @@ def _order(readers: list[Reader]) -> Iterator[Finding]:
     if not right and len(orders) == 1:
         way = f'write classes={first.names}'
     else:
-        # No order of the classes is right for all.
+        # No order of the classes fits all files.
         order = list((right or wrong)[0].classes if right else first.names)
         differing = {r.file for r in wrong if r.names != order}
         way = (
@@ -162,7 +162,7 @@ def _moved(reader: Reader) -> str:
 
 
 def _classwise(reader: Reader) -> Iterator[Finding]:
-    """pycocotools sorts the APs by category id; mmdet prints them beside names in file order."""
+    """pycocotools sorts APs by category id, but mmdet prints them beside names in file order."""
     ids = [category.id for category in reader.taken]
     if reader.classwise and ids != sorted(ids):
         yield Finding(
@@ -174,7 +174,7 @@ def _classwise(reader: Reader) -> Iterator[Finding]:
 
 
 def _objects(cfg: Config, loaders: tuple, readers: list[Reader]) -> Iterator[Finding]:
-    """Classes that nobody annotated: some may be so, but not all."""
+    """Classes without objects: some are a warning, all are refused."""
     told: set[tuple] = set()
     for loader in loaders:
         own = [reader for reader in readers if reader.path.startswith(loader)]

@@ -10,14 +10,15 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS, METRICS
 
-from ..walk import datasets, dicts, has_own_classes, registered
+from ..families import has_own_classes
+from ..walk import datasets, dicts, registered
 from .finding import Finding
 
 
 def class_names(cfg: Config, dataset: dict) -> tuple[str, ...]:
-    """The classes of a dataset config: its metainfo, else those of its type.
+    """The classes of a dataset config, from its metainfo or else from its type.
 
-    A string is the path of a file with a name a line, as for mmengine.
+    A string is the path of a file with one name in each line, as in mmengine.
     """
     names = (dataset.get('metainfo') or {}).get('classes')
     if names is None:
@@ -45,13 +46,14 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     if not counts:
         return
     where, expected = next(iter(counts.items()))
-    things = _count_things(cfg, found[where])
+    things = thing_classes(cfg, found[where])
+    things = None if things is None else len(things)
     wanted = {path: (count, expected) for path, count in counts.items()}
     for path, node in dicts(cfg.model, 'model'):
         if 'head' not in path or has_own_classes(path, node):
             continue
         if 'contrastive_cfg' in node and node.get('num_classes', 0) >= expected:
-            continue  # Grounding DINO's compares with words; the number only bounds the labels
+            continue  # Grounding DINO compares with words; the number is an upper bound
         if 'num_classes' in node:
             count = things if 'roi_head' in path else expected
             wanted[f'{path}.num_classes'] = (node.num_classes, count)
@@ -64,35 +66,34 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     for path, (count, right) in wanted.items():
         if right is not None and count != right:
             kind = 'classes' if right == expected else 'thing classes'
-            way = 'set both at once with own_data=dict(classes=[...], ...)'
-            if things != expected:  # panoptic: own_data has no stuff
-                way = 'correct the head, or metainfo in all datasets'
+            lists = 'classes=[...]' + ', stuff_classes=[...]' * (things != expected)
+            way = f'set both at once with own_data=dict({lists}, ...)'
             yield Finding(
                 f'{path} is {count}, but {where} has {right} {kind}; {way}', 'num_classes'
             )
 
 
 def _names_what_is_tracked(cfg: Config, dataset: dict) -> bool:
-    """MOTChallengeDataset names the 13 kinds of its files; a tracker's detector has pedestrians."""
+    """Whether the classes are those of video files (MOT); trackers detect pedestrians only."""
     kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
     video = any(kind.__name__ == 'BaseVideoDataset' for kind in kinds)
     return video and not (dataset.get('metainfo') or {}).get('classes')
 
 
-def _count_things(cfg: Config, dataset: dict) -> int | None:
+def thing_classes(cfg: Config, dataset: dict) -> tuple[str, ...] | None:
     """The classes that have instances: all of them, but for panoptic data; None if unknown."""
     metainfo = dataset.get('metainfo') or {}
     things = metainfo.get('thing_classes')
     of_type = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('thing_classes')
     if things is None and of_type is not None:
         if metainfo.get('classes') is not None:
-            return None  # other classes than those of the type, whose things would not be theirs
+            return None  # the things of the type do not belong to these classes
         things = of_type
-    return len(class_names(cfg, dataset) if things is None else things)
+    return class_names(cfg, dataset) if things is None else tuple(things)
 
 
 def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """Class i has one name in all datasets: the evaluator and the pictures take the name alone."""
+    """Class i has the same name in all datasets; evaluators and drawings only use the name."""
     first: tuple[str, tuple] | None = None
     nameless = []
     reads_texts = bool(cfg.model.get('language_model'))  # then each image brings its own names
@@ -102,7 +103,7 @@ def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         if faults:
             continue
         names = class_names(cfg, dataset)
-        if not names:  # of a type that is not registered nothing is known
+        if not names:  # unknown where the type is not registered
             nameless += [path] if dataset_type(cfg, dataset) and not reads_texts else []
             continue
         twice = [name for name, count in Counter(names).items() if count > 1]
@@ -146,7 +147,7 @@ def _spelling(path: str, metainfo: dict) -> Iterator[Finding]:
         )
     for key in metainfo:
         if key != 'classes' and key.lower() == 'classes':
-            yield Finding(f'{path}: nobody reads metainfo.{key}; write classes', 'class_names')
+            yield Finding(f'{path}: metainfo.{key} has no effect; write classes', 'class_names')
 
 
 def _from_file(path: str) -> list[str] | None:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What the class checks read of a COCO file, without parsing its (huge) annotations."""
+"""The categories of a COCO file, read without parsing its annotations, which can be huge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..errors import RecipeError
 
-LONGEST = 2**24  # bytes read for the categories: LVIS's 1203 take less than one; our choice
+LONGEST = 2**24  # bytes read at most; LVIS's 1203 categories take less than 2**20; our choice
 KEY = re.compile(rb'"categories"\s*:\s*')
 CATEGORY_ID = re.compile(rb'"category_id"\s*:\s*("[^"]*"|-?\d+)')
 
@@ -39,7 +39,7 @@ def read_categories(ann_file: str) -> list[Category]:
     if os.path.getsize(ann_file) == 0:
         raise RecipeError(problem + 'it is empty')
     try:
-        entries = _entries(ann_file)
+        entries = raw_categories(ann_file)
         if entries is None:
             raise RecipeError(problem + 'it has no "categories"')
         categories = [Category(entry['id'], entry['name']) for entry in entries]
@@ -65,21 +65,22 @@ def read_categories(ann_file: str) -> list[Category]:
 
 
 def ids_with_objects(ann_file: str, wanted: set[int]) -> set[int]:
-    """Those of the category ids that an annotation has; stops when it has seen all."""
-    # "1" is another id than 1, and 1.0 is the same.
+    """Which of the category ids have annotations; stops once all are found."""
+    # "1" is not the id 1, but 1.0 is.
     left = {json.dumps(int(i) if isinstance(i, float) else i).encode(): i for i in wanted}
-    with _mapped(ann_file) as text:
+    with mapped(ann_file) as text:
         for match in CATEGORY_ID.finditer(text):
             if left.pop(match[1], None) is not None and not left:
                 break
     return wanted - set(left.values())
 
 
-def _entries(ann_file: str) -> list[dict] | None:
-    with _mapped(ann_file) as text:
+def raw_categories(ann_file: str) -> list[dict] | None:
+    """The list "categories" as the file has it; None without one."""
+    with mapped(ann_file) as text:
         if text.find(b'"categories"') < 0:
             return None
-        # One place, at the end of most files: far quicker than parsing it all.
+        # Usually at the end of the file; far quicker than parsing all of it.
         start = text.rfind(b'"categories"')
         found = KEY.match(text, start)
         if found and text.find(b'"categories"', 0, start) < 0:
@@ -91,6 +92,7 @@ def _entries(ann_file: str) -> list[dict] | None:
 
 
 @contextmanager
-def _mapped(ann_file: str) -> Iterator[mmap.mmap]:
+def mapped(ann_file: str) -> Iterator[mmap.mmap]:
+    """The bytes of a file, read as they are needed."""
     with open(ann_file, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         yield text

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Data folders and annotation files: are they where the config says?"""
+"""Do the data folders and annotation files of a config exist?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_files(cfg: Config, loaders: tuple) -> None:
     """Every local folder and annotation file of the loaders and the evaluators exists.
 
     Raises:
-        RecipeError: one is missing; the message draws the layout that the config expects.
+        RecipeError: one is missing; the message shows the layout that the config expects.
     """
     for path, dataset in datasets(cfg, loaders):
         if is_remote(dataset):
@@ -27,8 +27,8 @@ def check_files(cfg: Config, loaders: tuple) -> None:
             layout = '\n'.join(f'  {p}{"   <- missing" * (p in missing)}' for p in expected)
             raise RecipeError(
                 f'{path}: {missing[0]} does not exist. Expected layout:\n{layout}\n'
-                'Put or link the data there, set own_data in your config (README, "Your own '
-                'data"), or rehearse with --toy'
+                'Put or link the data there, set own_data in your config (docs/own_data.md), or '
+                'rehearse with --toy'
             )
     for metric in evaluators(cfg):
         file = metric.get('ann_file')
@@ -40,7 +40,7 @@ def check_files(cfg: Config, loaders: tuple) -> None:
 
 
 def is_remote(dataset: dict) -> bool:
-    """Data that only mmengine's file backends can reach."""
+    """Whether the data is read through one of mmengine's file backends."""
     return '://' in str(dataset.get('data_root', '')) or dataset.get('backend_args') is not None
 
 

@@ -10,44 +10,45 @@ from mmengine.config import Config
 
 from ..errors import RecipeError
 
-# Keys of `checks` in a config, and what each refuses.
+# Keys of `checks` in a config: the names of the refusals, and what each refuses.
 CHECKS = dict(
     channels='a neck or a head takes other channels than the backbone returns',
     files='a folder or an annotation file is missing',
     masks='the recipe trains on masks, the annotations have none that it reads',
     num_classes='a head predicts another number of classes than the datasets have',
-    class_names='the datasets name their classes differently, or not as a list of names',
-    missing_class='a class is no category of an annotation file',
+    class_names='the class names differ between datasets, or are not a list of names',
+    missing_class='a class is missing from the categories of an annotation file',
     double_category='two categories of an annotation file share a name or an id',
     class_order='an annotation file has its categories in another order than the classes',
-    classwise='the evaluator would print the AP of a class beside the name of another',
+    classwise='the evaluator would print the AP of a class next to the name of another',
     no_objects='a split has no object of any class',
     trained_classes='the checkpoint was trained with other classes, or in another order',
     label_maps='label maps are missing, unreadable or of several channels',
-    label_ids='label maps hold ids that are no class',
-    black_white='label maps hold 0 and 255 alone',
-    one_class='a segmentor has one class and nothing to tell it from',
+    segments='panoptic categories, segments and PNGs do not fit each other',
+    label_ids='label maps hold ids that belong to no class',
+    black_white='label maps hold only 0 and 255',
+    one_class='a segmentor has a single class and a softmax, so it learns nothing',
     reduce_zero_label='reduce_zero_label seems to drop a class, or differs between datasets',
     unread_options='paramwise_cfg holds options that the constructor does not read',
-    group_hooks='a hook takes a group of the optimizer for the biases',
-    unused_maps='DistributedDataParallel stops at a map of the backbone that nothing takes',
+    group_hooks='a hook treats an optimizer group of layers as the biases',
+    unused_maps='no layer takes a map of the backbone, which stops DistributedDataParallel',
     batch_norm='a head normalises over a single value for each channel',
     schedule='the checkpoint to resume has another schedule or optimizer than the config',
 )
 
 
 class Finding(NamedTuple):
-    """One sentence for the user; ``check`` is the key of CHECKS that refuses, '' only warns."""
+    """A message for the user; ``check`` is the key of CHECKS of a refusal, '' for a warning."""
 
     text: str
     check: str = ''
 
 
 def settle(cfg: Config, findings: Iterable[Finding]) -> list[str]:
-    """Raise the first refusal that ``cfg.checks`` leaves on; return everything else as warnings.
+    """Raise the first refusal unless ``cfg.checks`` turns it off; return the rest as warnings.
 
     ``checks = dict(label_ids=False)`` in a config, or ``--cfg-options checks.label_ids=False``,
-    lets pass what the check of that name refuses; CHECKS lists them.
+    turns the refusal of this name into a warning; CHECKS lists the names.
 
     Raises:
         RecipeError: something is refused, or ``checks`` has an unknown key or a value that is

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The ids in all label maps of a dataset, read once and remembered.
+"""The ids in all label maps of a dataset, read once and cached.
 
-What is known of a file holds as long as its size and time of change do. It lies in the user's cache
-folder, never beside the data, which may be read-only.
+A cached entry is valid while the file keeps its size and modification time. The cache lies in the
+user's cache folder, not beside the data, which may be read-only.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from PIL import Image
 
 from ...checkpoint.atomic import atomic_path
 
-VERSION = 1  # of the cache files; raise it with what LabelMap holds
+VERSION = 1  # of the cache files; raise it when LabelMap changes
 WORKERS = 16  # threads at most; Pillow decodes outside of Python's lock; our choice
 SILENT = 5  # seconds between two lines of progress, and before the first; our choice
 
 
 class LabelMap(NamedTuple):
-    """What a file holds: the ids, in one channel; or why it cannot be read."""
+    """The ids in a file and its number of channels, or why it cannot be read."""
 
     ids: tuple[int, ...]
     channels: int = 1
@@ -36,7 +36,7 @@ class LabelMap(NamedTuple):
 
 
 def read_label_maps(files: Iterable[Path], what: str = '') -> dict[Path, LabelMap]:
-    """Every file's content, in order of the files; ``what`` names them in lines of progress."""
+    """The content of every file, in the given order; progress lines begin with ``what``."""
     by_folder: dict[Path, list[Path]] = {}
     for file in files:
         by_folder.setdefault(file.parent, []).append(file)
@@ -72,10 +72,10 @@ def read_label_map(file: Path) -> LabelMap:
             channels = len(image.getbands())
             if channels > 1:
                 return LabelMap((), channels)
-            if image.mode in ('L', 'P'):  # many times quicker than an array of the pixels
+            if image.mode in ('L', 'P'):  # many times quicker than np.unique
                 return LabelMap(tuple(i for i, n in enumerate(image.histogram()) if n))
             return LabelMap(tuple(int(i) for i in np.unique(np.asarray(image))))
-    except Exception as error:  # a broken file can provoke any
+    except Exception as error:  # a broken file can raise anything
         return LabelMap((), 0, f'{type(error).__name__}: {error}')
 
 
@@ -87,13 +87,13 @@ def _remembered(entry: list) -> LabelMap:
 def _stamp(file: Path) -> list[int]:
     try:
         stat = file.stat()
-    except OSError:  # not there: reading it says so
+    except OSError:  # missing: reported where it is read
         return []
     return [stat.st_size, stat.st_mtime_ns]
 
 
 def cache_root() -> Path:
-    """The user's cache folder, or nowhere for a user without a home."""
+    """Our folder in the user's cache; os.devnull if the user has no home."""
     root = Path(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'))
     return root / 'mmconvnext/label_maps' if root.is_absolute() else Path(os.devnull)
 
@@ -109,11 +109,11 @@ def _load(cache: Path) -> dict[str, list]:
         files = content['files'] if content['version'] == VERSION else {}
         return {name: entry for name, entry in files.items() if _is_entry(entry)}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return {}  # none yet, or not ours: read again
+        return {}  # no cache yet, or not ours: read the files again
 
 
 def _is_entry(entry: object) -> bool:
-    """Has ``entry`` the form that ``read_label_maps`` saves? A damaged file may hold any."""
+    """Whether ``entry`` has the form that ``read_label_maps`` saves; a damaged file may not."""
     try:
         stamp, (ids, channels, error) = entry
     except (TypeError, ValueError):
@@ -128,7 +128,7 @@ def _is_entry(entry: object) -> bool:
 
 def _save(cache: Path, files: dict[str, list]) -> None:
     try:
-        with atomic_path(cache) as part:  # processes beside this one write the same or more
+        with atomic_path(cache) as part:  # other processes may write it too
             part.write_text(json.dumps(dict(version=VERSION, files=files)))
     except OSError:
-        pass  # a full or read-only home: the maps are read again next time
+        pass  # the disk is full or read-only: the maps are read again next time

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Label maps of segmentation: do the ids in all of them fit the classes?"""
+"""Do the ids in all label maps fit the classes of a segmentor?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.fileio import list_dir_or_file, list_from_file
 
+from ..ranks import rank
 from ..walk import LOADERS, datasets, dicts
 from .classes import class_names, dataset_type
 from .files import is_remote
@@ -25,11 +26,11 @@ IGNORE = 255  # mmseg's ignore_index
 def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     """The ids in all label maps are classes, or 255, after ``reduce_zero_label``.
 
-    A class that no map holds is a warning. With a launcher only the first process reads the maps;
-    the others meet it where the runner is built.
+    A class without pixels is a warning. In distributed training only rank 0 reads the maps; the
+    other ranks wait for it where the runner is built.
     """
     yield from _zero_label(cfg, loaders)
-    if not _is_first(cfg):
+    if rank() != 0 and cfg.get('launcher', 'none') != 'none':
         return
     known: dict[Path, LabelMap] = {}
     ids: dict[tuple, dict[str, set[int]]] = {}  # by meaning of the ids, by loader
@@ -58,8 +59,8 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     absent = [name for name in classes if name not in learned]
     if len(classes) == 1 and not any(n.get('use_sigmoid') for _, n in dicts(cfg.get('model'))):
         yield Finding(
-            f'{LOADERS[0]} has the one class {classes[0]!r}, whose softmax is 1 whatever the '
-            f'network says: nothing would be learned; {_two_classes(classes)}',
+            f'{LOADERS[0]} has the one class {classes[0]!r}, whose softmax is always 1: '
+            f'nothing would be learned; {_two_classes(classes)}',
             'one_class',
         )
     if absent and len(absent) == len(classes):
@@ -69,7 +70,7 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
 
 
 def _zero_label(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """All datasets drop the id 0, or none does."""
+    """``reduce_zero_label`` is the same in all datasets."""
     reduces = {
         path: _reduces(cfg, dataset)
         for path, dataset in datasets(cfg, loaders)
@@ -92,19 +93,19 @@ def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Fi
     bad = {file: content for file, content in bad.items() if file not in missing}
     several = {file: content for file, content in maps.items() if content.channels > 1}
     if missing and len(missing) == len(maps):
-        text = f'no label map lies where the images ask for one: there is no {missing[0]}'
+        text = f'no image has a label map: there is no {missing[0]}'
         yield Finding(f'{path}: {text}; correct the folder or label_suffix', 'label_maps')
     elif missing:
         text = f'{len(missing)} of {len(maps)} images have no label map, first {missing[0]}'
-        way = 'add them, or take the images out'
+        way = 'add them, or remove the images'
         if all(f'{file}'.endswith(Path(suffix).stem + suffix) for file in missing):
-            way = 'label maps are taken for images; give them a folder of their own'
+            way = 'label maps are taken for images; put them into another folder'
         yield Finding(f'{path}: {text}; {way}', 'label_maps')
     if bad:
         file, content = next(iter(bad.items()))
         yield Finding(
             f'{path}: {len(bad)} of {len(maps)} label maps cannot be read, first {file} '
-            f'({content.error}); replace them, or take their images out',
+            f'({content.error}); replace them, or remove their images',
             'label_maps',
         )
     if several:
@@ -119,7 +120,7 @@ def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Fi
 def _beyond(
     path: str, maps: dict[Path, LabelMap], names: tuple[str, ...], reduce_zero: bool
 ) -> Iterator[Finding]:
-    """Ids that are no class; those above 254 too, which mmseg cuts to 8 bits."""
+    """Ids that are no class, also those above 255, which mmseg cuts to 8 bits."""
     highest = min(len(names) if reduce_zero else len(names) - 1, IGNORE - 1)
     count = Counter(i for content in maps.values() for i in content.ids)
     beyond = {i for i in count if not 0 <= i <= highest and i != IGNORE}
@@ -143,7 +144,7 @@ def _beyond(
 def _suspicious(
     by_loader: dict[str, set[int]], names: tuple[str, ...], reduce_zero: bool
 ) -> Iterator[Finding]:
-    """Ids that could all be right, but hardly are: judged on all splits together."""
+    """Ids that are allowed but most likely wrong, judged on all splits together."""
     everywhere = set().union(*by_loader.values())
     learned = by_loader.get(LOADERS[0], everywhere)
     where = ', '.join(by_loader)
@@ -155,7 +156,7 @@ def _suspicious(
             'black_white',
         )
     if reduce_zero and everywhere - {IGNORE} == set(range(len(names))):
-        # In a test set alone the last class may well be absent.
+        # A test set alone may well lack the last class.
         yield Finding(
             f'{where}: the label maps hold the ids {_set(everywhere)}, one for each of the '
             f'{len(names)} classes, but reduce_zero_label=True drops id 0 and shifts the others, '
@@ -172,7 +173,7 @@ def _two_classes(names: tuple[str, ...]) -> str:
 
 
 def _names_of_ids(cfg: Config, dataset: dict) -> tuple[str, ...]:
-    """Class by id in the files: mmseg maps those of a dataset it knows to the chosen classes."""
+    """The class of each id in the files, which mmseg maps to the config's classes by name."""
     known = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('classes')
     return tuple(known) if known else class_names(cfg, dataset)
 
@@ -182,7 +183,7 @@ def _reduces(cfg: Config, dataset: dict) -> bool:
 
 
 def _label_maps(cfg: Config, dataset: dict) -> list[Path] | None:
-    """The files that the dataset will load: one for each image, or each line of its ann_file.
+    """The files that the dataset loads: one for each image, or for each line of its ann_file.
 
     None for data without label maps.
     """
@@ -194,14 +195,14 @@ def _label_maps(cfg: Config, dataset: dict) -> list[Path] | None:
     kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
     loading = next((kind for kind in kinds if 'load_data_list' in vars(kind)), None)
     if getattr(loading, '__name__', None) != 'BaseSegDataset' or not prefix.get('img_path'):
-        return sorted(folder.rglob(f'*{suffix}'))  # pairs images and maps in a way of its own
+        return sorted(folder.rglob(f'*{suffix}'))  # its pairing of images and maps is unknown
     listed = os.path.join(root, dataset.get('ann_file') or '')
     if os.path.isfile(listed):
         stems = [line.strip() for line in list_from_file(listed)]
     else:
         ending, images = _setting(cfg, dataset, 'img_suffix', '.jpg'), []
         where = os.path.join(root, prefix['img_path'])
-        if os.path.isdir(where):  # else the check of files says so
+        if os.path.isdir(where):  # else reported by the check of files
             images = list_dir_or_file(where, list_dir=False, suffix=ending, recursive=True)
         stems = [image[: -len(ending)] for image in images]
     return sorted({folder / f'{stem}{suffix}' for stem in stems})
@@ -218,7 +219,7 @@ def _nothing(cfg: Config, dataset: dict) -> str:
 
 
 def _setting(cfg: Config, dataset: dict, key: str, fallback: object = None) -> object:
-    """A setting of a dataset: its config's, else its type's default, as ADE20KDataset has some."""
+    """A setting of a dataset from its config, else the default of its type."""
     if key in dataset:
         return dataset[key]
     for kind in getattr(dataset_type(cfg, dataset), '__mro__', ()):
@@ -226,12 +227,6 @@ def _setting(cfg: Config, dataset: dict, key: str, fallback: object = None) -> o
         if parameter is not None:
             return parameter.default
     return fallback
-
-
-def _is_first(cfg: Config) -> bool:
-    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
-    rank = next((int(os.environ[name]) for name in names if name in os.environ), 0)
-    return rank == 0 or cfg.get('launcher', 'none') == 'none'
 
 
 def _set(ids: set[int]) -> str:

@@ -1,56 +1,60 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Masks of instances: does the training data have those that its pipeline loads?"""
+"""Does the training data have the instance masks that its pipeline loads?"""
 
 from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from ..errors import RecipeError
-from ..walk import datasets, dicts, type_name
+from ..walk import LOADERS, datasets, dicts, type_name
 from .files import is_remote
+from .finding import Finding
 
 SAMPLE = 200  # annotations looked at; our choice
 
 
-def check_masks(cfg: Config) -> None:
-    """Where the training pipeline loads masks, the annotations have them in a form that it reads.
+def check_masks(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    """Where the training pipeline loads masks, the annotations have masks that it can read.
 
-    Raises:
-        RecipeError: boxes only (mmdet: ``KeyError: 'gt_masks'`` from a worker), or RLE masks with
-            ``poly2mask=False``, which mmdet flags as ignored one by one, without a word.
+    Refused are files with boxes alone (mmdet: ``KeyError: 'gt_masks'`` from a worker), and RLE
+    masks with ``poly2mask=False``, which mmdet silently marks as ignored.
     """
+    if LOADERS[0] not in loaders:
+        return
     loads = [
         node
-        for _, node in dicts(cfg.get('train_dataloader') or {})
+        for _, node in dicts(cfg.get(LOADERS[0]) or {})
         if type_name(node) == 'LoadAnnotations' and node.get('with_mask')
     ]
     if not loads:
         return
-    for path, dataset in datasets(cfg, ('train_dataloader',)):
+    for path, dataset in datasets(cfg, LOADERS[:1]):
         file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
         if is_remote(dataset) or not file.endswith('.json'):
             continue
         if not os.path.isfile(file) or os.path.getsize(file) == 0:
-            continue  # the checks of files and of categories say so
+            continue  # reported by the checks of files and of categories
         starts = _segmentations(file)
         if not starts:
-            raise RecipeError(
+            yield Finding(
                 f'{path}: {file} has boxes but no masks ("segmentation"), which this recipe '
                 'trains on; take configs/faster_rcnn/'
-                'faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
+                'faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py',
+                'masks',
             )
-        if set(starts) == {b'{'} and any(node.get('poly2mask') is False for node in loads):
-            raise RecipeError(
+        elif set(starts) == {b'{'} and any(node.get('poly2mask') is False for node in loads):
+            yield Finding(
                 f'{path}: 0 of {len(starts)} masks usable: {file} has RLE masks, which need '
-                'poly2mask=True in LoadAnnotations'
+                'poly2mask=True in LoadAnnotations',
+                'masks',
             )
 
 
 def _segmentations(file: str) -> list[bytes]:
-    """The first character of each segmentation: ``[`` polygons, ``{`` RLE."""
+    """The first character of each segmentation: ``[`` for polygons, ``{`` for RLE."""
     key, starts, at = b'"segmentation"', [], -1
     with open(file, 'rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
         while len(starts) < SAMPLE and (at := text.find(key, at + 1)) >= 0:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Are our classes called by the name under which every MM project finds them?"""
+"""Checks that our classes are named with their scope, under which every MM project finds them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CONSTRUCTOR = 'LayerDecayOptimWrapperConstructor'
 
 
 def check_names(cfg: Config, *, training: bool = True) -> None:
-    """The names that release 0.1.0 also knew without its scope; somebody else's are his.
+    """No class of ours is named without its scope, as release 0.1.0 allowed.
 
     Raises:
-        RecipeError: such a name, and nobody has registered it.
+        RecipeError: a name without scope is one of ours, and no other package registers it.
     """
     names = [(f'{path}.type', node.get('type')) for path, node in dicts(cfg.model, 'model')]
     _require(cfg, MODELS, BACKBONE, names)
@@ -34,7 +34,7 @@ def _require(cfg: Config, root: Registry, plain: str, names: list[tuple[str, obj
     with root.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         if registry.get(plain) is None:
             raise RecipeError(
-                f'{path}={plain!r} is registered nowhere. Ours has its scope in its name, write '
-                f"{path.rpartition('.')[2]}='mmconvnext.{plain}'; another package's needs "
+                f'{path}={plain!r} is not registered. For the one of this package write '
+                f"{path.rpartition('.')[2]}='mmconvnext.{plain}'; one of another package needs "
                 'custom_imports'
             )

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Does somebody read every learning-rate option, and does nobody count the optimizer's groups?"""
+"""Checks that the optimizer uses every option, and that no hook mistakes its parameter groups."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .finding import Finding
 
 OURS = 'LayerDecayOptimWrapperConstructor'
 DECAY = {'decay_rate', 'decay_type', 'num_layers', 'layer_decay_rate', 'head_lr_mult'}
-# What constructors read of paramwise_cfg, as their sources say: mmengine's default_constructor.py,
-# the layer_decay_optimizer_constructor.py of mmdet and mmseg, mmseg's force_default_constructor.py.
-# What others read is not known, and ours raises by itself.
+# The keys of paramwise_cfg that each constructor reads. Sources: mmengine's default_constructor.py,
+# layer_decay_optimizer_constructor.py of mmdet and mmseg, mmseg's force_default_constructor.py.
+# Other constructors are not checked; ours raises by itself.
 DEFAULT = {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'bypass_duplicate'}
 DEFAULT |= {'dwconv_decay_mult', 'flat_decay_mult', 'dcn_offset_lr_mult'}
 READS = dict(
@@ -23,8 +23,9 @@ READS = dict(
     ForceDefaultOptimWrapperConstructor=DEFAULT | {'force_default_settings'},
     LearningRateDecayOptimizerConstructor={'decay_rate', 'decay_type', 'num_layers'},
 )
-# What is not read and means what is done anyway: vectors and biases never decay there, and a shared
-# parameter is met once. mmdet's rtmdet_l_convnext_b_4xb32-100e_coco.py writes all three.
+# Keys that a constructor does not read, with the values that describe what it does anyway: it never
+# decays vectors and biases, and it lists a shared parameter once. mmdet's
+# rtmdet_l_convnext_b_4xb32-100e_coco.py writes all three.
 DONE = dict(
     LearningRateDecayOptimizerConstructor=dict(
         norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True
@@ -35,7 +36,7 @@ COUNTING_HOOK = 'YOLOv5ParamSchedulerHook'
 
 
 def check_constructor(cfg: Config) -> Iterator[Finding]:
-    """Every key of ``paramwise_cfg`` is read: mmengine ignores the others in silence."""
+    """The constructor reads every key of ``paramwise_cfg``; mmengine ignores others silently."""
     wrapper = cfg.get('optim_wrapper') or {}
     kind = _names(cfg, OPTIM_WRAPPER_CONSTRUCTORS, _constructor(wrapper))[0]
     options, done = wrapper.get('paramwise_cfg') or {}, DONE.get(kind, {})
@@ -55,7 +56,7 @@ def check_constructor(cfg: Config) -> Iterator[Finding]:
 
 
 def check_hooks(cfg: Config) -> Iterator[Finding]:
-    """No hook takes a group of ours, which stand for layers, for the biases."""
+    """No hook treats a parameter group of ours, which stands for a layer, as that of the biases."""
     wrapper = cfg.get('optim_wrapper') or {}
     if OURS not in _names(cfg, OPTIM_WRAPPER_CONSTRUCTORS, _constructor(wrapper)):
         return
@@ -66,11 +67,11 @@ def check_hooks(cfg: Config) -> Iterator[Finding]:
             epochs = (cfg.get('train_cfg') or {}).get('max_epochs', 300)
             way = f"set {path}=dict(_delete_=True, type='ParamSchedulerHook')"
             if key == 'custom_hooks':
-                way = f'take {path} out'
+                way = f'remove {path}'
             yield Finding(
-                f'{path} is {COUNTING_HOOK}, which takes group 2 of the optimizer for the biases; '
-                f'{OURS} has groups for layers, so that a whole stage would warm up as the biases '
-                f'do there; {way}, and\n'
+                f'{path} is {COUNTING_HOOK}, which expects the biases in parameter group 2, but '
+                f'{OURS} makes groups for layers, so that a whole stage would get the warm-up of '
+                f'the biases; {way}, and\n'
                 "  param_scheduler=[dict(type='LinearLR', start_factor=0.001, by_epoch=False, "
                 "begin=0, end=1000), dict(type='CosineAnnealingLR', by_epoch=True, begin=0, "
                 f'end={epochs}, T_max={epochs}, convert_to_iter_based=True)]',
@@ -83,6 +84,6 @@ def _constructor(wrapper: dict) -> dict:
 
 
 def _names(cfg: Config, registry: Registry, node: dict) -> list[str]:
-    """The names of a class and its bases; of what is not installed its own."""
+    """Names of a class and its base classes, or only its own if it is not installed."""
     kind = registered(cfg, registry, node)
     return [base.__name__ for base in kind.__mro__] if kind else [type_name(node)]

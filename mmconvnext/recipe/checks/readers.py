@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Who reads an annotation file for detection, and in which order it numbers the categories."""
+"""Which datasets and metrics read an annotation file, and how each numbers its categories."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import cached_property
 from mmengine.config import Config
 
 from ..walk import datasets, dicts
-from .classes import class_names, dataset_type, metric_type
+from .classes import class_names, dataset_type, metric_type, thing_classes
 from .coco_file import Category, read_categories
 from .files import is_remote
 
-# The order in which mmdet's datasets, by the class that defines load_data_list, and metrics number
-# the categories: as the file lists them, by id, or all of the file whatever the classes are.
+# How mmdet's datasets (named by the class that defines load_data_list) and metrics number the
+# categories: in the order of the file, by id, or all categories of the file whatever the classes.
 DATASETS = dict(
     CocoDataset='file',
     Objects365V2Dataset='file',
@@ -30,18 +30,18 @@ METRICS = dict(LVISMetric='all', CocoMetric='file', CocoPanopticMetric='file')
 
 @dataclass(frozen=True)
 class Reader:
-    """A dataset or a metric that reads an annotation file, and what it makes of it."""
+    """A dataset or a metric that reads an annotation file, and the labels that it gives."""
 
     path: str
     file: str
     classes: tuple[str, ...]
     order: str
-    named: bool = True  # False: the classes are those of the dataset's type, for any file of it
+    named: bool = True  # False: the classes come from the dataset's type, not from the config
     classwise: bool = False
 
     @cached_property
     def categories(self) -> list[Category]:
-        """Those of the file, in the order in which they are numbered."""
+        """The categories of the file, in the order in which they are numbered."""
         found = read_categories(self.file)
         return sorted(found) if self.order == 'id' else found
 
@@ -64,14 +64,16 @@ class Reader:
 
 
 def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
-    """The datasets of the loaders and the metrics beside them, whose numbering is known."""
+    """The datasets and metrics of the loaders, as far as their numbering is known."""
     for loader in loaders:
-        classes, of_config = (), True  # of the loader's first dataset, which the metrics are told
+        # Those of the loader's first dataset, which mmengine passes to the metrics.
+        classes, things, of_config = (), None, True
         for path, dataset in datasets(cfg, (loader,)):
             names = class_names(cfg, dataset)
             named = bool((dataset.get('metainfo') or {}).get('classes'))
             if not classes:
                 classes, of_config = names, named
+                things = thing_classes(cfg, dataset)
             order = _order_of_dataset(dataset_type(cfg, dataset))
             file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
             known = order and names and dataset.get('ann_file') and not is_remote(dataset)
@@ -84,7 +86,9 @@ def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
             order = next((METRICS[k.__name__] for k in kinds if k.__name__ in METRICS), None)
             if order and classes and os.path.isfile(file):
                 order = 'id' if metric.get('sort_categories') and order == 'file' else order
-                yield Reader(path, file, classes, order, of_config, bool(metric.get('classwise')))
+                panoptic = any(kind.__name__ == 'CocoPanopticMetric' for kind in kinds)
+                names = classes if panoptic or things is None else things  # stuff has no instances
+                yield Reader(path, file, names, order, of_config, bool(metric.get('classwise')))
 
 
 def _order_of_dataset(kind: type | None) -> str | None:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""``own_data``: one dict in a config that points a recipe at other data."""
+"""``own_data``: one dict in a config makes a recipe train on your data."""
 
 from __future__ import annotations
 
@@ -11,49 +11,56 @@ from ..walk import LOADERS
 from .data import set_datasets, set_evaluators
 from .given import MARK, digest, is_applied, read
 from .heads import set_classes
-from .names import scope_of
+from .kinds import kind_of
 from .namespace import merged, refuse_changes_below, write_back
 
-# All that own data may change, top-level keys of a config.
+# The top-level keys of a config that own_data may change.
 KEYS = (*LOADERS, 'val_evaluator', 'test_evaluator', 'tta_pipeline', 'model', 'own_data')
 
 
 def use_own_data(config: dict | Config) -> None:
-    """Expand ``own_data`` where the config is read, so that it means the same to every tool.
+    """Apply ``own_data`` while the config is read, so that every tool sees the same config.
 
-    The last line of a config is ``__import__('mmconvnext').use_own_data(locals())``, both in those
-    with ``_base_`` and in those with ``read_base()``. (mmengine would take an import statement in
-    the first kind for the second.) Its place counts: what stands above it is merged with the base
-    first, and an assignment below it would undo what it set. A config whose ``_base_`` has the line
-    may change ``own_data`` and repeat it. Nothing of mmdet or mmseg is imported.
+    Write ``__import__('mmconvnext').use_own_data(locals())`` as the last line of a config, with
+    ``_base_`` or with ``read_base()``. (With ``_base_``, mmengine would take an import statement
+    for the other style.) It must be last: it merges the lines above it with the base, and an
+    assignment below it would undo what it set. A config whose ``_base_`` has the line may change
+    ``own_data`` and repeat the line. mmdet and mmseg are not imported.
 
-    It sets, everywhere at once, what users otherwise forget in one of the places:
+    It sets every place that depends on the data:
 
-    - the data of all three loaders, with ``metainfo``: the classes, and a colour for each. A
-      ConcatDataset becomes the one dataset; the wrappers around it and its pipeline stay.
-    - the evaluators' annotation file. Metrics for the files of another dataset (VOC, LVIS,
+    - the datasets of all three loaders, with ``metainfo``: the classes, and a colour for each. A
+      ConcatDataset becomes one dataset; its pipeline and the wrappers around it stay.
+    - the annotation files of the evaluators. Metrics for the files of another dataset (VOC, LVIS,
       OpenImages, ...) become CocoMetric or IoUMetric.
-    - the number of classes of every head (the three of a cascade too, Mask2Former's things). Heads
-      that have classes of their own keep them: RPN, HTC's ``semantic_head``, STDC's boundaries.
-    - ``class_weight``, where it weighs all classes alike ("no object" apart). Weights of single
-      classes of the base are dropped with a warning: they mean nothing for other classes.
-    - for segmentation, ``reduce_zero_label`` in every pipeline.
+    - the number of classes in every head, also in a cascade; things and stuff where a head counts
+      both. Heads with classes of their own keep them: RPN, HTC's ``semantic_head``, STDC's
+      boundary head.
+    - ``class_weight``, if all classes have the same weight ("no object" may differ). Weights of
+      single classes are dropped with a warning, because they belong to the classes of the base.
+    - for semantic segmentation, ``reduce_zero_label`` in every pipeline.
 
-    ``own_data`` holds ``root``, ``classes``, ``train`` and ``val``; optionally ``test`` (else it is
-    ``val``), ``palette`` (RGB a class) and for segmentation ``reduce_zero_label`` (False),
-    ``image_suffix`` ('.jpg'), ``label_suffix`` ('.png'). A split is dict(images=, annotations=),
-    below the root: a folder and a COCO file for detection, two folders for segmentation. A ``test``
-    without ``annotations`` is predicted on, without metrics.
-    ``classes`` are the names in the COCO files, in the order of the files (checks.categories);
-    for segmentation name i is id i, or i + 1 with ``reduce_zero_label``.
+    ``own_data`` has ``root``, ``classes``, ``train`` and ``val``, and may have ``test`` (default:
+    ``val``) and ``palette`` (an RGB colour for each class). A split is a dict of paths below the
+    root. The recipe decides on the kind of data, each described in a module of ``kinds``:
+
+    - instances: dict(images=folder, annotations=COCO file). ``classes`` are the names of the
+      file's categories in the order of the file (checks.categories).
+    - panoptic: ``stuff_classes`` too, and dict(images=folder, annotations=panoptic JSON file,
+      segments=folder of PNGs); ``val`` and ``test`` may have instances=COCO file, for box and mask
+      AP. The file lists ``classes``, then ``stuff_classes``.
+    - label maps: dict(images=folder, annotations=folder of PNGs). Class i has id i, or i + 1 with
+      ``reduce_zero_label`` (False); ``image_suffix`` ('.jpg') and ``label_suffix`` ('.png').
+
+    A ``test`` split with images alone is predicted on, without metrics.
 
     Args:
         config: ``locals()`` of a config file, or a Config, which is changed in place. The key
-            ``own_data`` stays, with a mark of what was applied.
+            ``own_data`` stays, with a mark that it was applied.
 
     Raises:
-        RecipeError: a missing or unknown key, no classes, too few colours, a recipe that trains
-            on label maps beside the boxes (panoptic, HTC), a loader that joins datasets which
+        RecipeError: a missing or unknown key, no classes, the wrong number of colours, a recipe
+            whose data no kind describes (HTC, tracking, ...), a loader that joins datasets which
             differ in more than their data, or an assignment below the line.
     """
     if isinstance(config, Config):
@@ -68,9 +75,9 @@ def use_own_data(config: dict | Config) -> None:
 
 
 def apply_own_data(cfg: Config) -> None:
-    """Expand ``cfg.own_data`` unless that was done and it has not changed since.
+    """Apply ``cfg.own_data`` unless it was applied already and has not changed since.
 
-    So what somebody changed in a config that a tool has written stays.
+    A config that a tool has saved thus keeps what was edited in it afterwards.
 
     Raises:
         RecipeError: see use_own_data.
@@ -80,8 +87,10 @@ def apply_own_data(cfg: Config) -> None:
 
 
 def _apply(cfg: Config | ConfigDict) -> None:
-    own = read(cfg.get('own_data'), scope_of(cfg))
+    kind = kind_of(cfg)
+    own = read(cfg.get('own_data'), kind)
     set_datasets(cfg, own)
     set_evaluators(cfg, own)
-    set_classes(cfg['model'], len(own.classes), own.scope)
+    stuff = kind.num_stuff(own)
+    set_classes(cfg['model'], len(own.classes) - stuff, stuff, kind.scope)
     cfg['own_data'][MARK] = digest(cfg['own_data'])

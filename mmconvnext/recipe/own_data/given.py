@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The dict as it is written in a config: what it may hold, and whether it was applied."""
+"""``own_data`` as a config gives it: its keys are checked, and a mark says that it was applied."""
 
 from __future__ import annotations
 
@@ -7,109 +7,109 @@ import colorsys
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 
 from ..errors import RecipeError
 from ..walk import LOADERS
 
+if TYPE_CHECKING:
+    from .kinds.kind import DataKind
+
 MARK = 'applied'
-REQUIRED = {'root', 'classes', 'train', 'val'}
-OPTIONAL = {
-    'mmdet': {'test', 'palette'},
-    'mmseg': {'test', 'palette', 'reduce_zero_label', 'image_suffix', 'label_suffix'},
-}
-
-
-@dataclass(frozen=True)
-class Split:
-    """A folder of images, and a COCO file or a folder of label maps; None for a test set only."""
-
-    images: str
-    annotations: str | None
+SPLITS = ('train', 'val', 'test')
 
 
 @dataclass(frozen=True)
 class OwnData:
-    """``own_data`` with its defaults; the splits by loader."""
+    """``own_data``, checked and with its defaults."""
 
-    scope: str
+    kind: DataKind
     root: str
-    classes: tuple[str, ...]
-    palette: list[tuple[int, ...]]
-    splits: dict[str, Split]
-    reduce_zero_label: bool
-    image_suffix: str
-    label_suffix: str
+    class_lists: dict[str, tuple[str, ...]]  # by key of own_data, in the order of the labels
+    palette: list[tuple[int, ...]]  # RGB of each class
+    splits: dict[str, dict]  # by loader; only a test set may lack labels
+    options: dict[str, object]  # those of the kind
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return sum(self.class_lists.values(), ())
 
 
-def read(given: object, scope: str) -> OwnData:
-    """Check ``own_data`` of a config.
+def read(given: object, kind: DataKind) -> OwnData:
+    """Check the ``own_data`` of a config against what its kind of data needs and may have.
 
     Raises:
-        RecipeError: it is no dict, a key is missing, unknown or of the wrong kind.
+        RecipeError: it is no dict, a key is missing or unknown, or a value has the wrong form.
     """
     if not isinstance(given, dict):
         raise RecipeError(f'own_data must be dict(root=..., classes=[...], ...), got {given!r}')
     given = {key: value for key, value in given.items() if key != MARK and value is not None}
-    _check_keys('own_data', set(given), REQUIRED, OPTIONAL[scope])
-    classes = given['classes']
-    ordered = isinstance(classes, (list, tuple))  # a set has another order in every process
-    if not ordered or not classes or any(not isinstance(c, str) for c in classes):
-        raise RecipeError(
-            f'own_data.classes must be a list with the name of every class, got {classes!r}'
-        )
-    palette = given.get('palette', _hues(len(classes)))
-    if len(palette) != len(classes):
-        raise RecipeError(f'own_data.palette has {len(palette)} colours for {len(classes)} classes')
+    required = {'root', *kind.class_lists, 'train', 'val'}
+    _check_keys('own_data', set(given), required, {'test', 'palette', *kind.options})
+    for key in kind.class_lists:
+        names = given[key]
+        ordered = isinstance(names, (list, tuple))  # a set has another order in every process
+        if not ordered or not names or any(not isinstance(name, str) for name in names):
+            raise RecipeError(
+                f'own_data.{key} must be a list with the name of every class, got {names!r}'
+            )
+    class_lists = {key: tuple(given[key]) for key in kind.class_lists}
+    count = sum(map(len, class_lists.values()))
+    palette = given.get('palette', _hues(count))
+    if len(palette) != count:
+        raise RecipeError(f'own_data.palette has {len(palette)} colours for {count} classes')
     return OwnData(
-        scope=scope,
+        kind=kind,
         root=str(given['root']),
-        classes=tuple(classes),
+        class_lists=class_lists,
         palette=[tuple(colour) for colour in palette],
-        splits=dict(zip(LOADERS, _splits(given))),
-        reduce_zero_label=bool(given.get('reduce_zero_label', False)),
-        image_suffix=given.get('image_suffix', '.jpg'),
-        label_suffix=given.get('label_suffix', '.png'),
+        splits=dict(zip(LOADERS, _splits(given, kind))),
+        options={key: given.get(key, default) for key, default in kind.options.items()},
     )
 
 
 def digest(own_data: dict) -> str:
-    """What tells one ``own_data`` from another, the mark aside; survives dumping and loading."""
+    """A hash of ``own_data`` without the mark; the same after a config is dumped and read again."""
     content = {key: value for key, value in own_data.items() if key != MARK}
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def is_applied(cfg: Config) -> bool:
-    """Whether the config is what its ``own_data`` made of it, later changes aside."""
+    """Whether the present ``own_data`` was applied to the config."""
     own_data = cfg.get('own_data')
     return isinstance(own_data, dict) and own_data.get(MARK) == digest(own_data)
 
 
-def _splits(given: dict) -> list[Split]:
+def _splits(given: dict, kind: DataKind) -> list[dict]:
     found = []
-    for name in ('train', 'val', 'test'):
+    for name in SPLITS:
         split = given.get(name, given['val'])
         path = f'own_data.{name}'
         if not isinstance(split, dict):
-            raise RecipeError(f'{path} must be dict(images=..., annotations=...), got {split!r}')
-        keys = {key for key, value in split.items() if value is not None}
-        labels = {'annotations'}
-        _check_keys(path, keys, {'images'} | (labels if name != 'test' else set()), labels)
-        found.append(Split(split['images'], split.get('annotations')))
+            form = ', '.join(f'{key}=...' for key in ('images', *kind.labels))
+            raise RecipeError(f'{path} must be dict({form}), got {split!r}')
+        split = {key: value for key, value in split.items() if value is not None}
+        labels, optional = set(kind.labels), set(kind.evaluated)
+        if name == 'train':
+            optional = set()
+        elif name == 'test' and not labels & set(split):
+            labels, optional = set(), labels
+        _check_keys(path, set(split), {'images', *labels}, optional)
+        found.append(split)
     return found
 
 
 def _hues(count: int) -> list[tuple[int, ...]]:
-    """A colour for each class: mmdet has 80, and dies at drawing the 81st."""
+    """A colour for each class: mmdet has 80, and raises where it draws the 81st."""
     rgb = [colorsys.hsv_to_rgb(i / count, 1 - i % 3 / 4, 1 - i % 2 / 3) for i in range(count)]
     return [tuple(round(255 * part) for part in colour) for colour in rgb]
 
 
 def _check_keys(name: str, keys: set, required: set, optional: set) -> None:
     missing, unknown = sorted(required - keys), sorted(keys - required - optional)
-    optional = optional - required
     if missing or unknown:
         problem = f'lacks {missing}' if missing else f'has unknown keys {unknown}'
         raise RecipeError(

@@ -7,18 +7,27 @@ import logging
 
 from mmengine.logging import print_log
 
-from ..walk import dicts, has_own_classes
+from ..families import has_own_classes
+from ..walk import dicts
 
 
-def set_classes(model: dict, count: int, scope: str) -> None:
-    """Tell every head, and what is inside of it, how many classes there are; all are things."""
+def set_classes(model: dict, things: int, stuff: int, scope: str) -> None:
+    """Set the number of classes in every head and its losses.
+
+    Args:
+        things: classes with instances, the first ones; of a segmentor all of them.
+        stuff: classes without instances, the last ones.
+        scope: 'mmdet' or 'mmseg'; in mmseg ``out_channels`` follows the classes.
+    """
     for path, node in dicts(model, 'model'):
-        before = node.get('num_classes')
+        before, count = node.get('num_classes'), things + stuff
         if 'num_things_classes' in node:
             before = node['num_things_classes'] + node.get('num_stuff_classes', 0)
+        elif 'roi_head' in path.split('.'):  # boxes are of things
+            count = things
         if before is None or has_own_classes(path, node):
             continue
-        new = dict(num_classes=count, num_things_classes=count, num_stuff_classes=0)
+        new = dict(num_classes=count, num_things_classes=things, num_stuff_classes=stuff)
         if scope == 'mmseg' and node.get('out_channels') == before:
             new['out_channels'] = count
         node.update({key: value for key, value in new.items() if key in node})
@@ -27,16 +36,16 @@ def set_classes(model: dict, count: int, scope: str) -> None:
 
 
 def _set_weights(path: str, node: dict, before: int, count: int) -> None:
-    """Make ``class_weight`` of a loss fit; after the classes may come "no object"."""
+    """Fit the ``class_weight`` of a loss; a last weight may be that of "no object"."""
     weights = node.get('class_weight')
     if not isinstance(weights, (list, tuple)) or before == count:
         return
     if len(weights) not in (before, before + 1):
-        return  # the user's own, or what the loss itself will refuse
+        return  # the user's own, or one that the loss itself refuses
     if len(set(weights[:before])) == 1:
         node['class_weight'] = [weights[0]] * count + list(weights[before:])
         return
-    # Not an error: in a list of heads or losses mmengine lets a config replace the whole list only.
+    # Not an error: a config could mend it only by writing the whole list of heads or losses again.
     node.pop('class_weight')
     print_log(
         f'{path}.class_weight holds {len(weights)} weights for the classes of the base; own_data '

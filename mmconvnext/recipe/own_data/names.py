@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What a config says as ``type``, told without importing it: configs are read in many places."""
+"""The project of a config, found without importing the classes that it names."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The variables of a config file while mmengine runs it, in both of its styles.
+"""The variables of a config file while mmengine runs it, in both styles of config.
 
-In a config with ``_base_``, ``_base_`` is there as an object, the bases in one, and mmengine merges
-the file's variables into it afterwards. In a config with ``read_base()`` the variables of the bases
-are the file's own, and types are classes that are not imported yet.
+With ``_base_``, the variable ``_base_`` holds the merged bases, and mmengine merges the file's
+variables into it after the file has run. With ``read_base()``, the variables of the bases are
+variables of the file, and a ``type`` is a class that is not imported yet.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..errors import RecipeError
 
 BASE = '_base_'
 LINE = "__import__('mmconvnext').use_own_data(locals())"
-# What mmengine puts for {{_base_.some.key}} until the file has run: Config._substitute_base_vars.
+# mmengine's placeholder for {{_base_.some.key}} while the file runs: Config._substitute_base_vars.
 PLACEHOLDER = re.compile(r'_([\w.]+)_[0-9a-f]{6}')
 
 
 def merged(namespace: dict) -> ConfigDict:
-    """What mmengine will make of the file; shares nothing with it.
+    """The config that mmengine will make of the file, as a deep copy.
 
-    ``{{_base_.some.key}}`` is filled in here already, where mmengine does it after the file.
+    mmengine fills in ``{{_base_.some.key}}`` after the file has run; here it is filled in already.
     """
     base = namespace.get(BASE, ConfigDict())
     own = {
@@ -48,10 +48,10 @@ def write_back(namespace: dict, values: dict) -> None:
 
 
 def refuse_changes_below(frame: types.FrameType, keys: tuple) -> None:
-    """Nothing that is set here is assigned again further down in the file.
+    """Refuse an assignment further down in the file to what ``own_data`` has set.
 
     Raises:
-        RecipeError: it is, and 80 classes would be back without a word.
+        RecipeError: there is one; it would silently bring the classes of the base back.
     """
     for step in dis.get_instructions(frame.f_code):
         if step.offset > frame.f_lasti and step.opname == 'STORE_NAME' and step.argval in keys:
@@ -62,7 +62,7 @@ def refuse_changes_below(frame: types.FrameType, keys: tuple) -> None:
 
 
 def _copied(node: object, base: dict | None = None) -> object:
-    """Dicts and lists anew, each place with one of its own: configs share them at will."""
+    """A deep copy in which no two places share a dict or a list, as they may in configs."""
     if isinstance(node, dict):
         return ConfigDict({key: _copied(value, base) for key, value in dict.items(node)})
     if type(node) in (list, tuple):
@@ -72,7 +72,7 @@ def _copied(node: object, base: dict | None = None) -> object:
 
 
 def _of_base(path: str, base: dict, fallback: str) -> object:
-    """What the bases have at a dotted path; a text that only looks like a placeholder stays."""
+    """The value of the bases at a dotted path; a text that only looks like one stays."""
     node: object = base
     for key in path.split('.'):
         if not isinstance(node, dict) or key not in node:

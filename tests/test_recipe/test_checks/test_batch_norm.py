@@ -94,7 +94,7 @@ def test_the_mend_is_let_pass(load):
     with pytest.raises(
         RecipeError,
         match=re.escape(
-            'set train_dataloader.batch_size=2, or '
+            'Set train_dataloader.batch_size=2, or '
             "model.decode_head.norm_cfg=dict(type='GN', num_groups=16)\n"
         ),
     ):

@@ -4,11 +4,11 @@
 import json
 
 import pytest
-from fixtures import FASTER_RCNN, MASK_RCNN
+from fixtures import FASTER_RCNN, MASK_RCNN, found
 
 from mmconvnext.recipe.checks.masks import check_masks
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.recipe.walk import dicts
+from mmconvnext.recipe.walk import LOADERS, dicts
 
 RLE = dict(size=[8, 8], counts=[0, 64])
 POLYGON = [[0, 0, 4, 0, 4, 4]]
@@ -43,15 +43,15 @@ def poly2mask(cfg, value):
 
 def test_boxes_without_masks_name_the_recipe_for_them(own):
     with pytest.raises(RecipeError, match='has boxes but no masks.*configs/faster_rcnn'):
-        check_masks(own(MASK_RCNN, None, None))
-    check_masks(own(FASTER_RCNN, None, None))
+        found(own(MASK_RCNN, None, None), check_masks)
+    assert found(own(FASTER_RCNN, None, None), check_masks) == []
 
 
 def test_rle_masks_need_poly2mask(own):
     with pytest.raises(RecipeError, match='0 of 2 masks usable: .* need poly2mask=True'):
-        check_masks(poly2mask(own(MASK_RCNN, RLE, RLE), False))
-    check_masks(poly2mask(own(MASK_RCNN, RLE, RLE), True))
-    check_masks(own(MASK_RCNN, RLE, RLE))
+        found(poly2mask(own(MASK_RCNN, RLE, RLE), False), check_masks)
+    assert found(poly2mask(own(MASK_RCNN, RLE, RLE), True), check_masks) == []
+    assert found(own(MASK_RCNN, RLE, RLE), check_masks) == []
 
 
 @pytest.mark.parametrize('content', [None, ''])
@@ -60,8 +60,12 @@ def test_a_file_that_cannot_be_read_is_left_to_the_other_checks(own, tmp_path, c
     (tmp_path / 'train.json').unlink()
     if content is not None:
         (tmp_path / 'train.json').write_text(content)
-    check_masks(cfg)
+    assert found(cfg, check_masks) == []
 
 
 def test_polygons_pass_beside_a_crowd(own):
-    check_masks(poly2mask(own(MASK_RCNN, POLYGON, RLE), False))
+    assert found(poly2mask(own(MASK_RCNN, POLYGON, RLE), False), check_masks) == []
+
+
+def test_only_training_needs_masks(own):
+    assert found(own(MASK_RCNN, None), check_masks, LOADERS[1:]) == []

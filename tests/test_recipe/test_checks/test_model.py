@@ -230,7 +230,7 @@ def test_start_level(load, kind, several):
         cfg.model.neck = [cfg.model.neck, dict(type='DyHead', in_channels=256)]
     with pytest.raises(
         RecipeError,
-        match=rf'nothing takes the map of stage 0 that model\.backbone returns[^\n]*; set\n'
+        match=rf'nothing uses the map of stage 0 that model\.backbone returns[^\n]*Set\n'
         rf'  model\.backbone\.out_indices=\(1, 2, 3\)\n'
         rf'  model\.{path}\.in_channels=\[192, 384, 768\]\n'
         rf'  model\.{path}\.start_level=0\n'
@@ -279,7 +279,7 @@ def test_runs_that_do_not_mind(load, setting):
     cfg = load(MASK_RCNN)
     cfg.model.neck.start_level = 1
     assert unused(cfg, 'none') == []
-    with pytest.raises(RecipeError, match='nothing takes the map of stage 0'):
+    with pytest.raises(RecipeError, match='nothing uses the map of stage 0'):
         unused(cfg)
     cfg.update(setting)
     assert unused(cfg) == []
@@ -290,7 +290,7 @@ def test_other_wrappers_of_the_kind_do_mind(load):
     cfg.model.neck.start_level = 1
     for wrapper in ({}, dict(broadcast_buffers=False), dict(type='DistributedDataParallel')):
         cfg.model_wrapper_cfg = wrapper
-        with pytest.raises(RecipeError, match='nothing takes the map of stage 0'):
+        with pytest.raises(RecipeError, match='nothing uses the map of stage 0'):
             unused(cfg)
 
 
@@ -298,7 +298,7 @@ def test_frozen_norms_wait_for_no_gradient(load):
     cfg = load(MASK_RCNN)
     cfg.model.neck.start_level = 1
     cfg.model.backbone.frozen_stages = 0
-    with pytest.raises(RecipeError, match='nothing takes the map of stage 0'):
+    with pytest.raises(RecipeError, match='nothing uses the map of stage 0'):
         unused(cfg)
     cfg.model.backbone.frozen_stages = 1
     assert unused(cfg) == []

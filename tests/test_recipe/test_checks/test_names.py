@@ -10,7 +10,7 @@ from mmconvnext.recipe.checks import check_recipe
 from mmconvnext.recipe.checks.names import BACKBONE, CONSTRUCTOR, check_names
 from mmconvnext.recipe.errors import RecipeError
 
-WAY_OUT = r"write type='mmconvnext\.ConvNeXt'; another package's needs custom_imports"
+WAY_OUT = r"write type='mmconvnext\.ConvNeXt'; one of another package needs custom_imports"
 
 
 @pytest.mark.parametrize('config', [MASK_RCNN, UPERNET], ids=['mmdet', 'mmseg'])
@@ -19,14 +19,14 @@ def test_plain_names_are_answered_with_the_line_to_write(config, load):
     check_names(cfg)
     cfg.optim_wrapper.constructor = CONSTRUCTOR
     match = (
-        r"optim_wrapper\.constructor='LayerDecayOptimWrapperConstructor' is registered nowhere.*"
+        r"optim_wrapper\.constructor='LayerDecayOptimWrapperConstructor' is not registered.*"
         r"write constructor='mmconvnext\.LayerDecayOptimWrapperConstructor'"
     )
     with pytest.raises(RecipeError, match=match):
         check_names(cfg)
     check_names(cfg, training=False)  # it is not built then
     cfg.model.backbone.type = BACKBONE
-    match = rf"model\.backbone\.type='ConvNeXt' is registered nowhere.*{WAY_OUT}"
+    match = rf"model\.backbone\.type='ConvNeXt' is not registered.*{WAY_OUT}"
     with pytest.raises(RecipeError, match=match):
         check_recipe(cfg, ())
 

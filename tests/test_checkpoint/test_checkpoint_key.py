@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmconvnext.checkpoint.envelope import ENVELOPES, Unwrapped, unwrap
+from mmconvnext.checkpoint.checkpoint_key import ENVELOPES, Unwrapped, unwrap
 from mmconvnext.checkpoint.errors import CheckpointMismatch, CheckpointUnreadable
 
 WEIGHTS = {'a.weight': torch.ones(2), 'a.bias': torch.zeros(2)}

@@ -1,0 +1,19 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""How a tool ends: a mistake that the user can mend is one message, without a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from ..checkpoint.errors import CheckpointError
+from ..recipe.errors import RecipeError
+
+
+def run_tool(main: Callable[[], object]) -> None:
+    """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2."""
+    try:
+        main()
+    except (RecipeError, CheckpointError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)

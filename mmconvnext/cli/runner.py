@@ -1,0 +1,31 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""The runner of a config: mmengine's, or the subclass that ``runner_type`` names."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..recipe.errors import RecipeError
+from ..recipe.walk import registered
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build mmengine's Runner, or the subclass that ``runner_type`` names.
+
+    Raises:
+        RecipeError: ``runner_type`` is no subclass. FlexibleRunner builds, initializes and perhaps
+            shards the model in its strategy, and loads the checkpoint before hooks can skip
+            downloads; which tensors of a shard a checkpoint fills cannot be checked.
+    """
+    name = cfg.get('runner_type')
+    kind = registered(cfg, RUNNERS, dict(type=name)) if name else Runner
+    if kind is None or not issubclass(kind, Runner):
+        raise RecipeError(
+            f"runner_type={name!r}: these tools need mmengine's Runner, or a subclass, whose model "
+            'they can inspect before it loads; take the line out, or write runner_type=None (for '
+            "sharding, model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), or use mmdet's "
+            'own tools/train.py'
+        )
+    return kind.from_cfg(cfg)

@@ -1,0 +1,137 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""From a config file and a tool's options to the config that mmengine's Runner gets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..checkpoint.lookup import look_up
+from .checks import check_recipe
+from .errors import RecipeError
+from .load import load_config
+from .machine import fit_to_machine
+from .own_data import apply_own_data
+from .own_data.given import is_applied
+from .own_data.namespace import LINE
+from .ranks import log_rank0, world_size
+from .toy import make_toy
+from .walk import LOADERS
+from .work_dir import default_work_dir, last_checkpoint, refuse_used
+
+
+def prepare_config(
+    path: str,
+    options: dict[str, object] | None = None,
+    *,
+    training: bool = True,
+    toy: bool = False,
+    work_dir: str | None = None,
+    lenient: bool = False,
+    launcher: str = 'none',
+    resume: str | None = None,
+    edit: Callable[[Config], None] | None = None,
+) -> Config:
+    """Do every step between a config file and a config that can run; log what the user must know.
+
+    Args:
+        path: the config file.
+        options: settings to change, such as ``{'train_dataloader.batch_size': 4}``. Those of
+            ``own_data`` are set before it is applied, all others after it and after ``toy``, so
+            that they override both.
+        training: check all three loaders and fit the config to the machine; else it is a test,
+            which needs the test loader alone.
+        toy: replace the data by toy data, and shrink the model and the schedule.
+        work_dir: where the run writes; by default the config's ``work_dir``, then
+            ``work_dirs/<config>``, and the folder ``test`` below it for a test.
+        lenient: load what fits of a checkpoint that does not fill the model.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        resume: None, 'auto' for the last checkpoint of the work dir, or a checkpoint.
+        edit: changes the config as the tool's own flags ask for, before it is checked.
+
+    Raises:
+        RecipeError: any of the steps found a mistake; nothing has been written.
+        CheckpointNotFound: ``resume`` is neither a file nor the name of published weights.
+    """
+    options = options or {}
+    cfg = load_config(path)
+    _warn_if_tools_only(cfg, path)
+    cfg.merge_from_dict(_options_of_own_data(options))
+    if toy:
+        make_toy(cfg)
+    apply_own_data(cfg)
+    cfg.merge_from_dict(_other_options(options))
+    cfg.launcher = launcher
+    if lenient or is_lenient(cfg):
+        cfg.lenient_loading = True
+    cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(path, toy)
+    if not training and not work_dir:  # mmengine would overwrite the config of the training
+        cfg.work_dir = str(Path(cfg.work_dir) / 'test')
+    if edit:
+        edit(cfg)
+    if training:
+        _set_resume(cfg, resume)
+    run_checks(cfg, LOADERS if training else LOADERS[2:])
+    if training:
+        for line in fit_to_machine(cfg, 1 if launcher == 'none' else world_size()):
+            log_rank0(line)
+    return cfg
+
+
+def run_checks(cfg: Config, loaders: tuple[str, ...]) -> None:
+    """Run all checks of the config and of the loaders' data; log the warnings.
+
+    Raises:
+        RecipeError: see :func:`.checks.check_recipe`.
+    """
+    for warning in check_recipe(cfg, loaders):
+        log_rank0(warning, logging.WARNING)
+
+
+def is_lenient(cfg: Config) -> bool:
+    """Whether a checkpoint that does not fill the model causes a warning instead of an error.
+
+    Raises:
+        RecipeError: ``lenient_loading`` is neither True nor False.
+    """
+    lenient = cfg.get('lenient_loading', False)
+    if not isinstance(lenient, bool):
+        raise RecipeError(f'lenient_loading={lenient!r}: choose True or False')
+    return lenient
+
+
+def _warn_if_tools_only(cfg: Config, path: str) -> None:
+    """Warn that ``own_data`` without its last line has no effect outside these tools."""
+    if 'own_data' in cfg and not is_applied(cfg):
+        log_rank0(
+            f'only these tools apply own_data of {path}; init_detector and the tools of mmdet and '
+            f'mmseg ignore it. To apply it everywhere, end the file with this line: {LINE}',
+            logging.WARNING,
+        )
+
+
+def _options_of_own_data(options: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in options.items() if key.partition('.')[0] == 'own_data'}
+
+
+def _other_options(options: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in options.items() if key.partition('.')[0] != 'own_data'}
+
+
+def _set_resume(cfg: Config, resume: str | None) -> None:
+    """Set the checkpoint to resume from; refuse a work dir whose checkpoints would be lost."""
+    if resume is None:
+        refuse_used(cfg.work_dir)
+    elif resume == 'auto':
+        cfg.resume = True
+        cfg.load_from, warning = last_checkpoint(cfg.work_dir)
+        if warning:
+            log_rank0(warning, logging.WARNING)
+    else:
+        look_up(resume)
+        if Path(resume).resolve().parent != Path(cfg.work_dir).resolve():
+            refuse_used(cfg.work_dir)
+        cfg.resume, cfg.load_from = True, resume

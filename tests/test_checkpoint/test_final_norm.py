@@ -1,0 +1,39 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: whether norm3 is the classifier's has one answer, for loading and for converting."""
+
+import pytest
+import torch
+
+from mmconvnext.checkpoint.final_norm import settle_final_norm
+from mmconvnext.checkpoint.formats import to_native
+from mmconvnext.checkpoint.tables import FORMATS
+
+ALONE = ['norm3.weight', 'norm3.bias']
+TWO = ['norm2.weight', 'norm2.bias', *ALONE]
+ALL = [f'norm{i}.{part}' for i in range(4) for part in ('weight', 'bias')]
+
+
+@pytest.mark.parametrize(
+    ('given', 'has_head', 'needed', 'classifiers'),
+    [
+        (ALONE, True, [], True),  # to convert
+        (ALONE, False, [], False),
+        (TWO, True, [], False),
+        (ALONE, True, ALL, True),  # to load
+        (ALONE, False, ALL, True),  # the backbone needs more norms than this one
+        (ALONE, True, ALONE, True),
+        (ALONE, False, ALONE, False),
+        (TWO, False, ALL, False),
+        ([], True, ALL, False),
+    ],
+)
+def test_whose_norm3_is(given, has_head, needed, classifiers):
+    native = to_native({name: torch.ones(4) for name in given}, FORMATS['mmpretrain'])
+    settled = settle_final_norm(native, has_head, needed)
+    assert set(settled.final_norm) == ({'weight', 'bias'} if classifiers else set())
+    assert list(settled.tensors) == ([] if classifiers else given)
+
+
+def test_a_norm_with_a_name_of_its_own_needs_no_answer():
+    native = to_native({'norm.weight': torch.ones(4)}, FORMATS['meta'])
+    assert settle_final_norm(native, has_head=False, needed=ALL) is native

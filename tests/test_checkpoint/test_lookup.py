@@ -1,0 +1,46 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: one look-up of checkpoints, which downloads nothing and names what is similar."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mmconvnext.checkpoint import zoo
+from mmconvnext.checkpoint.errors import CheckpointNotFound
+from mmconvnext.checkpoint.lookup import locate, look_up, needs_mmengine
+
+
+@pytest.mark.parametrize('source', ['https://x.org/w.pth', 's3://bucket/w.pth', 'torchvision://r'])
+def test_a_url_stays_what_it_is(source):
+    assert look_up(source) == source
+    assert needs_mmengine(source) == (not source.startswith('http'))
+
+
+def test_a_short_name_is_its_url_unless_a_file_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert look_up('convnext-tiny_in1k') == zoo.find('convnext-tiny_in1k').url
+    Path('convnext-tiny_in1k').touch()
+    assert look_up('convnext-tiny_in1k') == locate('convnext-tiny_in1k')
+    assert look_up('convnext-tiny_in1k') == Path('convnext-tiny_in1k')
+
+
+def test_the_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'w.pth').touch()
+    assert look_up('~/w.pth') == look_up(tmp_path / 'w.pth') == tmp_path / 'w.pth'
+
+
+def test_what_is_nowhere_is_refused_with_similar_names():
+    message = "'convnext-tiny_in1' is neither a file nor .*; did you mean convnext-tiny_in1k"
+    for find in (look_up, locate):
+        with pytest.raises(CheckpointNotFound, match=message):
+            find('convnext-tiny_in1')
+    with pytest.raises(CheckpointNotFound, match=re.escape("'s3://b/w.pth' is neither a file")):
+        locate('s3://b/w.pth')
+
+
+@pytest.mark.parametrize('source', ['', None, 3])
+def test_what_names_nothing_is_refused(source):
+    with pytest.raises(ValueError, match=f'a path, a URL or a short name, got {source!r}'):
+        look_up(source)

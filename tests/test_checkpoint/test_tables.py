@@ -1,0 +1,52 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contract: a format is one row of the table, and no other module knows a single format."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mmconvnext.checkpoint import tables
+from mmconvnext.checkpoint.formats import detect, format_to_write, from_native
+from mmconvnext.checkpoint.tables import FORMATS, TARGETS
+from mmconvnext.models import ConvNeXt
+
+PACKAGE = Path(tables.__file__).parent
+
+
+def test_only_the_table_names_single_formats():
+    rows = {name for name, value in vars(tables).items() if value in FORMATS.values()}
+    assert len(rows) == len(FORMATS)
+    for file in PACKAGE.glob('*.py'):
+        if file.name != 'tables.py':
+            known = rows & set(re.findall(r'\w+', file.read_text('utf-8')))
+            # Without ``strict`` names of no format count as Meta's, which are our own.
+            assert known <= ({'META'} if file.name == 'formats.py' else set()), file.name
+
+
+def test_formats_of_the_same_names_are_told_apart_by_a_mark():
+    for row in FORMATS.values():
+        twins = [other for other in FORMATS.values() if other.signature == row.signature]
+        assert [other.marked_by is None for other in twins] == [False] * (len(twins) - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    ('target', 'channels', 'name'),
+    [
+        ('timm', [40, 80, 160, 320], 'timm-conv'),
+        ('timm', [96, 192, 384, 768], 'timm'),
+        ('hf', [40, 80, 160, 320], 'hf'),
+    ],
+)
+def test_a_size_decides_which_layout_of_a_target_is_written(target, channels, name):
+    row = format_to_write(target, tuple(channels))
+    assert row is FORMATS[name] and target in TARGETS
+    weights = ConvNeXt(dict(depths=[1, 1, 1, 1], channels=channels)).state_dict()
+    weights = {k: v for k, v in weights.items() if not k.startswith('norm')}
+    assert detect(from_native(weights, row)) == [(row, '')]
+
+
+def test_the_documentation_lists_every_format():
+    text = (PACKAGE.parents[1] / 'docs/checkpoints.md').read_text('utf-8')
+    table = text.partition('\n## Formats\n')[2].partition('\n**Add')[0]
+    assert set(re.findall(r'^\| `([\w-]+)` ', table, re.MULTILINE)) == set(FORMATS)

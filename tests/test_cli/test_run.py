@@ -1,0 +1,50 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""cli/run.py: a mistake ends with status 2 and one message; other errors keep their traceback."""
+
+import subprocess
+import sys
+
+import pytest
+from fixtures import MASK_RCNN, ROOT
+
+from mmconvnext.checkpoint.errors import CheckpointError
+from mmconvnext.cli.run import run_tool
+from mmconvnext.recipe.errors import RecipeError
+
+
+@pytest.mark.parametrize('kind', [RecipeError, CheckpointError])
+def test_a_mistake_is_shown_as_one_message(capsys, kind):
+    def fails():
+        raise kind('the way out')
+
+    with pytest.raises(SystemExit, match='^2$'):
+        run_tool(fails)
+    assert capsys.readouterr().err == 'error: the way out\n'
+
+
+def test_no_other_error_is_hidden():
+    def fails():
+        raise ValueError('a bug')
+
+    with pytest.raises(ValueError, match='a bug'):
+        run_tool(fails)
+    assert run_tool(lambda: None) is None
+
+
+@pytest.mark.parametrize('tool, more', [('train.py', ()), ('test.py', ('x.pth',))])
+def test_tools_run_from_another_folder_and_end_without_a_traceback(tmp_path, tool, more):
+    (tmp_path / 'mine.py').write_text(f'_base_ = {MASK_RCNN!r}\n')
+    # An error that is only seen after imports, base configs and checks have worked.
+    options = ('--cfg-options', 'model.neck.in_channels=[1,2,3,4]')
+    (tmp_path / 'x.pth').touch()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / tool), 'mine.py', *more, *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert 'error: model.neck.in_channels=[1, 2, 3, 4], but model.backbone' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['mine.py', 'x.pth']

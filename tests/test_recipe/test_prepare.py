@@ -1,0 +1,213 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""recipe/prepare.py: a config and options become a config that runs, each step in its place."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from fixtures import MASK_RCNN, NUCLEI, UPERNET
+from mmengine.config import Config
+
+from mmconvnext.checkpoint.errors import CheckpointNotFound
+from mmconvnext.recipe import prepare
+from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.prepare import is_lenient, prepare_config, run_checks
+from mmconvnext.recipe.walk import LOADERS
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """prepare_config of a training, without checks of data that are not there."""
+    monkeypatch.setattr(prepare, 'check_recipe', lambda cfg, loaders: [])
+    monkeypatch.setattr(prepare, 'fit_to_machine', lambda cfg, world_size: [])
+    return prepare_config
+
+
+def test_a_plain_config_only_gets_work_dir_and_launcher(read, load):
+    cfg = read(MASK_RCNN, launcher='slurm')
+    assert cfg.work_dir == f'work_dirs/{Path(MASK_RCNN).stem}'
+    assert cfg.launcher == 'slurm'
+    expected = load(MASK_RCNN)
+    expected.update(work_dir=cfg.work_dir, launcher='slurm')
+    assert cfg.to_dict() == expected.to_dict()
+
+
+def test_work_dir_of_the_option_before_the_config_before_the_default(read, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(f'_base_ = {UPERNET!r}\nwork_dir = "from_config"\n')
+    assert read(str(config)).work_dir == 'from_config'
+    assert read(str(config), work_dir='given').work_dir == 'given'
+
+
+def test_a_rehearsal_has_a_folder_of_its_own(read, toy_data):
+    assert read(UPERNET, toy=True).work_dir == f'work_dirs/{Path(UPERNET).stem}_toy'
+
+
+def test_own_data_are_expanded_and_options_reach_into_them(read):
+    options = {'own_data.root': 'elsewhere', 'own_data.classes': ['a', 'b', 'c']}
+    cfg = read(NUCLEI, options)
+    for loader in LOADERS:
+        assert cfg[loader].dataset.data_root == 'elsewhere'
+        assert cfg[loader].dataset.metainfo.classes == ('a', 'b', 'c')
+    assert cfg.val_evaluator.ann_file == 'elsewhere/annotations/instances_val.json'
+    assert cfg.model.roi_head.bbox_head.num_classes == 3
+
+
+def test_without_options_it_is_what_everybody_reads(read, log_records):
+    cfg = read(NUCLEI)
+    expected = Config.fromfile(NUCLEI)
+    expected.update(work_dir=cfg.work_dir, launcher='none')
+    assert cfg.to_dict() == expected.to_dict()
+    assert not any('own_data' in r.getMessage() for r in log_records)
+
+
+def test_the_written_config_can_be_run_again(read, tmp_path, log_records):
+    cfg = read(NUCLEI, {'own_data.root': 'elsewhere'})
+    file = tmp_path / 'dumped.py'
+    cfg.dump(file)
+    assert Config.fromfile(file).to_dict() == cfg.to_dict()
+    assert read(str(file)).to_dict() == cfg.to_dict()
+    # What somebody edits there stays, as long as own_data itself stays.
+    file.write_text(file.read_text() + "\nval_evaluator['ann_file'] = 'edited.json'\n")
+    assert read(str(file)).val_evaluator.ann_file == 'edited.json'
+    again = read(str(file), {'own_data.root': 'moved'})
+    assert again.val_evaluator.ann_file == 'moved/annotations/instances_val.json'
+    assert not any('own_data' in r.getMessage() for r in log_records)
+
+
+def test_an_old_config_is_applied_and_told_the_line(read, tmp_path, coco_data, log_records):
+    config = tmp_path / 'mine.py'
+    config.write_text(f'_base_ = {MASK_RCNN!r}\nown_data = {coco_data}\n')
+    old = read(str(config))
+    (warning,) = [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
+    line = "__import__('mmconvnext').use_own_data(locals())"
+    assert warning.startswith(f'only these tools apply own_data of {config}; init_detector and')
+    assert warning.endswith(f'end the file with this line: {line}')
+    config.write_text(f'{config.read_text()}{line}\n')
+    new = read(str(config))
+    assert new.to_dict() == old.to_dict()
+    assert new.model.roi_head.bbox_head.num_classes == 2
+    assert len([r for r in log_records if r.levelno == logging.WARNING]) == 1
+
+
+def test_options_have_the_last_word_over_toy(read, toy_data):
+    cfg = read(
+        MASK_RCNN,
+        {
+            'train_dataloader.batch_size': 3,
+            'model.backbone.arch': 'nano',
+            'optim_wrapper.optimizer.lr': 7,
+            'param_scheduler.1.milestones': [5],
+        },
+        toy=True,
+    )
+    assert cfg.train_dataloader.batch_size == 3
+    assert cfg.model.backbone.arch == 'nano'
+    assert cfg.optim_wrapper.optimizer.lr == 7
+    assert cfg.param_scheduler[1].milestones == [5]
+
+
+@pytest.mark.parametrize(
+    ('config', 'option', 'end', 'steps'),
+    [
+        (UPERNET, {'train_cfg.max_iters': 100}, 1600, None),
+        (MASK_RCNN, {'train_cfg.max_epochs': 2}, 7, [5, 6]),
+    ],
+    ids=['iterations', 'epochs'],
+)
+def test_a_length_of_ones_own_does_not_stretch_the_toy_schedule(
+    read, toy_data, config, option, end, steps
+):
+    scheduler = read(config, option, toy=True).param_scheduler[1]
+    assert scheduler.end == end
+    assert scheduler.get('milestones') == steps
+
+
+def test_wrong_own_data_and_unknown_config_raise(read):
+    with pytest.raises(RecipeError, match=r"own_data has unknown keys \['roots'\]"):
+        read(NUCLEI, {'own_data.roots': 'x'})
+    with pytest.raises(RecipeError, match='there is no config'):
+        read('configs/mask_rcnn/nothing.py')
+
+
+def test_checks_raise_or_warn(load, coco_data, log_records):
+    from mmconvnext.recipe.own_data import apply_own_data
+
+    cfg = load(MASK_RCNN)
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    cfg.optim_wrapper.pop('constructor')
+    cfg.checks = dict(unread_options=False)
+    run_checks(cfg, LOADERS)
+    warnings = [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
+    assert any('DefaultOptimWrapperConstructor ignores' in line for line in warnings)
+    assert any("no object of ['dog'] in " in line for line in warnings)
+    cfg.train_dataloader.dataset.ann_file = 'gone.json'
+    with pytest.raises(RecipeError, match='gone.json does not exist'):
+        run_checks(cfg, LOADERS)
+    run_checks(cfg, LOADERS[2:])
+
+
+def test_an_option_lets_one_refusal_pass(coco_data, tmp_path, log_records):
+    coco_data['classes'].reverse()
+    config = tmp_path / 'mine.py'
+    config.write_text(f'_base_ = {MASK_RCNN!r}\nown_data = {coco_data}\n')
+    with pytest.raises(RecipeError, match=r'\(checks\.class_order=False in the config'):
+        prepare_config(str(config))
+    prepare_config(str(config), {'checks.class_order': False})
+    assert any('passed by checks.class_order=False' in r.getMessage() for r in log_records)
+    with pytest.raises(RecipeError, match='must hold True or False for some of channels'):
+        prepare_config(str(config), {'checks.order': False})
+
+
+def test_the_steps_have_one_order(monkeypatch):
+    """Each step is called once; the options of own_data come before it, the others after it."""
+    calls = []
+
+    def record(name, result=None):
+        return lambda *args: calls.append(name) or result
+
+    class Recorded(Config):
+        def merge_from_dict(self, options, *args):
+            calls.append(f'options {sorted(options)}')
+
+    for name in ('make_toy', 'apply_own_data', 'refuse_used'):
+        monkeypatch.setattr(prepare, name, record(name))
+    monkeypatch.setattr(prepare, 'load_config', record('load_config', Recorded()))
+    monkeypatch.setattr(prepare, 'check_recipe', record('check_recipe', []))
+    monkeypatch.setattr(prepare, 'fit_to_machine', record('fit_to_machine', []))
+    prepare_config('c.py', {'a.b': 1, 'own_data.root': 'r'}, toy=True, edit=record('edit'))
+    assert calls == [
+        'load_config',
+        "options ['own_data.root']",
+        'make_toy',
+        'apply_own_data',
+        "options ['a.b']",
+        'edit',
+        'refuse_used',
+        'check_recipe',
+        'fit_to_machine',
+    ]
+
+
+def test_a_test_has_a_folder_of_its_own_and_needs_no_training_data(monkeypatch):
+    seen = []
+    monkeypatch.setattr(prepare, 'check_recipe', lambda cfg, loaders: seen.append(loaders) or [])
+    cfg = prepare_config(MASK_RCNN, training=False)
+    assert cfg.work_dir == f'work_dirs/{Path(MASK_RCNN).stem}/test'
+    assert seen == [('test_dataloader',)]
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'  # not fitted to a machine without a GPU
+    assert prepare_config(MASK_RCNN, training=False, work_dir='given').work_dir == 'given'
+
+
+def test_lenient_is_a_flag_or_a_setting(read, tmp_path):
+    assert not is_lenient(read(MASK_RCNN))
+    assert is_lenient(read(MASK_RCNN, lenient=True))
+    assert is_lenient(read(MASK_RCNN, {'lenient_loading': True}))
+    with pytest.raises(RecipeError, match="lenient_loading='yes': choose True or False"):
+        read(MASK_RCNN, {'lenient_loading': 'yes'})
+
+
+def test_a_checkpoint_to_resume_that_does_not_exist_is_refused(read):
+    with pytest.raises(CheckpointNotFound, match=r"'convnext-tiny_in1'.*mean convnext-tiny_in1k"):
+        read(MASK_RCNN, resume='convnext-tiny_in1')

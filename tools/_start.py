@@ -1,0 +1,42 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""How the tools start: options first, which takes milliseconds, then the package, which imports
+torch and takes seconds. So `--help` and wrong options are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # a checkout that is not installed
+
+
+def start(tool: str) -> None:
+    """Read the options of ``sys.argv``, then run ``mmconvnext.cli.<tool>.main``."""
+    read_options(tool)
+    run(lambda: import_module(f'mmconvnext.cli.{tool}').main())
+
+
+def read_options(tool: str) -> argparse.Namespace:
+    """Parse ``sys.argv``; ``--help`` and wrong options end the process here."""
+    return load('cli/options.py').PARSERS[tool]().parse_args()
+
+
+def run(main: Callable[[], object]) -> None:
+    """Import the package and call ``main``; show mistakes without a traceback, exit status 2."""
+    import_module('mmconvnext.cli.run').run_tool(main)
+
+
+def load(file: str) -> ModuleType:
+    """Load a file of the package that imports only the standard library, without the package."""
+    (folder,) = find_spec('mmconvnext').submodule_search_locations
+    spec = spec_from_file_location(Path(file).stem, Path(folder, file))
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
