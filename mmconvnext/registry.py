@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Registries of the scope ``mmconvnext``, children of mmengine's root registries.
 
-mmengine imports this module by itself when a config says ``type='mmconvnext.X'``, and the
-``locations`` below then import the modules that register X: such a config needs no
-``custom_imports``, in whichever MM project it is built. The root registries themselves get
-nothing: a name there would be taken from everybody else, for good.
+mmengine imports this module when a config says ``type='mmconvnext.X'``, and the ``locations`` below
+then import the module that registers X: such a config needs no ``custom_imports`` in any MM
+project. Nothing is registered in the root registries: a name there would be taken from all other
+packages.
 """
 
 from mmengine.registry import DATASETS as ROOT_DATASETS

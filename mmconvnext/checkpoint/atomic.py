@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all."""
+"""Write files atomically: whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from threading import get_ident
 
 @contextmanager
 def atomic_path(final: str | Path) -> Iterator[Path]:
-    """Yield a path to write to; at the end it takes the name ``final``.
+    """Yield a temporary path to write to; at the end the file is renamed to ``final``.
 
-    An error, a full disk or a killed process leaves ``final`` as it was. What a killed process
-    leaves is called FINAL.PROCESS-THREAD.part. Parent folders are made.
+    After an error, on a full disk or in a killed process ``final`` stays as it was. A killed
+    process leaves the temporary file, FINAL.PROCESS-THREAD.part. Missing folders are made.
     """
-    final = Path(os.path.realpath(final))  # a link stays one, as with open()
+    final = Path(os.path.realpath(final))  # a link stays a link, as with open()
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists() and not final.is_file():  # /dev/null, a pipe: nothing to rename over
         yield final
@@ -26,7 +26,7 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     try:
         yield part
         with part.open('rb') as file:
-            os.fsync(file.fileno())  # renamed before its data are on disk, it could come back empty
+            os.fsync(file.fileno())  # else a crash after the rename could leave an empty file
         part.replace(final)
     except BaseException:
         part.unlink(missing_ok=True)

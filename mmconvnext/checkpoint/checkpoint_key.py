@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What lies around the tensors in a file: one flat dict of them is taken out."""
+"""Take the weights out of what a file holds, from under one checkpoint key or nested ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from .errors import CheckpointMismatch, CheckpointUnreadable
 
-# In order of preference where a file holds several. OpenMMLab: state_dict (EMAHook swaps the
-# averaged weights into it); Meta: model, model_ema; DeepSpeed: module; DINO and its kin: teacher,
-# which is what they publish; timm: state_dict, state_dict_ema.
-ENVELOPES = (
+# In order of preference if a file has several. OpenMMLab: state_dict (EMAHook swaps the averaged
+# weights into it); Meta: model, model_ema; DeepSpeed: module; DINO and its successors: teacher,
+# which they publish; timm: state_dict, state_dict_ema.
+CHECKPOINT_KEYS = (
     *('state_dict', 'model', 'module', 'teacher', 'model_ema', 'state_dict_ema', 'ema_state_dict'),
     *('ema', 'student', 'network', 'backbone', 'encoder'),
 )
@@ -22,7 +22,7 @@ DEEPEST = 9  # our choice; no file nests more than 2, and a dict in a pickle may
 
 @dataclass(frozen=True)
 class Unwrapped:
-    """The tensors of a file, the keys they lay under, and the keys that were passed over."""
+    """The tensors of a file, the keys that led to them (dotted), and keys of other weights."""
 
     tensors: dict[str, Tensor]
     path: str = ''
@@ -34,16 +34,16 @@ def unwrap(content: object, choice: str | None = None) -> Unwrapped:
 
     Args:
         content: what the file holds.
-        choice: the envelope to open, 'model_ema' say, where the file has more than one.
+        choice: the checkpoint key to use, such as 'model_ema', if the file has more than one.
 
     Raises:
         CheckpointUnreadable: there are no tensors.
-        CheckpointMismatch: ``choice`` is not in the file.
+        CheckpointMismatch: the file has no weights under ``choice``.
     """
     path, others = [], []
     while isinstance(content, Mapping) and len(path) < DEEPEST:
-        found = [key for key in content if _is_envelope(key, content[key], choice)]
-        found.sort(key=lambda key: -1 if key == choice else ENVELOPES.index(key))
+        found = [key for key in content if _leads_to_tensors(key, content[key], choice)]
+        found.sort(key=lambda key: -1 if key == choice else CHECKPOINT_KEYS.index(key))
         if not found:
             break
         path.append(found[0])
@@ -51,7 +51,7 @@ def unwrap(content: object, choice: str | None = None) -> Unwrapped:
         content = content[found[0]]
     if choice and choice not in path:
         raise CheckpointMismatch(
-            f'envelope={choice!r}: the file has none of that name; it has {[*path, *others]}'
+            f'envelope={choice!r}: the file has no weights of that key; it has {[*path, *others]}'
         )
     if not isinstance(content, Mapping):
         raise CheckpointUnreadable(f'holds no weights, but a {type(content).__name__}')
@@ -59,7 +59,7 @@ def unwrap(content: object, choice: str | None = None) -> Unwrapped:
     if not tensors:
         inside = [str(key) for key, value in content.items() if _holds_tensors(value)]
         hint = (
-            f'; envelope= opens one of {inside}'
+            f'; choose one of its keys {inside} with envelope='
             if inside
             else f' with {sorted(map(str, content))[:5]}'
         )
@@ -67,12 +67,12 @@ def unwrap(content: object, choice: str | None = None) -> Unwrapped:
     return Unwrapped(tensors, '.'.join(path), tuple(others))
 
 
-def _is_envelope(key: object, value: object, choice: str | None) -> bool:
-    return isinstance(key, str) and key in (*ENVELOPES, choice) and _holds_tensors(value)
+def _leads_to_tensors(key: object, value: object, choice: str | None) -> bool:
+    return isinstance(key, str) and key in (*CHECKPOINT_KEYS, choice) and _holds_tensors(value)
 
 
 def _holds_tensors(value: object, depth: int = DEEPEST) -> bool:
-    """Whether a dict has tensors, or dicts in it that have; a config under 'model' has none."""
+    """Whether a dict holds tensors at any depth; a config under 'model' does not."""
     return (
         isinstance(value, Mapping)
         and depth > 0

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""From file to file: a backbone's names changed to another format's, alone or inside a model."""
+"""Write a backbone under the names of another format, alone or inside a model."""
 
 from __future__ import annotations
 
@@ -38,27 +38,29 @@ def convert(
 ) -> tuple[Path, list[str]]:
     """Write the weights of ``source`` under the names of another format.
 
-    A backbone inside a detector or segmentor is renamed in place, the rest of the model stays. A
-    classifier's head and norm are left out: only the network is converted.
+    Inside a detector or segmentor only the backbone is renamed; the rest of the model stays. A
+    classifier's head and norm are dropped.
 
     Args:
         source: anything that :func:`.read.read_checkpoint` reads.
-        destination: .pth, .pt, .bin or .safetensors; must not exist. The folders are made.
+        destination: .pth, .pt, .bin or .safetensors; must not exist. Missing folders are made.
         to: 'native' (this package's), 'meta', 'mmpretrain', 'timm' or 'hf'.
-        backbone_only: leave the rest of the model out.
-        drop_optimizer: leave out all that only a training needs.
-        publish: the same, and the first 8 digits of the file's SHA-256 join its name.
-        drop_norms: leave out the norms of the returned maps, for formats that have none.
-        prefix: where the network lies, if the file holds several.
-        envelope: the key to open where a file has several, such as 'ema_state_dict'.
+        backbone_only: drop the rest of the model.
+        drop_optimizer: drop everything that only training needs.
+        publish: the same, and append the first 8 digits of the file's SHA-256 to its name.
+        drop_norms: drop the norms of the returned maps, for formats that have none.
+        prefix: where the network is in the file, if it holds several.
+        envelope: the checkpoint key of the weights, such as 'ema_state_dict', if the file has
+            several sets.
 
     Returns:
-        The path that was written, and lines that say what was done and left out.
+        The path that was written, and lines that say what was done and dropped.
 
     Raises:
         FileExistsError: the destination exists.
         CheckpointError: the source cannot be read or recognised, or the format has no name for a
             tensor.
+        ValueError: an unknown format or file extension.
     """
     destination = _check(destination, to)
     content = read_checkpoint(source)
@@ -87,7 +89,7 @@ def convert(
 
 @dataclass(frozen=True)
 class Converted:
-    """A network under other names, and where it stood."""
+    """A network under new names, and the prefix it had."""
 
     tensors: dict[str, Tensor]
     target: Format
@@ -100,7 +102,7 @@ class Converted:
 def _convert(
     tensors: Mapping[str, Tensor], to: str, prefix: str | None, drop_norms: bool
 ) -> tuple[Converted, dict[str, Tensor], list[str]]:
-    """The network under its new names, the rest of the model around it, and what to report."""
+    """The network under its new names, the rest of the model, and lines to report."""
     network = find_network(tensors, prefix)
     row = network.row
     native = to_native(network.inside, row)
@@ -141,10 +143,10 @@ def _check(destination: str | Path, to: str) -> Path:
 
 
 def _around(content: Mapping, path: str, tensors: dict, slim: bool) -> tuple[dict, list[str]]:
-    """The source's checkpoint with other tensors in it, and the keys that were left out."""
+    """The source's checkpoint with the new tensors, and the keys that were dropped."""
     if not path:
         return tensors, []
-    if path != 'state_dict':  # of an EMA, say: the optimizer is another's
+    if path != 'state_dict':  # of an EMA, say: the optimizer belongs to other weights
         slim = True
         tensors = {k.removeprefix('module.'): v for k, v in tensors.items() if k != 'steps'}
     others = _other_keys(content, path)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""URLs to files: downloaded once, into the cache that torch.hub and mmengine share."""
+"""Download URLs, once each, into the cache that torch.hub and mmengine share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mmengine.dist import all_gather_object, get_dist_info
 from . import zoo
 from .errors import CheckpointUnreachable, CheckpointUnreadable
 
-# OpenMMLab's and torch.hub's custom: the name ends in the first digits of the file's SHA-256.
+# OpenMMLab's and torch.hub's convention: the name ends in the first digits of the SHA-256.
 HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
-# Who keeps to it; elsewhere such digits may be a date, an iteration or a commit.
+# Hosts that follow it; elsewhere such digits may be a date, an iteration or a commit.
 HASHING_HOSTS = ('download.openmmlab.com', 'download.pytorch.org')
 
 
@@ -29,10 +29,10 @@ def is_url(source: str) -> bool:
 
 
 def cached(url: str) -> Path:
-    """Where a download lies or will lie: where mmengine has it, if its name is its alone.
+    """The path of a download in the cache; mmengine's own path if the file's name is unique.
 
-    A name that any server may use, best.pth say, gets a digest of the URL in front: two files of
-    one name must not stand in for each other.
+    A name that any server may use, such as best.pth, is preceded by a digest of the URL, so that
+    two files with one name are not mixed up.
     """
     parts = [part for part in urlparse(url).path.split('/') if part]
     name = parts[-1] if parts else urlparse(url).netloc
@@ -50,23 +50,23 @@ def _published() -> frozenset[str]:
 
 
 def download(url: str) -> Path:
-    """Return the file of a URL; one rank a node fetches it if it is not in the cache.
+    """Return the file of a URL; if it is not in the cache, one rank per node downloads it.
 
-    Rank 0 comes first: on a shared disk nobody else has to. An interrupted download never gets the
-    final name (torch.hub writes beside it and renames). Of a body that ends too early torch.hub
-    says nothing, unless there is a hash; reading it does.
+    Rank 0 goes first, because on a shared disk no other rank has to. An interrupted download never
+    gets the final name: torch.hub writes to a temporary file and renames it. torch.hub notices a
+    truncated body only if there is a hash; else reading the file fails.
 
-    Raises, on every rank, whichever met it:
-        CheckpointUnreadable: the content is not what the hash in the name says; a bad file that was
-            in the cache is renamed to NAME.bad.
+    Raises, on all ranks, whichever rank it happened on:
+        CheckpointUnreadable: the content does not match the hash in the name; a bad file in the
+            cache is renamed to NAME.bad.
         CheckpointUnreachable: the server cannot be reached or refuses; the message says where to
-            put a file that was fetched by other means.
+            put the file if you get it by other means.
     """
     path, rank = cached(url), get_dist_info()[0]
     _on(rank == 0, url, path)
-    # The others look only now: NFS remembers for a while that it has not found a file.
+    # The others look only now: NFS caches for a while that a file does not exist.
     _on(rank > 0 and leads_node(), url, path)
-    # Without LOCAL_RANK nobody knows his node: whoever lacks the file fetches it, one by one.
+    # Without LOCAL_RANK the nodes are unknown: ranks that lack the file download it in turn.
     lacking = [i for i, there in enumerate(all_gather_object(path.is_file())) if not there]
     for i in lacking:
         _on(rank == i and not path.is_file(), url, path)
@@ -74,12 +74,12 @@ def download(url: str) -> Path:
 
 
 def leads_node() -> bool:
-    """Whether this rank is the one of its node that fetches and renames files."""
+    """Whether this rank downloads and renames files for its node."""
     return get_dist_info()[0] == 0 or os.environ.get('LOCAL_RANK') == '0'
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a bad file of the cache to NAME.bad, so that the next attempt fetches it anew."""
+    """Rename a bad file in the cache to NAME.bad, so that the next attempt downloads it again."""
     bad = path.with_name(f'{path.name}.bad')
     if leads_node() and path.is_file():
         path.replace(bad)
@@ -87,12 +87,12 @@ def set_aside(path: Path) -> Path:
 
 
 def _on(chosen: bool, url: str, path: Path) -> None:
-    """Provide the file on the chosen ranks; every rank calls this, and meets their first error."""
+    """Provide the file on the chosen ranks. All ranks must call this; all raise the first error."""
     fault = None
     if chosen:
         try:
             _check_hash(path, url) if path.is_file() else _fetch(url, path)
-        except Exception as error:  # whatever it is, the others would wait for one that is gone
+        except Exception as error:  # any error: else the other ranks would wait forever
             fault = error
     faults = [fault for fault in all_gather_object(fault) if fault is not None]
     if faults:

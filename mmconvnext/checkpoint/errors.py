@@ -1,25 +1,25 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What loading weights raises."""
+"""Errors of loading weights."""
 
 
 class CheckpointError(ValueError, RuntimeError):
-    """A file cannot be used; the message says what is wrong with it and what to do.
+    """A checkpoint cannot be used; the message says why and what to do.
 
     Also a ``RuntimeError``, which is what the callers of torch's ``load_state_dict`` expect.
     """
 
 
 class CheckpointUnreadable(CheckpointError):
-    """Damaged, no checkpoint at all, or holding more than weights_only lets in."""
+    """The file is damaged, no checkpoint, or holds types that weights_only does not allow."""
 
 
 class CheckpointMismatch(CheckpointError):
-    """The weights are not this backbone's; the message lists the first names of each side."""
+    """The weights do not fit the backbone; the message lists the first names of each kind."""
 
 
 class CheckpointNotFound(CheckpointError, FileNotFoundError):
-    """Neither a file nor the name of published weights."""
+    """There is neither such a file nor such a short name."""
 
 
 class CheckpointUnreachable(CheckpointError, ConnectionError):
-    """A download failed; the message says where to put a file that was fetched otherwise."""
+    """A download failed; the message says where to put the file instead."""

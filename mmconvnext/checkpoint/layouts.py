@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Shapes that formats give to the same numbers, and the way from each to ours.
+"""The layouts in which formats store a tensor, converted to ours and back.
 
 O and I are output and input channels, C is channels; `kernel` counts the positions of a k x k
 convolution with the column as the slower index, as MinkowskiEngine stores them.
@@ -37,10 +37,10 @@ LAYOUTS = {
 
 
 def to_our_layout(name: str, their_name: str, tensor: Tensor) -> Tensor:
-    """Bring a tensor into the layout of our parameter ``name``; what does not fit stays as it is.
+    """Bring a tensor into the layout of our parameter ``name``, or return it unchanged.
 
-    Whatever the format, a vector with axes of length 1 around it is that vector (GRN has been
-    published as (C,), (1, C) and (1, 1, 1, C)), and a 1x1 convolution is the linear layer.
+    In every format, axes of length 1 around a vector are removed (GRN has been published as (C,),
+    (1, C) and (1, 1, 1, C)), and a 1x1 convolution becomes a linear layer.
     """
     if their_name.endswith('.kernel') and tensor.ndim in (2, 3):
         square = math.isqrt(tensor.shape[0]) ** 2 == tensor.shape[0]

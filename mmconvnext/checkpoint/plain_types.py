@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The values that a checkpoint may hold beside its tensors: mere data, or a stand-in for it.
+"""The types that a checkpoint may hold besides tensors: plain data, or a stand-in for it.
 
-mmengine writes a message hub (histories of scalars, in numpy arrays), schedulers and the dataset's
-``metainfo``: numpy arrays of any plain kind in mmpose, parts of a config in any project. None of it
-can run code when it is built; whatever could is replaced by something that cannot, or left out. A
-stand-in is the thing itself where the user allow-lists that, see :mod:`.stored_arrays`.
+mmengine stores a message hub (histories of scalars, in numpy arrays), schedulers and the dataset's
+``metainfo``: numpy arrays of any plain type in mmpose, parts of a config in any project. Building
+these types cannot run code; a type that could is replaced by a stand-in that cannot, or left out.
+If the user allow-lists the real type, the stand-in gives way, see :mod:`.stored_arrays`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from mmengine.logging.history_buffer import HistoryBuffer
 
 from .stored_arrays import StoredArray, StoredDtype, listed, stored_reconstruct, stored_scalar
 
-# The methods that a HistoryBuffer keeps in its state, pickled as getattr(HistoryBuffer, name).
+# Methods in the state of a HistoryBuffer, pickled as getattr(HistoryBuffer, name).
 STATISTICS = ('current', 'max', 'mean', 'min')
-# The class whose schedulers keep a function in their state, in the same way; its name stands for it
-# because the class itself has no business in a file.
+# Schedulers of this class have a function in their state, pickled in the same way. A file gets the
+# name instead of the class, which it must not be able to build.
 ONE_CYCLE = 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'
 ANNEALING = ('_annealing_cos', '_annealing_linear')
 VALUES = (
@@ -38,7 +38,7 @@ TIMES = ('datetime', 'date', 'time', 'timedelta', 'timezone')
 
 @cache
 def named() -> dict[str, object]:
-    """What a file may name, and what it gets."""
+    """The names that a file may use, and the object that each of them gets."""
     makers = dict(_reconstruct=stored_reconstruct, scalar=stored_scalar)
     here = type(Path())
     posix, windows = (
@@ -74,17 +74,17 @@ def named() -> dict[str, object]:
 
 @cache
 def unnamed() -> list[type]:
-    """The types of what a file may fill, though it cannot name them: they come from a stand-in."""
+    """Types that a file may fill but not name, because stand-ins create them."""
     return [Config, StoredArray]
 
 
 def stored_function(owner: object, name: str) -> object:
-    """Stand in for ``getattr``, for the functions that mmengine stores and no others.
+    """Stand in for ``getattr``, limited to the functions that mmengine stores.
 
     Raises:
-        UnpicklingError: any other attribute; a free ``getattr`` would let a file call anything.
+        UnpicklingError: any other attribute; the real ``getattr`` would let a file call anything.
     """
-    if listed(getattr):  # the user did that, and torch may as well have taken his
+    if listed(getattr):  # by the user: torch could as well have taken that entry
         return getattr(owner, name)
     if owner is HistoryBuffer and name in STATISTICS:
         return getattr(HistoryBuffer, name)
@@ -96,12 +96,12 @@ def stored_function(owner: object, name: str) -> object:
 
 
 def stored_defaultdict(*factory: object) -> dict:
-    """Stand in for a defaultdict: weights_only fills no other dict than a plain one."""
+    """Stand in for a defaultdict: weights_only can fill only plain dicts."""
     return defaultdict(*factory) if listed(defaultdict) else {}
 
 
 def stored_deque(*options: object) -> list | deque:
-    """Stand in for a deque: weights_only fills no other sequence than a list."""
+    """Stand in for a deque: the only sequence that weights_only can fill is a list."""
     return deque(*options) if listed(deque) else []
 
 
@@ -111,9 +111,9 @@ class _Called(type):
 
 
 class StoredConfigDict(metaclass=_Called):
-    """Stand in for ConfigDict, which mmengine 0.8 and later call with a dict.
+    """Stand in for ConfigDict, which pickles of mmengine 0.8 and later call with a dict.
 
-    Those before create it and fill it; weights_only fills a plain dict or an OrderedDict.
+    Older ones create it and fill it; weights_only can fill a plain dict or an OrderedDict.
     """
 
     def __new__(cls, *items: tuple) -> OrderedDict:
@@ -121,7 +121,7 @@ class StoredConfigDict(metaclass=_Called):
 
 
 class StoredConfig:
-    """Stand in for Config, which is created and filled; called, it would open a file."""
+    """Stand in for Config, which a pickle creates and fills; a call of Config would open a file."""
 
     def __new__(cls) -> Config:
         return Config.__new__(Config)

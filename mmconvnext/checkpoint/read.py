@@ -1,8 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Files to their content, by what is in them rather than by their extension.
+"""Read files, whose type is recognised by their content and not by their extension.
 
-Every pickle is read under ``weights_only=True``: a checkpoint cannot run code. Nothing here, and
-nothing that calls it, falls back to anything else.
+Every pickle is read with ``weights_only=True``: a checkpoint cannot run code. There is no fallback.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from .errors import CheckpointError, CheckpointUnreadable
 from .lookup import locate
 from .safe_globals import torch_load
 
-# What Hugging Face repositories call their weights, in the order in which they are looked for.
+# The weights of Hugging Face repositories, in the order in which they are tried.
 REPOSITORY_FILES = (
     *('model.safetensors', 'model.safetensors.index.json'),
     *('pytorch_model.bin', 'pytorch_model.bin.index.json'),
 )
-LONGEST_HEADER = 100_000_000  # bytes, of a safetensors file: the library's own limit
+LONGEST_HEADER = 100_000_000  # bytes of a safetensors header: the library's own limit
 
 
 def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
@@ -34,12 +33,12 @@ def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
     Args:
         source: a path (.pth, .pt, .bin, .safetensors, the index of a sharded one, or the folder of
             a Hugging Face repository), an http(s) URL, or the short name of published weights.
-        map_location: where tensors are put, as in torch.load.
+        map_location: the device of the tensors, as in torch.load.
 
     Raises:
         CheckpointNotFound: no such file and no such short name.
-        CheckpointUnreadable: empty, truncated, no checkpoint at all, or not safe to read. A bad
-            download is renamed to NAME.bad; files of the user are left alone.
+        CheckpointUnreadable: empty, truncated, no checkpoint, or not safe to read. A bad download
+            is renamed to NAME.bad; the user's own files are not touched.
     """
     path = locate(source)
     try:
@@ -128,7 +127,7 @@ def _read_safetensors(path: Path, map_location: object) -> dict:
 
 def _read_torch(path: Path, map_location: object) -> object:
     try:
-        with path.open('rb') as file:  # of a path torch.load would judge by the extension
+        with path.open('rb') as file:  # given a path, torch.load would go by the extension
             return torch_load(file, map_location)
     except UnpicklingError as error:
         text = ' '.join(str(error).split())
@@ -143,7 +142,7 @@ def _read_torch(path: Path, map_location: object) -> object:
         raise
     except Exception as error:  # a damaged file can fail anywhere in torch.load
         text = shorten(str(error), 120, placeholder=' ...') or type(error).__name__
-        if 'map_location' in str(error):  # the file is sound, this machine has no such device
+        if 'map_location' in str(error):  # the file is fine, but this machine has no such device
             raise
         if 'TorchScript' in text:
             raise CheckpointUnreadable(
@@ -155,7 +154,7 @@ def _read_torch(path: Path, map_location: object) -> object:
 
 
 def _culprit(text: str) -> str:
-    """What the file wanted to import or call, in torch's message; else the end of the message."""
+    """What the file tried to import or call, from torch's message; else the end of the message."""
     match = (
         re.search(r'GLOBAL:? `?([\w.]+)', text)
         or re.search(r"but got <class '([\w.]+)'>", text)

@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What checkpoints may hold besides tensors, and the one call of torch.load in this package.
+"""The types that checkpoints may hold besides tensors, and this package's only call of torch.load.
 
-torch 2.6 and later unpickle nothing but tensors and what is allow-listed. :mod:`.plain_types` is
-our list: what the projects of OpenMMLab write beside their weights. What the user allow-lists with
-``torch.serialization.add_safe_globals`` counts too, and comes first.
+torch 2.6 and later unpickle only tensors and allow-listed types. :mod:`.plain_types` is our list:
+what OpenMMLab's projects store beside their weights. Types that the user allow-lists with
+``torch.serialization.add_safe_globals`` count too and take precedence.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from mmengine.utils import digit_version
 
 from .plain_types import named, unnamed
 
-# The first torch whose list takes an object with the name that it has in files; 2.4 and 2.5 have a
-# list of bare objects, those before have none.
+# The first torch whose list takes pairs of an object and its name in files; 2.4 and 2.5 have a list
+# of bare objects, earlier versions have none.
 LISTS_NAMES = (2, 6)
 # OpenMMLab's last mmengine, which lists nothing and so cannot read its own checkpoints. onedl's
-# lists numpy's own functions for each read; beside them our stand-ins would come to be mixed.
+# lists numpy's own functions for each read; our stand-ins must not be mixed with them.
 LISTS_NOTHING = '0.10.7'
 _reading = RLock()
 
@@ -38,37 +38,38 @@ def allow_for_mmengine() -> None:
 def allow_own_checkpoints() -> None:
     """Allow-list what such checkpoints hold; calling it again changes nothing.
 
-    A name that the user allow-listed himself stays his: torch takes either of two of one name.
+    A name that the user allow-listed is left to the user: of two entries with one name, torch may
+    take either.
     """
     if torch.__version__ >= LISTS_NAMES:
         torch.serialization.add_safe_globals(_lacking())
 
 
 def torch_load(path: object, map_location: object = None) -> object:
-    """Call ``torch.load`` so that the file can build tensors and what is allow-listed, no more."""
+    """Call ``torch.load`` so that a file can build only tensors and allow-listed types."""
     if torch.__version__ >= LISTS_NAMES:
         with _reading, torch.serialization.safe_globals(_lacking()):
             return torch.load(path, map_location=map_location, weights_only=True)
-    # The list of weights_only is closed, or cannot hold our stand-ins.
+    # torch's own list is fixed, or cannot hold our stand-ins.
     _refuse_torchscript(path)
     return torch.load(path, map_location=map_location, pickle_module=_PICKLE, weights_only=False)
 
 
 def _lacking() -> list[tuple[object, str]]:
-    """What torch's list lacks of ours; takes out of it what the user has listed himself since."""
+    """Our entries that torch's list lacks. Removes those that the user has listed meanwhile."""
     ours = [(value, name) for name, value in named().items()]
-    # BUILD asks for the type of what it fills. No pickle can spell a name with a line break, so
-    # these types are not to be called.
+    # The BUILD opcode checks the type of what it fills. No pickle can contain a name with a line
+    # break, so these types can be filled but not called.
     ours += [(kind, f'mmconvnext\n{kind.__name__}') for kind in unnamed()]
     given = torch.serialization.get_safe_globals()
     theirs = _names(entry for entry in given if entry not in ours)
     with torch.serialization.safe_globals([e for e in given if e in ours and e[1] in theirs]):
-        pass  # on leaving, torch takes them out
+        pass  # torch removes them on exit
     return [entry for entry in ours if entry[1] not in theirs and entry not in given]
 
 
 def _names(entries: object) -> dict[str, object]:
-    """The entries of torch's list by the names that they have in files."""
+    """The entries of torch's list by their names in files."""
     pairs = [
         entry if isinstance(entry, tuple) else (entry, f'{entry.__module__}.{entry.__qualname__}')
         for entry in entries
@@ -77,14 +78,14 @@ def _names(entries: object) -> dict[str, object]:
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's own Unpickler, which finds what torch's weights_only finds, and our types."""
+    """Python's Unpickler, restricted to what torch's weights_only allows, and our types."""
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> object:
-        # Protocol 2, which torch.save writes, spells names as Python 2 did.
+        # torch.save writes protocol 2, which uses the names of Python 2.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-        # The user's; those that only newer versions of torch know are among ours.
+        # `given` is the user's list; types that only newer versions of torch allow are in ours.
         given = getattr(torch.serialization, 'get_safe_globals', list)()
         known = {**torch._weights_only_unpickler._get_allowed_globals(), **named(), **_names(given)}
         found = known.get(f'{module}.{name}')
@@ -96,7 +97,7 @@ class _Unpickler(pickle._Unpickler):
         return found
 
     def load_build(self) -> None:
-        if isinstance(self.stack[-2], (type, FunctionType)):  # it may set a class's methods
+        if isinstance(self.stack[-2], (type, FunctionType)):  # could replace a class's methods
             raise UnpicklingError(f'it changes {self.stack[-2]!r}: refused')
         super().load_build()
 
@@ -111,7 +112,7 @@ _PICKLE = SimpleNamespace(
 
 
 def _refuse_torchscript(path: object) -> None:
-    """torch.load without weights_only would run such a file's own code to build its objects."""
+    """Without weights_only, torch.load would run the code in such a file to build its objects."""
     with torch.serialization._open_file_like(path, 'rb') as file:
         start = file.tell()
         if torch.serialization._is_zipfile(file):

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The size and the design of a network, read off the names and shapes of its tensors."""
+"""The size and the design of a network, from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .structure import EMPTY, LAYER_SCALE, design_of
 
 LAST_LAYER = re.compile(r'stages\.(\d+)\.(\d+)\.pwconv2\.weight')
 CUT = (
-    'the weights have neither GRN nor layer scale: a V2 file that a converter has cut has lost its '
-    'GRN for good; if they were trained so, '
+    'the weights have neither GRN nor layer scale: if a converter removed the GRN of a V2 file, it '
+    'is lost; if they were trained without, '
 )
 
 
 @dataclass(frozen=True)
 class Size:
-    """Version, blocks and channels of each stage, and what else a backbone is built with."""
+    """Version, depths and channels of a network, and switches of its design."""
 
     version: str
     depths: tuple[int, ...]
@@ -30,7 +30,7 @@ class Size:
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Size:
-        """From a state dict under our names."""
+        """Read from a state dict under our names."""
         depths: dict[int, int] = {}
         channels: dict[int, int] = {}
         for name, value in tensors.items():
@@ -51,13 +51,13 @@ class Size:
     def difference(
         self, own: Size, archs: Mapping, trained: Mapping = EMPTY, built: Mapping = EMPTY
     ) -> str:
-        """What to say if the weights, of this size, are for another than the backbone; or ''.
+        """How weights of this size differ from the backbone, and what to set; '' if they do not.
 
         Args:
             own: the backbone's size.
             archs: published sizes by name.
-            trained: switches of the design that do not show in the tensors, as far as known.
-            built: those of the backbone.
+            trained: switches of ``Design`` that tensors do not show: of the weights, if known.
+            built: the same of the backbone.
         """
         if not self.depths:
             return 'there is no block of a ConvNeXt among the weights'

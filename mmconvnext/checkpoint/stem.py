@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The stem's filters for images of other than the file's number of channels."""
+"""Adapt the stem's filters to images with another number of channels than the file's."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def inflate(weight: Tensor, channels: int, rule: str = 'repeat') -> Tensor:
     """Turn filters (O, m, k, k) for m input channels into (O, channels, k, k).
 
     Rules:
-        'repeat': channel c takes those of c modulo m, times m / channels; a single channel takes
-            the sum of all (timm's rule, models/_manipulate.py).
-        'mean': every channel takes the mean of all, times m / channels, which keeps the response
+        'repeat': channel c gets the filters of channel c modulo m, times m / channels; a single
+            channel gets the sum of all (timm's rule, models/_manipulate.py).
+        'mean': every channel gets the mean over all, times m / channels, which keeps the response
             to an image whose channels are all equal.
-        'zero': the first m stay as they are, which keeps the response to RGB exactly; the others
-            start at zero. Needs ``channels`` >= m.
+        'zero': the first m are kept, and with them the exact response to RGB; the others start at
+            zero. Needs ``channels`` >= m.
 
     Raises:
         ValueError: unknown rule, or fewer channels than 'zero' can keep.

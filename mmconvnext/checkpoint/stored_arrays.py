@@ -1,11 +1,11 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Arrays, scalars and types of numpy in a checkpoint, checked before they are built.
+"""numpy's arrays, scalars and dtypes in a checkpoint, checked before they are built.
 
-numpy itself trusts a pickle: an array over memory that the file names, or a type whose state claims
-more bytes than there are, reads and writes where it should not. So a file gets these stand-ins.
+numpy trusts a pickle: an array at an address from the file, or a dtype whose state claims more
+bytes than there are, accesses memory out of bounds. So a file gets these stand-ins.
 
-torch's list of safe names is everybody's, and where the user puts numpy's own functions on it, some
-names lead to his and some to ours. So ours go with numpy's, and step back where he chose those.
+torch's list of safe names is shared by the whole process. If the user adds numpy's own functions,
+some names lead to those and some to ours. So ours work together with numpy's, and give way to them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class StoredDtype:
     """Stand in for ``numpy.dtype``: numbers, strings and times, in either byte order.
 
     Raises:
-        UnpicklingError: of objects, fields or parts, whose state could hold pointers.
+        UnpicklingError: a dtype with objects, fields or subarrays: its state could hold pointers.
     """
 
     def __new__(
@@ -51,9 +51,9 @@ class StoredDtype:
 
 
 class StoredArray(np.ndarray):
-    """What ``numpy.ndarray`` is in a file: an argument of _reconstruct, which cannot be called.
+    """Stand in for ``numpy.ndarray``, which a file passes to _reconstruct and must not call.
 
-    It fills itself with checked content alone, and is pickled as a plain array.
+    It accepts only checked content, and is pickled as a plain array.
     """
 
     def __new__(cls, *arguments: object) -> StoredArray:
@@ -92,13 +92,13 @@ def stored_scalar(kind: object, content: object = b'') -> np.generic:
 
 
 def listed(value: object) -> bool:
-    """Whether the user put this very object on torch's list of what is safe."""
+    """Whether the user put this very object on torch's list of safe globals."""
     given = getattr(torch.serialization, 'get_safe_globals', list)()
     return any(value is (entry[0] if isinstance(entry, tuple) else entry) for entry in given)
 
 
 def _plain(kind: object) -> np.dtype:
-    """The type of a stand-in, or one of numpy's where the user allowed those."""
+    """The dtype of a stand-in, or numpy's own if the user allowed it."""
     dtype = kind.dtype if isinstance(kind, StoredDtype) else kind
     if not isinstance(dtype, np.dtype) or dtype.kind in 'OV' or dtype.subdtype or dtype.fields:
         raise _refused(f'{kind!r} as the type of numbers')

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What of a network's design shows in the names and shapes of its tensors."""
+"""Read a network's design from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 EMPTY: Mapping = MappingProxyType({})
-# Of those switches of Design that show here, the paper's values.
+# The paper's values of the switches of Design that tensors show.
 PAPER = dict(
     stem='patchify', stem_patch_size=4, group_width=1, expansion_ratio=4, kernel_size=7, norm='LN'
 )
@@ -21,9 +21,9 @@ LAYER_SCALE = re.compile(r'stages\.\d+\.\d+\.gamma')
 
 
 def design_of(tensors: Mapping[str, Tensor]) -> dict:
-    """Switches of ``Design`` with their values, from a state dict under our names.
+    """Switches of ``Design`` with their values, read from a state dict under our names.
 
-    One that does not show, or not clearly, is left out.
+    A switch whose value is not clear from the tensors is left out.
     """
     found = dict(
         expansion_ratio=_expansion_ratio(tensors),
@@ -35,7 +35,7 @@ def design_of(tensors: Mapping[str, Tensor]) -> dict:
 
 
 def departures(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """What of it departs from the paper, in words; 'both' are GRN and layer scale together."""
+    """What departs from the paper, in words; 'both' means GRN together with layer scale."""
     found = {k: f'{k}={v!r}' for k, v in design_of(tensors).items() if v != PAPER[k]}
     scale, grn = any(map(LAYER_SCALE.fullmatch, tensors)), any('.grn.' in name for name in tensors)
     return {**found, 'both': 'GRN beside layer scale'} if scale and grn else found
@@ -51,7 +51,7 @@ def _stem(tensors: Mapping[str, Tensor]) -> dict:
     if second is not None:
         tiered = first.shape[0] != second.shape[0]
         return dict(stem='overlap_tiered' if tiered else 'overlap')
-    if first.shape[2] == 7:  # of a patchify stem, or of ResNet's
+    if first.shape[2] == 7:  # a patchify stem, or ResNet's
         return {}
     return dict(stem='patchify', stem_patch_size=first.shape[2])
 

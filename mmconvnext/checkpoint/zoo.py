@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The published ConvNeXt weights, one row a file in ``zoo.csv``, each with a short name.
+"""The published ConvNeXt weights: one row of ``zoo.csv`` per file, each with a short name.
 
-A row says what the file holds and where it is; nothing is downloaded here.
+A row says what the file holds and where it is. This module downloads nothing.
 
 - Meta: the files that the READMEs of facebookresearch/ConvNeXt (the classifiers, COCO, ADE20K) and
   ConvNeXt-V2 link. ``convnext-tiny_in1k`` is the file without EMA, from which the dense recipes
@@ -13,25 +13,25 @@ A row says what the file holds and where it is; nothing is downloaded here.
 - Hugging Face, ``hf/``: Meta's files as transformers' two conversion scripts rename them.
 - torchvision: its 0.29.2.
 - OpenCLIP, ``openclip/``: its 3.3.0. The backbone is the visual tower of the file.
-- DINOv3, ``dinov3/``: the README of facebookresearch/dinov3. One has to accept the licence on the
-  file's page first, and to download with a token.
+- DINOv3, ``dinov3/``: the README of facebookresearch/dinov3. Accept the licence on the file's page
+  first, and download with a token.
 
-Columns: ``arch`` is a name of ``mmconvnext.arch.ARCHS``, or one which that table does not have
+Columns: ``arch`` is a name of ``mmconvnext.arch.ARCHS``, or one that is not in that table
 (``xxlarge``, isotropic ``iso-*``, timm's ``*-ols`` with an overlapping stem, ``*-rms``, ``test*``):
-loaded into another backbone, their error says which ``arch`` and ``design`` they need; ``iso-*``,
-which have no pyramid, do not load.
-``data`` tells the order of training: ``in21k-in1k`` is ImageNet-21K, then 1K; ``laiona`` is LAION
-aesthetic. ``pixels`` is the side of the training images, for COCO the longest of the short sides,
-and where it is not published (DINOv3) the one of timm. ``ema`` of Meta's files and their copies is
-what the original's name says, ``unknown`` where nobody tells.
+the error of loading them into another backbone says which ``arch`` and ``design`` they need;
+``iso-*``, which have no pyramid, do not load.
+``data`` lists the training sets in order: ``in21k-in1k`` is ImageNet-21K, then 1K; ``laiona`` is
+LAION aesthetic. ``pixels`` is the side of the training images, for COCO the longest of the short
+sides, and timm's where it is not published (DINOv3). ``ema`` of Meta's files and their copies is
+what the original's name says, ``unknown`` if no source says.
 
 ``mb``, in 1e6 bytes, is published for torchvision and two files of OpenMMLab (tiny downstream, Mask
-R-CNN). For all others it is computed: 4 bytes a parameter of the whole file, with its classifier,
+R-CNN). For all others it is computed: 4 bytes per parameter of the whole file, with its classifier,
 text tower, detector or segmentor; FCMAE files have neither classifier nor last norm.
 
-``licence`` of copies is the original's, except that timm's and Hugging Face's of V1 is what they
-state. **V2 weights may not be used commercially**: they are CC BY-NC 4.0 whoever converted them,
-also where a model card says Apache-2.0. Read DINOv3's and FAIR's own licences before use.
+``licence`` of a copy is the original's, except that timm's and Hugging Face's copies of V1 have the
+one they state. **V2 weights may not be used commercially**: they are CC BY-NC 4.0 whoever converted
+them, even if a model card says Apache-2.0. Read DINOv3's and FAIR's own licences before use.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TABLE = Path(__file__).with_suffix('.csv')
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One published file; the module's docstring tells what the fields mean."""
+    """One published file; the module's docstring explains the fields."""
 
     name: str
     kind: str
@@ -64,7 +64,7 @@ class PublishedWeights:
 
 @cache
 def published() -> dict[str, PublishedWeights]:
-    """All published weights by their short names; one dict for all callers."""
+    """All published weights by their short names; all callers share one dict."""
     with TABLE.open(encoding='ascii', newline='') as file:
         rows = [
             PublishedWeights(**{**row, 'pixels': int(row['pixels']), 'mb': float(row['mb'])})
@@ -74,12 +74,12 @@ def published() -> dict[str, PublishedWeights]:
 
 
 def find(name: str) -> PublishedWeights | None:
-    """The weights of that short name, or None."""
+    """The weights with that short name, or None."""
     return published().get(name)
 
 
 def nearest(name: str) -> list[str]:
-    """At most three short names: those that begin with ``name``, then the most alike."""
+    """At most three short names: those that begin with ``name``, then the most similar."""
     longer = [other for other in published() if name and other.startswith(name)]
     alike = difflib.get_close_matches(name, published(), n=3, cutoff=0.4)  # 0.4: our choice
     return list(dict.fromkeys(longer + alike))[:3]

@@ -1,7 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Configs of other ConvNeXts in ours.
+"""Migrate configs with another package's ConvNeXt to this one.
 
-``source`` reads, ``mm2`` brings an old generation to today's, ``backbone``, ``weights`` and
-``optimizer`` replace, ``write`` and ``diff`` make the new file, ``proof`` and ``rates`` compare
-sides, ``recipes`` finds the shipped recipe that it equals; ``migration`` calls them in this order.
+``migration`` calls the others in this order: ``source`` reads the config; ``mm2`` updates configs
+of mmdet 2 and mmseg 0.x; ``backbone``, ``weights`` and ``optimizer`` replace what differs;
+``write`` and ``diff`` produce the new file; ``proof`` and ``rates`` compare both sides; ``recipes``
+finds the shipped recipe that it equals. ``notes`` collects what the user should know.
 """

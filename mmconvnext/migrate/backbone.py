@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Finds the ConvNeXt of other projects in a config and puts ours in its place."""
+"""Replace other packages' ConvNeXt in a config by ours."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .weights import TIMM_OLD, of_mmseg, renewed_weights, timm_weights
 OURS = 'mmconvnext.ConvNeXt'
 KNOWN = "'mmpretrain.ConvNeXt', 'mmcls.ConvNeXt', Meta's 'ConvNeXt' and timm's 'TIMMBackbone'"
 OWN_KEYS = set(inspect.signature(ConvNeXt.__init__).parameters) - {'self'}
-# What only mmengine or these wrappers read, and what is handled here.
+# Keys of mmengine and of these wrappers, and those that this module handles itself.
 CONFIG_KEYS = ('type', '_scope_', '_delete_', 'init_cfg', 'pretrained', 'checkpoint_path')
 
 
 @dataclass
 class Renewed:
-    """A backbone that was replaced: where, whose it was, its arguments before and after."""
+    """A backbone that was replaced: its place, its package, its arguments before and after."""
 
     path: str
     peer: str
@@ -34,10 +34,10 @@ class Renewed:
 
 
 def renew_backbones(cfg: dict, notes: Notes) -> list[Renewed]:
-    """Replace every foreign ConvNeXt of ``cfg`` in place, wherever it is nested.
+    """Replace every ConvNeXt of another package in ``cfg``, in place and at any depth.
 
     Raises:
-        RecipeError: there is none, or one asks for what ours does not have.
+        RecipeError: there is none, or one needs what ours does not have.
     """
     renewed = []
     for path, node in list(dicts(cfg)):
@@ -47,19 +47,19 @@ def renew_backbones(cfg: dict, notes: Notes) -> list[Renewed]:
             node.clear()
             node.update(after)
             renewed.append(Renewed(path, peer, before, after))
-            notes.change(f"{path}: {before['type']} is type='{OURS}'{_told(before, after)}")
+            notes.change(f"{path}: {before['type']} became type='{OURS}'{_told(before, after)}")
     if not renewed:
         raise RecipeError(_nothing(cfg))
     return renewed
 
 
 def depths_of(arguments: Mapping) -> tuple[int, ...]:
-    """Blocks of each stage of our backbone with these arguments."""
+    """The depths of our backbone with these arguments."""
     return get_arch(arguments['arch'], arguments.get('version', 'v1')).depths
 
 
 def peer_of(node: Mapping, cfg: Mapping) -> str:
-    """'mmpretrain', 'meta' or 'timm': whose ConvNeXt the dict builds; '' for any other."""
+    """The package whose ConvNeXt the dict builds: 'mmpretrain', 'meta', 'timm', or '' for none."""
     kind = node.get('type')
     if not isinstance(kind, str):
         return ''
@@ -77,7 +77,7 @@ def peer_of(node: Mapping, cfg: Mapping) -> str:
         return 'mmpretrain'
     if {'in_chans', 'depths', 'dims'} & set(node):
         return 'meta'
-    # With none of these it may be ours, but for the modules that the config imports, or its age.
+    # Otherwise it may be ours, unless the imports of the config or its age say something else.
     if any(name in str(cfg.get('custom_imports')) for name in ('mmpretrain', 'mmcls')):
         return 'mmpretrain'
     if 'optimizer' in cfg and 'optim_wrapper' not in cfg:
@@ -91,14 +91,14 @@ def _renew(node: dict, peer: str, cfg: dict, path: str, notes: Notes) -> dict:
         _timm_model(asked, node, path, notes)
     if peer == 'mmpretrain':
         asked.setdefault('out_indices', -1)  # the default there; here all stages
-        if asked.get('frozen_stages', 0) == 0:  # nothing is frozen there; here the stem would be
+        if asked.get('frozen_stages', 0) == 0:  # freezes nothing there, the stem here
             asked.pop('frozen_stages', None)
         _pooling(asked, path, notes)
     given = {key: value for key, value in asked.items() if key in OWN_KEYS}
     foreign = {key: value for key, value in asked.items() if key not in OWN_KEYS}
     try:
         after = {'type': OURS, **given, **translate(foreign, given, sorted(OWN_KEYS))}
-        depths_of({'arch': 'tiny', **after})  # a size that is none of ours is refused here
+        depths_of({'arch': 'tiny', **after})  # refuses a size that this package does not have
     except (TypeError, ValueError) as error:
         raise RecipeError(f'{path}: {error}') from error
     after['arch'] = _named_arch(after.get('arch', 'tiny'))
@@ -116,36 +116,36 @@ def _renew(node: dict, peer: str, cfg: dict, path: str, notes: Notes) -> dict:
 
 
 def _timm_model(asked: dict, node: dict, path: str, notes: Notes) -> None:
-    """The size and version of the name, and which maps the wrapper returns.
+    """Set size and version from the model's name, and the maps that the wrapper returns.
 
     Raises:
-        RecipeError: a network that was never built here.
+        RecipeError: a network that this package cannot build.
     """
     name = asked.pop('model_name').rpartition('/')[2]
     for ending in TIMM_OLD:
         name = name.removesuffix(ending)
     found = named(name)
     if found is None:
-        raise RecipeError(f'{path}: model_name={name!r} is no ConvNeXt that can be built here')
+        raise RecipeError(f'{path}: model_name={name!r} is no ConvNeXt that this package can build')
     asked['arch'] = found.arch
     if found.version == 'v2':
         asked['version'] = 'v2'
-    # The default of mmseg's wrapper is True, mmpretrain's is False and gives the last map alone.
+    # The default of mmseg's wrapper is True; mmpretrain's is False, which returns the last map.
     if asked.pop('features_only', of_mmseg(node)):
         notes.name(
-            f'{path}: timm returns its maps without a norm; ours have one each, as in the official '
-            'dense models'
+            f'{path}: timm returns maps without norms; ours have one each, as the official dense '
+            'models do'
         )
     else:
         asked['out_indices'] = -1
 
 
 def _pooling(asked: dict, path: str, notes: Notes) -> None:
-    """mmpretrain pools before the last norm unless told otherwise: right for classifiers alone."""
+    """mmpretrain pools before the last norm by default, which only suits classifiers."""
     if 'gap_before_final_norm' not in asked:
         notes.name(
-            f'{path}: gap_before_final_norm was left out, which pools the maps in mmpretrain; here '
-            'they stay maps'
+            f'{path}: gap_before_final_norm is not set, so mmpretrain pools the maps; here they '
+            'are not pooled'
         )
     elif not asked['gap_before_final_norm']:
         del asked['gap_before_final_norm']  # the default here
@@ -163,7 +163,7 @@ def _named_arch(arch: object) -> object:
 
 
 def _holder(cfg: dict, path: str) -> dict:
-    """The dict, or list, that holds the one at ``path``."""
+    """The dict or list that contains the value at ``path``."""
     node = cfg
     for key in path.split('.')[:-1]:
         node = node[int(key)] if isinstance(node, (list, tuple)) else node[key]
@@ -183,20 +183,20 @@ def _nothing(cfg: dict) -> str:
     nodes = {path: node for path, node in dicts(cfg) if path.endswith('backbone')}
     found = {path: node['type'] for path, node in nodes.items() if 'type' in node}
     if OURS in found.values():
-        return f'nothing to migrate: the config has our ConvNeXt already, {found}'
+        return f'nothing to migrate: the config already has our ConvNeXt, {found}'
     listed = ', '.join(f'{path}={kind!r}' for path, kind in found.items())
     return (
         f'no ConvNeXt to migrate: {"the backbones are " + listed if listed else "no backbone"}; '
-        f"known are {KNOWN}. To put ours in: backbone=dict(_delete_=True, type='{OURS}', "
+        f"known are {KNOWN}. To use ours: backbone=dict(_delete_=True, type='{OURS}', "
         "arch='tiny') and the neck's or head's in_channels=[96, 192, 384, 768]"
     )
 
 
 def refuse_classifier(cfg: Mapping) -> None:
-    """Refuse a config of mmpretrain's or mmcls' own tools.
+    """Refuse a classifier, that is a config for the tools of mmpretrain or mmcls.
 
     Raises:
-        RecipeError: the line that such a config takes.
+        RecipeError: it is one; the message has the line to write in it.
     """
     kind = (cfg.get('model') or {}).get('type')
     scope = cfg.get('default_scope')

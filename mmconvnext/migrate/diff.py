@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The least that a config has to say over its bases, in mmengine's rules of inheritance."""
+"""The smallest config that turns its bases into a target, by mmengine's inheritance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ DELETE, SCOPE = '_delete_', '_scope_'
 
 
 def difference(base: dict, target: dict) -> dict:
-    """What merges into ``base`` to give ``target``; keys of ``base`` alone stay at the top level.
+    """What to merge into ``base`` to get ``target``; at the top level, keys of ``base`` alone stay.
 
     A dict that loses a key, or becomes another type, is replaced as a whole by ``_delete_``.
     """
@@ -35,7 +35,7 @@ def _change(old: object, new: object) -> object:
 
 
 def same(one: object, two: object) -> bool:
-    """Whether two values mean the same to those who read them."""
+    """Whether two config values mean the same."""
     if isinstance(one, dict) and isinstance(two, dict):
         one, two = _meant(one), _meant(two)
         return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
@@ -45,7 +45,7 @@ def same(one: object, two: object) -> bool:
 
 
 def _meant(value: dict) -> dict:
-    """Without mmengine's mark of where a dict came from, and a backend that is the default."""
+    """The dict without mmengine's ``_scope_`` and without a default ``backend_args``."""
     unset = {'backend_args': None}
     return {k: v for k, v in value.items() if k != SCOPE and not (k in unset and v is None)}
 
@@ -55,7 +55,7 @@ def _number(value: object) -> bool:
 
 
 def differing(one: dict, two: dict, path: str = '') -> list[str]:
-    """Dotted paths at which two dicts differ, the outermost of each."""
+    """The dotted paths at which two dicts differ; below a path that differs, no others."""
     found = []
     one, two = _meant(one), _meant(two)
     for key in [*one, *(key for key in two if key not in one)]:

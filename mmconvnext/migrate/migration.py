@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A config of another ConvNeXt to one of ours: read, bring up to date, replace, write, prove."""
+"""The steps of a migration in order: read, update, replace, write, prove."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .recipes import recipe_line
 from .source import Source, read, shipped
 from .write import text_over
 
-# Modules that only brought the backbone, or the optimizer's constructor, into a config's reach.
+# Modules that configs imported only to register the backbone or the optimizer's constructor.
 PEERS = ('mmpretrain', 'mmcls', 'mmcv_custom', 'mmdet_custom', 'mmseg_custom', 'backbone')
-# Settings of mmcv 1's runner: mmengine takes them for variables of the file.
+# Settings of mmcv 1's runner, which mmengine ignores.
 UNREAD = ('lr_config', 'optimizer_config', 'runner', 'evaluation', 'checkpoint_config', 'fp16')
 
 
 @dataclass
 class Migration:
-    """The new config and what there is to say about it."""
+    """The new config, its notes and its proof."""
 
     source: Source
     text: str
@@ -40,16 +40,18 @@ class Migration:
 
 
 def migrate(config: str | Path, out: str | Path | None = None, folders: Sequence = ()) -> Migration:
-    """Migrate the file ``config``; the text is for ``out``, which is not written here.
+    """Migrate the file ``config``; nothing is written.
 
     Args:
         config: of mmdet 2 or 3, mmseg 0.x or 1.x, with the ConvNeXt of mmpretrain, mmcls, Meta or
             timm's wrapper.
-        out: where the new config will lie: relative bases count from there. None is beside the old.
-        folders: where bases are looked for that are not in their place.
+        out: the path of the new config; relative bases start from its folder. None is the folder
+            of the old one.
+        folders: where to search for bases that are missing.
 
     Raises:
-        RecipeError: the config cannot be read, has no foreign ConvNeXt, or asks for what we lack.
+        RecipeError: the config cannot be read, has no ConvNeXt of another package, or needs what
+            this package does not have.
     """
     notes = Notes()
     source = read(config, folders, notes)
@@ -73,7 +75,7 @@ def _migrated(source: Source, place: Path, notes: Notes) -> Migration:
         before = copy.deepcopy(cfg.get('optim_wrapper'))
         target = cfg
         if left := [key for key in UNREAD if cfg.get(key)]:
-            notes.name(f'{left} of the old generation are read by nobody in a config of this one')
+            notes.name(f'{left} are settings of mmcv 1, which mmengine ignores')
         is_shipped = any(source.path.resolve().is_relative_to(r) for r in shipped().values())
         bases = [source.path.resolve()] if is_shipped else source.bases
     renew_imports(target, source.old, notes)
@@ -86,7 +88,7 @@ def _migrated(source: Source, place: Path, notes: Notes) -> Migration:
 
 
 def renew_imports(cfg: dict, old: bool, notes: Notes) -> None:
-    """Take the peers' modules out of ``custom_imports`` where nothing else needs them."""
+    """Remove the other packages' modules from ``custom_imports`` if nothing else needs them."""
     asked = cfg.get('custom_imports')
     if not asked:
         return
@@ -104,11 +106,11 @@ def renew_imports(cfg: dict, old: bool, notes: Notes) -> None:
         return
     kept = [name for name in modules if name not in gone]
     if old and kept:
-        notes.name(f'custom_imports {kept} were written for the old generation')
-    # A list without it would do: the scope mmconvnext imports itself. It replaces that of a base.
+        notes.name(f'custom_imports {kept} were written for mmdet 2 or mmseg 0.x')
+    # The scope would import mmconvnext by itself; the list is needed to replace that of a base.
     cfg['custom_imports'] = dict(imports=[*kept, 'mmconvnext'], allow_failed_imports=False)
     if gone:
-        notes.change(f'custom_imports: {gone} gone, nothing else needs them')
+        notes.change(f'custom_imports: {gone} removed, nothing else needs them')
 
 
 def _head(source: Source) -> str:
@@ -119,7 +121,7 @@ def refuse_existing(out: str | Path) -> Path:
     """The path to write to.
 
     Raises:
-        RecipeError: it exists, is no .py file, or lies below a file.
+        RecipeError: it exists, is no .py file, or its folder is a file.
     """
     path = Path(out)
     if path.suffix != '.py':

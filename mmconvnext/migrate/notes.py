@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What a migration tells its user."""
+"""The notes of a migration, for the report."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Notes:
         self.changed.append(line)
 
     def lose(self, what: str, why: str) -> None:
-        """Note what is not in the new config, and the reason or the way out."""
+        """Note what the new config does not have, and why or how to get it back."""
         self.lost.append(f'{what}: {why}')
 
     def name(self, line: str) -> None:
-        """Note what is carried over as it is and deserves a look."""
+        """Note what was kept unchanged and should be checked by the user."""
         self.look.append(line)

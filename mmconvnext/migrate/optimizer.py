@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Learning-rate constructors of other projects in the terms of ours, rate for rate."""
+"""Replace other packages' learning-rate constructors by ours, with all rates unchanged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..recipe.errors import RecipeError
 from .notes import Notes
 
 OURS = 'mmconvnext.LayerDecayOptimWrapperConstructor'
-# mmdet's and mmseg's, and the fork's they come from; mmseg's older name with ``layer_decay_rate``.
+# Those of mmdet, mmseg and Meta's fork; the second is mmseg's older, with ``layer_decay_rate``.
 FIXED_RULES = ('LearningRateDecayOptimizerConstructor', 'LayerDecayOptimizerConstructor')
 MMPRETRAIN = 'LearningRateDecayOptimWrapperConstructor'
 READ_BY_FIXED = ('decay_rate', 'layer_decay_rate', 'decay_type', 'num_layers')
-KNOWN_TO_FIXED = (*READ_BY_FIXED, 'bypass_duplicate')  # of each parameter one group, always
+KNOWN_TO_FIXED = (*READ_BY_FIXED, 'bypass_duplicate')  # each parameter is in one group there anyway
 MULTS = ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult')
-# mmpretrain's names of layers, and ours (Meta's), as keys of custom_keys may contain them.
+# Names of layers that keys of custom_keys may contain: mmpretrain's -> ours, which are Meta's.
 LAYERS = {'depthwise_conv': 'dwconv', 'pointwise_conv': 'pwconv'}
 
 
@@ -34,18 +34,20 @@ def constructor_of(wrapper: dict) -> str:
 
 
 def renew_constructor(cfg: dict, depths: Sequence[int], shared: bool, notes: Notes) -> None:
-    """Replace the constructor of ``cfg['optim_wrapper']`` in place, so that all rates stay.
+    """Replace the constructor of ``cfg['optim_wrapper']`` in place; all rates stay the same.
 
-    ``depths`` are the blocks of the backbone's stages: they are the number of its groups here,
-    which ``num_layers`` is there. ``shared`` says that parameters stand in several modules: there
-    each was in one group anyway.
+    Args:
+        cfg: the config.
+        depths: of the backbone; they define the number of layers here, ``num_layers`` does there.
+        shared: whether modules share parameters; each is in one group there anyway.
+        notes: for the report.
 
     Raises:
-        RecipeError: layer-wise decay without a rate, or of a kind that ConvNeXt does not have.
+        RecipeError: layer-wise decay without a rate.
     """
     wrapper = cfg.get('optim_wrapper')
     if not isinstance(wrapper, dict):
-        notes.name('the config has no optim_wrapper: learning rates are for you to set')
+        notes.name('the config has no optim_wrapper: set the learning rates yourself')
         return
     kind = constructor_of(wrapper)
     options = dict(wrapper.get('paramwise_cfg') or {})
@@ -58,11 +60,11 @@ def renew_constructor(cfg: dict, depths: Sequence[int], shared: bool, notes: Not
         wrapper['paramwise_cfg'] = _default(options, notes)
     elif kind == 'unknown':
         notes.name(
-            f'constructor={wrapper["constructor"]!r} is not one we know; it was left, and must '
-            "know our parameter names, Meta's"
+            f'constructor={wrapper["constructor"]!r} is unknown and was kept; it must know our '
+            "parameter names, which are Meta's"
         )
     if kind in ('fixed', 'mmpretrain'):
-        notes.change(f'optim_wrapper.constructor: {wrapper["constructor"]} is {OURS}')
+        notes.change(f'optim_wrapper.constructor: {wrapper["constructor"]} became {OURS}')
         wrapper['constructor'] = OURS
         if shared:
             wrapper['paramwise_cfg']['bypass_duplicate'] = True
@@ -73,18 +75,18 @@ def _check_num_layers(given: int | None, depths: Sequence[int], notes: Notes) ->
     needed = num_layers(depths)
     if given != needed:
         notes.name(
-            f'num_layers={given!r} is not that of depths {list(depths)}, which is {needed} in the '
-            'official code: the rates there were of no published recipe (deep layers above lr '
-            f'itself where it is too small); here they are those of {needed}'
+            f'num_layers={given!r} does not match depths {list(depths)}: the official code has '
+            f'{needed}, and its rates are used here (with a number that is too small, deep layers '
+            'had rates above lr)'
         )
 
 
 def _default(options: dict, notes: Notes) -> dict:
-    """mmengine's own constructor is left, without what it never read."""
+    """Options of mmengine's own constructor, without those that it ignores."""
     if decay := {k: options.pop(k) for k in READ_BY_FIXED if k in options}:
         notes.name(
-            f'paramwise_cfg {decay} was read by nobody, for no constructor is named: all layers '
-            f"learn at the full rate, as there. To decay: constructor='{OURS}', "
+            f'paramwise_cfg {decay} has no effect, because there is no constructor: all layers '
+            f"have the full learning rate, as before. To decay: constructor='{OURS}', "
             f'paramwise_cfg=dict(decay_rate={decay.get("decay_rate", 0.8)})'
         )
     if 'custom_keys' in options:
@@ -93,7 +95,7 @@ def _default(options: dict, notes: Notes) -> dict:
 
 
 def _fixed(options: dict, notes: Notes) -> dict:
-    """mmdet and mmseg read four options and no other, and decide on the decay themselves."""
+    """The constructors of mmdet and mmseg read only four options; weight decay is fixed there."""
     rate = options.get('decay_rate', options.get('layer_decay_rate'))
     if rate is None:
         raise RecipeError(
@@ -105,14 +107,14 @@ def _fixed(options: dict, notes: Notes) -> dict:
         decay_type = 'layer_wise'
     if ignored := {k: v for k, v in options.items() if k not in KNOWN_TO_FIXED}:
         notes.name(
-            f'paramwise_cfg {ignored} was read by nobody there and is left out, so that the rates '
-            'stay; add it to paramwise_cfg if you want it to act'
+            f'paramwise_cfg {ignored} had no effect there and was removed, so that the rates stay '
+            'the same; add it to paramwise_cfg if you want it to act'
         )
     return dict(decay_rate=rate, decay_type=decay_type)
 
 
 def _mmpretrain(options: dict, notes: Notes) -> dict:
-    """mmpretrain decays what no option spares, and of custom_keys reads decay_mult alone."""
+    """mmpretrain decays everything by default, and reads only decay_mult of custom_keys."""
     options = dict(options)
     new = dict(decay_rate=options.pop('layer_decay_rate', 1.0))
     options.pop('num_layers', None)
@@ -120,48 +122,48 @@ def _mmpretrain(options: dict, notes: Notes) -> dict:
         new[key] = options.pop(key, None)
     if idle := [key for key in MULTS if new[key] is None]:
         notes.name(
-            f'{idle} are None as there: nothing spares those parameters weight decay; without '
-            'these lines ours would, as the official recipes do'
+            f'{idle} are None, as in mmpretrain, where these parameters have weight decay; without '
+            'these lines they have none, as in the official recipes'
         )
     if keys := options.pop('custom_keys', None):
         if inert := [key for key, value in keys.items() if 'lr_mult' in value]:
-            notes.name(f'lr_mult of custom_keys {inert} was read by nobody there and is left out')
+            notes.name(f'lr_mult of custom_keys {inert} had no effect there and was removed')
         new['custom_keys'] = {
             key: {'decay_mult': 1.0, **{k: v for k, v in value.items() if k != 'lr_mult'}}
             for key, value in _keys(keys, notes).items()
         }
     if options:
-        notes.name(f'paramwise_cfg {options} was read by nobody there and is left out')
+        notes.name(f'paramwise_cfg {options} had no effect there and was removed')
     return new
 
 
 def _keys(keys: dict, notes: Notes) -> dict:
-    """``custom_keys`` with our names of layers in them."""
+    """``custom_keys`` with our names of layers."""
     new = {}
     for key, value in keys.items():
         name = our_name(key)
         if name != key:
-            notes.change(f'custom_keys[{key!r}] is custom_keys[{name!r}], our name of the layer')
-            if 'backbone' not in key:  # layers of necks and heads are called so too
+            notes.change(f'custom_keys[{key!r}] became custom_keys[{name!r}], our name of it')
+            if 'backbone' not in key:  # necks and heads have such layers too
                 new[key] = value
         new[name] = value
     return new
 
 
 def our_name(name: str) -> str:
-    """A name of mmpretrain's parameters, or a part of one, as it is here."""
+    """Our name for a parameter of mmpretrain's, or for a part of its name."""
     for theirs, ours in LAYERS.items():
         name = name.replace(theirs, ours)
     return name
 
 
 def name_whole_backbone(wrapper: dict, notes: Notes) -> None:
-    """Name the keys of custom_keys that match a whole backbone: often they come from a base."""
+    """Note the custom_keys that match a whole backbone; they often come from a base."""
     keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
     for key, value in keys.items():
         if key.strip('.') == 'backbone' or key.strip('.').endswith('.backbone'):
             rest = {'_delete_': True, **{k: v for k, v in keys.items() if k != key}}
             notes.name(
-                f'custom_keys[{key!r}] = {value} acts on the whole backbone and is carried over; '
+                f'custom_keys[{key!r}] = {value} acts on the whole backbone and was kept; '
                 f'without it: paramwise_cfg=dict(custom_keys={rest})'
             )

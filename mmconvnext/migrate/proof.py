@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Whether the new config builds what the old one did: parameters, rates, outputs."""
+"""Compare what the old and the new config build: parameters, rates, outputs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ NOT_COUNTED = ('kernel_sizes', 'norm_layer', 'output_stride')
 def prove(
     model: nn.Module | str, target: Mapping, before: Mapping | None, renewed: list[Renewed]
 ) -> list[str]:
-    """Lines for the report.
+    """Compare both sides; the result is lines for the report.
 
     Args:
-        model: that of ``target``, see :func:`built`.
+        model: the model of ``target``, see :func:`built`.
         target: the new config.
-        before: ``optim_wrapper`` of the old one.
+        before: the ``optim_wrapper`` of the old one.
         renewed: the backbones that were replaced.
     """
     with _quiet():
@@ -45,16 +45,16 @@ def prove(
 
 
 def built(cfg: Mapping) -> nn.Module | str:
-    """The model of a config, without memory for its parameters where it can be, or the fault."""
+    """The model of a config, on the meta device if possible; or why it does not build."""
     with _quiet():
         try:
             return build(cfg)
-        except Exception as error:  # whatever a third party's modules raise
+        except Exception as error:  # any error of other packages' modules
             return _told(error)
 
 
 def shares_parameters(model: nn.Module | str) -> bool:
-    """Whether a parameter stands in several modules, as in RTMDet's head."""
+    """Whether modules share a parameter, as in RTMDet's head."""
     if isinstance(model, str):
         return False
     every = sum(1 for _ in model.named_parameters(remove_duplicate=False))
@@ -63,7 +63,7 @@ def shares_parameters(model: nn.Module | str) -> bool:
 
 @contextmanager
 def _quiet():
-    """Constructors and heads tell much that is not asked for here."""
+    """Silence what constructors and heads log and print."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -80,7 +80,7 @@ def _prove(
 ) -> list[str]:
     lines = [line for one in renewed if one.path.startswith('model') for line in _backbone(one)]
     if isinstance(model, str):
-        return [*lines, f'the whole model was not built, and rates were not compared: {model}']
+        return [*lines, f'the whole model does not build, so rates were not compared: {model}']
     total = sum(param.numel() for param in model.parameters())
     lines.append(f'the model builds: {total:,} parameters')
     peer = _peer_model(target, renewed)
@@ -94,7 +94,7 @@ def _prove(
 
 
 def _peer_model(target: Mapping, renewed: list[Renewed]) -> nn.Module | None:
-    """The same model around mmpretrain's backbone; None where that cannot be had."""
+    """The same model with mmpretrain's backbone; None if it cannot be built."""
     cfg = copy.deepcopy(dict(target))
     for one in renewed:
         node = cfg
@@ -110,7 +110,7 @@ def _peer_model(target: Mapping, renewed: list[Renewed]) -> nn.Module | None:
 
 
 def build(cfg: Mapping) -> nn.Module:
-    """The model of a config without memory for its parameters, or with it where that fails."""
+    """The model of a config, on the meta device, or on the CPU if that fails."""
     scope = cfg.get('default_scope') or task_of(cfg)
     if imports := cfg.get('custom_imports'):
         import_modules_from_strings(**imports)
@@ -129,7 +129,7 @@ def _rates(
     scope = target.get('default_scope') or task_of(target)
     new = target['optim_wrapper']
     try:
-        # Without the peer its constructor is asked about our model, whose names it knows.
+        # Without the peer's model its constructor gets ours, whose names it knows.
         theirs = rates_of(model if peer is None else peer, before, scope)
     except Exception as error:
         return [f'rates were not compared: the old constructor fails with {_told(error)}']
@@ -156,14 +156,14 @@ def _backbone(one: Renewed) -> list[str]:
     if one.peer == 'timm':
         return [
             *lines,
-            f'{one.path}: outputs not compared: timm returns its maps without norms, ours with',
+            f'{one.path}: outputs not compared: timm returns maps without norms, ours have norms',
         ]
     return [*lines, _outputs(one, arguments)]
 
 
 def _counted(one: Renewed, count: int) -> str:
     if any(key in one.before for key in NOT_COUNTED):
-        return "not compared: its arguments are beyond the count that we make of the peer's"
+        return "not compared: some of its arguments are not covered by our count of the peer's"
     expected, unused = expected_parameters(one)
     if one.peer == 'timm':
         return f"{expected:,} of timm's and {count - expected:,} of norms of the returned maps"
@@ -175,7 +175,7 @@ def _counted(one: Renewed, count: int) -> str:
 
 
 def expected_parameters(one: Renewed) -> tuple[int, int]:
-    """Parameters of the peer's backbone by its arguments, and those of Meta's unused norms."""
+    """The number of parameters of the peer's backbone, and of norms that Meta's never uses."""
     asked = one.before
     version = 'v2' if asked.get('use_grn') else 'v1'
     size = asked.get('arch', 'tiny')
@@ -213,7 +213,7 @@ def expected_parameters(one: Renewed) -> tuple[int, int]:
 
 def _outputs(one: Renewed, arguments: Mapping) -> str:
     if one.peer == 'meta':
-        return f"{one.path}: outputs not compared: Meta's fork is no package that can be imported"
+        return f"{one.path}: outputs not compared: Meta's code cannot be imported as a package"
     try:
         peer = import_module('mmpretrain.models').ConvNeXt
     except Exception as error:
@@ -222,11 +222,11 @@ def _outputs(one: Renewed, arguments: Mapping) -> str:
         return f'{one.path}: outputs not compared: mmpretrain {why}'
     asked = {k: v for k, v in one.before.items() if k not in ('type', '_scope_', 'init_cfg')}
     if isinstance(asked.get('out_indices'), (list, tuple)):
-        asked['out_indices'] = list(asked['out_indices'])  # it writes into it
+        asked['out_indices'] = list(asked['out_indices'])  # mmpretrain changes it in place
     theirs, ours = peer(**asked), ConvNeXt(**arguments)
     with torch.no_grad():
         for param in theirs.parameters():
-            param.normal_(std=0.1)  # a start of 1e-6, or of 0 in GRN, would hide a difference
+            param.normal_(std=0.1)  # layer scale of 1e-6, or GRN of 0, would hide a difference
     ours.load_state_dict(theirs.state_dict())
     theirs.eval()
     ours.eval()

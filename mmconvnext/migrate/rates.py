@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Learning rate and weight decay of every parameter, by the constructor of each side."""
+"""Learning rate and weight decay of every parameter, with the constructor of each side."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Rates = dict  # name of a parameter: (learning rate, weight decay)
 
 
 def rates_of(model: nn.Module, wrapper: Mapping, scope: str) -> Rates:
-    """What the constructor that ``wrapper`` names gives the parameters of ``model``.
+    """The rates of the parameters of ``model`` with the constructor of ``wrapper``.
 
-    mmpretrain's is restated, since it cannot be built for a detector or segmentor.
+    mmpretrain's is reimplemented here, because it cannot be built for a detector or segmentor.
     """
     if constructor_of(dict(wrapper)) == 'mmpretrain':
         return _restated(model, wrapper)
     cfg = dict(
         type='mmengine.OptimWrapper',
-        # Not fused: the model may be without memory.
+        # Not fused: the model may be on the meta device.
         optimizer={**wrapper['optimizer'], 'foreach': False},
         paramwise_cfg=dict(wrapper.get('paramwise_cfg') or {}),
     )
@@ -50,7 +50,7 @@ def rates_of(model: nn.Module, wrapper: Mapping, scope: str) -> Rates:
 
 
 def _restated(model: nn.Module, wrapper: Mapping) -> Rates:
-    """mmpretrain 1.2's ``LearningRateDecayOptimWrapperConstructor`` for a backbone of ours."""
+    """The rules of mmpretrain 1.2's ``LearningRateDecayOptimWrapperConstructor``, for our names."""
     options = wrapper.get('paramwise_cfg') or {}
     lr, base = wrapper['optimizer']['lr'], wrapper['optimizer'].get('weight_decay', 0.0)
     keys = sorted(sorted(options.get('custom_keys') or {}), key=len, reverse=True)
@@ -80,7 +80,7 @@ def _restated(model: nn.Module, wrapper: Mapping) -> Rates:
 
 
 def _distance(model: nn.Module, name: str) -> int:
-    """Steps below the head, by the names that mmpretrain's ConvNeXt looks at."""
+    """Layers below the head, by the rules of mmpretrain's ConvNeXt."""
     for place, module in model.named_modules():
         if type(module).__name__ == 'ConvNeXt' and name.startswith(f'{place}.' if place else ''):
             last = 12 if module.arch.depths[-2] > 9 else 6
@@ -94,7 +94,7 @@ def _distance(model: nn.Module, name: str) -> int:
 
 
 def compare(theirs: Rates, ours: Rates) -> list[str]:
-    """The groups of parameters that differ, one line each; none where all are equal."""
+    """One line for each group of parameters whose rates differ in the same way."""
     groups = defaultdict(list)
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         sides = theirs.get(name), ours.get(name)
@@ -105,9 +105,9 @@ def compare(theirs: Rates, ours: Rates) -> list[str]:
 
 def _difference(one: tuple | None, two: tuple | None) -> str:
     if one is None or two is None:
-        return 'trained here alone' if one is None else 'trained there alone'
+        return 'only trained by the new config' if one is None else 'only trained by the old config'
     parts = [
-        f'{what} {before:.4g} there, {after:.4g} here'
+        f'{what} {before:.4g} before, {after:.4g} now'
         for what, before, after in zip(('learning rate', 'weight decay'), one, two)
         if not _close(before, after)
     ]

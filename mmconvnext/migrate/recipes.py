@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The shipped recipe that a migrated config is, or comes nearest to."""
+"""Find the shipped recipe that a migrated config equals or is closest to."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .diff import differing
 from .source import plain
 
 PARTS = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'train_pipeline', 'batch_size')
-NEAR = 6  # differences up to which a recipe is worth naming, our choice
+NEAR = 6  # name a recipe with up to so many differences, our choice
 
 
 def recipe_line(target: dict) -> str:
-    """Which recipe of ours the config is, or differs from in little; '' where none is near."""
+    """A line that names the recipe which the config equals or nearly equals; else ''."""
     parts = _parts(target)
     scope = target.get('default_scope')
     found = {path: differing(recipe, parts) for path, recipe in _recipes(scope).items()}
@@ -25,8 +25,8 @@ def recipe_line(target: dict) -> str:
     if path is None or len(found[path]) > NEAR:
         return ''
     if not found[path]:
-        return f'this is our recipe {path}: take that'
-    return f'the nearest recipe of ours is {path}; it differs in {", ".join(found[path])}'
+        return f'this equals our recipe {path}: use that'
+    return f'our closest recipe is {path}; it differs in {", ".join(found[path])}'
 
 
 @cache
@@ -40,7 +40,7 @@ def _recipes(scope: str | None) -> dict[Path, dict]:
 
 
 def _parts(cfg: dict) -> dict:
-    """What makes a recipe: all but names of files and paths, logging, evaluation."""
+    """What defines a recipe: everything but paths, logging and evaluation."""
     loader = cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset') or {}
     parts = {key: cfg.get(key) for key in PARTS[:4]}

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Reads a config of any generation, without the packages that it imports.
+"""Read a config of any generation, without importing what it imports.
 
-A ``_base_`` that does not lie where the config says is looked for, by the end of its path, in the
-folders given and among the configs that the installed MM projects ship.
+If a ``_base_`` is missing, a file whose path ends alike is searched for in the given folders and
+among the configs that the installed MM projects ship.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NEW_KEYS = ('optim_wrapper', 'train_dataloader', 'param_scheduler', 'train_cfg',
 
 @dataclass
 class Source:
-    """A config as a plain dict; ``bases`` are its own, absolute, in the order of ``_base_``."""
+    """A config as a plain dict; ``bases`` are the absolute paths of its ``_base_``, in order."""
 
     path: Path
     cfg: dict
@@ -46,17 +46,17 @@ class Source:
 def read(path: str | Path, folders: Sequence[str] = (), notes: Notes | None = None) -> Source:
     """Read ``path``, a file or 'mmdet::...' for a shipped one.
 
-    Bases that are missing are looked for in ``folders`` and among the configs of the projects.
+    Missing bases are searched for in ``folders`` and among the shipped configs.
 
     Raises:
-        RecipeError: no such file, a base that is nowhere, or a file that is no config.
+        RecipeError: there is no such file, a base cannot be found, or the file is no config.
     """
     notes = notes or Notes()
     named = str(path)
     path = _find(named, Path(named), (), notes) if '::' in named else Path(named)
     if not path.is_file():
         raise RecipeError(
-            f'{named!r} is no config file; one that a project ships is named as in '
+            f'{named!r} is no config file; write a config that a project ships as '
             "'mmdet::convnext/FILE.py'"
         )
     for folder in folders:
@@ -69,7 +69,7 @@ def read(path: str | Path, folders: Sequence[str] = (), notes: Notes | None = No
             cfg = Config.fromfile(str(readable), import_custom_modules=False)
         except RecipeError:
             raise
-        except Exception as error:  # a config is a program: anything may go wrong in it
+        except Exception as error:  # a config is a program and can raise anything
             raise RecipeError(
                 f'{path} cannot be read as a config: {type(error).__name__}: {error}'
             ) from error
@@ -77,7 +77,7 @@ def read(path: str | Path, folders: Sequence[str] = (), notes: Notes | None = No
 
 
 def plain(value: object) -> object:
-    """Dicts, lists and tuples all the way down, classes and functions as their dotted names."""
+    """The value as nested dicts, lists and tuples; classes and functions as dotted names."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -88,11 +88,11 @@ def plain(value: object) -> object:
 
 
 def bases_of(path: Path) -> list[str]:
-    """The ``_base_`` of a text config as it is written there; none of a lazy one."""
+    """The ``_base_`` of a text config as written; [] for a lazy config."""
     node = _base_node(path)
     if node is None:
         return []
-    # The expression may compute a path: mmengine runs it too, and the config with it.
+    # The expression may compute a path. mmengine evaluates it too, as it does the whole config.
     bases = eval(compile(ast.Expression(node.value), str(path), 'eval'), {})
     return [bases] if isinstance(bases, str) else list(bases)
 
@@ -107,7 +107,7 @@ def _base_node(path: Path) -> ast.Assign | None:
 
 
 def _find(base: str, path: Path, folders: Sequence[str], notes: Notes) -> Path:
-    """The file that ``base`` of the config ``path`` means."""
+    """The file of a ``_base_`` of the config ``path``."""
     project, colons, inside = base.partition('::')
     if colons:
         root = shipped().get(project)
@@ -123,17 +123,17 @@ def _find(base: str, path: Path, folders: Sequence[str], notes: Notes) -> Path:
     for root in roots:
         found = _by_ending(root, file)
         if len(found) == 1:
-            notes.name(f'_base_ {base!r} is not beside {path.name}: {told(found[0])} was taken')
+            notes.name(f'_base_ {base!r} of {path.name} is missing; used {told(found[0])} instead')
             return found[0]
     raise RecipeError(
-        f'{path}: its _base_ {base!r} is neither there nor among the configs of '
-        f'{[*map(str, folders), *shipped()]}; name the folder that holds it: --bases FOLDER, '
+        f'{path}: its _base_ {base!r} is missing, also among the configs of '
+        f'{[*map(str, folders), *shipped()]}; give the folder that has it with --bases FOLDER, '
         "for a config of mmdet 2 or mmseg 0.x the 'configs' of that version"
     )
 
 
 def _by_ending(root: Path, file: Path) -> list[Path]:
-    """The configs below ``root`` that share the longest end of their paths with ``file``."""
+    """The configs below ``root`` whose paths share the longest ending with ``file``."""
     alike = {path: _shared(path, file) for path in _listed(root) if path.name == file.name}
     return [path for path, length in alike.items() if length == max(alike.values())]
 
@@ -154,7 +154,7 @@ def _listed(root: Path) -> tuple[Path, ...]:
 
 @cache
 def shipped() -> dict[str, Path]:
-    """The folders of configs that the installed projects ship; nothing is imported for it."""
+    """The config folders that the installed projects ship, found without importing them."""
     roots = {}
     for project in PROJECTS:
         spec = find_spec(project)
@@ -175,7 +175,7 @@ def told(path: Path) -> str:
 
 
 def _readable(path: Path, folders: Sequence[str], scratch: Path, notes: Notes) -> Path:
-    """``path``, or a copy whose bases are absolute where one of them is not in its place."""
+    """``path``; or a copy with absolute bases, if one of them is missing."""
     bases = bases_of(path)
     if not bases:
         return path

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Where the backbone's weights come from: the spellings of other projects in our ``init_cfg``."""
+"""Turn the pretrained weights that other packages' configs name into our ``init_cfg``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..models.spellings.values import other_network
 from ..recipe.errors import RecipeError
 from .notes import Notes
 
-# The tag that a timm name without one means: the first of its rows in ``default_cfgs`` of timm
-# 1.0.31, models/convnext.py. Names that are not listed have a single tag, or none.
+# The default tag of a timm name: its first row in ``default_cfgs`` of timm 1.0.31,
+# models/convnext.py. Names that are not listed have a single tag, or none.
 TIMM_TAGS = {
     'convnext_tiny': 'in12k_ft_in1k',
     'convnext_small': 'in12k_ft_in1k',
@@ -32,8 +32,8 @@ TIMM_TAGS = {
     'convnextv2_large': 'fcmae_ft_in22k_in1k',
     'convnextv2_huge': 'fcmae_ft_in22k_in1k_384',
 }
-# timm's names before tags (0.6 and older) said the data in the name; models/convnext.py of timm
-# 1.0.31 lists what they became under ``register_model_deprecations``.
+# timm 0.6 and older had no tags but put the data into the name; ``register_model_deprecations`` in
+# models/convnext.py of timm 1.0.31 lists what became of these names.
 TIMM_OLD = {
     '_384_in22ft1k': 'fb_in22k_ft_in1k_384',
     '_in22ft1k': 'fb_in22k_ft_in1k',
@@ -42,38 +42,38 @@ TIMM_OLD = {
 
 
 def renewed_weights(node: Mapping, model: dict, notes: Notes, path: str) -> dict | None:
-    """``init_cfg`` of ours for a backbone of mmpretrain or Meta, from any of its three places.
+    """Our ``init_cfg`` for a backbone of mmpretrain or Meta, from any of its three places.
 
     They are its ``init_cfg``, its ``pretrained``, and the ``pretrained`` of the model around it,
-    which is emptied.
+    which is set to None.
     """
     kept = None
     given = node.get('init_cfg')
     for initializer in given if isinstance(given, (list, tuple)) else [given or {}]:
         if initializer.get('type') == 'Pretrained':
             kept = {k: v for k, v in initializer.items() if k not in ('prefix', '_scope_')}
-            # The prefix of mmpretrain's classifiers; ours finds it by the names of the tensors.
+            # mmpretrain's classifiers have this prefix, which loading recognises by itself.
             if (prefix := initializer.get('prefix', 'backbone.')).rstrip('.') != 'backbone':
                 kept['prefix'] = prefix
         elif initializer:
             notes.change(
-                f'{path}: init_cfg of type {initializer.get("type")!r} goes: the random start is '
-                'the same, truncated normal of std 0.02'
+                f'{path}: init_cfg of type {initializer.get("type")!r} removed: the default '
+                'initialization is the same, a truncated normal of std 0.02'
             )
     outer = model.get('pretrained') if isinstance(model, dict) else None
     for name in (node.get('pretrained'), outer):
         if name and (other_network(str(name)) or 'resnet' in str(name)):
-            notes.change(f'{path}: pretrained={name!r} goes: weights of another network')
+            notes.change(f'{path}: pretrained={name!r} removed: weights of another network')
         elif name:
             kept = dict(type='Pretrained', checkpoint=name)
-            notes.change(f'{path}: pretrained={name!r} is init_cfg')
+            notes.change(f'{path}: pretrained={name!r} became init_cfg')
     if outer:
         model['pretrained'] = None
     if kept is None:
         notes.name(
-            f'{path}: no weights are named, so it starts at random unless load_from fills it; '
-            'where a command line gave them (model.pretrained=...), write init_cfg=dict('
-            "type='Pretrained', checkpoint=...), tools/list_weights.py lists names"
+            f'{path}: no pretrained weights, so training starts from random ones unless load_from '
+            'is set; if the command line named them (model.pretrained=...), write init_cfg=dict('
+            "type='Pretrained', checkpoint=...); tools/list_weights.py lists names"
         )
     return kept
 
@@ -81,14 +81,14 @@ def renewed_weights(node: Mapping, model: dict, notes: Notes, path: str) -> dict
 def of_mmseg(node: Mapping) -> bool:
     """Whether a timm wrapper is mmseg's, which loads weights and returns all maps by default.
 
-    mmpretrain's does neither (signatures of both). Under the plain name it is mmseg's.
+    mmpretrain's does neither (see the signatures of both). Without a scope it is mmseg's.
     """
     name = node.get('_scope_') or node['type']
     return not name.startswith(('mmpretrain', 'mmcls'))
 
 
 def timm_weights(node: Mapping, notes: Notes, path: str) -> dict | None:
-    """``init_cfg`` of ours for ``pretrained=True`` or ``checkpoint_path`` of a timm wrapper."""
+    """Our ``init_cfg`` for ``pretrained=True`` or ``checkpoint_path`` of a timm wrapper."""
     if checkpoint := node.get('checkpoint_path'):
         return dict(type='Pretrained', checkpoint=checkpoint)
     if not node.get('pretrained', of_mmseg(node)):
@@ -101,12 +101,12 @@ def timm_weights(node: Mapping, notes: Notes, path: str) -> dict | None:
     short = f'timm/{name}.{tag or TIMM_TAGS.get(name, "")}'
     if zoo.find(short) is None:
         raise RecipeError(
-            f'{path}: no published weights are called {short!r}; the nearest are '
+            f'{path}: there are no published weights {short!r}; the most similar are '
             f'{zoo.nearest(short)}: write the tag into model_name'
         )
     if not tag:
         notes.name(
-            f'{path}: {name} without a tag means {short} to timm 1.0; timm before 0.9 took '
-            f'timm/{name}.fb_in1k, or the one tag that there was'
+            f'{path}: {name} without a tag is {short} in timm 1.0; timm before 0.9 loaded '
+            f'timm/{name}.fb_in1k, or the only tag there was'
         )
     return dict(type='Pretrained', checkpoint=short)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A config as text: over bases where it has some, written out otherwise."""
+"""Write a config as text, over its bases if it has any."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .diff import DELETE, difference, differing
 from .source import plain, shipped
 
 WIDTH = 100  # columns, as in this repository
-LONG = 100  # characters from which a repeated value is written as the name of its first place
+LONG = 100  # characters; a longer value that repeats is written as the name of its first place
 
 
 def text_over(bases: Sequence[Path], target: dict, place: Path, head: str) -> str:
-    """The config ``target`` over ``bases``, for a file in the folder ``place``.
+    """The text of ``target`` over ``bases``, for a file in the folder ``place``.
 
-    Where that does not read back as ``target``, and without bases, all of it is written out.
+    Without bases, or if that text does not read back as ``target``, it is written out in full.
     """
     if bases:
         changes = format_config(difference(merged(bases), target))
@@ -39,7 +39,7 @@ def _over(names: Iterable[str]) -> str:
 
 
 def reads_back(text: str, target: dict) -> bool:
-    """Whether the text is a config that has all of ``target``; what else it has, bases brought."""
+    """Whether the text is a config with all of ``target``; bases may add other keys."""
     got = _read(text)
     return not differing({key: got.get(key) for key in target}, target)
 
@@ -71,7 +71,7 @@ def base_name(path: Path, place: Path) -> str:
 
 
 def format_config(cfg: dict) -> str:
-    """Top-level assignments, pipelines first; what was written before is named, not repeated."""
+    """Top-level assignments, pipelines first; a long value that repeats is written by its name."""
     names: dict[str, str] = {}
     order = sorted(cfg, key=lambda key: not key.endswith('_pipeline'))
     paragraphs = []
@@ -108,7 +108,7 @@ def _format(value: object, indent: str, used: int, names: dict[str, str]) -> str
 
 
 def _filled(value: list | tuple, indent: str, names: dict[str, str]) -> str:
-    """A sequence of plain values, as many on a line as fit."""
+    """A sequence of plain values, with as many on a line as fit."""
     lines = ['']
     for item in value:
         text = f'{_one_line(item, names)},'

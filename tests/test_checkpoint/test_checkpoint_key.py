@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmconvnext.checkpoint.checkpoint_key import ENVELOPES, Unwrapped, unwrap
+from mmconvnext.checkpoint.checkpoint_key import CHECKPOINT_KEYS, Unwrapped, unwrap
 from mmconvnext.checkpoint.errors import CheckpointMismatch, CheckpointUnreadable
 
 WEIGHTS = {'a.weight': torch.ones(2), 'a.bias': torch.zeros(2)}
@@ -31,12 +31,12 @@ def test_parameters_are_tensors():
     assert_found(unwrap(parameters), parameters, '')
 
 
-@pytest.mark.parametrize('key', ENVELOPES)
-def test_each_envelope_is_opened(key):
+@pytest.mark.parametrize('key', CHECKPOINT_KEYS)
+def test_each_checkpoint_key_is_opened(key):
     assert_found(unwrap({'epoch': 3, key: WEIGHTS, 'optimizer': {'state': {}}}), WEIGHTS, key)
 
 
-def test_envelopes_in_envelopes():
+def test_checkpoint_keys_may_be_nested():
     content = {'state_dict': {'model': WEIGHTS}, 'meta': {'state_dict': 'no'}}
     assert_found(unwrap(content), WEIGHTS, 'state_dict.model')
 
@@ -51,32 +51,32 @@ def test_envelopes_in_envelopes():
         ('state_dict', 'model'),
     ],
 )
-def test_preferred_envelope_and_choice(preferred, other):
+def test_preferred_checkpoint_key_and_choice(preferred, other):
     content = {other: AVERAGED, preferred: WEIGHTS}
     assert_found(unwrap(content), WEIGHTS, preferred, (other,))
     assert_found(unwrap(content, other), AVERAGED, other, (preferred,))
 
 
-def test_choice_of_a_key_that_is_no_known_envelope():
+def test_choice_of_a_key_that_is_not_known():
     content = {'model': WEIGHTS, 'swa': AVERAGED}
     assert_found(unwrap(content), WEIGHTS, 'model')
     assert_found(unwrap(content, 'swa'), AVERAGED, 'swa', ('model',))
 
 
-def test_choice_below_another_envelope():
+def test_choice_below_another_key():
     content = {'state_dict': {'model': WEIGHTS, 'model_ema': AVERAGED}}
     assert_found(unwrap(content, 'model_ema'), AVERAGED, 'state_dict.model_ema', ('model',))
 
 
 def test_choice_that_is_not_there_is_named():
-    match = r"envelope='ema': the file has none of that name; it has \['model', 'model_ema'\]"
+    match = r"envelope='ema': the file has no .*; it has \['model', 'model_ema'\]"
     with pytest.raises(CheckpointMismatch, match=match):
         unwrap({'model': WEIGHTS, 'model_ema': AVERAGED}, 'ema')
     with pytest.raises(CheckpointMismatch, match=r"envelope='ema': .* it has \[\]"):
         unwrap(WEIGHTS, 'ema')
 
 
-def test_empty_envelopes_and_values_that_are_none_are_passed_over():
+def test_empty_keys_and_values_that_are_none_are_passed_over():
     content = {'state_dict': {}, 'model': WEIGHTS, 'teacher': None, 'student': torch.ones(1)}
     assert_found(unwrap(content), WEIGHTS, 'model')
 
@@ -93,13 +93,13 @@ def test_config_in_the_place_of_weights_is_passed_over():
     assert_found(unwrap(content), WEIGHTS, '')
 
 
-def test_unknown_envelope_is_offered():
-    with pytest.raises(CheckpointUnreadable, match=r"a dict; envelope= opens one of \['net'\]"):
+def test_unknown_key_is_offered():
+    with pytest.raises(CheckpointUnreadable, match=r"one of its keys \['net'\] with envelope="):
         unwrap({'net': WEIGHTS, 'epoch': 3})
     assert_found(unwrap({'net': WEIGHTS}, 'net'), WEIGHTS, 'net')
 
 
-def test_module_of_that_name_is_no_envelope():
+def test_module_of_that_name_is_no_checkpoint_key():
     tensors = {'model': torch.ones(1), 'backbone': torch.ones(1)}
     assert_found(unwrap(tensors), tensors, '')
 

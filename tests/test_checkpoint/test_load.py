@@ -257,7 +257,7 @@ def test_grn_left_at_zero_is_refused(tiny_arch, tmp_path):
 def test_lost_grn_is_not_taken_for_v1(tiny_arch, tmp_path):
     backbone = ConvNeXt(tiny_arch, 'v2')
     weights = {k: v for k, v in classifier_weights(backbone).items() if '.grn.' not in k}
-    match = 'neither GRN nor layer scale: a V2 file that a converter has cut .* if they were '
+    match = 'neither GRN nor layer scale: if a converter removed the GRN of a V2 file, .*if they '
     with pytest.raises(CheckpointMismatch, match=match):
         load_pretrained(backbone, write(weights, tmp_path))
 

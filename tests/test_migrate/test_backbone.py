@@ -80,7 +80,7 @@ def test_timm_wrapper():
     node = dict(model_name='convnextv2_nano.fcmae', features_only=True, drop_path_rate=0.1)
     after, notes = renewed({'type': 'mmpretrain.TIMMBackbone', **node})
     assert after == dict(type=OURS, arch='nano', version='v2', drop_path_rate=0.1)
-    assert any('without a norm' in line for line in notes.look)
+    assert any('without norms' in line for line in notes.look)
     after, _ = renewed(dict(type='mmpretrain.TIMMBackbone', model_name='convnext_tiny'))
     assert after == dict(type=OURS, arch='tiny', out_indices=-1)  # its last map alone
     after, _ = renewed(dict(type='TIMMBackbone', model_name='convnext_base_in22k'))
@@ -97,7 +97,7 @@ def test_nested_ones_and_lists_are_found():
 
 def test_pooling_is_named_where_it_was_left_out():
     _, notes = renewed(dict(type='mmpretrain.ConvNeXt'))
-    assert any('gap_before_final_norm was left out' in line for line in notes.look)
+    assert any('gap_before_final_norm is not set' in line for line in notes.look)
     after, notes = renewed(dict(type='mmpretrain.ConvNeXt', gap_before_final_norm=True))
     assert after['gap_before_final_norm'] is True  # asked for
     assert not any('gap_before_final_norm' in line for line in notes.look)
@@ -113,7 +113,7 @@ def test_pooling_is_named_where_it_was_left_out():
         (dict(type='mmpretrain.ConvNeXt', no_such=1, **DENSE), '(?s)model.backbone: .*no_such'),
         (
             dict(type='TIMMBackbone', model_name='convnext_zepto_rms'),
-            'no ConvNeXt that can be built',
+            'no ConvNeXt that this package can build',
         ),
         (dict(type='ConvNeXt_MBFD'), "model.backbone='ConvNeXt_MBFD'; known are"),
     ],

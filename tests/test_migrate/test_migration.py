@@ -169,7 +169,7 @@ def test_settings_of_the_old_generation_in_a_new_config_are_named(mask_rcnn, tmp
     with mask_rcnn.open('a') as file:
         file.write('lr_config = dict(warmup_iters=1000)\n')
     result = migrate(mask_rcnn, tmp_path / 'out.py')
-    assert any("['lr_config'] of the old generation" in line for line in result.notes.look)
+    assert any("['lr_config'] are settings of mmcv 1" in line for line in result.notes.look)
 
 
 @pytest.mark.parametrize('head', ['default_scope="mmpretrain"', ''])
@@ -187,11 +187,11 @@ def test_a_classifier_is_refused_with_its_line(head, kind, write):
         ('x = 1', 'mine.py: no ConvNeXt to migrate: no backbone; known are'),
         (
             "model = dict(backbone=dict(type='ResNet'))",
-            "mine.py: .* are model.backbone='ResNet'; .*To put ours in: backbone=dict",
+            "mine.py: .* are model.backbone='ResNet'; .*To use ours: backbone=dict",
         ),
         (
             "model = dict(backbone=dict(type='mmconvnext.ConvNeXt'))",
-            'mine.py: nothing to migrate: the config has our ConvNeXt already',
+            'mine.py: nothing to migrate: the config already has our ConvNeXt',
         ),
     ],
 )

@@ -93,10 +93,10 @@ def test_differences_are_gathered_and_told():
     there = dict(a=(1e-3, 0.05), b=(1e-3, 0.05), c=(1e-3, 0.05), d=(1.0, 0.0))
     here = dict(a=(2e-3, 0.05), b=(2e-3, 0.05), c=(1e-3, 0.0), e=(1.0, 0.0))
     assert compare(there, here) == [
-        'a, b: learning rate 0.001 there, 0.002 here',
-        'c: weight decay 0.05 there, 0 here',
-        'e: trained here alone',
-        'd: trained there alone',
+        'a, b: learning rate 0.001 before, 0.002 now',
+        'c: weight decay 0.05 before, 0 now',
+        'e: only trained by the new config',
+        'd: only trained by the old config',
     ]
 
 

@@ -21,7 +21,7 @@ def test_the_same_recipe_is_named():
     cfg['model']['backbone']['init_cfg'] = None  # weights and logging make no recipe
     cfg['default_hooks'] = {}
     line = recipe_line(cfg)
-    assert line.startswith('this is our recipe ') and RECIPE.name in line
+    assert line.startswith('this equals our recipe ') and RECIPE.name in line
 
 
 def test_a_near_one_is_named_with_the_difference():

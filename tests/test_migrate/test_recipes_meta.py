@@ -154,7 +154,7 @@ CASES = [(detector(*row), row[-1]) for row in DETECTORS] + [
 def test_a_recipe_of_meta_is_ours(cfg, name, write, tmp_path, proven):
     result = migrate(write(format_config(cfg)), tmp_path / 'out.py')
     (line,) = [line for line in result.notes.look if 'recipe' in line]
-    assert line.startswith('this is our recipe') and f'/{name}.py' in line
+    assert line.startswith('this equals our recipe') and f'/{name}.py' in line
     assert not result.notes.lost
     assert not any('custom_imports' in line for line in result.notes.changed)  # it had none
     proven(result)

@@ -23,7 +23,7 @@ def test_random_initializers_go_and_are_named():
     notes = Notes()
     node = dict(init_cfg=[dict(type='TruncNormal', layer='Conv2d', std=0.02), LOADED])
     assert renewed_weights(node, {}, notes, 'b') == LOADED
-    assert "init_cfg of type 'TruncNormal' goes" in notes.changed[0]
+    assert "init_cfg of type 'TruncNormal' removed" in notes.changed[0]
 
 
 def test_pretrained_of_backbone_and_model():
@@ -39,7 +39,7 @@ def test_pretrained_of_backbone_and_model():
 def test_no_weights_are_named():
     notes = Notes()
     assert renewed_weights({}, {}, notes, 'b') is None
-    assert 'starts at random' in notes.look[0]
+    assert 'starts from random ones' in notes.look[0]
 
 
 @pytest.mark.parametrize('name', TIMM_TAGS)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""An old config as a whole, over the configs that mmdet 3 and mmseg 1 ship."""
+"""Update a whole old config, and write it over the configs that mmdet 3 and mmseg 1 ship."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def modernize(cfg: dict, task: str, notes: Notes) -> tuple[dict, list[Path]]:
     """
     root = shipped().get(task)
     if root is None:
-        raise RecipeError(f'a config of {task} is rewritten over the configs it ships: install it')
+        raise RecipeError(f'{task} is not installed; install it, its configs are the bases')
     pipelines = PipelineReader(task, notes)
     reader = DataReader(cfg, task, pipelines, notes)
     loaders = reader.loaders()
@@ -79,7 +79,7 @@ def _dataset_base(root: Path, kind: str) -> str:
 
 
 def _model_base(root: Path, model: dict) -> list[Path]:
-    """The shipped model of the same type that leaves the least to write."""
+    """The shipped model of the same type that differs the least."""
     lengths = {}
     for path in sorted((root / 'models').glob('*.py')):
         if f"type='{model['type']}'" in path.read_text(encoding='utf-8'):

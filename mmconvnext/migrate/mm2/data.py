@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Loaders and evaluators of ``data`` and ``evaluation``."""
+"""Turn ``data`` and ``evaluation`` into data loaders and evaluators."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUN_OPTIONS = ('interval', 'metric', 'save_best', 'pre_eval', 'by_epoch', 'rule'
 
 
 class DataReader:
-    """Translates the datasets of one config."""
+    """Translate the datasets of one config."""
 
     def __init__(self, cfg: dict, task: str, pipelines: PipelineReader, notes: Notes) -> None:
         self.cfg, self.task, self.notes, self.pipelines = cfg, task, notes, pipelines
@@ -71,9 +71,7 @@ class DataReader:
     def _training(self) -> dict:
         dataset = self.data.get('train')
         if not dataset:
-            self.notes.lose(
-                'data.train', 'the config has none: train_dataloader is for you to write'
-            )
+            self.notes.lose('data.train', 'the config has none: write train_dataloader yourself')
             return {}
         if isinstance(dataset, (list, tuple)):
             dataset = dict(type='ConcatDataset', datasets=list(dataset))
@@ -151,14 +149,14 @@ class DataReader:
         return new
 
     def _annotations(self, new: dict) -> dict | None:
-        """What an evaluation loads: mmdet's metrics read the file, mmseg's need the map."""
+        """The step that loads annotations for evaluation: boxes for mmdet, label maps for mmseg."""
         if self.task == 'mmdet':
             return dict(type='LoadAnnotations', with_bbox=True, with_mask=self.pipelines.masks)
         reduce = self.pipelines_reduce(new)
         return dict(type='LoadAnnotations', **reduce)
 
     def pipelines_reduce(self, new: dict) -> dict:
-        """``reduce_zero_label`` as the training pipeline loads the maps."""
+        """The ``reduce_zero_label`` of the training pipeline."""
         train = innermost(self.data.get('train')) or {}
         for step in train.get('pipeline', []):
             if step['type'] == 'LoadAnnotations' and 'reduce_zero_label' in step:
@@ -175,7 +173,7 @@ class DataReader:
             new['metainfo'] = metainfo
 
     def _common_root(self, old: dict) -> str:
-        """The config's own data_root, where both paths of a dataset were built from it."""
+        """The config's own data_root, if all paths of the dataset begin with it; else ''."""
         paths = [old.get(key) for key in ('ann_file', *PREFIXES[self.task])]
         paths = [path for path in paths if isinstance(path, str)]
         inside = self.root and all(path.startswith(self.root) for path in paths)
@@ -193,13 +191,13 @@ class DataReader:
             if registry.get(kind) is None:
                 self.notes.lose(
                     f'dataset {kind}',
-                    f'{self.task} has none of that name: port the class, or name the classes in '
-                    'metainfo of one that it has',
+                    f'{self.task} has no such dataset: port the class, or use one that it has, '
+                    'with your classes in its metainfo',
                 )
 
 
 def innermost(dataset: object) -> dict | None:
-    """The dataset inside RepeatDataset and the like; None where there is none."""
+    """The dataset inside RepeatDataset and other wrappers; None if there is none."""
     while isinstance(dataset, (dict, list, tuple)):
         if isinstance(dataset, (list, tuple)):
             dataset = dataset[0]

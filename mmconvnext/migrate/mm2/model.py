@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The model of an old config: as it is, but for what moved out of it or into it."""
+"""The model of an old config, with what moved into or out of it since."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEGMENTORS = ('EncoderDecoder', 'CascadeEncoderDecoder')
 
 
 def task_of(cfg: dict) -> str:
-    """'mmseg' for a segmentor, 'mmdet' for the rest."""
+    """'mmseg' for a segmentor, 'mmdet' for everything else."""
     model = cfg.get('model') or {}
     return 'mmseg' if model.get('type') in SEGMENTORS or 'decode_head' in model else 'mmdet'
 
@@ -29,7 +29,7 @@ def renewed_model(cfg: dict, preprocessor: dict, task: str, notes: Notes) -> dic
     """The model for mmdet 3 or mmseg 1, with its data preprocessor.
 
     Raises:
-        RecipeError: a detector with a transformer, which mmdet 3 puts together from other parts.
+        RecipeError: a detector with a transformer, which mmdet 3 builds from other parts.
     """
     model = dict(cfg['model'])
     if any(key in node for _, node in dicts(model) for key in ('transformer', 'transformerlayers')):
@@ -43,12 +43,12 @@ def renewed_model(cfg: dict, preprocessor: dict, task: str, notes: Notes) -> dic
         if key in cfg:
             model[key] = cfg[key]
     if model.get('type') in RENAMED:
-        notes.change(f'model.type {model["type"]!r} is {RENAMED[model["type"]]!r}')
+        notes.change(f'model.type {model["type"]!r} became {RENAMED[model["type"]]!r}')
         model['type'] = RENAMED[model['type']]
     for _, node in dicts(model):
         if node.get('type') == 'HungarianAssigner' and 'match_costs' not in node:
             node['match_costs'] = [node.pop(key, cost) for key, cost in COSTS.items()]
-            notes.change(f'HungarianAssigner: {", ".join(COSTS)} are match_costs')
+            notes.change(f'HungarianAssigner: {", ".join(COSTS)} became match_costs')
     if task == 'mmdet':
         model.pop('pretrained', None)
         for key in ('input_size', 'random_size_range', 'random_size_interval'):

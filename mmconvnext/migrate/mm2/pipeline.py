@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Steps of pipelines: what mmcv 1's become, and what moves into the data preprocessor."""
+"""Translate the steps of mmcv 1's pipelines; some move into the data preprocessor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACK = {'mmdet': 'PackDetInputs', 'mmseg': 'PackSegInputs'}
 
 
 class PipelineReader:
-    """Translates the pipelines of one config and keeps what they say of the preprocessor.
+    """Translate the pipelines of one config, and collect the settings of the preprocessor.
 
     Attributes:
         preprocessor: mean, std and padding, from Normalize and Pad.
@@ -87,7 +87,7 @@ class PipelineReader:
         if step.pop('file_client_args', None) not in (None, dict(backend='disk')):
             self.notes.lose(f'file_client_args of {kind}', 'it is backend_args now; files are read')
         if not self._known(kind):
-            self.notes.lose(f'pipeline step {kind}', f'{self.task} has no transform of that name')
+            self.notes.lose(f'pipeline step {kind}', f'{self.task} has no such transform')
             return []
         return [step]
 

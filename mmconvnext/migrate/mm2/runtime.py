@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Hooks, logging, checkpoints and the rest of what mmcv 1's runner was told."""
+"""Translate hooks, logging, checkpoints and the other settings of mmcv 1's runner."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_MATTER = ('gpu_ids', 'seed', 'device', 'auto_resume', 'mp_start_method', 'cfg
 
 
 def renew_runtime(cfg: dict, target: dict, task: str, notes: Notes) -> None:
-    """Carry the runner's settings over into ``target``, which holds the shipped defaults."""
+    """Put the runner's settings into ``target``, which has the shipped defaults."""
     hooks = target.setdefault('default_hooks', {})
     saving = dict(cfg.get('checkpoint_config') or {})
     best = (cfg.get('evaluation') or {}).get('save_best')
@@ -49,16 +49,16 @@ def renew_runtime(cfg: dict, target: dict, task: str, notes: Notes) -> None:
     if cfg.get('resume_from'):
         target.update(load_from=cfg['resume_from'], resume=True)
     if len(cfg.get('workflow') or []) > 1:
-        notes.lose('workflow with val', 'losses of validation are not computed by mmengine')
+        notes.lose('workflow with val', 'mmengine does not compute validation losses')
     known = (*READ, *PASSED, 'checkpoint_config', 'log_config', 'custom_hooks', 'dist_params')
     known += ('cudnn_benchmark', 'resume_from', 'workflow')
     for key, value in cfg.items():
         if key not in known and not key.startswith(NO_MATTER) and _is_setting(key, value):
-            notes.name(f'{key} was not read: is it a variable of the file, or a setting of yours?')
+            notes.name(f'{key} was not translated: is it a variable of the file, or a setting?')
 
 
 def _is_setting(key: str, value: object) -> bool:
-    """Variables of a file are mostly used in it and hold no dict with a type."""
+    """Whether it looks like a setting: a variable of the file is seldom a dict with a type."""
     return isinstance(value, dict) and 'type' in value and key != 'norm_cfg'
 
 
@@ -77,7 +77,7 @@ def _logger(hook: dict, target: dict, notes: Notes) -> None:
     backend = dict(type=BACKENDS[kind], **extra)
     target['vis_backends'] = [*target.get('vis_backends', []), backend]
     target['visualizer'] = {**target.get('visualizer', {}), 'vis_backends': target['vis_backends']}
-    notes.change(f'{kind} is {BACKENDS[kind]}')
+    notes.change(f'{kind} became {BACKENDS[kind]}')
 
 
 def _custom_hooks(hooks: list, task: str, notes: Notes) -> list:
@@ -88,7 +88,7 @@ def _custom_hooks(hooks: list, task: str, notes: Notes) -> list:
         if not known or hook['type'] == 'EMAHook':
             notes.lose(
                 f'custom hook {hook["type"]}',
-                'its options are others now' if known else 'no hook has that name now',
+                'its options have changed' if known else 'there is no such hook any more',
             )
         else:
             kept.append(hook)

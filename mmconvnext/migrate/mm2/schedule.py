@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Epochs or iterations, learning-rate policies, optimizer, mixed precision, gradient clip."""
+"""Translate length, learning-rate policy, optimizer, mixed precision and gradient clipping."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def length(cfg: dict) -> tuple[str, int]:
     """('max_epochs', 36) or ('max_iters', 160000).
 
     Raises:
-        RecipeError: neither a runner that we know nor ``total_epochs``.
+        RecipeError: an unknown runner, or no length.
     """
     runner = cfg.get('runner') or {}
     unit = RUNNERS.get(runner.get('type', 'EpochBasedRunner'))
@@ -30,23 +30,23 @@ def length(cfg: dict) -> tuple[str, int]:
         raise RecipeError(f'runner.type={runner["type"]!r}: known are {list(RUNNERS)}')
     value = runner.get(unit, cfg.get('total_epochs' if unit == 'max_epochs' else 'total_iters'))
     if value is None:
-        raise RecipeError(f'the config says no length: runner = dict({unit}=...) is missing')
+        raise RecipeError(f'the length of training is missing: write runner = dict({unit}=...)')
     return unit, value
 
 
 def train_loop(cfg: dict) -> dict:
-    """``train_cfg`` of the runner."""
+    """The ``train_cfg`` of mmengine's runner."""
     unit, value = length(cfg)
     every = (cfg.get('evaluation') or {}).get('interval', 1)
     return {'type': LOOPS[unit], unit: value, 'val_interval': every}
 
 
 def param_schedulers(cfg: dict, notes: Notes) -> list[dict]:
-    """``param_scheduler`` of ``lr_config``: the warm-up, and then the policy, from the start.
+    """Turn ``lr_config`` into ``param_scheduler``: the warm-up and, from the start, the policy.
 
-    mmcv 1's warm-up multiplies what the policy gives, as mmengine's chain of both does. Its ends
-    are counted otherwise: warm-up and polynomial arrive one iteration before ``end``. The numbers
-    are kept, as OpenMMLab kept them in its own configs, so a warm-up of 500 takes 499.
+    mmcv 1's warm-up multiplies the policy's rate, as mmengine's chain of both does. In mmengine
+    warm-up and polynomial end one iteration before ``end``. The numbers are kept, as OpenMMLab did
+    in its own configs, so a warm-up of 500 takes 499 iterations.
     """
     policy = dict(cfg.get('lr_config') or {'policy': 'fixed'})
     unit, end = length(cfg)
@@ -70,15 +70,16 @@ def param_schedulers(cfg: dict, notes: Notes) -> list[dict]:
         new.append(dict(type='PolyLR', power=power, eta_min=least, **span))
     elif name == 'cosineannealing':
         floor = _floor(policy)
-        # mmcv 1 counts iterations of epochs only where by_epoch=False.
+        # mmcv 1 steps by iteration only with by_epoch=False.
         new.append(dict(type='CosineAnnealingLR', T_max=end, **floor, **span))
     elif name != 'fixed':
         notes.lose(
-            f'lr_config.policy={name!r}', 'only step, poly, CosineAnnealing and fixed are carried'
+            f'lr_config.policy={name!r}',
+            'translated are step, poly, CosineAnnealing and fixed',
         )
         policy.clear()
     for key, value in policy.items():
-        notes.lose(f'lr_config.{key}={value!r}', 'no scheduler of mmengine takes it')
+        notes.lose(f'lr_config.{key}={value!r}', 'mmengine has no such option')
     return new
 
 
@@ -96,12 +97,12 @@ def _warmup(kind: str, policy: dict, notes: Notes) -> list[dict]:
         return [dict(type='LinearLR', start_factor=ratio, **span)]
     if kind == 'constant':
         return [dict(type='ConstantLR', factor=ratio, **span)]
-    notes.lose(f'lr_config.warmup={kind!r}', 'mmengine warms up linearly or at a constant factor')
+    notes.lose(f'lr_config.warmup={kind!r}', 'mmengine has linear and constant warm-up only')
     return []
 
 
 def optim_wrapper(cfg: dict, notes: Notes) -> dict:
-    """``optim_wrapper`` of ``optimizer``, ``optimizer_config``, ``fp16`` and the runner.
+    """Turn ``optimizer``, ``optimizer_config``, ``fp16`` and the runner into ``optim_wrapper``.
 
     Raises:
         RecipeError: there is no optimizer.
@@ -134,9 +135,9 @@ def optim_wrapper(cfg: dict, notes: Notes) -> dict:
 
 
 def _loss_scale(cfg: dict, hook: dict, notes: Notes) -> dict | None:
-    """Options of AmpOptimWrapper; None without mixed precision."""
+    """The options of AmpOptimWrapper; None without mixed precision."""
     if hook.get('use_fp16'):
-        notes.change('apex fp16 (DistOptimizerHook) is AmpOptimWrapper, torch autocast in float16')
+        notes.change('apex fp16 (DistOptimizerHook) became AmpOptimWrapper, float16 autocast')
         return {}  # its default is a dynamic scale, as apex's
     scale = (cfg.get('fp16') or {}).get('loss_scale') if cfg.get('fp16') is not None else None
     if cfg.get('fp16') is None and 'Fp16' in str(hook.get('type')):

@@ -77,7 +77,7 @@ def test_a_detector_of_mmdet_2(write, tmp_path):
 @pytest.mark.parametrize(
     ('missing', 'match'),
     [
-        ('total_epochs', 'mine.py: the config says no length'),
+        ('total_epochs', 'mine.py: the length of training is missing'),
         ('optimizer', 'mine.py: optimizer is missing; with its bases: --bases FOLDER, else'),
     ],
 )

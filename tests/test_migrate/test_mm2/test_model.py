@@ -25,7 +25,7 @@ def test_a_detector():
         neck=dict(type='FPN'),
         train_cfg=dict(rpn=1),
     )
-    assert "'CascadeMaskRCNN' is 'CascadeRCNN'" in notes.changed[0]
+    assert "'CascadeMaskRCNN' became 'CascadeRCNN'" in notes.changed[0]
 
 
 def test_random_sizes_are_named():
@@ -46,7 +46,7 @@ def test_costs_of_a_matching_are_a_list():
     ]
     (renewed,) = model['train_cfg']['rcnn']
     assert renewed['assigner'] == dict(type='HungarianAssigner', match_costs=costs)
-    assert notes.changed == ['HungarianAssigner: cls_cost, reg_cost, iou_cost are match_costs']
+    assert notes.changed == ['HungarianAssigner: cls_cost, reg_cost, iou_cost became match_costs']
 
 
 @pytest.mark.parametrize('key', ['transformer', 'transformerlayers'])

@@ -81,7 +81,7 @@ def test_a_test_pipeline():
 @pytest.mark.parametrize(
     ('step', 'match'),
     [
-        (dict(type='NoSuchStep'), 'pipeline step NoSuchStep: mmdet has no transform of that name'),
+        (dict(type='NoSuchStep'), 'pipeline step NoSuchStep: mmdet has no such transform'),
         (dict(type='Resize', img_scale=(1, 2), bbox_clip_border=False), 'bbox_clip_border=False'),
         (
             dict(type='MultiScaleFlipAug', img_scale=[(1, 2), (3, 4)], transforms=[]),

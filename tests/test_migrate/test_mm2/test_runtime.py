@@ -37,7 +37,7 @@ def test_boards_are_backends():
     target, notes = renewed(cfg, vis_backends=[dict(type='LocalVisBackend')])
     backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
     assert target['vis_backends'] == target['visualizer']['vis_backends'] == backends
-    assert notes.changed == ['TensorboardLoggerHook is TensorboardVisBackend']
+    assert notes.changed == ['TensorboardLoggerHook became TensorboardVisBackend']
 
 
 def test_what_passes_and_what_resumes():

@@ -76,7 +76,7 @@ def test_lengths_and_loops():
     )
     with pytest.raises(RecipeError, match="runner.type='Mine': known are"):
         length(dict(runner=dict(type='Mine')))
-    with pytest.raises(RecipeError, match='says no length'):
+    with pytest.raises(RecipeError, match='length of training is missing'):
         length({})
 
 
