@@ -64,6 +64,19 @@ def test_the_lines_for_ones_own_project_build_and_fit_together():
     assert len({group['lr'] for group in groups}) == 8  # of depth 9, as the published recipes have
 
 
+@pytest.mark.parametrize('text', blocks('docs/own_data.md'))
+def test_the_configs_for_ones_own_data_reach_loaders_and_evaluators(text, tmp_path):
+    root = re.search(r"root='(.*)'", text)[1]
+    file = tmp_path / 'own.py'
+    file.write_text(text.replace("'../", f"'{ROOT}/configs/"))
+    cfg = Config.fromfile(file)
+    assert cfg.own_data.applied
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.data_root == root
+    classes = (*cfg.own_data.classes, *cfg.own_data.get('stuff_classes', ()))
+    assert tuple(cfg.train_dataloader.dataset.metainfo.classes) == classes
+
+
 LINES = [
     line
     for text in blocks('docs/ablations.md')
