@@ -1,16 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Builds and installs mmconvnext, with `mmconvnext/.mim`: configs, tools and the model index.
 
-mim and mmengine look for a package's recipes in its `.mim` folder. sdist and wheel carry copies
-of them; `pip install -e .` puts relative links into the checkout, so that edits count at once.
+mim and mmengine look for a package's recipes in its `.mim` folder. sdist and wheel contain copies;
+`pip install -e .` makes relative links into the checkout, so that edits take effect at once.
 
-mmcv compiles its operators against the torch that is installed, so the extras with it need
-`pip install --no-build-isolation`, after torch and requirements/build.txt. `make setup` does it.
-Our own CPU kernels are compiled on the same occasion, for the processor at hand; where that is not
-possible the package works without them. The variable MMCONVNEXT_BUILD leaves them out (0) or names
-another processor (AVX512, AVX2 or DEFAULT). They are always compiled anew and never taken from an
-earlier build, which may have had another torch; `mmconvnext/kernels/library.py` compares once more
-before it loads them, with the record that is written here.
+mmcv compiles its operators against the installed torch, so the extras that contain mmcv need
+`pip install --no-build-isolation`, after torch and requirements/build.txt. `make setup` does that.
+Our own CPU kernels are compiled in the same step, for this processor; if that fails the package
+works without them. MMCONVNEXT_BUILD=0 leaves them out, AVX512, AVX2 or DEFAULT chooses another
+processor. They are always compiled anew, because an earlier build may belong to another torch;
+`mmconvnext/kernels/library.py` compares them with the record written here before it loads them.
 """
 
 import importlib.util

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what README lets the reader copy does what it says, and its lists are the code's."""
+"""Contract: what README and docs let the reader copy works, and their lists are the code's."""
 
 import inspect
 import re
@@ -21,17 +21,32 @@ from mmconvnext.checkpoint.load import load_pretrained
 from mmconvnext.models.design import Design
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / 'README.md').read_text(encoding='utf-8')
-BLOCKS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
 
 
-def section(title: str) -> str:
-    return re.search(rf'^## {title}\n(.*?)^## ', README, re.DOTALL | re.MULTILINE)[1]
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding='utf-8')
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r'```python\n(.*?)```', read(page), re.DOTALL)
+
+
+README = read('README.md')
 
 
 def block(part: str) -> str:
-    (found,) = (text for text in BLOCKS if part in text)
+    (found,) = (text for text in blocks('README.md') if part in text)
     return found
+
+
+def test_the_backbone_in_plain_pytorch_prints_the_shapes_in_its_comments(tmp_path):
+    file = tmp_path / 'plain.py'
+    file.write_text(block('import torch'))
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shapes = [line for line in done.stdout.splitlines() if line.startswith('(')]
+    assert shapes == re.findall(r'^# (\(.*)$', file.read_text(), re.MULTILINE)
+    assert len(shapes) == 4
 
 
 def test_the_lines_for_ones_own_project_build_and_fit_together():
@@ -49,7 +64,25 @@ def test_the_lines_for_ones_own_project_build_and_fit_together():
     assert len({group['lr'] for group in groups}) == 8  # of depth 9, as the published recipes have
 
 
-LINES = [line for line in block('backbone=dict(design=').splitlines() if line]
+@pytest.mark.parametrize('text', blocks('docs/own_data.md'))
+def test_the_configs_for_ones_own_data_reach_loaders_and_evaluators(text, tmp_path):
+    root = re.search(r"root='(.*)'", text)[1]
+    file = tmp_path / 'own.py'
+    file.write_text(text.replace("'../", f"'{ROOT}/configs/"))
+    cfg = Config.fromfile(file)
+    assert cfg.own_data.applied
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.data_root == root
+    classes = (*cfg.own_data.classes, *cfg.own_data.get('stuff_classes', ()))
+    assert tuple(cfg.train_dataloader.dataset.metainfo.classes) == classes
+
+
+LINES = [
+    line
+    for text in blocks('docs/ablations.md')
+    for line in text.splitlines()
+    if line.startswith('model = ')
+]
 
 
 @pytest.mark.parametrize('line', LINES)
@@ -65,11 +98,17 @@ def test_each_ablation_of_one_line_builds_another_network(line):
     assert str(ours) != str(paper) or ours.design.act_after != paper.design.act_after
 
 
-def test_the_ablations_of_one_line_name_switches_of_the_paper():
-    given = [text for line in LINES for text in re.findall(r'design=dict\((.*?)\)', line)]
-    switches = set(re.findall(r'(\w+)=', ' '.join(given)))
-    assert len(given) == len(LINES) - 1  # the stage ratio is arch
-    assert {'kernel_size', 'norm', 'act'} < switches <= set(Design.__dataclass_fields__)
+def test_every_switch_has_a_line_and_a_row_with_its_default():
+    switches = {name for line in LINES for name in re.findall(r'(\w+)=', design_in(line))}
+    assert switches == set(Design.__dataclass_fields__)
+    rows = re.findall(r'^\| .*? \| `(\w+)` \| `(.*?)` \|', read('docs/ablations.md'), re.MULTILINE)
+    defaults = {name: repr(getattr(Design(), name)) for name in switches}
+    assert dict(rows) == {'arch': "'tiny'", **defaults}
+
+
+def design_in(line: str) -> str:
+    found = re.search(r'design=dict\((.*?)\)\)\)', line)
+    return found[1] if found else ''  # the stage ratio is arch
 
 
 def test_sizes_are_those_of_the_code():
@@ -82,8 +121,7 @@ def test_sizes_are_those_of_the_code():
 
 
 def test_options_of_init_cfg_are_those_of_the_code():
-    table = section('Weights')
-    told = set(re.findall(r'^\| `(\w+)=', table, re.MULTILINE))
+    told = set(re.findall(r'^\| `(\w+)=', read('docs/checkpoints.md'), re.MULTILINE))
     taken = set(inspect.signature(load_pretrained).parameters)
     assert told == taken - {'backbone', 'checkpoint', 'map_location'}
 
