@@ -10,21 +10,17 @@ import functools
 import math
 from pathlib import Path
 
+import fixtures
 import pytest
 import torch
 import yaml
+from fixtures import CONFIGS, ROOT
 from mmengine import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / 'configs'
-LEAVES = sorted(
-    str(path.relative_to(CONFIGS))
-    for path in CONFIGS.glob('*/*.py')
-    if path.parent.name != '_base_'
-)
+LEAVES = [str(path.relative_to(CONFIGS)) for path in fixtures.LEAVES]
 PUBLISHED = {
     row['config']: row
     for row in yaml.safe_load((ROOT / 'tests/data/published_recipes.yml').read_text())['recipes']

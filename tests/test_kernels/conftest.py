@@ -41,8 +41,8 @@ def kernels():
         yield import_module(PACKAGE)
         del parent.triton
         for name in _modules():
-            # Kept under another name: Python clears what is in sys.modules at its exit, and Triton's
-            # compiled part reports whatever it still finds then as leaked.
+            # Kept under another name: at its exit Python clears what is in sys.modules, and
+            # Triton's compiled part reports whatever is left then as leaked.
             sys.modules[f'interpreted.{name}'] = sys.modules.pop(name)
 
 
