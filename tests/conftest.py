@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What all tests share: fixed seeds, a network small enough for any test, the log as a list."""
+"""Fixtures for all tests: seeds, a tiny network, the log, configs, tiny data, folders to run in."""
 
+import copy
 import logging
 import random
 import sys
@@ -9,6 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixtures import (
+    COCO_CLASSES,
+    SEG_CLASSES,
+    tiny_runs_at,
+    toy_data_at,
+    write_coco_file,
+    write_image,
+)
 
 # Last, so that the packages themselves come first where they are installed.
 sys.path.append(str(Path(__file__).parent / 'stand_ins'))
@@ -30,7 +39,7 @@ def tiny_arch() -> dict:
 
 @pytest.fixture
 def log_records():
-    """What mmengine's current logger is told during the test, from INFO up."""
+    """What mmengine's current logger gets during the test, from INFO up."""
     from mmengine.logging import MMLogger
 
     class Keep(logging.Handler):
@@ -42,3 +51,91 @@ def log_records():
     logger.addHandler(handler)
     yield records
     logger.removeHandler(handler)
+
+
+@pytest.fixture(scope='session')
+def toy_root(tmp_path_factory):
+    """Four training and three validation images of 96 pixels, in every layout."""
+    from mmconvnext import toy
+
+    root = tmp_path_factory.mktemp('toy')
+    toy.write_coco(root / 'coco', num_train=4, num_val=3, size=96, seed=0)
+    toy.write_ade(root / 'ade', num_train=4, num_val=3, size=96, seed=0)
+    toy.write_panoptic(root / 'panoptic', num_train=4, num_val=3, size=96, seed=0)
+    return root
+
+
+@pytest.fixture
+def toy_data(tmp_path, monkeypatch, toy_root):
+    """An empty working folder in which --toy finds the tiny data; yields the folder."""
+    monkeypatch.chdir(tmp_path)
+    with toy_data_at(toy_root):
+        yield tmp_path
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, toy_root):
+    """An empty working folder for runs on the tiny data; yields the folder."""
+    monkeypatch.chdir(tmp_path)
+    with tiny_runs_at(toy_root):
+        yield tmp_path
+
+
+@pytest.fixture(scope='session')
+def config_cache():
+    return {}
+
+
+@pytest.fixture
+def load(config_cache):
+    """A function that reads a config as the tools do; each call returns a fresh copy."""
+    from mmconvnext.recipe.load import load_config
+
+    def read(path):
+        if path not in config_cache:
+            config_cache[path] = load_config(path)
+        return copy.deepcopy(config_cache[path])
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def label_map_cache(tmp_path_factory, monkeypatch):
+    """An empty folder for the cache of label maps, so that no test writes into a home."""
+    from mmconvnext.recipe.checks import label_maps
+
+    root = tmp_path_factory.mktemp('cache')
+    monkeypatch.setattr(label_maps, 'cache_root', lambda: root)
+    return root
+
+
+@pytest.fixture
+def coco_data(tmp_path):
+    """``own_data`` for detection; its files exist."""
+    root = tmp_path / 'own_coco'
+    for split in ('train', 'val'):
+        write_image(root / split / '0.jpg', np.full((64, 64, 3), 90))
+        write_coco_file(root / f'{split}.json')
+    return dict(
+        root=str(root),
+        classes=list(COCO_CLASSES),
+        train=dict(images='train', annotations='train.json'),
+        val=dict(images='val', annotations='val.json'),
+    )
+
+
+@pytest.fixture
+def seg_data(tmp_path):
+    """``own_data`` for segmentation; its files exist, with the ids 0, 1, 2 and 255."""
+    root = tmp_path / 'own_seg'
+    labels = np.zeros((64, 64))
+    labels[:, 20:40], labels[:, 40:60], labels[:, 60:] = 1, 2, 255
+    for split in ('train', 'val'):
+        write_image(root / split / 'images/a.jpg', np.full((64, 64, 3), 90))
+        write_image(root / split / 'labels/a.png', labels)
+    return dict(
+        root=str(root),
+        classes=list(SEG_CLASSES),
+        train=dict(images='train/images', annotations='train/labels'),
+        val=dict(images='val/images', annotations='val/labels'),
+    )

@@ -1,8 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What the tests of recipes and tools share: configs, tiny data, a place to run in."""
+"""Constants and functions for the tests of recipes and tools; the fixtures are in conftest.py."""
 
 import contextlib
-import copy
 import json
 import logging
 from importlib import import_module
@@ -22,11 +21,8 @@ CASCADE = str(
 )
 UPERNET = str(CONFIGS / 'upernet/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py')
 NUCLEI = str(CONFIGS / 'own_data/mask-rcnn_convnext-atto_nuclei.py')
-LEAVES = sorted(
-    path
-    for folder in ('mask_rcnn', 'cascade_mask_rcnn', 'faster_rcnn', 'upernet')
-    for path in (CONFIGS / folder).glob('*.py')
-)
+# The configs that a user trains with.
+LEAVES = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
 
 # For --cfg-options: a network and a schedule of seconds. `_delete_` because arch is a name.
 TINY = (
@@ -89,7 +85,7 @@ def forget_runs() -> None:
 
 @contextlib.contextmanager
 def toy_data_at(root: Path):
-    """Let --toy take the tiny data below ``root`` instead of writing its own 200 images."""
+    """Make --toy use the tiny data below ``root`` instead of writing its own 200 images."""
     from mmconvnext import toy
 
     with pytest.MonkeyPatch.context() as patch:
@@ -101,7 +97,7 @@ def toy_data_at(root: Path):
 
 @contextlib.contextmanager
 def tiny_runs_at(root: Path):
-    """Besides, input sizes as small as these images, and nothing left of earlier runs."""
+    """As ``toy_data_at``, with input sizes to match these images and no trace of earlier runs."""
     import torch
     from mmengine.config import config
 
@@ -126,52 +122,6 @@ def tiny_runs_at(root: Path):
             forget_runs()
 
 
-@pytest.fixture(scope='session')
-def toy_root(tmp_path_factory):
-    """Four training and three validation images of 96 pixels, in every layout."""
-    from mmconvnext import toy
-
-    root = tmp_path_factory.mktemp('toy')
-    toy.write_coco(root / 'coco', num_train=4, num_val=3, size=96, seed=0)
-    toy.write_ade(root / 'ade', num_train=4, num_val=3, size=96, seed=0)
-    toy.write_panoptic(root / 'panoptic', num_train=4, num_val=3, size=96, seed=0)
-    return root
-
-
-@pytest.fixture
-def toy_data(tmp_path, monkeypatch, toy_root):
-    """An empty working folder in which --toy finds the tiny data; yields the folder."""
-    monkeypatch.chdir(tmp_path)
-    with toy_data_at(toy_root):
-        yield tmp_path
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch, toy_root):
-    """An empty working folder for runs on the tiny data; yields the folder."""
-    monkeypatch.chdir(tmp_path)
-    with tiny_runs_at(toy_root):
-        yield tmp_path
-
-
-@pytest.fixture(scope='session')
-def config_cache():
-    return {}
-
-
-@pytest.fixture
-def load(config_cache):
-    """Reads a config as the tools do; a fresh copy at each call."""
-    from mmconvnext.recipe.load import load_config
-
-    def read(path):
-        if path not in config_cache:
-            config_cache[path] = load_config(path)
-        return copy.deepcopy(config_cache[path])
-
-    return read
-
-
 def found(cfg, check, loaders=None) -> list:
     """What a check finds: warnings; raises what it refuses."""
     from mmconvnext.recipe.checks.finding import settle
@@ -183,16 +133,6 @@ def found(cfg, check, loaders=None) -> list:
 def warnings(log_records) -> list:
     """The texts of the warnings among mmengine's log records."""
     return [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
-
-
-@pytest.fixture(autouse=True)
-def label_map_cache(tmp_path_factory, monkeypatch):
-    """An empty folder for what is remembered of label maps, so that nothing lands in a home."""
-    from mmconvnext.recipe.checks import label_maps
-
-    root = tmp_path_factory.mktemp('cache')
-    monkeypatch.setattr(label_maps, 'cache_root', lambda: root)
-    return root
 
 
 def as_lazy(cfg, file: Path, scope: str) -> None:
@@ -257,35 +197,3 @@ def write_coco_file(file: Path, categories=tuple(COCO_CLASSES), images: int = 1)
         categories=[dict(id=i, name=name) for i, name in enumerate(categories, 1)],
     )
     file.write_text(json.dumps(content))
-
-
-@pytest.fixture
-def coco_data(tmp_path):
-    """``own_data`` for detection; its files exist."""
-    root = tmp_path / 'own_coco'
-    for split in ('train', 'val'):
-        write_image(root / split / '0.jpg', np.full((64, 64, 3), 90))
-        write_coco_file(root / f'{split}.json')
-    return dict(
-        root=str(root),
-        classes=list(COCO_CLASSES),
-        train=dict(images='train', annotations='train.json'),
-        val=dict(images='val', annotations='val.json'),
-    )
-
-
-@pytest.fixture
-def seg_data(tmp_path):
-    """``own_data`` for segmentation; its files exist, with the ids 0, 1, 2 and 255."""
-    root = tmp_path / 'own_seg'
-    labels = np.zeros((64, 64))
-    labels[:, 20:40], labels[:, 40:60], labels[:, 60:] = 1, 2, 255
-    for split in ('train', 'val'):
-        write_image(root / split / 'images/a.jpg', np.full((64, 64, 3), 90))
-        write_image(root / split / 'labels/a.png', labels)
-    return dict(
-        root=str(root),
-        classes=list(SEG_CLASSES),
-        train=dict(images='train/images', annotations='train/labels'),
-        val=dict(images='val/images', annotations='val/labels'),
-    )

@@ -10,21 +10,17 @@ import functools
 import math
 from pathlib import Path
 
+import fixtures
 import pytest
 import torch
 import yaml
+from fixtures import CONFIGS, ROOT
 from mmengine import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / 'configs'
-LEAVES = sorted(
-    str(path.relative_to(CONFIGS))
-    for path in CONFIGS.glob('*/*.py')
-    if path.parent.name != '_base_'
-)
+LEAVES = [str(path.relative_to(CONFIGS)) for path in fixtures.LEAVES]
 PUBLISHED = {
     row['config']: row
     for row in yaml.safe_load((ROOT / 'tests/data/published_recipes.yml').read_text())['recipes']
@@ -80,6 +76,13 @@ def test_dump_reloads_equal(name, tmp_path):
     config = load(name)
     config.dump(tmp_path / 'dump.py')
     assert plain(Config.fromfile(tmp_path / 'dump.py').to_dict()) == plain(config.to_dict())
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_no_helper_of_the_bases_is_left(name):
+    """`changes` is taken out of ``_base_``: others' tools see the keys of their own recipes."""
+    assert 'changes' not in load(name)
+    assert 'Resize' in str(load(name).get('tta_pipeline', 'Resize'))
 
 
 @pytest.mark.parametrize('name', LEAVES)

@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import fixtures
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,7 +101,7 @@ def read(file: str) -> str:
 
 PACKAGE = below('mmconvnext')
 TOOLS = below('tools') + below('tools', suffix='.sh')
-LEAVES = [name for name in below('configs') if '_base_' not in Path(name).parts]
+LEAVES = [str(path.relative_to(ROOT)) for path in fixtures.LEAVES]
 PYTHON = PACKAGE + below('tools', 'tests')
 
 

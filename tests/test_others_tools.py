@@ -13,13 +13,7 @@ import mmseg
 import numpy as np
 import pytest
 import torch
-from fixtures import (  # noqa: F401
-    CONFIGS,
-    UPERNET,
-    forget_runs,
-    label_map_cache,
-    toy_root,
-)
+from fixtures import CONFIGS, UPERNET, forget_runs
 from mmengine.config import Config
 from PIL import Image
 
@@ -143,7 +137,7 @@ def run(name, tool, folder, *arguments) -> str:
 
 
 @pytest.fixture(scope='module')
-def trained(toy_root, tmp_path_factory):  # noqa: F811
+def trained(toy_root, tmp_path_factory):
     """A function: folder with mine.py and epoch_1.pth, made by mmdet's or mmseg's train.py."""
     made = {}
 
@@ -238,7 +232,7 @@ def test_label_maps_of_a_run_have_a_folder_of_their_own(trained, tmp_path, monke
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', DETECTORS)
-def test_a_detector_for_one_image(trained, name, toy_root):  # noqa: F811
+def test_a_detector_for_one_image(trained, name, toy_root):
     from mmdet.apis import DetInferencer, inference_detector, init_detector
 
     config, checkpoint = (str(trained(name) / file) for file in ('mine.py', 'epoch_1.pth'))
@@ -258,7 +252,7 @@ def test_a_detector_for_one_image(trained, name, toy_root):  # noqa: F811
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['upernet', 'fcn'])
-def test_a_segmentor_for_one_image(trained, name, toy_root):  # noqa: F811
+def test_a_segmentor_for_one_image(trained, name, toy_root):
     from mmseg.apis import MMSegInferencer, inference_model, init_model
 
     config, checkpoint = (str(trained(name) / file) for file in ('mine.py', 'epoch_1.pth'))

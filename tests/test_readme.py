@@ -150,3 +150,8 @@ def test_every_tool_answers_help_and_does_nothing_else(tool, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.startswith(f'usage: {tool.name}')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_readme_is_short():
+    """Details belong into docs/."""
+    assert len(README.splitlines()) <= 200

@@ -8,27 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fixtures import (  # noqa: F401
-    LEAVES,
-    MASK_RCNN,
-    NUCLEI,
-    UPERNET,
-    config_cache,
-    load,
-    stem,
-    tiny_options,
-    toy_data,
-    toy_root,
-    workplace,
-)
+from fixtures import LEAVES, MASK_RCNN, UPERNET, stem, tiny_options
 
 from mmconvnext.cli.train import main as train
 from mmconvnext.recipe.own_data import apply_own_data
 from mmconvnext.recipe.toy import make_toy
 
 
-@pytest.mark.parametrize('config', [*LEAVES, Path(NUCLEI)], ids=stem)
-def test_two_iterations_and_a_validation(workplace, config):  # noqa: F811
+@pytest.mark.parametrize('config', LEAVES, ids=stem)
+def test_two_iterations_and_a_validation(workplace, config):
     runner = train(
         [str(config), '--toy', '--work-dir', 'run', '--cfg-options', *tiny_options(config)]
     )
@@ -108,7 +96,7 @@ class _Truth:
         self.crowds += int(crowd.sum())
 
 
-def test_truth_as_prediction_is_full_average_precision(load, toy_data):  # noqa: F811
+def test_truth_as_prediction_is_full_average_precision(load, toy_data):
     cfg = load(MASK_RCNN)
     make_toy(cfg)
     apply_own_data(cfg)
@@ -122,7 +110,7 @@ def test_truth_as_prediction_is_full_average_precision(load, toy_data):  # noqa:
     assert metrics['coco/bbox_mAP'] < 0.5 and metrics['coco/segm_mAP'] < 0.5
 
 
-def test_truth_as_prediction_is_full_intersection_over_union(load, toy_data):  # noqa: F811
+def test_truth_as_prediction_is_full_intersection_over_union(load, toy_data):
     from mmengine.structures import PixelData
 
     cfg = load(UPERNET)

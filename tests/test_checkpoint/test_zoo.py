@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from fixtures import LEAVES
 from mmengine.config import Config
 
 from mmconvnext import ConvNeXt
@@ -20,7 +21,6 @@ from mmconvnext.arch import ARCHS
 from mmconvnext.checkpoint import zoo
 
 ROOT = Path(__file__).resolve().parents[2]
-LEAVES = [file for file in sorted(ROOT.glob('configs/*/*.py')) if file.parent.name != '_base_']
 ROWS = list(zoo.published().values())
 URLS = {row.url for row in ROWS}
 MB = 1e6

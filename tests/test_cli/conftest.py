@@ -1,22 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests of the tools: configs, small data, one short run of each kind."""
+"""Fixtures for the tests of the tools: one short run of each kind, and fake programs."""
 
 from collections import namedtuple
 
 import pytest
-from fixtures import (  # noqa: F401
-    MASK_RCNN,
-    UPERNET,
-    coco_data,
-    config_cache,
-    label_map_cache,
-    load,
-    tiny_options,
-    tiny_runs_at,
-    toy_data,
-    toy_root,
-    workplace,
-)
+from fixtures import MASK_RCNN, UPERNET, tiny_options, tiny_runs_at
 
 Run = namedtuple('Run', 'config options work_dir checkpoint runner')
 
@@ -32,13 +20,13 @@ def _train(config, root, work_dir) -> Run:
 
 
 @pytest.fixture(scope='session')
-def detector_run(toy_root, tmp_path_factory):  # noqa: F811
+def detector_run(toy_root, tmp_path_factory):
     """Two iterations of Mask R-CNN; look, but do not write into its folder."""
     return _train(MASK_RCNN, toy_root, tmp_path_factory.mktemp('detector'))
 
 
 @pytest.fixture(scope='session')
-def segmentor_run(toy_root, tmp_path_factory):  # noqa: F811
+def segmentor_run(toy_root, tmp_path_factory):
     """Two iterations of UPerNet; look, but do not write into its folder."""
     return _train(UPERNET, toy_root, tmp_path_factory.mktemp('segmentor'))
 
