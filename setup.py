@@ -61,7 +61,7 @@ def link_mim() -> None:
 
 
 def load_library_module():
-    """Load `mmconvnext/kernels/library.py` by its path: what the package requires may be missing."""
+    """Load `mmconvnext/kernels/library.py` by path, as its package may lack what it requires."""
     path = ROOT / 'mmconvnext/kernels/library.py'
     spec = importlib.util.spec_from_file_location('library', path)
     module = importlib.util.module_from_spec(spec)
