@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What ``custom_keys`` do to whole backbones, told at the start: a base config may have set them.
+"""Log lines for ``custom_keys`` that change whole backbones: a base config may have set them.
 
-DINO, Deformable DETR and Mask2Former of mmdet and mmseg have their backbone at a tenth of the rate,
-which a config that inherits from them multiplies with the decay of the layers.
+In mmdet and mmseg, DINO, Deformable DETR and Mask2Former train the backbone at a tenth of the rate.
+A config that inherits from them multiplies this factor with the layer-wise decay.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from .walk import Place
 def whole_backbones(
     places: list[Place], custom_keys: Mapping[str, Mapping], shapes: Mapping[int, torch.Size]
 ) -> list[str]:
-    """One line for each backbone of which ``custom_keys`` change every weight.
+    """One line for each backbone in which ``custom_keys`` change every weight.
 
-    Norms, biases and scales do not count: keys that leave them out change the whole all the same.
-    The line names the keys and, as a part of ``paramwise_cfg``, what takes them back.
+    Norms, biases and scales are not considered: a key may leave them out. The line names the keys
+    and the part of ``paramwise_cfg`` that undoes them.
 
     Args:
-        places: those of the trained parameters.
+        places: of the trained parameters.
         custom_keys: as in ``paramwise_cfg``.
-        shapes: by ``id``, the whole shapes of parameters that are shards.
+        shapes: by ``id``, the unsharded shapes of sharded parameters.
     """
     backbones: dict[int, list[Place]] = {}
     for place in places:
@@ -59,8 +59,8 @@ def _line(place: Place, counts: Mapping[str, int], custom_keys: Mapping[str, Map
     ]
     undo = ', '.join(f'{key!r}: dict(_delete_=True)' for key in counts)
     return (
-        f'{name} at {", ".join(effects)}, from custom_keys; where a base config sets them, this in '
-        f'paramwise_cfg takes them back: custom_keys={{{undo}}}'
+        f'{name} at {", ".join(effects)}, from custom_keys; if a base config sets them, '
+        f'undo them in paramwise_cfg with custom_keys={{{undo}}}'
     )
 
 

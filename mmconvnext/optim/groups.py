@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Optimizer groups: merging parameters of equal settings, and the table of what came out."""
+"""Optimizer groups: merging parameters with equal settings, and a table of the groups."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def merge(rows: list[tuple[nn.Parameter, int, dict]], base_lr: float) -> list[Gr
     """Merge (parameter, depth, settings) rows whose settings are equal.
 
     A group at ``base_lr`` comes first, because mmengine logs the rate of the first group as ``lr``;
-    the others follow from the highest rate down. Within a group the parameters keep the model's
-    order, so equal models give equal groups, which is what resuming relies on.
+    the others follow by falling rate. Within a group parameters keep the model's order, so equal
+    models give equal groups; resuming relies on that.
     """
     groups: dict[tuple, Group] = {}
     for param, depth, settings in rows:
@@ -45,9 +45,9 @@ def merge(rows: list[tuple[nn.Parameter, int, dict]], base_lr: float) -> list[Gr
 
 
 def format_table(groups: list[Group], shapes: Mapping[int, Sequence[int]] | None = None) -> str:
-    """One line a group: depths, learning rate, weight decay, tensors, parameters.
+    """One line per group: depths, learning rate, weight decay, tensors, parameters.
 
-    ``shapes``: by ``id``, those of parameters that are shards here and are counted as a whole.
+    ``shapes``: by ``id``, the unsharded shapes of sharded parameters, which are counted in full.
     """
     shapes = shapes or {}
     lines = [f'{"depth":>9} {"lr":>10} {"weight decay":>13} {"tensors":>8} {"parameters":>12}']

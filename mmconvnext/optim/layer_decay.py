@@ -38,52 +38,51 @@ MMENGINE_KEYS = (
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Layer-wise learning-rate decay on top of mmengine's parameter-wise options.
 
-    A parameter in depth group d of n learns at ``lr * decay_rate ** (n - d - 1)``; all that is
-    outside of the backbone learns at ``lr``, as do the output norms. The groups come from the
-    backbone itself: from every outermost module that has ``get_layer_depth(name, prefix,
-    decay_type)``, wherever it is nested, whatever it is called and wrapped in. A shard of FSDP or
-    ZeRO gets what the whole parameter would get.
+    A parameter in depth group d of n has the learning rate ``lr * decay_rate ** (n - d - 1)``;
+    output norms and everything outside the backbone have ``lr``. The backbone defines the groups:
+    every outermost module with a method ``get_layer_depth(name, prefix, decay_type)`` is one,
+    wherever it is, whatever its name and in any wrapper. A shard (FSDP, ZeRO) gets the settings of
+    its whole parameter.
 
-    Norms, biases, GRN, layer scale and other 1-D parameters of a backbone get no weight decay
-    (official code), unless an option says otherwise. Outside of it biases and 1-D parameters get
-    none, as with mmdet's and mmseg's ``LearningRateDecayOptimizerConstructor``. Once an option of
-    the decay is given, all of them have mmengine's meaning there; those of norms, biases and 1-D
-    parameters are 0 where they are not given.
+    In the backbone norms, biases, GRN, layer scale and other 1-D parameters have no weight decay
+    (official code) unless an option says otherwise. Outside it biases and 1-D parameters have none,
+    as with mmdet's and mmseg's ``LearningRateDecayOptimizerConstructor``. If one of the
+    weight-decay options is given, all of them have mmengine's meaning, and those for norms, biases
+    and 1-D parameters default to 0.
 
-    Groups with equal settings are merged, so that fused and foreach optimizers have long lists to
-    work on; frozen parameters are in none. What a group holds depends on model and options, so
-    hooks must not count them, as those do that take ``param_groups[2]`` for the biases. Adam and
-    AdamW are ``fused`` where torch can, unless the optimizer's own options say ``fused`` or
+    Groups with equal settings are merged, because fused and foreach optimizers are faster on long
+    lists; frozen parameters are left out. Which group holds what depends on the model and the
+    options, so hooks must not rely on positions (``param_groups[2]`` for the biases, say). Adam and
+    AdamW run ``fused`` if torch supports it and the optimizer sets neither ``fused`` nor
     ``foreach``: the same update in one pass.
 
     Source of the rule: ``mmcv_custom/layer_decay_optimizer_constructor.py`` of Meta's ConvNeXt.
 
     Args:
         optim_wrapper_cfg: type of the wrapper and ``optimizer``, as for mmengine's constructor.
-            Without ``weight_decay`` what decays by the rule has the optimizer's default.
+            Without ``weight_decay`` the optimizer's default applies to what is decayed.
         paramwise_cfg: ``decay_rate`` (required, above 0, up to 1); ``decay_type``, 'layer_wise'
             (default), 'stage_wise', 'single' (ConvNeXt-V2's) or 'timm', see
-            :mod:`mmconvnext.models.layer_depth`; ``head_lr_mult``, a factor for all that is outside
-            of the backbones; ``num_layers``, only checked: the backbone knows it. Besides, every
-            option of mmengine's constructor. In ``custom_keys``, ``lr_mult`` is a factor of the
-            layer's rate and ``decay_mult`` one of the weight decay; where one of them is left out,
-            the rule above stays in force. The longest key that matches is the one. Keys that change
-            a whole backbone, as those of a base config may, are named below the table.
+            :mod:`mmconvnext.models.layer_depth`; ``head_lr_mult``, a factor for everything outside
+            the backbones; ``num_layers``, checked against the backbone and not needed; and every
+            option of mmengine's constructor. In ``custom_keys``, ``lr_mult`` multiplies the layer's
+            rate and ``decay_mult`` the weight decay; the rules above apply to what is left out.
+            The longest matching key wins. Keys that change a whole backbone, which a base config
+            may have set, are named below the table in the log.
 
     Raises:
-        ValueError: a config of several optimizers, unknown options, a rate or a factor out of
-            range, a factor of a weight decay that the optimizer lacks, no backbone that knows its
-            depths, a ``num_layers`` that contradicts it, a parameter that stands in two modules
-            without ``bypass_duplicate``, or several that FSDP made one with
-            ``use_orig_params=False``.
+        ValueError: several optimizers, unknown options, a rate or a factor out of range, a
+            weight-decay factor without a weight decay, no backbone with ``get_layer_depth``, a
+            wrong ``num_layers``, a parameter shared by two modules without ``bypass_duplicate``,
+            or parameters that FSDP flattened into one (``use_orig_params=False``).
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         if 'optimizer' not in optim_wrapper_cfg:
             raise ValueError(
-                f"optim_wrapper has no 'optimizer' but the keys {sorted(optim_wrapper_cfg)}; this "
-                'constructor makes one optimizer, a constructor of OptimWrapperDict may call it '
-                'for each of several'
+                f"optim_wrapper has no 'optimizer', only {sorted(optim_wrapper_cfg)}; this "
+                'constructor builds one optimizer. For several, call it for each in a constructor '
+                'of an OptimWrapperDict'
             )
         options = dict(paramwise_cfg or {})
         refuse_old_options(options)
@@ -106,11 +105,11 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super().__init__(optim_wrapper_cfg, options)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimizer wrapper of ``model``, whose parameters are on their device by now."""
+        """Build the optimizer wrapper of ``model``, whose parameters must be on their device."""
         options = self.optimizer_cfg
         if not {'fused', 'foreach'} & options.keys() and can_fuse(options['type'], model):
             self.optimizer_cfg = {**options, 'fused': True}
-        # mmengine steps into any attribute `module`, beyond what FSDP knows of the shapes.
+        # mmengine would unwrap an attribute `module`, and with it FSDP, which has the shapes.
         return super().__call__(shell(model))
 
     def add_params(self, params: list[dict], module: nn.Module) -> None:
@@ -136,7 +135,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         MMLogger.get_current_instance().info('\n'.join(lines))
 
     def _settings(self, place: Place, scale: float, shape: torch.Size) -> dict:
-        """Optimizer settings of a parameter, whose depth multiplies the rate by ``scale``."""
+        """Optimizer settings of a parameter; ``scale`` is the rate's factor for its depth."""
         keys = self.paramwise_cfg.get('custom_keys', {})
         custom = dict(keys.get(custom_key(place.name, keys), {}))
         lr_mult = custom.pop('lr_mult', rate_factor(place, self.paramwise_cfg))
@@ -144,7 +143,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         settings = {'lr': self.base_lr * lr_mult * scale}
         if self.base_wd is not None:
             settings['weight_decay'] = self.base_wd * decay_mult
-        elif not decay_mult:  # all others have the optimizer's default
+        elif not decay_mult:  # the optimizer's default applies to all others
             settings['weight_decay'] = 0.0
         return {**settings, **custom}
 
@@ -160,14 +159,14 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 duplicates.append(f'{place.name} is {kept.name}')
         if duplicates and not self.paramwise_cfg.get('bypass_duplicate', False):
             raise ValueError(
-                'some parameters appear in more than one module and would be updated as often: '
-                f'{_some(duplicates)}; set bypass_duplicate=True in paramwise_cfg to update each '
-                'once, with the settings of its first place'
+                'some parameters appear in more than one module and would be updated several '
+                f'times: {_some(duplicates)}; set bypass_duplicate=True in paramwise_cfg to update '
+                'each once, with the settings of its first place'
             )
         if duplicates:
             MMLogger.get_current_instance().warning(
-                f'bypass_duplicate=True: {len(duplicates)} duplicate parameters have the settings '
-                f'of their first place: {_some(duplicates)}'
+                f'bypass_duplicate=True: {len(duplicates)} shared parameters get the settings of '
+                f'their first place: {_some(duplicates)}'
             )
         return list(first.values())
 
@@ -176,8 +175,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         idle = [key for key in keys if not any(key in place.name for place in places)]
         if idle:
             MMLogger.get_current_instance().warning(
-                f'custom_keys {idle} have no effect: no parameter has them in its name (names are '
-                'those of the model without wrappers)'
+                f'custom_keys {idle} have no effect: no parameter name contains them (names are '
+                'those of the unwrapped model)'
             )
 
     def _depths(self, places: list[Place]) -> list[tuple[int, float]]:
@@ -198,11 +197,11 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         backbone = place.backbone
         if 'decay_type' in inspect.signature(backbone.get_layer_depth).parameters:
             answer = backbone.get_layer_depth(place.inner, decay_type=self.decay_type)
-        elif self.decay_type == 'layer_wise':  # mmpretrain's backbones know only this one
+        elif self.decay_type == 'layer_wise':  # the only rule of mmpretrain's backbones
             answer = backbone.get_layer_depth(place.inner)
         else:
             raise ValueError(
-                f"{type(backbone).__name__} only knows decay_type='layer_wise', "
+                f"{type(backbone).__name__} only supports decay_type='layer_wise', "
                 f'got {self.decay_type!r}'
             )
         self._check_num_layers(backbone, answer[1] - 2)
@@ -219,7 +218,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def can_fuse(optimizer: str | type, model: nn.Module) -> bool:
-    """Whether torch has a fused step of this optimizer for the devices and types of ``model``."""
+    """Whether torch has a fused step of this optimizer for ``model``'s devices and dtypes."""
     kind = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else optimizer
     if kind not in (torch.optim.Adam, torch.optim.AdamW):
         return False
@@ -233,15 +232,15 @@ def can_fuse(optimizer: str | type, model: nn.Module) -> bool:
 
 
 def _without_flattened(places: Iterable[Place]) -> list[Place]:
-    """The places but those of parameters that FSDP made of several, which have to be frozen."""
+    """The places without those of parameters that FSDP flattened, which must be frozen."""
     kept = []
     for place in places:
         if place.own != FLAT:
             kept.append(place)
         elif place.param.requires_grad:
             raise ValueError(
-                f'{place.name} is made of several parameters, whose learning rates and weight '
-                'decays differ: wrap the model with FullyShardedDataParallel(..., '
+                f'{place.name} is made of several parameters, which need learning rates and weight '
+                'decays of their own; wrap the model with FullyShardedDataParallel(..., '
                 'use_orig_params=True)'
             )
     return kept
@@ -250,14 +249,14 @@ def _without_flattened(places: Iterable[Place]) -> list[Place]:
 def _no_backbone(model: nn.Module) -> ValueError:
     kinds = sorted({type(child).__name__ for child in model.children()})
     return ValueError(
-        f'layer-wise decay found no module with get_layer_depth() in {type(model).__name__} '
-        f"made of {kinds}; take the backbone type='mmconvnext.ConvNeXt', or the default "
+        f'layer-wise decay needs a module with get_layer_depth(), and {type(model).__name__} '
+        f"of {kinds} has none; use the backbone type='mmconvnext.ConvNeXt', or the default "
         'constructor without decay_rate'
     )
 
 
 def _some(texts: list[str], at_most: int = 3) -> str:
-    """The first of them, and how many more there are."""
+    """The first texts, and how many more there are."""
     rest = len(texts) - at_most
     return ', '.join(texts[:at_most]) + (f' and {rest} more' if rest > 0 else '')
 

@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""mmengine's parameter-wise options, by the kind of the module and the name of the parameter.
+"""Factors of learning rate and weight decay, from mmengine's parameter-wise options.
 
-They mean what they mean to ``DefaultOptimWrapperConstructor.add_params`` of mmengine 0.10.7, with
-three differences: whether a parameter has one dimension is asked of the whole, not of a shard; a
-key of ``custom_keys`` replaces the factors that it gives and no others; and norms, biases and
-scales are not decayed unless an option says so, as in the official code.
+The options work as in ``DefaultOptimWrapperConstructor.add_params`` of mmengine 0.10.7, with three
+differences: whether a parameter is 1-D is decided by its whole shape, not its shard's; an entry of
+``custom_keys`` replaces only the factors it gives; and norms, biases and scales have no weight
+decay unless an option says so, as in the official code.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ MATRICES = (
 # beta are (1, 1, 1, C) in Meta's code, torchvision's layer_scale is (C, 1, 1).
 SCALES = ('gamma', 'beta', 'layer_scale', 'layer_scale_parameter')
 FACTORS = ('lr_mult', 'decay_mult')
-# Options of the weight decay, in the order in which mmengine asks them.
+# Options of the weight decay, in mmengine's order of precedence.
 DECAY_OPTIONS = ('norm_decay_mult', 'bias_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
-# The official rule in these terms: none of the three kinds is decayed.
+# The official rule as these options.
 OFFICIAL_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0)
 NEAR = 0.7  # our choice: lr_multiplier and wd_mult are near lr_mult; lr, eps, weight_decay are not
 
 
 def check_options(options: Mapping, weight_decay: float | None) -> None:
-    """Refuse what mmengine takes without a word, to no effect or to a wrong one.
+    """Check options that mmengine would accept silently, without effect or with a wrong one.
 
     Raises:
-        ValueError: a factor that is no finite number from 0 up; in ``custom_keys``, what is no
-            dict, a near miss of ``lr_mult`` or ``decay_mult``, ``params``, or a ``_delete_`` that
-            met nothing; factors of the ``weight_decay`` of an optimizer without any.
+        ValueError: a factor that is not a finite number from 0 up; in ``custom_keys``, an entry
+            that is not a dict, a misspelt ``lr_mult`` or ``decay_mult``, ``params``, or a
+            ``_delete_`` with nothing to delete; a weight-decay factor for an optimizer without
+            ``weight_decay``.
     """
     for name, value in options.items():
         if name.endswith('_mult') and value is not None:
@@ -59,7 +60,7 @@ def check_options(options: Mapping, weight_decay: float | None) -> None:
     custom_keys = options.get('custom_keys') or {}
     if not isinstance(custom_keys, Mapping) or not all(isinstance(k, str) for k in custom_keys):
         raise ValueError(
-            'paramwise_cfg custom_keys must be a dict of parts of parameter names, such as '
+            'paramwise_cfg custom_keys must be a dict of parts of parameter names, for example '
             f'dict(neck=dict(lr_mult=0.1)), got {custom_keys!r}'
         )
     for key, settings in custom_keys.items():
@@ -78,7 +79,7 @@ def check_options(options: Mapping, weight_decay: float | None) -> None:
     if decays and weight_decay is None:
         raise ValueError(
             f'paramwise_cfg multiplies the weight decay in {decays}, but the optimizer has none; '
-            'write it there, such as optimizer=dict(..., weight_decay=0.05)'
+            'set it, for example optimizer=dict(..., weight_decay=0.05)'
         )
 
 
@@ -89,7 +90,7 @@ def _check_factor(where: str, value: object) -> None:
 
 
 def _check_setting(where: str, name: object) -> None:
-    """Any name may be an option of the optimizer; those that cannot be meant so are refused."""
+    """Check one key of an entry; any name may be an option of the optimizer."""
     plain = str(name).casefold().strip().replace('-', '_')
     if near := difflib.get_close_matches(plain, FACTORS, 1, NEAR):
         raise ValueError(
@@ -98,8 +99,8 @@ def _check_setting(where: str, name: object) -> None:
         )
     if name == '_delete_':
         raise ValueError(
-            f'paramwise_cfg {where} has the key {name!r}, but no base config has such an entry to '
-            'delete; leave it out'
+            f'paramwise_cfg {where} has the key {name!r}, but no base config has this entry; '
+            'leave it out'
         )
     if plain == 'params' or not isinstance(name, str):
         raise ValueError(
@@ -120,12 +121,11 @@ def rate_factor(place: Place, options: Mapping) -> float:
 
 
 def decay_factor(place: Place, options: Mapping, shape: torch.Size) -> float:
-    """Factor of the weight decay of a parameter that has this shape, or a shard of it.
+    """Factor of the weight decay of a parameter with this unsharded shape.
 
-    Where no decay option is given, biases and what has one dimension are not decayed: the rule of
-    mmdet's and mmseg's ``LearningRateDecayOptimizerConstructor``. Nor are norms and scales of a
-    backbone, whatever their shape. Else it is the first of ``DECAY_OPTIONS`` that concerns the
-    parameter and is not None.
+    Without weight-decay options it is 0 for biases and 1-D parameters, the rule of mmdet's and
+    mmseg's ``LearningRateDecayOptimizerConstructor``, and for a backbone's norms and scales of any
+    shape. With options, the first of ``DECAY_OPTIONS`` that applies and is not None.
     """
     module, in_dcn = place.module, _is_dcn(place.parent)
     norm, bias = isinstance(module, NORMS), place.own == 'bias'
@@ -146,25 +146,25 @@ def decay_factor(place: Place, options: Mapping, shape: torch.Size) -> float:
 
 
 def is_flat(module: nn.Module, name: str, shape: torch.Size) -> bool:
-    """Whether a parameter of ``module`` has one dimension as a whole.
+    """Whether a parameter of ``module`` is 1-D before sharding.
 
-    That may be the dimension of a shard, so the weights of the usual layers are told by name.
+    A shard may be 1-D although its parameter is not, so the usual layers' weights go by name.
     """
     weight = name.startswith('weight') or name.endswith('proj_weight')
     return len(shape) == 1 and not (weight and (isinstance(module, MATRICES) or _is_dcn(module)))
 
 
 def custom_key(name: str, custom_keys: Iterable[str]) -> str | None:
-    """The longest key that the name of a parameter contains, or None.
+    """The longest key that a parameter's name contains, or None.
 
-    Of keys of one length the first of the alphabet is taken, as in mmengine.
+    Of several equally long keys the first in alphabetical order wins, as in mmengine.
     """
     matching = [key for key in custom_keys if key in name]
     return min(matching, key=lambda key: (-len(key), key), default=None)
 
 
 def _is_dcn(module: nn.Module | None) -> bool:
-    """A deformable convolution of mmcv, told by name: this package does without mmcv."""
+    """Whether it is a deformable convolution of mmcv; by name, as this package needs no mmcv."""
     kinds = ('DeformConv2d', 'ModulatedDeformConv2d')
     return any(
         kind.__name__ in kinds and kind.__module__.startswith('mmcv.')

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What other packages' layer-decay constructors are called, and their options: errors that answer.
+"""Layer-decay constructors of other packages and their options: errors with the lines to write.
 
-None of them means quite what ours means, so that each is answered with the lines to write.
+None means exactly what ours means, so none is accepted.
 
 Sources: ``LearningRateDecayOptimWrapperConstructor`` of mmpretrain 1.2
 (``engine/optimizers/layer_decay_optim_wrapper_constructor.py``); the two constructors of mmseg 1.2
@@ -23,7 +23,7 @@ READ_BY_OLD = ('decay_rate', 'decay_type', 'num_layers', 'layer_decay_rate')
 
 
 class Spelling(NamedTuple):
-    """A row: a name of a constructor or of its option, whose it is, and how the manual says it."""
+    """A row: a constructor or an option, its packages, and the text for the manual."""
 
     name: str
     whose: str
@@ -34,32 +34,32 @@ TABLE = [
     Spelling(
         'layer_decay_rate',
         'mmpretrain, mmseg',
-        'error: `decay_rate`; in mmpretrain norms and biases have weight decay unless told, '
-        'here `norm_decay_mult=1.0, bias_decay_mult=1.0, flat_decay_mult=1.0` gives it to them',
+        'error: write `decay_rate`. mmpretrain also decays norms and biases by default; for that, '
+        'add `norm_decay_mult=1.0, bias_decay_mult=1.0, flat_decay_mult=1.0`',
     ),
     Spelling(
         'LearningRateDecayOptimWrapperConstructor',
         'mmpretrain',
-        f'error: `{NAME}`; `layer_decay_rate` as above',
+        f'error: write `{NAME}`; `layer_decay_rate` as above',
     ),
     Spelling(
         'LearningRateDecayOptimizerConstructor',
         'mmdet, mmseg, Meta',
-        f'error: `{NAME}`, without `num_layers`; it passes over `custom_keys`, ours does not',
+        f'error: write `{NAME}`, without `num_layers`. Theirs ignores `custom_keys`, ours does not',
     ),
     Spelling(
         'LayerDecayOptimizerConstructor',
         'mmseg',
-        f'error: `{NAME}`; its `layer_decay_rate` is `decay_rate`',
+        f'error: write `{NAME}`; `layer_decay_rate` becomes `decay_rate`',
     ),
 ]
 
 
 def refuse_old_options(options: Mapping) -> None:
-    """Answer ``layer_decay_rate`` in ``paramwise_cfg``.
+    """Refuse ``layer_decay_rate`` in ``paramwise_cfg``.
 
     Raises:
-        ValueError: it is there; the message has the line to write.
+        ValueError: with the line to write.
     """
     if 'layer_decay_rate' in options:
         raise ValueError(
@@ -73,8 +73,8 @@ def _as_in_mmpretrain(options: Mapping) -> str:
     ours.pop('layer_decay_rate', None)
     as_there = {**ours, **{key: ours.get(key, full) for key, full in FULL_DECAY.items()}}
     return (
-        "Norms, biases and scales get no weight decay here, as in Meta's recipes; in mmpretrain "
-        f'they do. Write\n  {_paramwise(ours)}\nor, for weight decay as there,\n  '
+        "Norms, biases and scales have no weight decay here, as in Meta's recipes; in mmpretrain "
+        f'they have. Write\n  {_paramwise(ours)}\nor, for weight decay as in mmpretrain,\n  '
         f'{_paramwise(as_there)}'
     )
 
@@ -84,7 +84,7 @@ def _paramwise(options: Mapping) -> str:
 
 
 def _old_name(name: str):
-    """Registers what answers to the old name with an error that has the new lines."""
+    """Register a constructor under another package's name that raises, with the lines to write."""
 
     def refuse(optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
         options = dict(paramwise_cfg or {})
@@ -98,7 +98,7 @@ def _old_name(name: str):
             ours['decay_type'] = options['decay_type']
         raise ValueError(
             f'{name} is the same rule; write\n  {mend}, {_paramwise(ours)}'
-            + (f'\nThe old one passes over {idle}; ours would not' if idle else '')
+            + (f'\nThat constructor ignores {idle}; ours does not' if idle else '')
         )
 
     refuse.__name__ = refuse.__qualname__ = name
@@ -111,6 +111,6 @@ for _row in TABLE[1:]:
 
 def as_markdown() -> str:
     """The second table of ``docs/spellings.md``."""
-    lines = [('name', 'whose', 'becomes'), ('---', '---', '---')]
+    lines = [('name', 'package', 'here'), ('---', '---', '---')]
     lines += [(f'`{row.name}`', row.whose, row.text) for row in TABLE]
     return ''.join(f'| {" | ".join(line)} |\n' for line in lines)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Every parameter of a model with the module that owns it, whatever the model is wrapped in."""
+"""All parameters of a model with their modules and names, regardless of wrappers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import nn
 # Where wrappers keep the module that they wrap: torch.compile, activation checkpointing and
 # offloading, FSDP1 (`FullyShardedDataParallel`; FSDP2 wraps nothing), data parallelism.
 WRAPPED = ('_orig_mod', '_checkpoint_wrapped_module', '_fsdp_wrapped_module', 'module')
-# What FSDP calls the one parameter it makes of a module's with use_orig_params=False.
+# FSDP's name for the parameter into which it flattens a module's, with use_orig_params=False.
 FLAT = '_flat_param'
 
 
 @dataclass(frozen=True)
 class Place:
-    """A parameter where it stands in the model; its names have no parts of wrappers."""
+    """A parameter and its place in the model; names do not contain those of wrappers."""
 
     name: str  # in the model
-    inner: str  # in the backbone, or in the model where it is in none
+    inner: str  # in the backbone, or in the model if it is outside
     own: str  # in its module
     param: nn.Parameter
     module: nn.Module
-    parent: nn.Module | None  # what holds the module
-    backbone: nn.Module | None  # the outermost module around it that knows the depths
+    parent: nn.Module | None  # of the module
+    backbone: nn.Module | None  # the outermost module around it with get_layer_depth()
 
 
 def walk(
@@ -36,10 +36,10 @@ def walk(
     backbone: nn.Module | None = None,
     start: int = 0,
 ) -> Iterator[Place]:
-    """The places of all parameters in the order of the model, as mmengine's constructor walks it.
+    """Yield the places of all parameters in the model's order, like mmengine's constructor.
 
-    Hence a module that two others hold comes twice, one that a single module holds under two names
-    once. ``start`` is where the names within the backbone begin.
+    So a module that two others share comes twice, one that a single module has under two names
+    once. ``start`` is the index in a name where the name inside the backbone begins.
     """
     if backbone is None and knows_depth(module):
         backbone, start = module, len(prefix)
@@ -55,7 +55,7 @@ def walk(
 
 
 def knows_depth(module: nn.Module) -> bool:
-    """Whether it has ``get_layer_depth`` of its own: most wrappers pass on what they are asked."""
+    """Whether the module defines ``get_layer_depth``; most wrappers forward attributes."""
     return hasattr(type(module), 'get_layer_depth') or 'get_layer_depth' in vars(module)
 
 
@@ -66,21 +66,21 @@ def is_wrapper(module: nn.Module) -> bool:
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """What is within all wrappers."""
+    """The module inside all wrappers."""
     while is_wrapper(module):
         (module,) = module.children()
     return module
 
 
 def shell(module: nn.Module) -> nn.Module:
-    """A wrapper around the module that has none of its attributes."""
+    """A wrapper that does not forward the module's attributes."""
     return nn.ModuleDict({WRAPPED[0]: module})
 
 
 def whole_shapes(model: nn.Module) -> dict[int, torch.Size]:
-    """The shapes before sharding, by ``id``, of parameters whose shards do not show them.
+    """Unsharded shapes, by ``id``, of parameters sharded by FSDP1 or DeepSpeed (ZeRO 3).
 
-    Those are FSDP1's and DeepSpeed's (ZeRO 3). FSDP2's are DTensors, which have the whole shape.
+    FSDP2's parameters are DTensors and have their whole shape.
     """
     shapes = {}
     for module in model.modules():

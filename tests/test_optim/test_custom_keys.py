@@ -188,7 +188,7 @@ def test_deleting_what_no_base_has_is_refused(tmp_path):
         "_base_ = 'base.py'\n"
         "optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'bone': dict(_delete_=True)}))\n"
     )
-    match = r"custom_keys\['bone'\] has the key '_delete_', but no base config has such an entry"
+    match = r"custom_keys\['bone'\] has the key '_delete_', but no base config has this entry"
     with pytest.raises(ValueError, match=match):
         built(Detector(), Config.fromfile(tmp_path / 'leaf.py'))
 

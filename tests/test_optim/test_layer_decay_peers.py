@@ -172,7 +172,7 @@ def test_inherited_keys_of_the_backbone_are_named_with_what_takes_them_back(
 
     with_keys, log = built('bypass_duplicate=True')
     found = re.search(
-        r'^backbone at 0.1 of its rate.*paramwise_cfg takes.*: (custom_keys=.*)$', log, re.M
+        r'^backbone at 0.1 of its rate.*undo them in paramwise_cfg .*(custom_keys=.*)$', log, re.M
     )
     assert ('norms and biases too' in found.group()) == ('decay_mult' in own)
     without, log = built(f'bypass_duplicate=True, {found.group(1)}')

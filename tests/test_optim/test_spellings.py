@@ -104,7 +104,7 @@ def test_mmdets_name():
         custom_keys=dict(backbone=dict(lr_mult=0.1)),
     )
     assert lines_of(message) == [dict(decay_rate=0.9, decay_type='stage_wise')]
-    assert "The old one passes over ['custom_keys']; ours would not" in message
+    assert "That constructor ignores ['custom_keys']; ours does not" in message
 
 
 def test_mmsegs_older_name():

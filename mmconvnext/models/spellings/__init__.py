@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What other packages' ConvNeXts call otherwise, understood by the constructor.
+"""Arguments of other packages' ConvNeXts, which our constructor accepts.
 
-A spelling that means the same is taken; one that asks for what we have under another name, or for
-what we lack, is an error with the line to write. None is taken and ignored. :mod:`.table` is what
-constructor, errors and manual (``docs/spellings.md``) have in common.
+An argument that means the same here is translated. One that means something else, or asks for
+something a backbone does not have, is an error with the line to write. None is ignored.
+:mod:`.table` defines them for the constructor, the errors and ``docs/spellings.md``.
 """
 
 from .table import TABLE, Spelling, as_markdown

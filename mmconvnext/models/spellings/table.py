@@ -1,12 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The table: each argument of other packages' ConvNeXts, and what becomes of it.
+"""The table: each argument of other packages' ConvNeXts, and what it becomes here.
 
 Sources: the constructors of ``ConvNeXt`` in mmcls 0.25 and mmpretrain 1.2
 (``models/backbones/convnext.py``), in Meta's repositories (``models/convnext.py``,
 ``convnextv2.py``, ``mmdet/models/backbones/convnext.py``), in timm 1.0 and torchvision 0.29
 (``models/convnext.py``); timm's wrapper ``TIMMBackbone`` in mmseg 1.2 and mmpretrain 1.2;
 ``ConvNextConfig`` of transformers 5; ``EncoderDecoder`` of mmseg 1.2 and the detectors of mmdet 2,
-which hand their ``pretrained`` to the backbone.
+which pass ``pretrained`` on to the backbone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import rules, values
 
 
 class Spelling(NamedTuple):
-    """A row: an argument, whose it is, what becomes of it, and how the manual says that."""
+    """A row: an argument, its packages, its rule, and the text for the manual."""
 
     name: str
     whose: str
@@ -25,10 +25,10 @@ class Spelling(NamedTuple):
     text: str
 
 
-_one_of_two = rules.only(True, False, otherwise='it is True or False')
-_BOTH = 'taken: True and False compute the same, and weights of both load'
-_SIZE = '`arch`, which depths and widths say together'
-_HEAD = 'error: there is no classifier'
+_one_of_two = rules.only(True, False, otherwise='it must be True or False')
+_BOTH = 'accepted: True and False compute the same, and weights of both load'
+_SIZE = '`arch`, from depths and widths together'
+_HEAD = 'error: a backbone has no classifier'
 
 
 def _head(*names: str, whose: str) -> list[Spelling]:
@@ -41,14 +41,14 @@ _ROWS = [
         'use_grn',
         'mmpretrain, timm',
         rules.use_grn,
-        "True: `version='v2'`, with `layer_scale_init_value=1e-6` unless that is given, as there; "
-        "False: `version='v1'`",
+        "True: `version='v2'`, with `layer_scale_init_value=1e-6`, the default there, unless it is "
+        "given; False: `version='v1'`",
     ),
     Spelling(
         'norm_cfg',
         'mmpretrain',
         rules.design(values.norm),
-        '`design.norm` and `design.norm_eps`, which is 1e-5 where it is left out, as there',
+        '`design.norm` and `design.norm_eps`; without `eps` it is 1e-5, as in mmpretrain',
     ),
     Spelling('act_cfg', 'mmpretrain', rules.design(values.activation), '`design.act`'),
     Spelling(
@@ -67,21 +67,21 @@ _ROWS = [
         'patch_size',
         'timm, transformers',
         rules.switch('stem_patch_size'),
-        "`design.stem_patch_size`; timm's other than 4 change later strides too, and are an error",
+        '`design.stem_patch_size`; in timm values other than 4 also change later strides: an error',
     ),
     Spelling('hidden_act', 'transformers', rules.design(values.activation), '`design.act`'),
-    Spelling('num_stages', 'transformers', rules.num_stages, 'taken if it is the number of `arch`'),
+    Spelling('num_stages', 'transformers', rules.num_stages, 'accepted if it agrees with `arch`'),
     Spelling(
         'out_features',
         'transformers',
         rules.out_features,
-        "`out_indices`: 'stage1' is 0",
+        "`out_indices`; 'stage1' is 0",
     ),
     Spelling(
         'image_size',
         'transformers',
-        rules.only(otherwise='any size is taken'),
-        'error: any size is taken',
+        rules.only(otherwise='the backbone accepts any size'),
+        'error: the backbone accepts any size',
     ),
     Spelling(
         'layer_norm_eps',
@@ -89,26 +89,28 @@ _ROWS = [
         rules.only(otherwise="it is the classifier's; the maps have design.norm_eps, 1e-6 in both"),
         _HEAD,
     ),
-    Spelling('model_name', 'timm', rules.model_name, 'error: `arch`, `version` and `init_cfg`'),
-    Spelling('checkpoint_path', 'timm', rules.checkpoint_path, 'error: `init_cfg`'),
+    Spelling(
+        'model_name', 'timm', rules.model_name, 'error: write `arch`, `version` and `init_cfg`'
+    ),
+    Spelling('checkpoint_path', 'timm', rules.checkpoint_path, 'error: write `init_cfg`'),
     Spelling(
         'pretrained',
         'mmseg, mmdet, timm',
         rules.pretrained,
-        'a path, URL or short name: `init_cfg`; None and False are taken; True, weights of another '
-        'network, and any beside `init_cfg` are an error',
+        'a path, URL or short name: `init_cfg`; None and False: accepted; True, weights of another '
+        'network, or `init_cfg` as well: error',
     ),
     Spelling(
         'features_only',
         'timm',
         rules.only(True, otherwise='a backbone has no classifier'),
-        'True is taken; False is an error',
+        'True: accepted; False: error',
     ),
     Spelling(
         'ls_init_value',
         'timm',
         rules.ls_init_value,
-        '`layer_scale_init_value`, which is 0 for None; 0 is an error',
+        '`layer_scale_init_value`, 0 for None; 0: error',
     ),
     Spelling(
         'kernel_sizes',
@@ -123,17 +125,17 @@ _ROWS = [
     Spelling(
         'conv_bias',
         'timm',
-        rules.only(True, otherwise='all have a bias'),
-        'True is taken; False is an error',
+        rules.only(True, otherwise='all convolutions have a bias'),
+        'True: accepted; False: error',
     ),
     Spelling(
-        'stem_type', 'timm', rules.design(values.stem), "`design.stem`; 'patch' is 'patchify'"
+        'stem_type', 'timm', rules.design(values.stem), "`design.stem`; 'patch' becomes 'patchify'"
     ),
     Spelling(
         'output_stride',
         'timm',
-        rules.only(32, otherwise='stages are not dilated'),
-        '32 is taken; others are an error',
+        rules.only(32, otherwise='stages cannot be dilated'),
+        '32: accepted; others: error',
     ),
     Spelling(
         'stochastic_depth_prob', 'torchvision', rules.same('drop_path_rate'), '`drop_path_rate`'
@@ -149,7 +151,7 @@ _ROWS = [
         'norm_eval',
         'mmdet, mmseg',
         rules.only(False, otherwise='LayerNorm keeps no statistics that could be frozen'),
-        'False is taken; True is an error',
+        'False: accepted; True: error',
     ),
     *_head('num_classes', 'head_init_scale', whose='Meta, timm'),
     *_head('drop_rate', 'global_pool', 'head_norm_first', 'head_hidden_size', whose='timm'),
@@ -159,6 +161,6 @@ TABLE = {row.name: row for row in _ROWS}
 
 def as_markdown() -> str:
     """The table of ``docs/spellings.md``."""
-    lines = [('argument', 'whose', 'becomes'), ('---', '---', '---')]
+    lines = [('argument', 'package', 'here'), ('---', '---', '---')]
     lines += [(f'`{row.name}`', row.whose, row.text) for row in TABLE.values()]
     return ''.join(f'| {" | ".join(line)} |\n' for line in lines)

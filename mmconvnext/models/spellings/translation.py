@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""From a call in the words of other packages to one in ours, or to the error that says it."""
+"""Translates a call with other packages' arguments into one with ours, or raises with it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def translate(foreign: Mapping, given: Mapping, own: Sequence[str] = ()) -> dict
 
     Args:
         foreign: keyword arguments that are not ours.
-        given: those of ours that were passed besides. They are looked at too: ``arch`` for another
-            package's name, ``frozen_stages`` and ``out_indices`` for another count.
-        own: the names of all arguments of ours, for the message about what nobody has.
+        given: our arguments in the same call. ``arch`` may be another package's name there, and
+            ``frozen_stages`` and ``out_indices`` may count as in another package.
+        own: the names of all our arguments, for the message about unknown ones.
 
     Returns:
-        what to put over ``given``; its ``design``, if any, holds what was given, too.
+        arguments that override ``given``; ``design`` includes the given one.
 
     Raises:
         TypeError: arguments that no ConvNeXt has.
-        ValueError: what cannot be taken as it is, each with the reason, and the line to write.
+        ValueError: arguments that cannot be translated, with the reasons and the line to write.
     """
     unknown = [name for name in foreign if name not in TABLE]
     if unknown:
         raise TypeError(_unknown(unknown, own))
     given = {name: value for name, value in given.items() if value is not None}
-    Design.of(given.get('design'))  # what is wrong with it by itself
+    Design.of(given.get('design'))  # raises if it is wrong by itself
     ours, faults, can_be_written = {}, [], True
     for name, value in foreign.items():
         try:
@@ -63,7 +63,7 @@ def translate(foreign: Mapping, given: Mapping, own: Sequence[str] = ()) -> dict
 
 
 def takes_spellings(init: Callable) -> Callable:
-    """Let a constructor take the arguments of other packages besides its own."""
+    """Decorate a constructor to accept other packages' arguments as well."""
     signature = inspect.signature(init)
     own = list(signature.parameters)[1:]
 
@@ -79,36 +79,36 @@ def takes_spellings(init: Callable) -> Callable:
 
 
 def _other_meanings(foreign: Mapping, given: Mapping) -> Iterator[tuple[str, Refused]]:
-    """Arguments of ours that mean something else beside those of other packages."""
+    """Our arguments that another package has too, with another meaning."""
     arch, out_indices = given.get('arch'), given.get('out_indices')
     found = values.called(arch) if isinstance(arch, str) and arch not in ARCHS else None
     if found:
         ours, weights = found
         if weights and 'init_cfg' not in given:
             ours = {**ours, 'init_cfg': values.weights(weights)}
-        yield 'arch', Refused('here it is the size alone', ours)
+        yield 'arch', Refused('here it names the size only', ours)
     whose = {TABLE[name].whose for name in foreign}
     patch = values.one(foreign.get('patch_size', 4))
     if patch != 4 and 'transformers' not in whose:
-        reason = 'in timm the stages behind it have other strides then, so that the last one is '
-        reason += '32; here, as in transformers, each but the first halves the map'
+        reason = 'in timm later strides change with it, so that the last map has stride 32; '
+        reason += 'here, as in transformers, every stage after the first halves the map'
         yield 'patch_size', Refused(reason, dict(design=dict(stem_patch_size=patch)))
     mmpretrain = whose & {'mmpretrain', 'mmpretrain, timm'}
-    # False is what we do anyway: whoever writes it has mmpretrain in mind.
+    # False is our default, so a config that writes it comes from mmpretrain.
     if mmpretrain or given.get('gap_before_final_norm') is False:
         frozen = given.get('frozen_stages')
         if frozen == 0 and not isinstance(frozen, bool):
-            reason = 'beside arguments of mmpretrain, where 0 freezes nothing; here, as in mmdet, '
-            reason += 'it freezes the stem, and -1 nothing; write what you mean'
+            reason = 'with arguments of mmpretrain, where 0 freezes nothing; here, as in mmdet, '
+            reason += '0 freezes the stem and -1 nothing; write which you mean'
             yield 'frozen_stages', Refused(reason, dict(frozen_stages=-1))
     if 'transformers' in whose and out_indices is not None:
-        reason = 'beside arguments of transformers, where 0 is the stem; here it is the first stage'
+        reason = 'with arguments of transformers, where 0 is the stem; here it is the first stage'
         ours = dict(out_indices=values.without_stem(out_indices))
         yield 'out_indices', Refused(reason, ours)
 
 
 def _left_wrong(arguments: Mapping) -> str:
-    """What keeps these arguments of ours from being built, or ''."""
+    """Why a backbone cannot be built with these arguments of ours, or ''."""
     try:
         arch = get_arch(arguments.get('arch', 'tiny'), arguments.get('version', 'v1'))
         Design.of(arguments.get('design')).of_stages(len(arch.depths))
@@ -119,7 +119,7 @@ def _left_wrong(arguments: Mapping) -> str:
 
 def _clashes(name: str, answer: Mapping, known: Mapping) -> list[str]:
     return [
-        f'{name}, which is {_said({key: value})}, beside {_said({key: known[key]})}'
+        f'{name}, here {_said({key: value})}, contradicts {_said({key: known[key]})}'
         for key, value in answer.items()
         if key in known and known[key] != value
     ]
@@ -133,7 +133,7 @@ def _flat(arguments: Mapping) -> dict:
 
 
 def _nested(ours: Mapping, given: Design | Mapping | None) -> dict:
-    """The opposite, with the ``design`` that was given; the paper's own values are left out."""
+    """The inverse of _flat, on top of the given ``design``; the paper's values are left out."""
     fields = {name.partition('.')[2]: ours[name] for name in ours if name.startswith('design.')}
     whole = {**vars(Design()), **_fields(given), **fields}
     usual = {**vars(Design()), 'norm_eps': DEFAULT_EPS[whole['norm']]}
@@ -143,7 +143,7 @@ def _nested(ours: Mapping, given: Design | Mapping | None) -> dict:
 
 
 def _fields(design: Design | Mapping | None) -> dict:
-    """All that a dict gives; of a Design, what departs from the paper."""
+    """The fields of a dict, or those of a Design that differ from the paper."""
     if isinstance(design, Mapping):
         return dict(design)
     design = Design.of(design)
@@ -152,7 +152,7 @@ def _fields(design: Design | Mapping | None) -> dict:
 
 
 def _said(arguments: Mapping) -> str:
-    """Arguments as one writes them in a config."""
+    """Arguments as written in a config."""
     return ', '.join(f'{name}={_value(value)}' for name, value in arguments.items())
 
 
@@ -174,5 +174,5 @@ def _unknown(names: Sequence[str], own: Sequence[str]) -> str:
         f'ConvNeXt got unexpected keyword arguments {list(names)}'
         + (f'; did you mean {", ".join(mean)}?' if mean else ';')
         + (f' Its arguments are {list(own)}.' if own else '')
-        + f' Those that the backbone of a base config left go with {way}'
+        + f" Remove those of a base config's backbone with {way}"
     )

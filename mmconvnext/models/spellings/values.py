@@ -11,7 +11,7 @@ from ...arch import ARCHS
 from ...checkpoint import zoo
 from ..design import CHOICES
 
-# Names that configs of mmcv and mmpretrain, timm and torch give to the norms that we have.
+# Our norms by their names in mmcv, mmpretrain, timm and torch.
 NORMS = {
     'LN': 'LN',
     'LN2d': 'LN',
@@ -27,10 +27,10 @@ NORMS = {
     'SyncBN': 'SyncBN',
     'SyncBatchNorm': 'SyncBN',
 }
-# What torch's modules, and with them mmcls and mmpretrain, take where nobody says it; but timm's
-# own norms, which it calls by small letters, take 1e-6.
+# The default eps of torch's modules, and so of mmcls and mmpretrain, and of timm's own norms, whose
+# names are in lower case.
 TORCH_EPS, TIMM_EPS = 1e-5, 1e-6
-# Activations, in small letters, of mmcv, timm and transformers. mmcv's Swish is torch's SiLU.
+# Activations, in lower case, of mmcv, timm and transformers. mmcv's Swish is torch's SiLU.
 ACTIVATIONS = {
     'gelu': 'GELU',
     'gelu_tanh': 'GELU_tanh',
@@ -59,14 +59,14 @@ _NAME = re.compile(
     rf'(?P<size>{"|".join([*ARCHS, "xxlarge", "zepto", *LETTERS])})(?P<rest>(?![a-z0-9]).*)',
     re.IGNORECASE,
 )
-# Places where no ConvNeXt ever lay under a name without 'convnext': mmcv's zoo and torchvision's.
+# Zoos (mmcv's, torchvision's) in which every ConvNeXt has 'convnext' in its name.
 _ZOOS = re.compile(r'(open-mmlab|openmmlab|torchvision|modelzoo|mmcls|jhu)://')
 
 
 class Refused(ValueError):
-    """An argument that cannot be taken as it is: why, and what of ours to write ``instead``.
+    """An argument that cannot be translated: why, and which of ours to write ``instead``.
 
-    ``instead`` is None where the user has to choose, and empty where there is nothing to write.
+    ``instead`` is None if the user has to choose, and empty if there is nothing to write.
     """
 
     def __init__(self, reason: str, instead: Mapping | None = None) -> None:
@@ -75,7 +75,7 @@ class Refused(ValueError):
 
 
 class Named(NamedTuple):
-    """What a name of a published network says: size, version, our name of its weights."""
+    """A published network: size, version, our name of its weights."""
 
     arch: str
     version: str
@@ -113,7 +113,7 @@ def called(name: object) -> tuple[dict, str | None] | None:
 
 
 def _read(name: object) -> Named | None:
-    """The size is spelt as the column ``arch`` of ``zoo.csv`` does it."""
+    """Read a name; the size is written as in column ``arch`` of ``zoo.csv``."""
     if not isinstance(name, str):
         return None
     name = re.sub(r'^hf[-_]hub:(timm/)?', '', name)
@@ -130,9 +130,9 @@ def _read(name: object) -> Named | None:
 
 
 def size_of(depths: object, channels: object, version: str) -> str | dict:
-    """The ``arch`` of such stages: a published name where there is one."""
+    """The ``arch`` with these stages: a published name if there is one."""
     if not all(isinstance(value, (list, tuple)) for value in (depths, channels)):
-        return dict(depths=depths, channels=channels)  # refused as such an arch
+        return dict(depths=depths, channels=channels)  # refused later, as an arch
     size = tuple(depths), tuple(channels)
     for name, row in ARCHS.items():
         if version in row.versions and (row.depths, row.channels) == size:
@@ -141,7 +141,7 @@ def size_of(depths: object, channels: object, version: str) -> str | dict:
 
 
 def num_stages(arch: object) -> int | None:
-    """How many stages an ``arch`` has, in any spelling; None where it has to be refused anyway."""
+    """The number of stages of an ``arch`` in any spelling, or None if it is wrong anyway."""
     if isinstance(arch, Mapping):
         return length(arch.get('depths'))
     if not isinstance(arch, str):
@@ -153,7 +153,7 @@ def num_stages(arch: object) -> int | None:
 
 
 def length(values: object) -> int | None:
-    """Of a list; None of what is none, or empty."""
+    """The length of a list, or None if it is empty or no list."""
     return len(values) or None if isinstance(values, (list, tuple)) else None
 
 
@@ -191,7 +191,7 @@ def activation(cfg: object) -> dict:
 
 
 def one(value: object) -> object:
-    """The number of (7, 7, 7, 7); what differs from stage to stage, and a number, as they are."""
+    """7 for (7, 7, 7, 7); a tuple whose values differ, or a single number, is returned as it is."""
     if not isinstance(value, (list, tuple)):
         return value
     return value[0] if len(set(value)) == 1 else tuple(value)
@@ -215,13 +215,13 @@ def stages(names: object) -> tuple[int, ...]:
 
 
 def without_stem(indices: object) -> object:
-    """``out_indices`` of transformers, where 0 is the stem, in ours."""
+    """Our ``out_indices`` for those of transformers, where 0 is the stem."""
     many = indices if isinstance(indices, (list, tuple)) else [indices]
     return [i - 1 if i > 0 else i for i in many if i != 0]
 
 
 def other_network(checkpoint: str) -> bool:
-    """Whether weights lie where those of other networks do, as 'open-mmlab://resnet50_v1c'."""
+    """Whether weights are another network's by their place, such as 'open-mmlab://resnet50_v1c'."""
     return bool(_ZOOS.match(checkpoint)) and 'convnext' not in checkpoint.lower()
 
 

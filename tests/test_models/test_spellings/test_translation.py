@@ -203,38 +203,38 @@ def test_arguments_of_ours_are_untouched(tiny_arch):
 # Refused
 
 REFUSED = [
-    (dict(ls_init_value=0.0), {}, 'starts at 0; None is none in both, so write that, or a start'),
+    (dict(ls_init_value=0.0), {}, 'starts at 0; write None for no layer scale, or a start'),
     # values that contradict each other
     (
         dict(use_grn=False),
         dict(version='v2'),
-        "use_grn, which is version='v1', beside version='v2'",
+        "use_grn, here version='v1', contradicts version='v2'",
     ),
-    (dict(use_grn=True), dict(version='v1'), "which is version='v2', beside version='v1'"),
-    (dict(in_chans=3), dict(in_channels=4), 'in_channels=3, beside in_channels=4'),
+    (dict(use_grn=True), dict(version='v1'), "here version='v2', contradicts version='v1'"),
+    (dict(in_chans=3), dict(in_channels=4), 'in_channels=3, contradicts in_channels=4'),
     (
         dict(norm_cfg=dict(type='LN2d')),
         dict(design=dict(norm='BN')),
-        "norm_cfg, which is design.norm='LN', beside design.norm='BN'",
+        "norm_cfg, here design.norm='LN', contradicts design.norm='BN'",
     ),
     (
         dict(norm_cfg=dict(type='LN2d', eps=1e-6)),
         dict(design=dict(norm_eps=1e-5)),
-        'design.norm_eps=1e-06, beside design.norm_eps=1e-05',
+        'design.norm_eps=1e-06, contradicts design.norm_eps=1e-05',
     ),
     (
         dict(stem_patch_size=2, patch_size=4),
         {},
-        'patch_size, which is design.stem_patch_size=4, beside design.stem_patch_size=2',
+        'patch_size, here design.stem_patch_size=4, contradicts design.stem_patch_size=2',
     ),
     # what we do not have, with what there is
     (dict(norm_cfg=dict(type='GN', num_groups=2)), {}, r"no norm 'GN' here; .*\['LN', 'BN'"),
     (dict(act_cfg=dict(type='HSwish')), {}, r"no activation 'HSwish' here; .*\['GELU'"),
     (dict(act_cfg=dict(type='ReLU', negative_slope=1)), {}, "'ReLU', negative_slope=1 here"),
-    (dict(use_grn='yes'), {}, 'it is True or False'),
+    (dict(use_grn='yes'), {}, 'it must be True or False'),
     (dict(stem_type='conv'), {}, r"choose one of \['patch'"),
-    (dict(model_name='resnet50'), {}, 'no ConvNeXt of that name is built here'),
-    (dict(model_name='convnext_atto_rms'), {}, 'no ConvNeXt of that name'),
+    (dict(model_name='resnet50'), {}, 'no ConvNeXt of this name can be built here'),
+    (dict(model_name='convnext_atto_rms'), {}, 'no ConvNeXt of this name'),
     (dict(out_features=['stem', 'stage4']), {}, 'the stem is none'),
     # what would still be wrong in the line
     (dict(depths=[1, 1]), {}, 'arch has 2 depths .* but 4 channels'),
@@ -273,20 +273,20 @@ LINES = [
     (
         dict(use_grn=True, norm_cfg=dict(type='LN2d', eps=1e-6)),
         dict(arch='base', layer_scale_init_value=0.0, frozen_stages=0),
-        'frozen_stages=0: beside arguments of mmpretrain, where 0 freezes nothing; here, as in '
-        'mmdet, it freezes the stem, and -1 nothing',
+        'frozen_stages=0: with arguments of mmpretrain, where 0 freezes nothing; here, as in '
+        'mmdet, 0 freezes the stem and -1 nothing',
         dict(arch='base', layer_scale_init_value=0.0, frozen_stages=-1, version='v2'),
     ),
     (
         {},
         dict(gap_before_final_norm=False, frozen_stages=0),
-        'frozen_stages=0: beside arguments of mmpretrain',
+        'frozen_stages=0: with arguments of mmpretrain',
         dict(gap_before_final_norm=False, frozen_stages=-1),
     ),
     # Meta
-    (dict(depths=[3, 3, 27, 3]), {}, 'the widths would be those of tiny', dict(arch='small')),
-    (dict(dims=[96, 192, 384, 768]), {}, 'depths would be those of tiny', dict(arch='tiny')),
-    (META, dict(arch='tiny'), 'arch says the size too', dict(arch=SMALL)),
+    (dict(depths=[3, 3, 27, 3]), {}, 'the widths default to those of tiny', dict(arch='small')),
+    (dict(dims=[96, 192, 384, 768]), {}, 'depths default to those of tiny', dict(arch='tiny')),
+    (META, dict(arch='tiny'), 'arch gives the size too', dict(arch=SMALL)),
     (
         dict(num_classes=1000, head_init_scale=1.0),
         dict(arch='tiny'),
@@ -297,7 +297,7 @@ LINES = [
     (
         dict(model_name='convnext_tiny.fb_in1k', features_only=True, pretrained=True),
         dict(out_indices=(0, 1, 2, 3)),
-        'Here each map has a norm of its own, in timm none',
+        'Here each map has an output norm, in timm none',
         dict(
             out_indices=(0, 1, 2, 3),
             arch='tiny',
@@ -313,30 +313,30 @@ LINES = [
     (
         dict(model_name='convnext_tiny', pretrained=False),
         dict(in_channels=4),
-        'a size and its weights in one',
+        'it names the size and its weights at once',
         dict(in_channels=4, arch='tiny'),
     ),
     (
         dict(model_name='convnext_tiny', checkpoint_path='a.pth'),
         {},
-        'weights are named in init_cfg',
+        'init_cfg names the weights',
         dict(arch='tiny', init_cfg=PRETRAINED),
     ),
     (
         dict(model_name='convnext_tiny'),
         dict(init_cfg=PRETRAINED),
-        'a size and its weights in one',
+        'it names the size and its weights at once',
         dict(init_cfg=PRETRAINED, arch='tiny'),
     ),
     (
         dict(patch_size=2),
         {},
-        'patch_size=2: in timm the stages behind it have other strides',
+        'patch_size=2: in timm later strides change with it',
         dict(design=dict(stem_patch_size=2)),
     ),
     (dict(features_only=False), {}, 'no classifier', {}),
-    (dict(conv_bias=False), {}, 'all have a bias', {}),
-    (dict(output_stride=16), {}, 'not dilated', {}),
+    (dict(conv_bias=False), {}, 'all convolutions have a bias', {}),
+    (dict(output_stride=16), {}, 'cannot be dilated', {}),
     # transformers
     (
         dict(num_channels=3, hidden_sizes=[96, 192, 384, 768], depths=[3, 3, 9, 3]),
@@ -346,7 +346,7 @@ LINES = [
     ),
     (dict(num_stages=3), dict(arch='tiny'), 'the arch has 4 stages', dict(arch='tiny')),
     (dict(layer_norm_eps=1e-12), {}, "it is the classifier's; the maps have design.norm_eps", {}),
-    (dict(image_size=224), {}, 'any size is taken', {}),
+    (dict(image_size=224), {}, 'the backbone accepts any size', {}),
     # mmseg and others
     (
         dict(pretrained='open-mmlab://resnet50_v1c'),
@@ -364,7 +364,7 @@ LINES = [
     (
         dict(pretrained=True),
         dict(arch='base', version='v2'),
-        "weights are named here, as .'convnext-v2-base_fcmae",
+        "weights need a name here, such as .'convnext-v2-base_fcmae",
         dict(
             arch='base',
             version='v2',
@@ -374,7 +374,7 @@ LINES = [
     (dict(pretrained=dict(a=1)), {}, 'a path, a URL or a short name', {}),
     (dict(norm_eval=True), {}, 'LayerNorm keeps no statistics', {}),
     # names of sizes
-    ({}, dict(arch='convnext_tiny'), "arch='convnext_tiny': .* the size alone", dict(arch='tiny')),
+    ({}, dict(arch='convnext_tiny'), "arch='convnext_tiny': .* the size only", dict(arch='tiny')),
     ({}, dict(arch='T'), "arch='T'", dict(arch='tiny')),
     (
         {},
@@ -385,7 +385,7 @@ LINES = [
     (
         {},
         dict(arch='facebook/convnext-tiny-224'),
-        'the size alone',
+        'the size only',
         dict(
             arch='tiny',
             init_cfg=dict(type='Pretrained', checkpoint='hf/facebook/convnext-tiny-224'),
@@ -443,7 +443,7 @@ def test_delete_that_update_left(tiny_arch):
     own = dict(_delete_=True, type='mmconvnext.ConvNeXt', arch=tiny_arch)
     updated = model.copy().backbone
     updated.update(own)
-    with pytest.raises(TypeError, match=r'go with model\.merge\(dict\(backbone=dict'):
+    with pytest.raises(TypeError, match=r'with model\.merge\(dict\(backbone=dict'):
         MODELS.build(updated)
     model._cfg_dict.merge(dict(backbone=own))
     assert MODELS.build(model.backbone).in_channels == 3
