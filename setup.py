@@ -60,7 +60,7 @@ def link_mim() -> None:
 
 
 def load_library_module():
-    """Load `mmconvnext/kernels/library.py` by its path: what the package requires may be missing."""
+    """Load `mmconvnext/kernels/library.py` by its path: its requirements may be missing."""
     path = ROOT / 'mmconvnext/kernels/library.py'
     spec = importlib.util.spec_from_file_location('library', path)
     module = importlib.util.module_from_spec(spec)
