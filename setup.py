@@ -1,23 +1,22 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Builds and installs mmconvnext, with `mmconvnext/.mim`: configs, tools and the model index.
 
-mim and mmengine look for a package's recipes in its `.mim` folder. sdist and wheel contain copies;
-`pip install -e .` makes relative links into the checkout, so that edits take effect at once.
+mim and mmengine look for a package's recipes in its `.mim` folder. sdist and wheel carry copies
+of them; `pip install -e .` puts relative links into the checkout, so that edits count at once.
 
-mmcv compiles its operators against the installed torch, so the extras that contain mmcv need
-`pip install --no-build-isolation`, after torch and requirements/build.txt. `make setup` does that.
-Our own CPU kernels are compiled in the same step, for this processor; if that fails the package
-works without them. MMCONVNEXT_BUILD=0 leaves them out, AVX512, AVX2 or DEFAULT chooses another
-processor. They are always compiled anew, because an earlier build may belong to another torch;
-`mmconvnext/kernels/library.py` compares them with the record written here before it loads them.
+mmcv compiles its operators against the torch that is installed, so the extras with it need
+`pip install --no-build-isolation`, after torch and requirements/build.txt. `make setup` does it.
+Our own CPU kernels are compiled on the same occasion, for the processor at hand; where that is not
+possible the package works without them. The variable MMCONVNEXT_BUILD leaves them out (0) or names
+another processor (AVX512, AVX2 or DEFAULT). They are always compiled anew and never taken from an
+earlier build, which may have had another torch; `mmconvnext/kernels/library.py` compares once more
+before it loads them, with the record that is written here.
 """
 
 import importlib.util
 import os
 import re
-import shlex
 import shutil
-import sysconfig
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -61,7 +60,7 @@ def link_mim() -> None:
 
 
 def load_library_module():
-    """Load `mmconvnext/kernels/library.py` by path, as its package may lack what it requires."""
+    """Load `mmconvnext/kernels/library.py` by its path: its requirements may be missing."""
     path = ROOT / 'mmconvnext/kernels/library.py'
     spec = importlib.util.spec_from_file_location('library', path)
     module = importlib.util.module_from_spec(spec)
@@ -76,9 +75,6 @@ CAPABILITY_FLAGS = {
     'AVX2': ['-mavx2', '-mfma', '-mf16c'],
     'DEFAULT': [],
 }
-# psabi: a note that GCC passes vectors differently from GCC 4.5. GCC 12 calls variables of its own
-# AVX512 intrinsics uninitialized (GCC bug 105593).
-WARNINGS = '-Wall -Wextra -Wshadow -Wno-psabi -Wno-uninitialized -Wno-maybe-uninitialized'
 
 
 def kernels() -> dict:
@@ -90,19 +86,14 @@ def kernels() -> dict:
     if wanted == '0':
         return {}
     try:
-        from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths
+        from torch.utils.cpp_extension import BuildExtension, CppExtension
 
         capability = wanted or LIBRARY.capability()
     except Exception as error:  # a broken torch raises anything; one that is too old has no name
         print(f'mmconvnext: without CPU kernels, as torch does not work in this build: {error}')
         return {}
-    flags = ['-O3', '-g0', '-fopenmp', *CAPABILITY_FLAGS[capability]]
+    flags = ['-O3', '-g0', '-fopenmp', '-w', *CAPABILITY_FLAGS[capability]]
     flags += [f'-DCPU_CAPABILITY={capability}', f'-DCPU_CAPABILITY_{capability}']
-    # Warnings are for our own files, so torch's and Python's headers are system headers.
-    headers = [*include_paths(), sysconfig.get_paths()['include']]
-    flags += [*WARNINGS.split(), *(f'-isystem{path}' for path in headers)]
-    # Last, so that they win over ours. Not CXXFLAGS, in which conda sets -std and -O2.
-    flags += shlex.split(os.environ.get('MMCONVNEXT_CXXFLAGS', ''))
     folder = Path('mmconvnext/kernels')
     extension = CppExtension(
         'mmconvnext.kernels._cpu',

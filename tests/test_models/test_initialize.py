@@ -198,7 +198,7 @@ class Scale(nn.Module):
 REFUSED = {
     'a layer of others': (
         lambda block: setattr(block, 'pwconv2', Scale(block.pwconv2)),
-        r"stages\.1\.0\.pwconv2 \(a Scale\) holds \['scale'\] and has no reset_parameters\(\)",
+        r"stages\.1\.0\.pwconv2 \(a Scale\) holds \['scale'\] but has no reset_parameters\(\)",
     ),
     'a parametrization': (
         lambda block: parametrizations.weight_norm(block.pwconv2),
