@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config, ConfigDict
 
 from ...errors import RecipeError
-from ..names import scope_of
+from ...walk import task
 from .instances import Instances
 from .kind import DataKind
 from .label_maps import LabelMaps
@@ -32,7 +32,7 @@ def nearest_kind(cfg: Config | ConfigDict) -> DataKind:
     Raises:
         RecipeError: the recipe is of another project than mmdet and mmseg.
     """
-    scope = scope_of(cfg)
+    scope = task(cfg)
     return next(kind for kind in KINDS if kind.scope == scope and kind.fits(cfg))
 
 
