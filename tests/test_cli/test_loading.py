@@ -460,7 +460,7 @@ def test_classes_in_another_order_and_odd_keys_through_the_tool(segmentor_run, w
     lines = said(capsys)
     assert summary(lines).endswith('; not used: 7')
     (line,) = (line for line in lines if 'was trained with' in line)
-    assert ' - WARNING - ' in line and 'load_from: training goes on' in line
+    assert ' - WARNING - ' in line and 'load_from: training starts' in line
 
 
 # Resuming and testing

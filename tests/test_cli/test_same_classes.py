@@ -133,6 +133,6 @@ def test_for_load_from_it_only_warns(runner, log_records):
     (record,) = log_records
     assert record.levelname == 'WARNING'
     assert "class 0 as 'dog', the config calls it 'cat'" in record.getMessage()
-    assert 'load_from: training goes on' in record.getMessage()
+    assert 'load_from: training starts' in record.getMessage()
     hook.after_load_checkpoint(runner, dict(meta=dict(CLASSES=('cat', 'dog'))))
     assert len(log_records) == 1

@@ -97,8 +97,8 @@ def test_a_config_of_mmpretrains_convnext_is_ported_by_the_type(tmp_path, log_re
     (record,) = log_records
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith(
-        "mine.py: custom_imports has ['mmpretrain.models'], which is not installed, and nothing in "
-        'the config is of it; write\n  custom_imports = None'
+        "mine.py: custom_imports has ['mmpretrain.models'], which is not installed, but the "
+        'config does not use it; write\n  custom_imports = None'
     )
     assert load_config(written(tmp_path, MMDET, OURS, 'custom_imports = None\n')) is not None
     assert len(log_records) == 1
