@@ -113,7 +113,7 @@ def test_python_versions(setup_env):
 
 def test_other_set_is_refused(setup_env, env):
     setup_env.check_one_stack(env, 'openmmlab')
-    with pytest.raises(setup_env.SetupError, match=r"mmengine, mmcv of the set 'openmmlab', and"):
+    with pytest.raises(setup_env.SetupError, match=r"mmengine, mmcv of the set 'openmmlab', but"):
         setup_env.check_one_stack(env, 'onedl')
     env.state['dists']['onedl-mmcv'] = '2.3.6'
     message = r'onedl-mmcv .* beside mmengine, mmcv, .* make setup STACK=openmmlab VENV=<folder>'
@@ -321,7 +321,7 @@ def broken(setup_env, linked, monkeypatch):
 def test_broken_venv_is_made_anew(setup_env, broken, capsys):
     with pytest.raises(setup_env.SetupError, match='apt install python3-venv'):
         setup_env.open_venv(setup_env.Env(broken))
-    assert f'its python does not run: making anew {broken}' in capsys.readouterr().out
+    assert f'its python does not run: creating again {broken}' in capsys.readouterr().out
 
 
 def test_broken_venv_elsewhere_is_refused(setup_env, broken, tmp_path):

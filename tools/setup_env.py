@@ -1,13 +1,13 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Makes the virtual environment of this checkout; `make setup`, `make demo`, `make test` call it.
+"""Create the virtual environment of this checkout; `make setup`, `make demo`, `make test` call it.
 
-It returns at once where everything is there, and goes on where an earlier run stopped. In order:
-venv, build tools, torch, mmcv (compiled, with its log in <venv>/mmcv-build.log), all the rest,
-this package (editable), a trial import, and the stamp <venv>/.mmconvnext.json. Nothing is imported
-here but the standard library, so that any `python3` can run it.
+Returns at once if everything is installed, and continues where an earlier run stopped. In order:
+venv, build tools, torch, mmcv (compiled; log in <venv>/mmcv-build.log), the other packages,
+this package (editable), a trial import, and the stamp <venv>/.mmconvnext.json. Only the standard
+library is imported, so that any `python3` can run this file.
 
-A torch that is already in the environment (your CUDA build, say) is never replaced. Name that
-environment, `make setup VENV=/path/to/env`, or do by hand what this does there:
+A torch that is already installed (a CUDA build, say) is never replaced. Name its environment with
+`make setup VENV=/path/to/env`, or install by hand:
 
     . /path/to/env/bin/activate
     pip install "setuptools<81" wheel ninja psutil && pip install --no-build-isolation mmcv==2.1.0
@@ -33,10 +33,10 @@ from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = {'lock': ((3, 11), (3, 12)), 'own torch': ((3, 10), (3, 12))}  # both ends included
-TICK = 20  # seconds between two lines of progress
-GIB_PER_JOB = 2  # what one compiler process of mmcv's largest sources takes
+TICK = 20  # seconds between progress lines
+GIB_PER_JOB = 2  # memory of a compiler process on mmcv's largest source files
 
-# The two sets provide the same modules (mmengine, mmcv, mmdet, mmseg), so they exclude each other.
+# The two sets provide the same modules (mmengine, mmcv, mmdet, mmseg), so only one fits in.
 STACKS = {
     'openmmlab': ('mmengine', 'mmcv', 'mmdet', 'mmsegmentation'),
     'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation'),
@@ -76,7 +76,7 @@ def say(text: str) -> None:
 
 
 class Env:
-    """A virtual environment: its folder, its python, and `state`, what its metadata tells."""
+    """A virtual environment: its folder, its python, and `state`, what its metadata says."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,7 +85,7 @@ class Env:
         self.state: dict = {}
 
     def probe(self) -> bool:
-        """Reads `state`; False if the python is missing or does not run."""
+        """Read `state`; return False if the python is missing or does not run."""
         # -I: no user site, no PYTHONPATH, no current folder (where an egg-info could mislead).
         command = [str(self.python), '-I', '-c', PROBE, *WATCHED]
         try:
@@ -101,7 +101,7 @@ class Env:
         return found and found.split('+')[0]
 
     def import_error(self, modules: str) -> str:
-        """The last line of what `import <modules>` says when it fails, '' when it does not."""
+        """The last line of the error that `import <modules>` raises; '' if it succeeds."""
         command = [str(self.python), '-I', '-W', 'ignore', '-c', f'import {modules}']
         result = subprocess.run(command, capture_output=True, text=True)
         lines = (result.stderr + result.stdout).strip().splitlines() or ['no message']
@@ -112,7 +112,7 @@ class Env:
         if subprocess.run(command, cwd=ROOT).returncode:
             raise SetupError(
                 f'this command failed: {" ".join(command)}\n'
-                'Its own message is above. Run the same make target again to go on from there.'
+                'Its message is above. Run the same make target again to continue from there.'
             )
 
 
@@ -122,7 +122,7 @@ def read_pins(lock: Path) -> dict[str, str]:
 
 
 def check_python(version: str, use: str = 'lock') -> None:
-    """Raises for a python older than the locked packages take, or newer than mmcv's setup.py."""
+    """Raise for a Python that is too old for the locked packages or too new for mmcv's setup.py."""
     oldest, newest = PYTHONS[use]
     if not oldest <= tuple(map(int, version.split('.')[:2])) <= newest:
         raise SetupError(
@@ -132,16 +132,16 @@ def check_python(version: str, use: str = 'lock') -> None:
 
 
 def open_venv(env: Env) -> None:
-    """Fills `env.state`, making the environment where there is none or only a broken one."""
+    """Fill `env.state`; create the environment if it is missing or broken."""
     if env.probe():
         return
-    folder, what = env.folder, 'making the virtual environment'
+    folder, what = env.folder, 'creating the virtual environment'
     if (folder / 'pyvenv.cfg').is_file() and folder.parent == ROOT and not folder.is_symlink():
-        what = 'its python does not run: making anew'
+        what = 'its python does not run: creating again'
     elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        # Also a broken environment elsewhere: it is not ours, so its packages may be dear.
+        # Includes a broken environment elsewhere: it is not ours, so its packages may still matter.
         raise SetupError(
-            f'{folder} is in the way: it is not empty, has no bin/python that runs, and is no '
+            f'{folder} is in the way: it is not empty, has no working bin/python, and is not a '
             'virtual environment of this checkout. Nothing in it was touched. Move it away, or '
             'name another folder: make setup VENV=<folder>'
         )
@@ -156,7 +156,7 @@ def open_venv(env: Env) -> None:
 
 
 def check_one_stack(env: Env, stack: str) -> None:
-    """Raises if the environment holds a distribution of the other set."""
+    """Raise if the environment holds a distribution of the other set."""
     other = 'onedl' if stack == 'openmmlab' else 'openmmlab'
     dists = env.state['dists']
     foreign = [name for name in STACKS[other] if name in dists]
@@ -164,7 +164,7 @@ def check_one_stack(env: Env, stack: str) -> None:
         own = [name for name in STACKS[stack] if name in dists]
         raise SetupError(
             f'{env.folder} holds {", ".join(foreign)} of the set {other!r}'
-            f'{" beside " + ", ".join(own) if own else ""}, and {stack!r} is asked for. Both sets '
+            f'{" beside " + ", ".join(own) if own else ""}, but {stack!r} was requested. Both sets '
             'provide the same modules, so an environment can hold one only. Remove the folder, '
             f'or name another: make setup STACK={stack} VENV=<folder>'
         )
@@ -176,19 +176,19 @@ def check_compiler(env: Env) -> str:
     compiler = next((name for name in candidates if name and shutil.which(name)), None)
     if not compiler:
         raise SetupError(
-            'no C++ compiler on PATH (looked for $CXX, c++, g++, clang++), and mmcv has to be '
+            'no C++ compiler on PATH (looked for $CXX, c++, g++, clang++); mmcv must be '
             'compiled. Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++'
         )
     if not env.state['headers']:
         raise SetupError(
-            f'Python.h of Python {env.state["python"]} is missing, and mmcv has to be compiled. '
+            f'Python.h of Python {env.state["python"]} is missing; mmcv must be compiled. '
             'Debian, Ubuntu: apt install python3-dev; Fedora: dnf install python3-devel'
         )
     return compiler
 
 
 def count_jobs(cpus: int, gib: float) -> int:
-    """Compiler processes side by side: one per cpu, as far as the memory goes."""
+    """The number of parallel compiler processes: one per CPU, if there is memory for all."""
     return max(1, min(cpus, int(gib // GIB_PER_JOB)))
 
 
@@ -200,8 +200,8 @@ def progress(log: str, seconds: float) -> str:
 
 
 def build_mmcv(env: Env, requirement: str, *options: str) -> None:
-    """`pip install` of mmcv from source, told line by line; on failure the end of its log."""
-    # The compiler is in CXX because torch's builder looks for no other name than c++.
+    """`pip install` mmcv from source with progress lines; on failure show the end of the log."""
+    # CXX is set because torch looks for no compiler but c++.
     settings = {**os.environ, 'CXX': os.environ.get('CXX') or check_compiler(env)}
     gib = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30
     settings.setdefault('MAX_JOBS', str(count_jobs(os.cpu_count() or 1, gib)))
@@ -221,16 +221,16 @@ def build_mmcv(env: Env, requirement: str, *options: str) -> None:
     if process.returncode:
         tail = '\n'.join(log.read_text(errors='replace').splitlines()[-30:])
         raise SetupError(
-            f'{requirement} was not built. The end of {log}:\n{tail}\n'
-            'If the compiler was killed, memory ran out: set MAX_JOBS=1 and run again.'
+            f'{requirement} could not be built. The end of {log}:\n{tail}\n'
+            'If the compiler was killed, memory ran out: run again with MAX_JOBS=1.'
         )
 
 
 def install_mmcv(env: Env, name: str, version: str, constraints: list[str]) -> None:
-    """Leaves an mmcv whose compiled operators load with the torch of the environment."""
+    """Install an mmcv whose compiled operators load with the torch of the environment."""
     if 'mmcv-lite' in env.state['dists']:
-        say('mmcv-lite has no compiled operators: removing it in favour of mmcv')
-        # mmcv too, because the two share their files.
+        say('mmcv-lite has no compiled operators: replacing it by mmcv')
+        # mmcv too, because the two share files.
         command = [str(env.python), '-m', 'pip', 'uninstall', '-qy', 'mmcv-lite', 'mmcv']
         subprocess.run(command, check=True)
         env.state['dists'].pop('mmcv', None)
@@ -239,12 +239,12 @@ def install_mmcv(env: Env, name: str, version: str, constraints: list[str]) -> N
         build_mmcv(env, requirement, *constraints)
     error = env.import_error('mmcv.ops')
     if error:  # pip's cache keeps the wheel of another torch, or torch was changed since
-        say(f'the operators of mmcv do not load with this torch ({error}): compiling them anew')
+        say(f"mmcv's operators do not load with this torch ({error}): compiling them again")
         build_mmcv(env, requirement, '--no-cache-dir', '--force-reinstall', '--no-deps')
 
 
 def load_library_module():
-    """`mmconvnext/kernels/library.py` by its path, as there may be no torch yet."""
+    """`mmconvnext/kernels/library.py` by its path, because torch may be missing."""
     path = Path(__file__).resolve().parents[1] / 'mmconvnext/kernels/library.py'
     spec = importlib.util.spec_from_file_location('library', path)
     module = importlib.util.module_from_spec(spec)
@@ -253,10 +253,10 @@ def load_library_module():
 
 
 def processor(cpuinfo: Path = Path('/proc/cpuinfo')) -> str:
-    """What our kernels are compiled for here: AVX512, AVX2 or DEFAULT, by torch's own rule.
+    """The instruction set to compile our kernels for: AVX512, AVX2 or DEFAULT, by torch's rule.
 
-    torch is not asked, as its import takes seconds. `MMCONVNEXT_BUILD` is what setup.py goes by,
-    `ATEN_CPU_CAPABILITY` what torch does.
+    This does not import torch, which takes seconds. setup.py reads `MMCONVNEXT_BUILD`, torch
+    reads `ATEN_CPU_CAPABILITY`.
     """
     named = os.environ.get('ATEN_CPU_CAPABILITY', '')
     if os.environ.get('MMCONVNEXT_BUILD') or named in ('default', 'avx2', 'avx512'):
@@ -269,7 +269,7 @@ def processor(cpuinfo: Path = Path('/proc/cpuinfo')) -> str:
 
 
 def fingerprint(state: dict, stack: str) -> dict:
-    """What the stamp records: while it stays equal, there is nothing to do."""
+    """What the stamp records; while it is unchanged, there is nothing to do."""
     kernels, library = ROOT / 'mmconvnext/kernels', load_library_module()
     files = [ROOT / 'setup.py', *sorted((ROOT / 'requirements').glob('*.txt'))]
     files += [*sorted(library.operator_files(kernels)), *sorted(library.cpp_files(kernels))]
@@ -277,7 +277,7 @@ def fingerprint(state: dict, stack: str) -> dict:
     digest = hashlib.sha256(content).hexdigest()[:12]
     facts = {key: state[key] for key in ('python', 'ops', 'source')}
     facts |= {'processor': processor(), 'kernels': None}
-    # Another environment of this checkout may have put its own there, if their Pythons are alike.
+    # May come from another environment of this checkout with the same Python version.
     tag = 'cpython-' + ''.join(state['python'].split('.')[:2])
     for record in filter(None, map(library.read, kernels.glob(f'_cpu.{tag}-*.so'))):
         fits = library.sources(kernels).items() <= record.items()
@@ -302,12 +302,12 @@ def is_ready(env: Env, stack: str) -> bool:
     if not (ROOT / 'mmconvnext/.mim/configs').is_dir():
         changed.append('mmconvnext/.mim is missing')
     if changed:
-        say(f'{env.folder} is not as its set-up left it: {", ".join(changed)}')
+        say(f'{env.folder} has changed since its set-up: {", ".join(changed)}')
     return not changed
 
 
 def install(env: Env, stack: str) -> None:
-    """Every step that is not done yet, in order; each says what it does."""
+    """Run every step that is not done yet, in order; each prints what it does."""
     lock, torch = ROOT / 'requirements' / f'{stack}.txt', env.state['dists'].get('torch')
     pins, mmcv = read_pins(lock), MMCV[stack]
     own_torch = torch and env.version('torch') != pins['torch']
@@ -316,15 +316,15 @@ def install(env: Env, stack: str) -> None:
     if env.version(mmcv) != pins[mmcv] or not env.state['ops']:
         check_compiler(env)
         say(
-            f'{mmcv} {pins[mmcv]} is going to be compiled: about 15 minutes on 2 cores; '
-            'if pip kept its wheel from an earlier time, some seconds'
+            f'{mmcv} {pins[mmcv]} will be compiled: about 15 minutes on 2 cores, '
+            'or seconds if pip has its wheel in the cache'
         )
     if not env.state['pip']:
         subprocess.run([str(env.python), '-m', 'ensurepip'], check=True, stdout=subprocess.DEVNULL)
     say('installing the build tools')
     env.pip('-r', 'requirements/build.txt', *constraints)
     if own_torch:
-        say(f"keeping your torch {torch}; the other versions are pip's choice, not the lock file's")
+        say(f'keeping your torch {torch}; pip chooses the other versions, not the lock file')
     elif not torch:
         say(f'installing torch {pins["torch"]}')
         env.pip('torch', *constraints, quiet=False)
@@ -341,7 +341,7 @@ def install(env: Env, stack: str) -> None:
     if error:
         raise SetupError(
             f'everything is installed, but the imports fail: {error}\nRemove {env.folder} and run '
-            'again; if it stays, the packages in it do not fit its torch.'
+            'again; if the error stays, the packages do not fit this torch.'
         )
 
 
@@ -357,7 +357,7 @@ def set_up(env: Env, stack: str) -> None:
         env.stamp.write_text(json.dumps(facts, indent=1))
         if not facts['kernels'] and facts['processor'] != '0':
             say(
-                'our CPU kernels were not compiled, so plain PyTorch computes; to see why: '
+                'our CPU kernels were not compiled, so plain PyTorch runs instead; to see why: '
                 f'{env.python} -m pip install -v --no-build-isolation --no-deps -e .'
             )
         word = 'complete'
@@ -370,14 +370,14 @@ def main() -> int:
     parser.add_argument('--venv', type=Path, help='default: .venv, or .venv-onedl for onedl')
     args = parser.parse_args()
     default = '.venv' if args.stack == 'openmmlab' else f'.venv-{args.stack}'
-    folder = Path(os.path.abspath(args.venv or ROOT / default))  # links stay as they are named
+    folder = Path(os.path.abspath(args.venv or ROOT / default))  # does not resolve links
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Two makes at once: the folder above is locked, so no lock file is left lying about.
+    # Two makes at once: lock the folder above, which leaves no lock file behind.
     lock = os.open(folder.parent, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say(f'another set-up is at work in {folder.parent}: waiting for it')
+        say(f'another set-up is running in {folder.parent}: waiting for it')
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         set_up(Env(folder), args.stack)
@@ -385,7 +385,7 @@ def main() -> int:
         print(f'[setup] error: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('\n[setup] stopped; the next run goes on from here', file=sys.stderr)
+        print('\n[setup] stopped; the next run continues from here', file=sys.stderr)
         return 130
     return 0
 

@@ -4,7 +4,7 @@ _base_ = './mask-rcnn_convnext_ms-crop-3x_coco.py'
 
 model = dict(
     backbone=dict(arch='atto', drop_path_rate=0.0),
-    # From random weights neck and mask head learn faster with a norm (arXiv 1811.08883).
+    # From random weights, neck and mask head learn faster with a norm (arXiv 1811.08883).
     neck=dict(
         in_channels=[40, 80, 160, 320],
         out_channels=64,
@@ -47,7 +47,7 @@ test_dataloader = val_dataloader
 optim_wrapper = dict(
     type='OptimWrapper',  # mixed precision needs a GPU; only our tools turn it off without one
     optimizer=dict(lr=6e-4),
-    # From random weights every layer has all to learn: no decay.
+    # All layers start from random weights, so none gets a smaller rate.
     paramwise_cfg=dict(decay_rate=1.0),
 )
 auto_scale_lr = dict(base_batch_size=2)

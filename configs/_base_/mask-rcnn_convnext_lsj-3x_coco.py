@@ -1,4 +1,5 @@
-# Large-scale jitter and soft-NMS for ConvNeXt V2, after mmdet's project of it (8 GPUs x 4 images).
+# Large-scale jitter and soft-NMS for ConvNeXt V2, as in mmdet's projects/ConvNeXt-V2. Made for
+# 8 GPUs with 4 images each.
 _base_ = './mask-rcnn_convnext_ms-crop-3x_coco.py'
 
 model = dict(test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms'))))
@@ -21,7 +22,7 @@ train_pipeline = [
 train_dataloader = dict(batch_size=4, num_workers=8, dataset=dict(pipeline=train_pipeline))
 auto_scale_lr = dict(base_batch_size=32)
 
-# As in that project: twice the warm-up of V1's recipes.
+# The warm-up of that project: twice as long as in V1's recipes.
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(type='MultiStepLR', begin=0, end=36, by_epoch=True, milestones=[27, 33], gamma=0.1),

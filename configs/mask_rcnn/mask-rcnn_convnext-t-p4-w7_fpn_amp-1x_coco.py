@@ -1,7 +1,7 @@
-# Mask R-CNN ConvNeXt-T 1x at a single scale: a shorter recipe of ours, without a published result.
+# Mask R-CNN ConvNeXt-T 1x at a single scale: our own shorter recipe, without a published result.
 _base_ = './mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
 
-# Official files train 3x only. A third of the epochs wants less regularization: 0.2 is our choice.
+# The official configs train 3x only. 1x needs less regularization; 0.2 is our choice.
 model = dict(backbone=dict(drop_path_rate=0.2))
 
 train_pipeline = [
