@@ -25,10 +25,14 @@ from mmconvnext.toy import CLASSES as TOY_CLASSES
 
 # A port at which nothing listens: whoever asks there is told so at once.
 OFFLINE = 'http://127.0.0.1:9/convnext.pth'
-FETCHES = (
-    'model.backbone.init_cfg.type=Pretrained',
-    f'model.backbone.init_cfg.checkpoint={OFFLINE}',
-)
+
+
+def fetches(part: str) -> tuple[str, str]:
+    """Options that give a part weights to download; --toy has removed those of the config."""
+    return f'{part}.init_cfg.type=Pretrained', f'{part}.init_cfg.checkpoint={OFFLINE}'
+
+
+FETCHES = fetches('model.backbone')
 ONE = ('train_cfg.max_iters=1', 'train_cfg.val_interval=9')
 CLASSES = len(TOY_CLASSES)
 COUNT = itertools.count()
@@ -140,12 +144,8 @@ def test_what_is_loaded_and_what_stays_at_initialization(segmentor_run, workplac
 
 def test_init_cfg_of_any_part_that_the_file_fills_is_not_read(segmentor_run, workplace, capsys):
     """Of the whole model, of a head; not that of a head whose class layer differs."""
-    config = workplace / 'parts.py'
-    fetch = dict(init_cfg=dict(type='Pretrained', checkpoint=OFFLINE))
-    model = dict(**fetch, backbone=fetch, auxiliary_head=fetch)
-    config.write_text(f'_base_ = {UPERNET!r}\nmodel = {model}\n')
-    same = change(segmentor_run, 'same.pth')
-    segmentor(options=(same, *FETCHES), config=str(config))
+    parts = [*fetches('model'), *fetches('model.backbone'), *fetches('model.auxiliary_head')]
+    segmentor(options=(change(segmentor_run, 'same.pth'), *parts))
     lines = said(capsys)
     assert summary(lines).endswith('init_cfg of the model, backbone, auxiliary_head')
     assert 'more than once' not in ''.join(lines)
@@ -157,7 +157,7 @@ def test_init_cfg_of_any_part_that_the_file_fills_is_not_read(segmentor_run, wor
 
     with pytest.raises(CheckpointUnreachable, match=OFFLINE):
         option = change(segmentor_run, 'other.pth', other)
-        segmentor('--work-dir', 'second', options=(option, *FETCHES), config=str(config))
+        segmentor('--work-dir', 'second', options=(option, *parts))
 
 
 def test_the_same_classes_in_a_foreign_envelope(segmentor_run, workplace, capsys):
@@ -244,18 +244,13 @@ def test_lenient_loading_of_a_head_keeps_the_init_cfg(segmentor_run, workplace, 
 
 
 def test_lenient_loading_of_broken_values_keeps_the_init_cfg(segmentor_run, workplace):
-    config = workplace / 'parts.py'
-    fetch = dict(init_cfg=dict(type='Pretrained', checkpoint=OFFLINE))
-    config.write_text(f'_base_ = {UPERNET!r}\nmodel = dict(auxiliary_head={fetch})\n')
-
     def broken(content):
         name = 'auxiliary_head.convs.0.bn.running_mean'
         content['state_dict'][name] = spoiled(content['state_dict'][name], torch.nan)
 
     with pytest.raises(CheckpointUnreachable, match=OFFLINE):
-        segmentor(
-            '--lenient', options=(change(segmentor_run, 'w.pth', broken),), config=str(config)
-        )
+        option = change(segmentor_run, 'w.pth', broken)
+        segmentor('--lenient', options=(option, *fetches('model.auxiliary_head')))
 
 
 def test_lenient_loading_takes_what_the_backbone_can_use(segmentor_run, workplace, capsys):
