@@ -16,7 +16,7 @@ help:
 	@echo 'make demo        train and evaluate a small detector on toy data, on a CPU'
 	@echo 'make test        lint, then all tests'
 	@echo 'make test-torch  test backbone, learning rates and checkpoints on another torch'
-	@echo 'make lint        ruff: rules and format'
+	@echo 'make lint        ruff: rules and format; clang-format'
 	@echo 'make setup       create the environment only; compiles mmcv once, about 15 minutes on 2 cores'
 	@echo
 	@echo 'STACK=openmmlab  or onedl, the maintained fork; it has its own environment, .venv-onedl'
@@ -50,3 +50,4 @@ test-torch:
 lint: setup
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/clang-format --dry-run --Werror mmconvnext/kernels/csrc/*.h mmconvnext/kernels/csrc/*.cpp
