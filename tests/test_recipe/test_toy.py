@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/toy.py: --toy shrinks any recipe, keeps what makes it, and leaves its file alone."""
+"""recipe/toy.py: --toy shrinks any recipe, keeps its method and leaves its file alone."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/families: a model's family is told by what it is built of; others are refused."""
+"""recipe/families: a model's family is recognised by its parts; others are refused."""
 
 import pytest
 from fixtures import CASCADE, FASTER_RCNN, MASK_RCNN, UPERNET
@@ -102,7 +102,7 @@ def test_models_that_read_text_are_of_no_family(kind, part):
 
 
 def test_a_new_family_is_a_class_and_a_line(load, toy_data, monkeypatch):
-    """What the classes of a new family say reaches --toy, without a change anywhere else."""
+    """--toy uses a new family without a change anywhere else."""
 
     class Corners(Family):
         name, members, lr, batch_size = 'corner detectors', 'CornerNet', 5e-4, 3
