@@ -90,14 +90,14 @@ def test_a_model_of_no_family_is_refused_with_the_list():
     with pytest.raises(RecipeError) as caught:
         name_of(dict(type='SemiBaseDetector'))
     message = str(caught.value)
-    assert message.startswith("model.type='SemiBaseDetector' belongs to no family")
+    assert message.startswith("model.type='SemiBaseDetector' belongs to no model family")
     assert all(family.name in message for family in FAMILIES)
     assert 'with own_data' in message and 'docs/recipes.md' in message
 
 
 @pytest.mark.parametrize('kind, part', [('GLIP', 'language_model'), ('DINO', 'text_encoder')])
 def test_models_that_read_text_are_of_no_family(kind, part):
-    with pytest.raises(RecipeError, match=f"type='{kind}' belongs to no family"):
+    with pytest.raises(RecipeError, match=f"type='{kind}' belongs to no model family"):
         name_of({'type': kind, part: dict(type='BertModel')})
 
 
