@@ -88,7 +88,7 @@ def test_settings_that_mmengine_would_ignore(name, change, difference):
     found = differences(now, checkpoint)
     assert any(line.startswith(difference) for line in found), found
     with pytest.raises(
-        RecipeError, match=r'\nTo resume it, .*load_from=FILE\n\(checks\.schedule=False'
+        RecipeError, match=r'\nTo .*load_from=FILE without --resume\n\(checks\.schedule=False'
     ):
         SameSchedule().after_load_checkpoint(now, checkpoint)
     now.cfg.checks = dict(schedule=False)

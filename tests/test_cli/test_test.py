@@ -243,7 +243,7 @@ def test_heads_that_the_checkpoint_does_not_fill_are_refused(fault, segmentor_ru
     content = torch.load(segmentor_run.checkpoint, weights_only=True)
     weights = content['state_dict']
     head = weights.pop('decode_head.conv_seg.weight')
-    match = r'does not fill the model:\n1 missing: decode_head\.conv_seg\.weight\nTake'
+    match = r'does not fill the model:\n1 missing: decode_head\.conv_seg\.weight\nUse'
     if fault == 'shape':
         weights['decode_head.conv_seg.weight'] = head[:1]
         match = r'does not fill the model:\n.*\n.*mismatch for decode_head\.conv_seg\.weight: '

@@ -184,7 +184,7 @@ def test_a_run_whose_note_was_cut_off_resumes_from_its_newest_checkpoint(segment
         (lambda c: c['meta'].pop('iter'), r'no iteration count\), so it cannot be resumed'),
         (
             lambda c: c['state_dict'].pop('decode_head.conv_seg.bias'),
-            r'1 missing: decode_head\.conv_seg\.bias\nTake the config',
+            r'1 missing: decode_head\.conv_seg\.bias\nUse the config',
         ),
     ],
     ids=['optimizer', 'message hub', 'iteration', 'head'],
