@@ -80,7 +80,7 @@ def test_dump_reloads_equal(name, tmp_path):
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_no_helper_of_the_bases_is_left(name):
-    """`changes` is taken out of ``_base_``: others' tools see the keys of their own recipes."""
+    """`changes` is removed from ``_base_``: other tools only see the keys of their own recipes."""
     assert 'changes' not in load(name)
     assert 'Resize' in str(load(name).get('tta_pipeline', 'Resize'))
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Metafiles, README tables, the table of published results and the configs tell the same."""
+"""Metafiles, README tables, the table of published results and the configs agree."""
 
 import re
 from pathlib import Path

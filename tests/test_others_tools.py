@@ -122,7 +122,7 @@ def own_data(name, root) -> dict:
 
 
 def run(name, tool, folder, *arguments) -> str:
-    """A tool of mmdet or of mmseg, as it was installed; what it printed."""
+    """Run an installed tool of mmdet or mmseg; return its output."""
     package = mmdet if name in DETECTORS else mmseg
     script = Path(package.__path__[0], '.mim/tools', tool)
     done = subprocess.run(

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""tools/setup_env.py: what it decides and says, without network and without a long step."""
+"""tools/setup_env.py: its decisions and messages, without the network or a long step."""
 
 import hashlib
 import importlib.util
@@ -35,7 +35,7 @@ def setup_env():
 
 @pytest.fixture
 def env(setup_env, tmp_path):
-    """An environment that was set up completely, on paper."""
+    """An environment that looks completely set up."""
     env = setup_env.Env(tmp_path)
     env.state = {
         'python': '3.11.7',
@@ -50,7 +50,7 @@ def env(setup_env, tmp_path):
 
 @pytest.fixture
 def linked(setup_env, tmp_path, monkeypatch):
-    """A checkout with `mmconvnext/.mim`, so that its absence here changes no answer."""
+    """A checkout with `mmconvnext/.mim`, so that its absence here does not matter."""
     root = tmp_path / 'checkout'
     (root / 'mmconvnext/.mim/configs').mkdir(parents=True)
     (root / 'requirements').mkdir()
@@ -72,7 +72,7 @@ def test_locks_are_complete_pins(setup_env, stack):
 
 
 def test_lock_names_every_requirement(setup_env):
-    """A distribution that the lock forgets would be installed in whatever version is the newest."""
+    """A distribution missing from the lock would be installed in its newest version."""
     stack = next((s for s in setup_env.STACKS if installed(setup_env.STACKS[s][0])), None)
     if not stack:
         pytest.skip('neither set of MM packages is installed')
@@ -194,7 +194,7 @@ def test_variables_name_the_processor(setup_env, tmp_path, monkeypatch):
     monkeypatch.delenv('MMCONVNEXT_BUILD', raising=False)
     monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'avx2')
     assert setup_env.processor(file) == 'AVX2'
-    monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'AVX2')  # torch takes no notice of it
+    monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'AVX2')  # torch ignores it
     assert setup_env.processor(file) == 'AVX512'
     monkeypatch.setenv('MMCONVNEXT_BUILD', 'DEFAULT')
     assert setup_env.processor(file) == 'DEFAULT'
@@ -214,7 +214,7 @@ def test_stamp_knows_the_compiled_library(setup_env, env, linked, compiled, caps
     env.state['source'] = f'file://{linked}'
 
     def changed() -> str:
-        """What is_ready tells of the kernels; they are as they should be from then on."""
+        """What is_ready says about the kernels; then updates the stamp."""
         capsys.readouterr()
         ready = setup_env.is_ready(env, 'openmmlab')
         told = re.findall('kernels (.+ -> .+)$', capsys.readouterr().out.strip())
@@ -230,7 +230,7 @@ def test_stamp_knows_the_compiled_library(setup_env, env, linked, compiled, caps
     compiled('AVX512', '2.13.0+cpu', python='cpython-312')  # is not for this Python
     assert changed() == ''
     (library.parent / 'ops/mlp.py').write_text('LIBRARY')
-    told = 'AVX2 for torch 2.12.1 -> AVX2 for torch 2.12.1, of other sources'
+    told = 'AVX2 for torch 2.12.1 -> AVX2 for torch 2.12.1, from other sources'
     assert changed() == told
     compiled('AVX2', '2.12.1')
     assert changed() == ' -> '.join(reversed(told.split(' -> ')))
@@ -321,7 +321,7 @@ def broken(setup_env, linked, monkeypatch):
 def test_broken_venv_is_made_anew(setup_env, broken, capsys):
     with pytest.raises(setup_env.SetupError, match='apt install python3-venv'):
         setup_env.open_venv(setup_env.Env(broken))
-    assert f'its python does not run: creating again {broken}' in capsys.readouterr().out
+    assert f'its python does not run: recreating {broken}' in capsys.readouterr().out
 
 
 def test_broken_venv_elsewhere_is_refused(setup_env, broken, tmp_path):

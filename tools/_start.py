@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""How the tools start: options first, which takes milliseconds, then the package, which imports
-torch and takes seconds. So `--help` and wrong options are answered at once.
+"""Starts the tools: parses the options, which takes milliseconds, then imports the package and
+torch, which takes seconds. So `--help` and wrong options need not wait for torch.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def read_options(tool: str) -> argparse.Namespace:
 
 
 def run(main: Callable[[], object]) -> None:
-    """Import the package and call ``main``; show mistakes without a traceback, exit status 2."""
+    """Import the package and call ``main``; show user errors without a traceback, exit status 2."""
     import_module('mmconvnext.cli.run').run_tool(main)
 
 
 def load(file: str) -> ModuleType:
-    """Load a file of the package that imports only the standard library, without the package."""
+    """Load a file that imports only the standard library, without importing the package."""
     (folder,) = find_spec('mmconvnext').submodule_search_locations
     spec = spec_from_file_location(Path(file).stem, Path(folder, file))
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module

@@ -28,7 +28,7 @@ def aligned(table: list[tuple[str, ...]]) -> list[str]:
 def main() -> None:
     args = read_options('list_weights')
     zoo = load('checkpoint/zoo.py')
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly where `| head` has read enough
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when `| head` has read enough
     table = [HEADER + ('url',) * args.urls]
     for name, row in zoo.published().items():
         if args.pattern in name:

@@ -36,7 +36,7 @@ PYTHONS = {'lock': ((3, 11), (3, 12)), 'own torch': ((3, 10), (3, 12))}  # both 
 TICK = 20  # seconds between progress lines
 GIB_PER_JOB = 2  # memory of a compiler process on mmcv's largest source files
 
-# The two sets provide the same modules (mmengine, mmcv, mmdet, mmseg), so only one fits in.
+# The two sets provide the same modules (mmengine, mmcv, mmdet, mmseg), so an environment has one.
 STACKS = {
     'openmmlab': ('mmengine', 'mmcv', 'mmdet', 'mmsegmentation'),
     'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation'),
@@ -68,7 +68,7 @@ print(json.dumps({
 
 
 class SetupError(Exception):
-    """What is wrong, what is allowed and the way out, for the user."""
+    """A message for the user: what is wrong, what is allowed and how to fix it."""
 
 
 def say(text: str) -> None:
@@ -76,7 +76,7 @@ def say(text: str) -> None:
 
 
 class Env:
-    """A virtual environment: its folder, its python, and `state`, what its metadata says."""
+    """A virtual environment: its folder, its python, and `state`, read from its metadata."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -137,7 +137,7 @@ def open_venv(env: Env) -> None:
         return
     folder, what = env.folder, 'creating the virtual environment'
     if (folder / 'pyvenv.cfg').is_file() and folder.parent == ROOT and not folder.is_symlink():
-        what = 'its python does not run: creating again'
+        what = 'its python does not run: recreating'
     elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         # Includes a broken environment elsewhere: it is not ours, so its packages may still matter.
         raise SetupError(
@@ -165,7 +165,7 @@ def check_one_stack(env: Env, stack: str) -> None:
         raise SetupError(
             f'{env.folder} holds {", ".join(foreign)} of the set {other!r}'
             f'{" beside " + ", ".join(own) if own else ""}, but {stack!r} was requested. Both sets '
-            'provide the same modules, so an environment can hold one only. Remove the folder, '
+            'provide the same modules, so an environment can hold only one. Remove the folder, '
             f'or name another: make setup STACK={stack} VENV=<folder>'
         )
 
@@ -201,7 +201,7 @@ def progress(log: str, seconds: float) -> str:
 
 def build_mmcv(env: Env, requirement: str, *options: str) -> None:
     """`pip install` mmcv from source with progress lines; on failure show the end of the log."""
-    # CXX is set because torch looks for no compiler but c++.
+    # CXX is set because torch only looks for c++.
     settings = {**os.environ, 'CXX': os.environ.get('CXX') or check_compiler(env)}
     gib = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30
     settings.setdefault('MAX_JOBS', str(count_jobs(os.cpu_count() or 1, gib)))
@@ -229,7 +229,7 @@ def build_mmcv(env: Env, requirement: str, *options: str) -> None:
 def install_mmcv(env: Env, name: str, version: str, constraints: list[str]) -> None:
     """Install an mmcv whose compiled operators load with the torch of the environment."""
     if 'mmcv-lite' in env.state['dists']:
-        say('mmcv-lite has no compiled operators: replacing it by mmcv')
+        say('mmcv-lite has no compiled operators: replacing it with mmcv')
         # mmcv too, because the two share files.
         command = [str(env.python), '-m', 'pip', 'uninstall', '-qy', 'mmcv-lite', 'mmcv']
         subprocess.run(command, check=True)
@@ -238,7 +238,7 @@ def install_mmcv(env: Env, name: str, version: str, constraints: list[str]) -> N
     if env.version(name) != version:
         build_mmcv(env, requirement, *constraints)
     error = env.import_error('mmcv.ops')
-    if error:  # pip's cache keeps the wheel of another torch, or torch was changed since
+    if error:  # pip's cache has a wheel for another torch, or torch has changed since
         say(f"mmcv's operators do not load with this torch ({error}): compiling them again")
         build_mmcv(env, requirement, '--no-cache-dir', '--force-reinstall', '--no-deps')
 
@@ -282,7 +282,7 @@ def fingerprint(state: dict, stack: str) -> dict:
     for record in filter(None, map(library.read, kernels.glob(f'_cpu.{tag}-*.so'))):
         fits = library.sources(kernels).items() <= record.items()
         facts['kernels'] = f'{record["capability"]} for torch {record["torch"]}'
-        facts['kernels'] += '' if fits else ', of other sources'
+        facts['kernels'] += '' if fits else ', from other sources'
     return {'stack': stack, 'requirements': digest, **facts, **state['dists']}
 
 
@@ -341,7 +341,7 @@ def install(env: Env, stack: str) -> None:
     if error:
         raise SetupError(
             f'everything is installed, but the imports fail: {error}\nRemove {env.folder} and run '
-            'again; if the error stays, the packages do not fit this torch.'
+            'again; if the error stays, the packages are incompatible with this torch.'
         )
 
 
@@ -372,7 +372,7 @@ def main() -> int:
     default = '.venv' if args.stack == 'openmmlab' else f'.venv-{args.stack}'
     folder = Path(os.path.abspath(args.venv or ROOT / default))  # does not resolve links
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Two makes at once: lock the folder above, which leaves no lock file behind.
+    # For two runs of make at once: lock the parent folder, which leaves no lock file behind.
     lock = os.open(folder.parent, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
 # Cascade Mask R-CNN (4conv1fc box heads, GIoU, SyncBN) with ConvNeXt on COCO: heads, data,
-# multi-scale crop augmentation and 3x schedule are those of mmdet's recipe, convnext_coco.py holds
-# what changes. Made for 8 GPUs with 2 images each. A leaf config sets the size, weights, drop path,
+# multi-scale crop augmentation and 3x schedule are those of mmdet's recipe; convnext_coco.py has
+# the changes. Made for 8 GPUs with 2 images each. A leaf config sets the size, weights, drop path,
 # learning rate and decay.
 _base_ = [
     'mmdet::convnext/cascade-mask-rcnn_convnext-t-p4-w7_fpn_4conv1fc-giou_amp-ms-crop-3x_coco.py',

@@ -1,6 +1,6 @@
-# What all COCO recipes change in mmdet's own: the backbone and its learning rates come from this
-# package, and the warm-up is the official one. mmengine lets no two bases define the same key, so
-# the changes wait under one name until a recipe takes them:
+# The changes of all COCO recipes to mmdet's: the backbone and its learning rates come from this
+# package, and the warm-up is the official one. Two bases must not define the same key, so the
+# changes are kept under one name until a recipe applies them:
 #
 #     _base_ = ['mmdet::<recipe>', './convnext_coco.py']
 #     locals().update(_base_.pop('changes'))

@@ -22,7 +22,7 @@ train_pipeline = [
 train_dataloader = dict(batch_size=4, num_workers=8, dataset=dict(pipeline=train_pipeline))
 auto_scale_lr = dict(base_batch_size=32)
 
-# The warm-up of that project: twice as long as in V1's recipes.
+# That project's warm-up: twice as long as in V1's recipes.
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(type='MultiStepLR', begin=0, end=36, by_epoch=True, milestones=[27, 33], gamma=0.1),

@@ -1,5 +1,5 @@
 # UPerNet with ConvNeXt on ADE20K at 640x640: heads, data and sliding-window test are those of
-# mmseg's recipe, upernet_convnext_ade20k.py holds what changes.
+# mmseg's recipe; upernet_convnext_ade20k.py has the changes.
 #
 # The path is written out because mmengine cannot resolve 'mmseg::' where mmseg is installed under
 # another distribution name, as in the onedl stack.

@@ -1,7 +1,7 @@
-# What both UPerNet recipes change in mmseg's own: the backbone and its learning rates come from
+# The changes of both UPerNet recipes to mmseg's: the backbone and its learning rates come from
 # this package, and the polynomial decay starts at iteration 0, as in the official configs. Made for
 # 8 GPUs with 2 images each. A leaf config sets the size, channels, weights, drop path and learning
-# rate. `changes` is taken as in convnext_coco.py.
+# rate. Recipes apply `changes` as in convnext_coco.py.
 changes = dict(
     custom_imports=dict(_delete_=True, imports=['mmconvnext'], allow_failed_imports=False),
     checkpoint_file=None,  # mmseg's recipe sets it; here each leaf names its file in init_cfg

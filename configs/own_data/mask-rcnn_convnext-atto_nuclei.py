@@ -9,12 +9,12 @@ own_data = dict(
     val=dict(images='val', annotations='annotations/instances_val.json'),
 )
 
-# Nuclei are 9 to 25 pixels wide: half of the usual anchors (8 times the stride), and more of them
-# in an image than COCO's 100 detections.
+# Nuclei are 9 to 25 pixels wide, so anchors are half the usual size (8 times the stride), and an
+# image has more of them than COCO's 100 detections.
 model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     test_cfg=dict(rcnn=dict(max_per_img=200)),
 )
 
-# Other classes and data reach every place that needs them; nothing may stand below this line.
+# Applies own_data to the whole config; this must be the last line.
 __import__('mmconvnext').use_own_data(locals())

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The values of ``--cfg-options``, read as mmengine reads them, but with their spaces."""
+"""Reads the values of ``--cfg-options`` as mmengine does, but keeps their spaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPACE = '\0'
 
 
 def read_cfg_options(pairs: list[str] | None) -> dict[str, object]:
-    """Turn ``KEY=VALUE`` pairs into a dict with values of Python's types; the last of a key wins.
+    """Turn ``KEY=VALUE`` pairs into a dict of Python values; the last value of a key wins.
 
     mmengine drops all spaces: ``data_root="my data"`` becomes ``mydata``. Here spaces inside a name
     or a path stay; those around a value, around a comma and next to a bracket are dropped.

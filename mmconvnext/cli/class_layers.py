@@ -31,7 +31,7 @@ def class_dimensions(model: dict, own: dict[str, tuple]) -> dict[str, set[int]]:
     """
     try:
         larger = _shapes(_one_more(model))
-    except Exception:  # it cannot be built with one more class, so all shapes must fit
+    except Exception:  # it cannot be built with one more class, so all shapes must match
         return {}
     return {
         name: {i for i, (ours, theirs) in enumerate(zip(shape, larger[name])) if ours != theirs}
@@ -64,6 +64,6 @@ def _shapes(config: dict) -> dict[str, tuple]:
         try:
             with torch.device('meta'):
                 model: nn.Module = MODELS.build(copy.deepcopy(config))
-        except Exception:  # a layer reads values, which tensors on 'meta' do not have
+        except Exception:  # a layer reads values, which meta tensors do not have
             model = MODELS.build(copy.deepcopy(config))
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

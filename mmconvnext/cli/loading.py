@@ -36,11 +36,11 @@ from .model_weights import (
 from .same_classes import trained_classes
 
 HINT = {
-    'load_from': 'Take a checkpoint of the same network; only the number of classes may differ',
-    'resume': 'Take the config that it was trained with: the same heads, the same classes',
-    'test': 'Take the config that it was trained with: the same heads, the same classes',
+    'load_from': 'Use a checkpoint of the same network; only the number of classes may differ',
+    'resume': 'Use the config that it was trained with: the same heads, the same classes',
+    'test': 'Use the config that it was trained with: the same heads, the same classes',
 }
-VALUES_HINT = 'Take a checkpoint with valid values: an earlier one, or the one not quantized'
+VALUES_HINT = 'Use a checkpoint with valid values: an earlier one, or one that is not quantized'
 WAY_OUT = 'To load only what fits: --lenient, or lenient_loading = True in the config'
 
 
@@ -71,7 +71,7 @@ class Loading(Hook):
             return  # nothing is initialized, or there is no run to continue
         model = unwrapped_model(runner.model)
         modules = {name: m for name, m in model.named_modules() if loads_pretrained(m)}
-        # A strictly resumed run fills everything, or ends with an error.
+        # A strict resume fills everything or raises.
         if modules and (self.purpose != 'resume' or self.lenient):
             content = CheckpointLoader.load_checkpoint(self.source, 'cpu')
             weights, state = weights_of(content, self.source), model.state_dict()
@@ -89,8 +89,8 @@ class Loading(Hook):
         """Load the checkpoint into the model.
 
         Raises:
-            RecipeError: it is no checkpoint; or it does not fill the model, apart from what may
-                stay at initialization; or it is to be resumed and holds no training state.
+            RecipeError: it is not a checkpoint; or it does not fill the model, apart from what
+                may stay at initialization; or it is to be resumed but has no training state.
         """
         weights = weights_of(checkpoint, self.source)
         _set_weights(checkpoint, weights)
@@ -161,11 +161,11 @@ class Loading(Hook):
         weights: Mapping[str, object],
         class_layers: Mapping[str, object],
     ) -> dict[str, str]:
-        """Tensors with values that no training gives, such as NaN or quantized ones, and why."""
+        """Tensors with unusable values, such as NaN or quantized ones, and what is wrong."""
         state = model.state_dict()
         taken = {name: value for name, value in weights.items() if name not in class_layers}
         faults = unusable(shared_tensors(taken, state), state)
-        if self.lenient:  # also tensors of our backbone in another format, which it would rename
+        if self.lenient:  # also tensors of our backbone in a format that loading would rename
             ours = backbone_prefixes(model)
             foreign = {k: v for k, v in taken.items() if k not in state and k.startswith(ours)}
             foreign = {k: v for k, v in foreign.items() if isinstance(v, Tensor)}
@@ -217,7 +217,7 @@ def _keep_in_work_dir(runner: Runner, checkpoint: dict) -> None:
 
 
 def _faults_of_average(checkpoint: dict, state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Faults of the average that EMAHook restores; faulty tensors are removed from it."""
+    """Faults of the averaged weights that EMAHook restores; faulty tensors are removed."""
     average = checkpoint.get('ema_state_dict')
     if not isinstance(average, Mapping):
         return {}

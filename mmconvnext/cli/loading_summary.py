@@ -71,7 +71,7 @@ class Summary:
             yield f'not used: {listed(self.unused)}'
         if self.skipped:
             skipped = listed(self.skipped)
-            yield f'not read, because the file has all of it: init_cfg of {skipped}'
+            yield f'not read, because the file fills these modules: init_cfg of {skipped}'
 
 
 def modules(tensors: Changes) -> str:

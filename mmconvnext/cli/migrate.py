@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> Migration:
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open('x', encoding='utf-8') as file:
             file.write(result.text)
-    # A config on stdout may be redirected into a file; the report must not get into it.
+    # A config on stdout may be redirected into a file; the report must not end up in it.
     print(report(result, out), file=sys.stdout if out else sys.stderr)
     return result
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The weights of a checkpoint beside those of a whole model: names, shapes, what fills what."""
+"""Compares the weights of a checkpoint with those of a whole model: names, shapes, modules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unwrapped_model(model: nn.Module) -> nn.Module:
 
 
 def unwrapped_name(name: object) -> str:
-    """The name without the prefixes of wrappers; a key that is no string becomes one."""
+    """The name without the prefixes of wrappers; a key that is not a string becomes one."""
     name = str(name)
     prefix = WRAPPERS.match(name)
     return name[prefix.end() :] if prefix else name
@@ -42,13 +42,13 @@ def weights_of(checkpoint: object, source: str) -> dict[str, object]:
     """The weights in the content of the file ``source``, by the names of the unwrapped model.
 
     Raises:
-        RecipeError: it is no checkpoint, or a tensor is there with and without a prefix.
+        RecipeError: it is not a checkpoint, or has a tensor both with and without a prefix.
     """
     try:
         content = unwrap(checkpoint)
     except CheckpointUnreadable as error:
         raise RecipeError(f'{source} {error}') from error
-    # Of mmengine's own checkpoints keep every key: what is no tensor is an error, or reported.
+    # Keep every key of mmengine's own checkpoints: non-tensors are errors, or reported.
     weights = checkpoint['state_dict'] if content.path == 'state_dict' else content.tensors
     names = {name: unwrapped_name(name) for name in weights}
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
@@ -67,7 +67,7 @@ def shared_tensors(weights: Mapping[str, object], state: Mapping[str, Tensor]) -
 
 
 def other_shapes(weights: Mapping[str, object], model: nn.Module) -> Shapes:
-    """The tensors that have another shape in the file, except our backbones', which adapt them."""
+    """The tensors with another shape in the file, except in our backbones, which adapt them."""
     tensors = shared_tensors(weights, state := model.state_dict())
     pairs = {name: (tuple(tensors[name].shape), tuple(state[name].shape)) for name in tensors}
     ours = backbone_prefixes(model)
@@ -91,7 +91,7 @@ def loads_pretrained(module: nn.Module) -> bool:
 
 
 def fills_module(weights: Mapping[str, object], module: nn.Module, name: str) -> bool:
-    """Whether the file fills all of a module, so that nothing of its ``init_cfg`` would remain."""
+    """Whether the file fills all of a module, so that its ``init_cfg`` would have no effect."""
     prefix = f'{name}.' if name else ''
     if _is_convnext(module):
         return fills(module, weights, prefix)

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Command-line options of the tools; those of train and test are spelt as in mmdet and mmseg.
 
-This file imports the standard library alone: ``tools/_start.py`` loads it before the package, so
-that ``--help`` and wrong options are answered at once.
+This file only imports the standard library: ``tools/_start.py`` loads it before the package, so
+that ``--help`` and wrong options need no torch.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def train_parser() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue the run in the work dir from its last checkpoint, or from this one; without '
-        'it, a work dir that holds checkpoints is refused',
+        help='continue the run in the work dir from its last checkpoint, or from CHECKPOINT; '
+        'without this option, a work dir that holds checkpoints is refused',
     )
     parser.add_argument(
         '--amp',
@@ -37,7 +37,7 @@ def train_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help="multiply the learning rates by this run's total batch size over the recipe's "
+        help="multiply the learning rates by the ratio of this total batch size to the recipe's "
         '(default: unchanged, with a hint if the batch sizes differ)',
     )
     _add_common(parser)
@@ -106,16 +106,16 @@ def convert_parser() -> argparse.ArgumentParser:
         '--drop-norms',
         action='store_true',
         help='leave out the norms of the returned maps, for formats without them, such as timm '
-        '(default: an error there)',
+        '(default: an error for these)',
     )
     parser.add_argument(
         '--prefix',
-        help='prefix of the network to take, if the file holds several, such as teacher.',
+        help='prefix of the network to convert if the file holds several, such as teacher.',
     )
     parser.add_argument(
         '--envelope',
         metavar='KEY',
-        help='key of the weights to take, if the file holds several sets, such as ema_state_dict',
+        help='key of the weights to convert if the file holds several sets, such as ema_state_dict',
     )
     return parser
 
@@ -143,8 +143,8 @@ def migrate_parser() -> argparse.ArgumentParser:
         nargs='+',
         default=[],
         metavar='FOLDER',
-        help="where to look for _base_ files that are not in their place, such as mmdet 2's "
-        'configs folder (default: nowhere else)',
+        help="more folders to search for missing _base_ files, such as mmdet 2's configs "
+        'folder (default: none)',
     )
     return parser
 
@@ -188,7 +188,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         '--work-dir',
         metavar='FOLDER',
         help="folder for logs and checkpoints (default: the config's work_dir, else "
-        'work_dirs/<config>; for a test, test below it)',
+        'work_dirs/<config>; tests use its subfolder test)',
     )
     parser.add_argument(
         '--toy',

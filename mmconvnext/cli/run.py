@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""How a tool ends: a mistake that the user can mend is one message, without a traceback."""
+"""Runs a tool: mistakes that the user can fix are one message, without a traceback."""
 
 from __future__ import annotations
 

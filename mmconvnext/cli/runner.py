@@ -15,16 +15,16 @@ def build_runner(cfg: Config) -> Runner:
     """Build mmengine's Runner, or the subclass that ``runner_type`` names.
 
     Raises:
-        RecipeError: ``runner_type`` is no subclass. FlexibleRunner builds, initializes and perhaps
-            shards the model in its strategy, and loads the checkpoint before hooks can skip
-            downloads; which tensors of a shard a checkpoint fills cannot be checked.
+        RecipeError: ``runner_type`` is not a subclass. FlexibleRunner builds, initializes and
+            perhaps shards the model in its strategy, and loads the checkpoint before hooks can skip
+            downloads; it cannot be checked which tensors of a shard a checkpoint fills.
     """
     name = cfg.get('runner_type')
     kind = registered(cfg, RUNNERS, dict(type=name)) if name else Runner
     if kind is None or not issubclass(kind, Runner):
         raise RecipeError(
-            f"runner_type={name!r}: these tools need mmengine's Runner, or a subclass, whose model "
-            'they can inspect before it loads; take the line out, or write runner_type=None (for '
+            f"runner_type={name!r}: these tools need mmengine's Runner, or a subclass, to inspect "
+            'the model before it loads a checkpoint; remove the line, write runner_type=None (for '
             "sharding, model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), or use mmdet's "
             'own tools/train.py'
         )

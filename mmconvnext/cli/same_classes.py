@@ -61,7 +61,7 @@ def trained_classes(checkpoint: Mapping) -> list[str]:
 
 def compare(trained: list[str], given: list[str]) -> Iterator[Finding]:
     """Compare the class names of a checkpoint and of a config, label by label."""
-    if len(trained) != len(given):  # then they are not those of this head
+    if len(trained) != len(given):  # not the classes of this head
         return
     # If a list has both 'A' and 'a', these are two classes: compare their exact names.
     counts = [Counter(map(folded, set(names))) for names in (trained, given)]

@@ -2,7 +2,7 @@
 """A resumed run must keep the schedule and the optimizer settings that it was started with.
 
 mmengine restores both from the checkpoint, settings included: a longer ``T_max`` or another
-learning rate in the config has no effect, and nothing is logged. Changes of ``train_cfg`` do count.
+learning rate in the config has no effect, and nothing is logged. Changes to ``train_cfg`` do.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def compare(runner: Runner, checkpoint: Mapping) -> Iterator[Finding]:
     if found:
         rest = f'\n  and {len(found) - MOST} more' if len(found) > MOST else ''
         yield Finding(
-            'the run to resume was started with other settings than the config has, and mmengine '
-            'would go on with the old ones:\n  ' + '\n  '.join(found[:MOST]) + f'{rest}\n'
-            'Write the old values to resume it; or start a new schedule from its weights, without '
-            '--resume: --cfg-options load_from=FILE',
+            'the settings in the config differ from those of the run to resume, and mmengine would '
+            'continue with the old ones:\n  ' + '\n  '.join(found[:MOST]) + f'{rest}\n'
+            'To resume it, write the old values into the config; to start a new schedule from its '
+            'weights, use --cfg-options load_from=FILE without --resume',
             'schedule',
         )
 
@@ -61,7 +61,7 @@ def _schedules(runner: Runner, checkpoint: Mapping) -> Iterator[str]:
     ours = ours if isinstance(ours, dict) else {'': ours or []}
     if theirs is None:  # then mmengine restores none
         if any(ours.values()):
-            yield 'param_scheduler: none in the checkpoint, and those here would begin anew'
+            yield 'param_scheduler: none in the checkpoint, so those here would start over'
         return
     theirs = theirs if isinstance(theirs, dict) else {'': theirs}
     for name, schedulers in ours.items():

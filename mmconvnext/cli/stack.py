@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Check that the MM stack can be imported, with an error that says how to repair it."""
+"""Check that the MM stack can be imported, with an error that says how to fix it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def require_stack() -> None:
     """Import the packages that every tool needs.
 
     Raises:
-        RecipeError: a package is missing, was built against another torch (``mmcv._ext``), or does
-            not fit the others (mmdet 3.3 refuses mmcv 2.2).
+        RecipeError: a package is missing, was built against another torch (``mmcv._ext``), or is
+            incompatible with the others (mmdet 3.3 refuses mmcv 2.2).
     """
     for module in ('mmcv.ops', 'mmdet', 'mmseg'):
         try:

@@ -79,7 +79,7 @@ def _use_tta(cfg: Config) -> None:
     if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
         raise RecipeError(
             '--tta: this recipe has no test-time augmentation (tta_model and tta_pipeline); the '
-            'UPerNet recipes have'
+            'UPerNet recipes do'
         )
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     if cfg.get('tta_test_cfg'):

@@ -1,2 +1,2 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""From a config file to the config that mmengine's Runner gets; :mod:`.prepare` has the order."""
+"""Turns a config file into the config for mmengine's Runner; the steps are in :mod:`.prepare`."""

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The error for mistakes that the user can mend; the tools show it without a traceback."""
+"""The error for mistakes that the user can fix; the tools show it without a traceback."""
 
 
 class RecipeError(ValueError):

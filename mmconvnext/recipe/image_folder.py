@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A test set of images without annotations for mmdet; in mmseg, BaseSegDataset can be one."""
+"""A test set of images without annotations for mmdet; in mmseg, BaseSegDataset does the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ImageFolder(BaseDataset):
             below ``data_root``.
 
     Raises:
-        ValueError: the folder has no image.
+        ValueError: the folder has no images.
     """
 
     def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
@@ -38,6 +38,6 @@ class ImageFolder(BaseDataset):
         )
         names = sorted(name for name in files if name.lower().endswith(SUFFIXES))
         if not names:
-            raise ValueError(f'{folder} has no image; they end with {", ".join(SUFFIXES)}')
+            raise ValueError(f'{folder} has no images; their names end in {", ".join(SUFFIXES)}')
         paths = [posixpath.join(folder, name) for name in names]
         return [dict(img_path=path, img_id=i) for i, path in enumerate(paths)]

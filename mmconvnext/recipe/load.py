@@ -27,8 +27,8 @@ def load_config(path: str) -> Config:
 
     Raises:
         RecipeError: there is no such file; or ``custom_imports`` names a package that is not
-            installed (mmengine's own message blames PYTHONPATH). An import of mmpretrain that the
-            config does not use is skipped with a warning: configs of its ConvNeXt have it.
+            installed (mmengine's own message blames PYTHONPATH). An unused import of mmpretrain, as
+            in configs written for its ConvNeXt, is skipped with a warning.
     """
     file = Path(path)
     if not file.is_file():
@@ -64,14 +64,14 @@ def shipped_configs() -> list[Path]:
 
 
 def _read(file: Path, import_custom_modules: bool = True) -> Config:
-    """Read the file; its text in logs and work dirs stays as mmengine writes it, without yapf.
+    """Read the file; its text in logs and work dirs is not formatted with yapf.
 
-    The runner takes this text four times, for which yapf needs up to a second each.
+    The runner writes this text four times, and yapf would take up to a second each time.
     """
     cfg = Config.fromfile(
         str(file), import_custom_modules=import_custom_modules, format_python_code=False
     )
-    # mmengine 0.10 passes the argument on for lazy configs alone.
+    # mmengine 0.10 passes the argument on only for lazy configs.
     object.__setattr__(cfg, '_format_python_code', False)
     return cfg
 

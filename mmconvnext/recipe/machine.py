@@ -17,7 +17,7 @@ def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
 
     - Without a GPU, mixed precision becomes float32: mmengine's AMP wrapper refuses a CPU, and
       float32 is fastest on most CPUs.
-    - mmengine turns SyncBN into BN in a single process; the line names its batch size.
+    - mmengine turns SyncBN into BN in a single process; the line gives its batch size.
     - If the total batch size differs from the recipe's, so should the learning rate.
     """
     lines = []
@@ -32,9 +32,9 @@ def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
         return lines
     if world_size == 1 and any(type_name(node) in SYNC_BN for _, node in dicts(cfg.model)):
         lines.append(
-            f'One process: SyncBN becomes BN over its batch of {loader.batch_size} images, where '
-            "the recipe has all GPUs' together; expect a lower result, or train on more images "
-            "at once, or set norm_cfg=dict(type='GN', num_groups=32) in the heads."
+            f'One process: SyncBN becomes BN over a batch of {loader.batch_size} images, where '
+            'the recipe uses those of all GPUs; expect a lower result, or use a larger batch, '
+            "or set norm_cfg=dict(type='GN', num_groups=32) in the heads."
         )
     lines.extend(_batch_size(cfg, loader.batch_size * world_size))
     return lines
@@ -46,11 +46,11 @@ def _batch_size(cfg: Config, images: int) -> list[str]:
     scaled = recipe and cfg.auto_scale_lr.get('enable')
     if not recipe or (images * steps == recipe and not (scaled and steps > 1)):
         return []
-    head = f'Effective batch {images * steps}, the recipe has {recipe}: '
+    head = f'Effective batch size {images * steps}, but the recipe has {recipe}: '
     if scaled:
         line = f'learning rates are scaled by {images / recipe:g}.'
         if steps > 1:
-            line += f' mmengine leaves the {steps} accumulated steps out of that factor.'
+            line += f' mmengine leaves the {steps} accumulation steps out of this factor.'
         return [head + line]
     ways = f'--auto-scale-lr (learning rates x {images / recipe:g})'
     if images == recipe:

@@ -35,22 +35,22 @@ def prepare_config(
     resume: str | None = None,
     edit: Callable[[Config], None] | None = None,
 ) -> Config:
-    """Do every step between a config file and a config that can run; log what the user must know.
+    """Turn a config file into a config that can run; log what the user must know.
 
     Args:
         path: the config file.
         options: settings to change, such as ``{'train_dataloader.batch_size': 4}``. Those of
             ``own_data`` are set before it is applied, all others after it and after ``toy``, so
             that they override both.
-        training: check all three loaders and fit the config to the machine; else it is a test,
-            which needs the test loader alone.
-        toy: replace the data by toy data, and shrink the model and the schedule.
+        training: check all three loaders and fit the config to the machine; otherwise it is a
+            test, which only needs the test loader.
+        toy: replace the data with toy data, and shrink the model and the schedule.
         work_dir: where the run writes; by default the config's ``work_dir``, then
             ``work_dirs/<config>``, and the folder ``test`` below it for a test.
-        lenient: load what fits of a checkpoint that does not fill the model.
+        lenient: load what fits if a checkpoint does not fill the model.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         resume: None, 'auto' for the last checkpoint of the work dir, or a checkpoint.
-        edit: changes the config as the tool's own flags ask for, before it is checked.
+        edit: applies the tool's own flags to the config, before it is checked.
 
     Raises:
         RecipeError: any of the steps found a mistake; nothing has been written.

@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """``--toy``: any recipe of a known model family on toy data, shrunk to minutes on a CPU.
 
-What makes the recipe stays: detector, heads, losses, assigners, augmentation steps, optimizer with
-its layer-wise decay, schedulers with their proportions, evaluators. What costs time shrinks:
-backbone, widths, image sizes, queries and proposals, iterations. Every number is our choice.
+These stay: detector, heads, losses, assigners, augmentation steps, optimizer with its layer-wise
+decay, schedulers with their proportions, evaluators. These shrink: backbone, widths, image sizes,
+queries and proposals, iterations. Every number is our choice.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from .walk import LOADERS, backbones, dicts, pipelines, type_name
 
 ROOT = 'data/toy'
 ARCH, DROP_PATH = 'atto', 0.05
-OTHER_SIZES = ('depths', 'dims', 'hidden_sizes', 'num_stages')  # other packages' words for arch
+OTHER_SIZES = ('depths', 'dims', 'hidden_sizes', 'num_stages')  # other packages' names for arch
 SIZE_KEYS = ('scale', 'scales', 'crop_size', 'stride', 'size', 'img_scale', 'max_size')
 SIZE_KEYS += ('random_size_range',)
 ADAM = ('Adam', 'AdamW')
 
 
 def make_toy(cfg: Config, root: str = ROOT) -> None:
-    """Turn ``cfg`` into its rehearsal in place; write the toy data below ``root`` if missing.
+    """Turn ``cfg`` into a rehearsal in place; write the toy data below ``root`` if missing.
 
     ``cfg.own_data`` then names the toy data; ``apply_own_data`` makes the loaders read them.
 
     Raises:
         RecipeError: the model belongs to no family that can be shrunk, the data are of no kind that
-            can be drawn, or something else lies where the toy data go.
+            can be drawn, or the folder of the toy data holds something else.
     """
     family, kind = family_of(cfg), kind_of(cfg)
     _shrink_model(cfg, family)
@@ -44,7 +44,7 @@ def make_toy(cfg: Config, root: str = ROOT) -> None:
 def _shrink_model(cfg: Config, family: Family) -> None:
     for _, backbone in backbones(cfg):
         backbone.update(arch=ARCH, drop_path_rate=DROP_PATH)
-        # Removed rather than None: --cfg-options may give another.
+        # Removed, not set to None: --cfg-options may set another.
         for key in ('init_cfg', *OTHER_SIZES):
             backbone.pop(key, None)
     for maps in backbone_maps(cfg):
@@ -95,8 +95,8 @@ def _set_training(cfg: Config, family: Family) -> None:
 def _set_learning_rate(cfg: Config, family: Family) -> float:
     """Set the learning rate; return its ratio to the recipe's.
 
-    Adam gets the family's rate for random weights. Other optimizers keep the recipe's, in
-    proportion to the batch (arXiv 1706.02677).
+    Adam gets the family's rate for random weights. Other optimizers keep the recipe's, scaled
+    with the batch size (arXiv 1706.02677).
     """
     optimizer = cfg.optim_wrapper.optimizer
     before = optimizer.get('lr')

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The schedule of ``--toy``: as many steps as a rehearsal has, in the recipe's proportions."""
+"""The schedule of ``--toy``: shorter, with the recipe's proportions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .walk import dicts, type_name
 WARMUP = 50  # iterations; our choice
 # Schedulers that may raise the rate at the start, by parts of their names.
 WARMUPS = ('Linear', 'Constant', 'Warmup')
-# Keys of hooks that count as the train loop does: PipelineSwitchHook, YOLOXModeSwitchHook, EMAHook.
+# Keys of hooks in the unit of the train loop: PipelineSwitchHook, YOLOXModeSwitchHook, EMAHook.
 HOOK_KEYS = dict(
     max_epochs=('switch_epoch', 'num_last_epochs', 'begin_epoch', 'stop_epoch'),
     max_iters=('switch_iter', 'num_last_iters', 'begin_iter'),
@@ -19,10 +19,10 @@ HOOK_KEYS = dict(
 
 
 def shorten(cfg: Config, epochs: int, iterations: int, lr_factor: float = 1.0) -> None:
-    """Make the schedule ``epochs`` or ``iterations`` long, as the recipe counts, in place.
+    """Shorten the schedule to ``epochs`` or ``iterations``, whichever the recipe counts, in place.
 
-    One validation and one checkpoint come at its end. Warm-ups by iteration get ``WARMUP``
-    iterations. ``lr_factor`` is what the learning rate was multiplied with, for lowest rates.
+    It ends with one validation and one checkpoint. Warm-ups by iteration get ``WARMUP``
+    iterations. Minimum learning rates are multiplied by ``lr_factor``, as the rate itself was.
 
     Raises:
         RecipeError: the train loop has neither ``max_epochs`` nor ``max_iters``.
@@ -50,11 +50,11 @@ def shorten(cfg: Config, epochs: int, iterations: int, lr_factor: float = 1.0) -
 
 
 def _schedulers(cfg: Config, unit: str, lengths: dict[str, int]) -> list:
-    """The schedulers, shortened; those whose part of the run vanishes are left out."""
+    """The schedulers, shortened; those that end up without a step are left out."""
     given = cfg.get('param_scheduler') or []
     given = [given] if isinstance(given, dict) else list(given)
     by_iteration = [node for node in given if _unit(node) == 'max_iters']
-    # In a run by epoch, its length in iterations is not known: where the last scheduler ends.
+    # The length of a run by epoch in iterations is unknown: take the end of the last scheduler.
     last = max([node.get('end') or 0 for node in by_iteration], default=0)
     wholes = {'max_iters': last, unit: cfg.train_cfg[unit]}
     warmups = [node for node in by_iteration if _is_warmup(node, cfg.train_cfg.get('max_iters'))]
@@ -74,7 +74,7 @@ def _schedulers(cfg: Config, unit: str, lengths: dict[str, int]) -> list:
 
 
 def _is_warmup(node: dict, length: int | None) -> bool:
-    """Whether a scheduler by iteration raises the rate at the start; ``length`` of the run."""
+    """Whether a scheduler by iteration is a warm-up, in a run of ``length`` iterations."""
     raises = any(part in type_name(node) for part in WARMUPS)
     return raises and not node.get('begin') and node.get('end') not in (None, length)
 
@@ -93,5 +93,5 @@ def _unit(scheduler: dict) -> str:
 
 
 def _moved(step: int, whole: int, new: int) -> int:
-    """The place of ``step`` of ``whole`` steps among ``new`` steps; only 0 becomes 0."""
+    """Map ``step`` of ``whole`` steps to one of ``new`` steps; only 0 becomes 0."""
     return min(new, max(1, round(step * new / whole))) if step else 0

@@ -26,17 +26,16 @@ def task(cfg: Config | ConfigDict) -> str:
     if scope not in SCOPES:
         raise RecipeError(
             f"default_scope={scope!r}: these tools run configs of 'mmdet' and 'mmseg'. Write "
-            "default_scope='mmdet' or 'mmseg' if the model is of one of these; for other projects "
-            "use their own tools with type='mmconvnext.ConvNeXt'"
+            "default_scope='mmdet' or 'mmseg' if the model is from one of these; for other "
+            "projects use their own tools with type='mmconvnext.ConvNeXt'"
         )
     return scope
 
 
 def scope_of_model(cfg: Config | ConfigDict) -> str | None:
-    """The project of a model given by classes, subclasses or full names; None if it is neither's.
+    """The project of a model, from the classes or full names of its types; None if it is neither.
 
-    Configs are read in many places, so that a lazy config's classes are only imported if their
-    names do not tell.
+    A lazy config's classes are only imported if their names do not give the project.
     """
     model = cfg.get('model') or {}
     found = (_project(dict.get(node, 'type')) for _, node in dicts(model))
@@ -44,7 +43,7 @@ def scope_of_model(cfg: Config | ConfigDict) -> str | None:
 
 
 def _project(kind: object) -> str | None:
-    """'mmdet' or 'mmseg' if a text, a class or a lazy object names a module of one of them."""
+    """'mmdet' or 'mmseg' if a string, a class or a lazy object names a module of one of them."""
     if inspect.isclass(kind):
         modules = [base.__module__ for base in kind.__mro__]
     else:
@@ -130,7 +129,7 @@ def registered(cfg: Config, registry: Registry, node: dict) -> type | None:
 
 
 def backbones(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
-    """The ConvNeXt of this package in the model, wherever it is nested; subclasses too."""
+    """Every ConvNeXt of this package in the model, however deeply nested; subclasses too."""
     ours = MODELS.get('mmconvnext.ConvNeXt')
     for path, node in dicts(cfg.model, 'model'):
         if issubclass(registered(cfg, MODELS, node) or object, ours):

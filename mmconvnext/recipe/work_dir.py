@@ -16,8 +16,8 @@ def default_work_dir(config: str, toy: bool = False) -> str:
 def refuse_used(work_dir: str) -> None:
     """Raise if ``work_dir`` holds the checkpoints of another run.
 
-    mmengine would overwrite ``epoch_1.pth`` and ``last_checkpoint``; logs are safe, each start has
-    its own folder for them.
+    mmengine would overwrite ``epoch_1.pth`` and ``last_checkpoint``; logs are safe, because each
+    start has its own folder for them.
 
     Raises:
         RecipeError: the folder holds checkpoints.
@@ -35,8 +35,9 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
     """The checkpoint that ``--resume`` continues from, and a warning or ''.
 
     mmengine writes its path to the file ``last_checkpoint`` after each save. In a folder that was
-    copied or moved, that path leads to the original, so a file of this name in ``work_dir`` comes
-    first. If the process was killed before the path was written, the newest checkpoint is taken.
+    copied or moved, that path points to the original, so a file of this name in ``work_dir`` takes
+    precedence. If the process was killed before the path was written, the newest checkpoint is
+    used.
 
     Raises:
         RecipeError: the folder holds no run.
@@ -48,7 +49,7 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
     beside = Path(work_dir) / Path(named).name
     if named and beside.is_file():
         moved = Path(named).is_file() and not beside.samefile(named)
-        other = f'{note} names {named}, of another folder; resuming from {beside}'
+        other = f'{note} names {named}, in another folder; resuming from {beside}'
         return str(beside), other if moved else ''
     if named and Path(named).is_file():  # CheckpointHook may save elsewhere: out_dir
         return named, ''
@@ -56,18 +57,18 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
     saved.sort(key=lambda path: path.stat().st_mtime)
     if not saved:
         raise RecipeError(
-            f'--resume: {work_dir} holds no run to continue (no checkpoints); name its folder with '
+            f'--resume: {work_dir} holds no run to continue (no checkpoints); give its folder with '
             '--work-dir, or a checkpoint with --resume FILE'
         )
-    fault = f'names {named!r}, which is gone' if named else 'is missing or empty'
+    fault = f'names {named!r}, which does not exist' if named else 'is missing or empty'
     return str(saved[-1]), f'{note} {fault}; resuming from the newest checkpoint, {saved[-1]}'
 
 
 def keep_in_work_dir(info: dict[str, object], work_dir: str) -> None:
-    """Replace the folder of the checkpoint paths in a run's state by ``work_dir``, in place.
+    """Replace the folder of the checkpoint paths in a run's state with ``work_dir``, in place.
 
     CheckpointHook deletes the best checkpoint when a better one appears. In a copied folder, or a
-    run that is resumed in another folder, the saved path would delete the original's.
+    run resumed in another folder, the saved path is that of the original's checkpoint.
     """
     for key, value in info.items():
         if key.startswith(('best_ckpt', 'last_ckpt')) and isinstance(value, str):

@@ -12,14 +12,14 @@ from .coco import write_once
 from .shapes import CLASSES, PALETTE, Scene, make_scene
 
 ADE_CLASSES = ('background',) + CLASSES  # label i + 1; label 0 is 'other' and ignored
-ADE_PALETTE = ((110, 110, 110),) + PALETTE  # chosen: grey for the background
+ADE_PALETTE = ((110, 110, 110),) + PALETTE  # our choice: a grey background
 
 
 def void_labels(scene: Scene) -> np.ndarray:
     """(H, W) uint8 labels of a scene: i + 1 = ``ADE_CLASSES[i]``, 0 on outlines of objects.
 
     Outlines are one pixel wide and separate objects from each other, also within a class, and from
-    the background, as annotators of photographs leave uncertain borders out.
+    the background, just as annotators of photographs leave uncertain borders out.
     """
     numbers = np.arange(1, len(scene.labels) + 1)[:, None, None]
     owner = (numbers * scene.instance_masks).sum(axis=0)
@@ -49,7 +49,7 @@ def write_ade(
             for index in range(count):
                 scene = make_scene((seed, split, index), size)
                 stem = f'ADE_{short}_{index + 1:08d}'
-                # Full colour resolution, as small objects would bleed otherwise; quality chosen.
+                # No chroma subsampling, or small objects would bleed; quality: our choice.
                 Image.fromarray(scene.image).save(images / f'{stem}.jpg', quality=95, subsampling=0)
                 Image.fromarray(void_labels(scene)).save(labels / f'{stem}.png')
 

@@ -21,7 +21,7 @@ def write_once(root: str | Path, params: dict, fill: Callable[[Path], None]) -> 
     """Lets `fill` write a dataset into a new folder `root`, all of it or nothing.
 
     `fill` gets a temporary folder beside `root`, renamed to `root` once it also holds the marker
-    file ``toy.json`` with `params`. Where `root` holds a marker with equal `params`, nothing is
+    file ``toy.json`` with `params`. If `root` holds a marker with equal `params`, nothing is
     written. Returns `root`.
 
     Raises:
@@ -52,13 +52,13 @@ def write_once(root: str | Path, params: dict, fill: Callable[[Path], None]) -> 
 
 
 def _holds(root: Path, params: dict) -> bool:
-    """Whether `root` is the dataset of `params`, not just a free place for it."""
+    """Whether `root` is the dataset of `params`; False if it is missing or empty."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
         found = dict(json.loads((root / MARKER).read_text()))
     except (OSError, ValueError, TypeError):
-        reason = f'it holds no readable {MARKER}, so it is no toy dataset'
+        reason = f'it holds no readable {MARKER}, so it is not a toy dataset'
     else:
         names = sorted(found.keys() | params.keys())
         reason = ', '.join(
@@ -69,7 +69,7 @@ def _holds(root: Path, params: dict) -> bool:
         if not reason:
             return True
     raise FileExistsError(
-        f'{root} is in the way: {reason}. Nothing was changed there; name '
+        f'{root} is in the way: {reason}. Nothing was changed there; choose '
         'another folder, or delete this one and try again'
     )
 
@@ -80,7 +80,7 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def mask_to_box(mask: np.ndarray) -> list[int]:
-    """COCO's box [x, y, width, height] in pixels of an (H, W) bool mask with any pixel."""
+    """COCO's box [x, y, width, height] in pixels of a nonempty (H, W) bool mask."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x, y = int(cols[0]), int(rows[0])
     return [x, y, int(cols[-1]) + 1 - x, int(rows[-1]) + 1 - y]
@@ -99,7 +99,7 @@ def mask_to_polygons(mask: np.ndarray) -> list:
 
     Returns a list of polygons [x1, y1, x2, y2, ...] in pixels, with corners on the integer grid
     around the pixels, one for each 4-connected part; an empty list if a part has a hole, which
-    COCO's polygons cannot tell.
+    COCO's polygons cannot express.
     """
     padded, edges = np.pad(mask, 1), set()  # of (corner, heading), with the mask to the right
     for heading, (right, down), neighbour in (
@@ -118,7 +118,7 @@ def mask_to_polygons(mask: np.ndarray) -> list:
             edges.remove(((x, y), (dx, dy)))
             twice_area += x * dy - y * dx
             x, y = x + dx, y + dy
-            # Right before straight on before left, so that pixels touching by a corner stay apart.
+            # Right, then straight on, then left, so that pixels touching at a corner stay apart.
             for turn in ((-dy, dx), (dx, dy), (dy, -dx)):
                 if ((x, y), turn) in edges:
                     break
@@ -171,7 +171,7 @@ def write_instances(folder: Path, params: dict) -> Iterator[tuple[str, dict, Sce
     that other annotations of it can be written too.
     """
     (folder / 'annotations').mkdir()
-    image_id = annotation_id = 0  # run on from train to val; 1 is the first, as in COCO
+    image_id = annotation_id = 0  # continue from train to val; 1 is the first, as in COCO
     size, splits = params['size'], (('train2017', 'num_train'), ('val2017', 'num_val'))
     for split, (name, count) in enumerate(splits):
         (folder / name).mkdir()

@@ -15,8 +15,8 @@ from .coco import coco_head, mask_to_box, write_instances, write_json, write_onc
 from .shapes import CLASSES, PALETTE, Scene
 
 STUFF_CLASSES = ('background',)
-PANOPTIC_PALETTE = PALETTE + ((110, 110, 110),)  # chosen: grey for the background
-_SHIFT = 7  # blue levels between the colours of two segments of a class; chosen, odd
+PANOPTIC_PALETTE = PALETTE + ((110, 110, 110),)  # our choice: a grey background
+_SHIFT = 7  # blue levels between the colours of two segments of a class; our choice, odd
 
 
 def segments_of(scene: Scene) -> tuple[np.ndarray, list[dict]]:
@@ -53,7 +53,7 @@ def write_panoptic(
 ) -> Path:
     """Writes a toy dataset in COCO's panoptic layout and returns `root`.
 
-    Beside the files of :func:`~mmconvnext.toy.coco.write_coco` the folder gets
+    Besides the files of :func:`~mmconvnext.toy.coco.write_coco`, the folder gets
     ``annotations/panoptic_{train,val}2017.json`` and a folder of PNGs of the same name. The
     categories are ``CLASSES``, which are things, then ``STUFF_CLASSES``, with ids from 1. Equal
     arguments write equal bytes with equal versions of NumPy and Pillow; see

@@ -1,7 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Seeded scenes of textured, overlapping shapes with exact instance and semantic masks.
 
-All numbers that affect the look were chosen by eye: a person recognises every object at a glance.
+All numbers that affect the look were chosen by eye, so that a person recognises every object at a
+glance.
 Classes differ in shape and, nearly always, in hue, but not in size or position.
 """
 
@@ -24,7 +25,7 @@ class ShapeClass(NamedTuple):
 
     name: str
     colour: tuple[int, int, int]  # RGB, for drawing labels
-    hue: float  # that objects lean to, near that of the colour; 0 red, 1/3 green, 2/3 blue
+    hue: float  # of most objects, near that of the colour; 0 red, 1/3 green, 2/3 blue
     corners: int
     waist: float  # radius midway between two corners over the radius at a corner
 
@@ -43,8 +44,8 @@ SHAPES = (
 CLASSES = tuple(shape.name for shape in SHAPES)
 PALETTE = tuple(shape.colour for shape in SHAPES)
 
-_HUE_LEAN = 0.97  # share of objects with the hue of their class; chosen for short training
-_MIN_VISIBLE, _MIN_PIXELS = 0.5, 40  # least share and area of an object that show; chosen
+_HUE_LEAN = 0.97  # share of objects with the hue of their class; our choice, for short training
+_MIN_VISIBLE, _MIN_PIXELS = 0.5, 40  # least visible share and area of an object; our choice
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Where and how an object lies, in pixels and radians; `aspect` squeezes its second axis."""
+    """Position and pose of a shape, in pixels and radians; `aspect` squeezes its second axis."""
 
     label: int
     x: float
@@ -70,7 +71,7 @@ class _Shape:
     aspect: float
 
     def local(self, x: np.ndarray, y: np.ndarray) -> tuple:
-        """Image coordinates turned into the shape's own axes, in pixels."""
+        """Image coordinates rotated to the shape's own axes, in pixels."""
         x, y, cos, sin = x - self.x, y - self.y, math.cos(self.angle), math.sin(self.angle)
         return x * cos + y * sin, (y * cos - x * sin) / self.aspect
 
@@ -105,8 +106,8 @@ def _layout(rng, x: np.ndarray, y: np.ndarray, crowd: bool) -> list:
         spots = centre * (width, height) + 0.09 * unit * rng.normal(0, 1, (14, 2)).clip(-2, 2)
         place([_Shape(label, *spot, unit / 28, *pose()) for spot in spots.tolist()], 0)
     count = int(rng.integers(3, 8)) + len(placed)
-    while len(placed) < count:  # ends soon: objects cover too little to leave no room for more
-        # Log-uniform, which sizes in photographs are closer to than to uniform.
+    while len(placed) < count:  # ends soon: these objects never fill the image
+        # Log-uniform: closer to the sizes in photographs than uniform.
         diameter = math.exp(rng.uniform(math.log(unit / 6), math.log(unit / 2.2)))
         left, top = rng.uniform(0.05, 0.95, 2).tolist()
         label = int(rng.integers(len(SHAPES)))
@@ -119,7 +120,7 @@ def _layout(rng, x: np.ndarray, y: np.ndarray, crowd: bool) -> list:
 
 
 def _noise(rng, shape: tuple, coarsest: tuple) -> np.ndarray:
-    """(H, W) noise of about unit deviation whose octaves fade with frequency as in photographs."""
+    """(H, W) noise of about unit deviation; its octaves fade with frequency as in photographs."""
     out, cells, amplitude = np.zeros(shape, dtype=np.float32), coarsest, 0.75
     while max(cells) <= max(shape) / 2:
         grid = Image.fromarray(rng.standard_normal(cells).astype(np.float32))
@@ -155,7 +156,7 @@ def _background(rng, x: np.ndarray, y: np.ndarray, light: tuple) -> np.ndarray:
 
 def _paint(rng, image: np.ndarray, shape: _Shape, x, y, light: tuple) -> None:
     """Puts a shape's soft shadow and its textured, shaded body on the image, in place."""
-    size, reach = 2 * shape.radius, 1.5 * shape.radius + 2  # nothing of it lies beyond its reach
+    size, reach = 2 * shape.radius, 1.5 * shape.radius + 2  # the shadow stays within it
     box = tuple(slice(max(0, int(c - reach)), int(c + reach)) for c in (shape.y, shape.x))
     x, y, canvas = x[box], y[box], image[box]
     depth, offset = shape.depth(x, y), rng.uniform(0.04, 0.12) * size
@@ -163,7 +164,7 @@ def _paint(rng, image: np.ndarray, shape: _Shape, x, y, light: tuple) -> None:
     canvas = canvas * (1 - rng.uniform(0.25, 0.5) * np.clip(shadow + 0.5, 0, 1))[..., None]
 
     under = canvas[depth > 0].mean(axis=0)
-    for _ in range(8):  # enough draws that hardly any object melts into what it lies on
+    for _ in range(8):  # enough draws that hardly any object blends into what is behind it
         leans = rng.uniform() < _HUE_LEAN
         hue = rng.normal(SHAPES[shape.label].hue, 0.04) if leans else rng.uniform()
         base = _colour(rng, hue, (0.2, 0.95))
@@ -179,14 +180,14 @@ def _paint(rng, image: np.ndarray, shape: _Shape, x, y, light: tuple) -> None:
     towards = ((shape.x - x) * light[0] + (shape.y - y) * light[1]) / shape.radius
     shade = 1 + rng.uniform(0.1, 0.35) * towards - 0.2 * np.exp(-depth.clip(0) / (0.08 * size))
     shade += rng.uniform(0.02, 0.08) * _noise(rng, x.shape, (8, 8))
-    alpha = np.clip(depth + 0.5, 0, 1)[..., None]  # half covered where the mask's edge runs
+    alpha = np.clip(depth + 0.5, 0, 1)[..., None]  # half covered at the mask's edge
     image[box] = canvas * (1 - alpha) + body * shade[..., None] * alpha
 
 
 def make_scene(seed: int | Sequence[int], size: int | tuple = 192, crowd: bool = False) -> Scene:
     """Draws one scene of 3 to 7 objects, the same for the same arguments.
 
-    An object that would show less than 40 pixels or half of itself is dropped before anything is
+    An object with less than 40 pixels or half of its area visible is dropped before anything is
     painted, so nothing in the image is left unlabeled.
 
     `seed` is a non-negative integer or several, such as (seed of a dataset, split, index); `size`
@@ -201,7 +202,7 @@ def make_scene(seed: int | Sequence[int], size: int | tuple = 192, crowd: bool =
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5  # pixel centres
     placed = _layout(rng, x, y, crowd)
     turn = rng.uniform(0, 2 * math.pi)
-    light = math.cos(turn), math.sin(turn)  # the way it falls, on everything
+    light = math.cos(turn), math.sin(turn)  # the direction it falls in, everywhere
     canvas = _background(rng, x, y, light)
     for shapes, _ in reversed(placed):
         for shape in shapes:

@@ -21,19 +21,19 @@ def _train(config, root, work_dir) -> Run:
 
 @pytest.fixture(scope='session')
 def detector_run(toy_root, tmp_path_factory):
-    """Two iterations of Mask R-CNN; look, but do not write into its folder."""
+    """Two iterations of Mask R-CNN; its folder is shared, so do not write into it."""
     return _train(MASK_RCNN, toy_root, tmp_path_factory.mktemp('detector'))
 
 
 @pytest.fixture(scope='session')
 def segmentor_run(toy_root, tmp_path_factory):
-    """Two iterations of UPerNet; look, but do not write into its folder."""
+    """Two iterations of UPerNet; its folder is shared, so do not write into it."""
     return _train(UPERNET, toy_root, tmp_path_factory.mktemp('segmentor'))
 
 
 @pytest.fixture
 def fake_program(tmp_path, monkeypatch):
-    """A function that puts a program first on PATH which only prints its arguments, one a line."""
+    """A function that puts a program first on PATH; it only prints its arguments, one per line."""
 
     def put(name):
         folder = tmp_path / 'fake bin'

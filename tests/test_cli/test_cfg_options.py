@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/cfg_options.py: values of --cfg-options are as in mmengine, but their spaces stay."""
+"""cli/cfg_options.py: values of --cfg-options are read as in mmengine, but keep their spaces."""
 
 import argparse
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/class_layers.py: the model itself tells which tensors depend on the number of classes."""
+"""cli/class_layers.py: finds the tensors whose shape depends on the number of classes."""
 
 import copy
 import re
@@ -43,7 +43,7 @@ CASES = {  # the class layers, with the dimension of their weight
 
 
 class Asks(nn.Module):
-    """A layer that asks for values when it is built, which nothing on 'meta' has."""
+    """A layer that reads values when it is built, which meta tensors do not have."""
 
     def __init__(self, num_classes: int, out_channels: int | None = None, limit: int = 9) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def registered(monkeypatch):
 
 
 def dimensions(model: dict, scope: str | None = None, device: str = 'cpu') -> dict[str, set[int]]:
-    """What depends on the number of classes, without what does not."""
+    """Only the tensors that depend on the number of classes."""
     with DefaultScope.overwrite_default_scope(scope):
         with torch.random.fork_rng(), torch.device(device):
             state = MODELS.build(copy.deepcopy(model)).state_dict()
@@ -75,7 +75,7 @@ def test_layers_of_known_heads(config, layers):
     cfg = Config.fromfile(config)
     cfg.model.pop('pretrained', None)
     before, random = cfg.model.to_dict(), torch.get_rng_state()
-    device = 'cpu' if 'segmenter' in config else 'meta'  # its backbone asks for values
+    device = 'cpu' if 'segmenter' in config else 'meta'  # its backbone reads values
     found = dimensions(cfg.model, cfg.default_scope, device)
     assert {re.sub(r'\.(weight|bias)$', '', name) for name in found} == set(layers)
     for layer, dimension in layers.items():

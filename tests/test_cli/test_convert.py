@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/convert.py: a trained detector published, and the same metrics through every entrance."""
+"""cli/convert.py: a published detector has the same metrics wherever it is loaded."""
 
 import copy
 from pathlib import Path

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/loading.py: a checkpoint fills the model, nothing is fetched in vain, one line says it."""
+"""cli/loading.py: a checkpoint fills the model, without needless downloads; one line says so."""
 
 import itertools
 import logging
@@ -23,7 +23,7 @@ from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.toy import ADE_CLASSES
 from mmconvnext.toy import CLASSES as TOY_CLASSES
 
-# A port at which nothing listens: whoever asks there is told so at once.
+# A port where nothing listens, so that connections are refused at once.
 OFFLINE = 'http://127.0.0.1:9/convnext.pth'
 
 
@@ -60,7 +60,7 @@ def widened(tensor: torch.Tensor, rows: int) -> torch.Tensor:
 
 
 def change(run, file: str, *changes, **extra) -> str:
-    """The checkpoint of a run, changed, without what only its continuation needs."""
+    """The checkpoint of a run, changed, without what only a resumed run needs."""
     content = torch.load(run.checkpoint, weights_only=True)
     content = {'meta': content['meta'], 'state_dict': content['state_dict'], **extra}
     for apply in changes:
@@ -86,7 +86,7 @@ def said(capsys) -> list[str]:
 
 
 def summary(lines: list[str]) -> str:
-    """The line that says what was loaded; nothing after it speaks of that."""
+    """The line that says what was loaded; no later line mentions loading."""
     (line,) = (line for line in lines if ' - Loaded ' in line)
     after = '\n'.join(lines[lines.index(line) + 1 :])
     assert not re.search('Load|resumed |initialize|match exactly|mismatch', after), after
@@ -107,7 +107,7 @@ def test_a_detector_with_other_classes_offline(detector_run, workplace, capsys):
         rf'roi_head\.bbox_head\.fc_cls \(81 -> {CLASSES + 1}\), '
         rf'roi_head\.bbox_head\.fc_reg \(320 -> {4 * CLASSES}\), '
         rf'roi_head\.mask_head\.conv_logits \(80 -> {CLASSES}\), because the model has '
-        rf'{CLASSES} classes and the file 80; not read, because the file has all of it: '
+        rf'{CLASSES} classes and the file 80; not read, because the file fills these modules: '
         r'init_cfg of backbone$',
         summary(lines),
     )
@@ -360,7 +360,7 @@ def test_values_that_cannot_be_right(place, spoil, match, what):
 
 
 def test_values_of_a_run_with_averaged_weights():
-    """EMAHook saves the average in the place of the weights, and these as the average."""
+    """EMAHook swaps the two: it saves the average as the weights, and vice versa."""
     weights = Small().state_dict()
     average = {f'module.{name}': tensor for name, tensor in weights.items()}
     average.update({'steps': torch.tensor(1), 'module.head.bias': torch.full((2,), torch.nan)})
@@ -471,7 +471,7 @@ def test_a_resumed_run_fetches_nothing(segmentor_run, workplace, capsys):
     total, lines = len(runner.model.state_dict()), said(capsys)
     assert re.search(
         rf' - INFO - Loaded {total} of {total} tensors from copy/iter_2\.pth; resumed at epoch 0, '
-        r'iteration 2; not read, because the file has all of it: init_cfg of backbone$',
+        r'iteration 2; not read, because the file fills these modules: init_cfg of backbone$',
         summary(lines),
     )
     assert 'resumed epoch: 0, iter: 2' in ''.join(lines)

@@ -16,7 +16,7 @@ from mmconvnext.recipe.walk import dicts
 
 WIDTHS = [8, 16, 32, 64]
 ARCH = dict(depths=[1, 1, 1, 1], channels=WIDTHS)
-# A layer of each whose shape tells the number of classes.
+# For each, a layer whose shape depends on the number of classes.
 MODELS_AND_LAYERS = {
     'mmdet::_base_/models/mask-rcnn_r50_fpn.py': 'roi_head.bbox_head.fc_cls.weight',
     'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py': 'roi_head.bbox_head.0.fc_cls.weight',

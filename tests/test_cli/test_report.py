@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/report.py: a run is drawn from its log and its model, into files that hold what they say."""
+"""cli/report.py: the curve and the predictions of a run are drawn, with the right content."""
 
 import json
 

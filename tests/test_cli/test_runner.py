@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/runner.py: mmengine's Runner or a subclass; another kind is refused by name."""
+"""cli/runner.py: mmengine's Runner or a subclass; others are refused by name."""
 
 import pytest
 from mmengine.config import Config
@@ -12,7 +12,7 @@ from mmconvnext.recipe.errors import RecipeError
 
 @RUNNERS.register_module()
 class LoudRunner(Runner):
-    """A user's own, of the same kind."""
+    """A user's own subclass."""
 
 
 @pytest.mark.parametrize('name', ['LoudRunner', 'mmengine.LoudRunner', LoudRunner], ids=str)
@@ -31,5 +31,5 @@ def test_mmengines_runner_is_the_default(name, monkeypatch):
 
 @pytest.mark.parametrize('name', ['FlexibleRunner', 'mmengine.FlexibleRunner', 'NoSuchRunner'])
 def test_a_runner_of_another_kind_is_refused_by_name(name):
-    with pytest.raises(RecipeError, match=rf"^runner_type='{name}': .*take the line out"):
+    with pytest.raises(RecipeError, match=rf"^runner_type='{name}': .*remove the line"):
         build_runner(Config(dict(runner_type=name)))

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/same_schedule.py: a resumed run goes on as it was started, or the user is told."""
+"""cli/same_schedule.py: a resumed run continues as it was started, or the user is told."""
 
 import copy
 import shutil
@@ -88,12 +88,12 @@ def test_settings_that_mmengine_would_ignore(name, change, difference):
     found = differences(now, checkpoint)
     assert any(line.startswith(difference) for line in found), found
     with pytest.raises(
-        RecipeError, match=r'\nWrite the old .*load_from=FILE\n\(checks\.schedule=False'
+        RecipeError, match=r'\nTo .*load_from=FILE without --resume\n\(checks\.schedule=False'
     ):
         SameSchedule().after_load_checkpoint(now, checkpoint)
     now.cfg.checks = dict(schedule=False)
     SameSchedule().after_load_checkpoint(now, checkpoint)
-    key = next(iter(change))  # what it is about: mmengine does ignore it
+    key = next(iter(change))  # the reason for the check: mmengine ignores it
     now.param_schedulers[0].load_state_dict(checkpoint['param_schedulers'][0])
     old = built(schedule, seen=0).param_schedulers[0]
     assert getattr(now.param_schedulers[0], key) == getattr(old, key)
@@ -119,7 +119,7 @@ def test_a_checkpoint_without_schedulers():
     runner, checkpoint = built(SCHEDULES['linear'], seen=0), saved(built())
     assert differences(built(), checkpoint) == []
     del checkpoint['param_schedulers']
-    message = 'param_scheduler: none in the checkpoint, and those here would begin anew'
+    message = 'param_scheduler: none in the checkpoint, so those here would start over'
     assert differences(runner, checkpoint) == [message]
     assert differences(built(), checkpoint) == []
 
@@ -189,7 +189,7 @@ def test_the_tool_refuses_another_schedule(segmentor_run, workplace):
     shutil.copytree(segmentor_run.work_dir, 'run')
     with pytest.raises(
         RecipeError,
-        match=r'the run to resume was started with other settings .*\n'
+        match=r'the settings in the config differ from those of the run .*\n'
         r'  param_scheduler\.1\.end: 1600 in the checkpoint, 3200 in the config\n'
         r'[^\n]*load_from=FILE',
     ):

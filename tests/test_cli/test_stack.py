@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/stack.py: a broken MM stack is named with its remedy."""
+"""cli/stack.py: the error for a broken MM stack says how to fix it."""
 
 import pytest
 

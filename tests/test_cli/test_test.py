@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/test.py: evaluation gives the run's own metrics, writes what was asked for, and only that."""
+"""cli/test.py: evaluation gives the run's own metrics and writes only what was requested."""
 
 import pickle
 import subprocess
@@ -146,7 +146,7 @@ def test_a_missing_checkpoint(workplace):
 
 
 def test_pictures_go_into_a_new_folder(built):
-    """They have the names of their images: in the images' own folder they would replace them."""
+    """They have the names of their images, so in the images' folder they would replace them."""
     Path('images').mkdir()
     built(MASK_RCNN, '--show-dir', 'images')  # empty
     Path('images/1.png').write_text('precious')
@@ -194,7 +194,7 @@ def test_only_test_data_and_no_pretrained_weights_are_needed(coco_data, workplac
     Path('x.pth').touch()
     assert main([str(config), 'x.pth']) == {}
     assert seen[0].test_evaluator.ann_file == str(root / 'val.json')
-    assert seen[0].model.backbone.init_cfg is None  # pretrained weights would be fetched in vain
+    assert seen[0].model.backbone.init_cfg is None  # no needless download
     write_coco_file(root / 'val.json', ('bird',))
     with pytest.raises(RecipeError, match='test_dataloader.dataset: 0 of 2 class names match'):
         main([str(config), 'x.pth'])
@@ -243,7 +243,7 @@ def test_heads_that_the_checkpoint_does_not_fill_are_refused(fault, segmentor_ru
     content = torch.load(segmentor_run.checkpoint, weights_only=True)
     weights = content['state_dict']
     head = weights.pop('decode_head.conv_seg.weight')
-    match = r'does not fill the model:\n1 missing: decode_head\.conv_seg\.weight\nTake'
+    match = r'does not fill the model:\n1 missing: decode_head\.conv_seg\.weight\nUse'
     if fault == 'shape':
         weights['decode_head.conv_seg.weight'] = head[:1]
         match = r'does not fill the model:\n.*\n.*mismatch for decode_head\.conv_seg\.weight: '

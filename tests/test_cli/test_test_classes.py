@@ -57,7 +57,7 @@ model = dict(
 
 @MODELS.register_module()
 class TruthTeller(BaseModel):
-    """Finds all objects; which label stands for which name it learns in training."""
+    """Finds all objects; learns in training which label stands for which name."""
 
     def __init__(self, files, bbox_head, data_preprocessor):
         super().__init__(data_preprocessor)
@@ -184,7 +184,7 @@ def is_right(outcome, classes, annotated=None) -> bool:
     expected = {}
     for image, box, name in objects(outcome.truth):
         if name in classes:
-            # The text stands a line's width inside of the box.
+            # The text stands a line's width inside the box.
             expected.setdefault(image, []).append((box[0] + 3, box[1] + 3, name))
     return (
         list(meta['classes']) == classes
@@ -218,7 +218,7 @@ def test_what_passes_is_right_to_the_picture(through, train_set, val_set):
 
 def test_unordered_ids(through):
     unordered = [(7, 'pear'), (2, 'apple'), (5, 'fig')]
-    with pytest.raises(RecipeError, match='classwise=True would print the AP of a class beside'):
+    with pytest.raises(RecipeError, match='classwise=True would print the AP of one class next'):
         through(CLASSES, unordered)
     # With all APs equal the table happens to be right; labels and pictures are so anyway.
     assert is_right(through(CLASSES, unordered, checks=dict(classwise=False)), CLASSES)
@@ -263,7 +263,7 @@ def test_a_split_in_another_order_cannot_pass_for_right(through):
     order = ast.literal_eval(re.search(r'val\.json to (\[.*?\])', str(caught.value))[1])
     val_set.sort(key=lambda category: order.index(category[1]))
     assert is_right(through(CLASSES, train_set, val_set), CLASSES)
-    # Without the check labels are swapped, so the refusal is not for nothing.
+    # Without the check labels are swapped, so the refusal is justified.
     passed = dict(class_order=False, classwise=False)
     outcome = through(CLASSES, train_set, val_set[::-1], checks=passed)
     assert outcome.metrics['coco/apple_precision'] == 1

@@ -134,7 +134,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(still_upernet):
 
 def test_epochs_and_their_schedule_continue(workplace):
     def run(folder, epochs, *argv):
-        # One iteration an epoch; a step of the learning rate that lies behind the interruption.
+        # One iteration an epoch; a learning-rate step comes after the interruption.
         return detector(
             folder,
             *argv,
@@ -184,7 +184,7 @@ def test_a_run_whose_note_was_cut_off_resumes_from_its_newest_checkpoint(segment
         (lambda c: c['meta'].pop('iter'), r'no iteration count\), so it cannot be resumed'),
         (
             lambda c: c['state_dict'].pop('decode_head.conv_seg.bias'),
-            r'1 missing: decode_head\.conv_seg\.bias\nTake the config',
+            r'1 missing: decode_head\.conv_seg\.bias\nUse the config',
         ),
     ],
     ids=['optimizer', 'message hub', 'iteration', 'head'],
@@ -204,7 +204,7 @@ def test_auto_scale_lr_scales_every_group(workplace, capsys):
     one = ('train_cfg.max_iters=1',)
     plain = segmentor('plain', options=one).optim_wrapper.optimizer.param_groups
     said = capsys.readouterr().out
-    assert 'Effective batch 2, the recipe has 4: learning rates are NOT scaled' in said
+    assert 'Effective batch size 2, but the recipe has 4: learning rates are NOT scaled' in said
     assert 'x 0.5' in said and 'optim_wrapper.accumulative_counts=2' in said
     runner = segmentor('scaled', '--auto-scale-lr', options=one)
     scaled = runner.optim_wrapper.optimizer.param_groups
@@ -233,7 +233,7 @@ def test_amp_on_a_cpu_is_float32_and_said_once(workplace, capsys, monkeypatch):
     assert type(runner.optim_wrapper).__name__ == 'OptimWrapper'
     said = capsys.readouterr().out
     assert said.count('training runs in float32') == 1
-    assert said.count('SyncBN becomes BN over its batch of 2 images') == 1
+    assert said.count('SyncBN becomes BN over a batch of 2 images') == 1
 
 
 def test_checks_come_before_anything_is_written(workplace):

@@ -112,7 +112,7 @@ def test_a_lazy_detector_trains_and_is_tested(lazy_detector, monkeypatch, capsys
 def test_a_lazy_segmentor_trains_and_is_tested(lazy_segmentor, capsys):
     options = ('--cfg-options', *TINY_SEGMENTOR)
     runner = train([lazy_segmentor, '--toy', '--work-dir', 'run', *options])
-    assert 'SyncBN becomes BN over its batch of 2 images' in capsys.readouterr().out
+    assert 'SyncBN becomes BN over a batch of 2 images' in capsys.readouterr().out
     assert runner.iter == 2
     metrics = evaluate([lazy_segmentor, 'run/iter_2.pth', '--toy', '--work-dir', 'test', *options])
     assert 'mIoU' in metrics

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/train.py --toy: the config that a rehearsal leaves in its folder means the same to others."""
+"""cli/train.py --toy: other tools read the config that a rehearsal saves in the same way."""
 
 import pytest
 from mmengine.config import Config
@@ -9,7 +9,7 @@ from mmconvnext.toy import ADE_CLASSES, CLASSES
 
 @pytest.fixture(params=['detector', 'segmentor'])
 def left(request):
-    """The run, and the config that it left."""
+    """The run, and the config that it saved."""
     run = request.getfixturevalue(f'{request.param}_run')
     (file,) = run.work_dir.glob('*.py')
     return run, str(file)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/image_folder.py: a test set of images alone, reached from every MM project."""
+"""recipe/image_folder.py: a test set of images only, usable from every MM project."""
 
 from pathlib import Path
 
@@ -31,5 +31,5 @@ def test_the_images_below_a_folder_in_the_order_of_their_names(tmp_path):
 
 def test_an_empty_folder(tmp_path):
     config = dict(type='mmconvnext.ImageFolder', data_prefix=dict(img=str(tmp_path)))
-    with pytest.raises(ValueError, match=r'has no image; they end with \.jpg, \.jpeg, '):
+    with pytest.raises(ValueError, match=r'has no images; their names end in \.jpg, \.jpeg, '):
         DATASETS.build(config)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/load.py: configs are found by path; a wrong path is answered with the nearest names."""
+"""recipe/load.py: configs are found by path; the error for a wrong path lists the nearest."""
 
 import logging
 import re

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/machine.py: the recipe fits this machine, and every change of meaning is said."""
+"""recipe/machine.py: the recipe is fitted to this machine, and its effects are logged."""
 
 import pytest
 from fixtures import CASCADE, FASTER_RCNN, MASK_RCNN, UPERNET, stem
@@ -47,7 +47,7 @@ def test_silent_at_the_batch_of_the_recipe(load, gpu):
 
 def test_another_batch_names_accumulation_and_factor(load, gpu):
     (line,) = fit_to_machine(load(MASK_RCNN))
-    assert line.startswith('Effective batch 2, the recipe has 16: learning rates are NOT scaled')
+    assert line.startswith('Effective batch size 2, but the recipe has 16: learning rates are NOT')
     assert '--auto-scale-lr (learning rates x 0.125)' in line
     assert '--cfg-options optim_wrapper.accumulative_counts=8' in line
 
@@ -56,13 +56,13 @@ def test_a_batch_that_does_not_divide_the_recipes_offers_the_factor_only(load, g
     cfg = load(MASK_RCNN)
     cfg.train_dataloader.batch_size = 3
     (line,) = fit_to_machine(cfg)
-    assert 'Effective batch 3' in line and 'x 0.1875' in line
+    assert 'Effective batch size 3' in line and 'x 0.1875' in line
     assert 'accumulative_counts' not in line
 
 
 def test_a_larger_batch_offers_the_factor_only(load, gpu):
     (line,) = fit_to_machine(load(MASK_RCNN), world_size=16)
-    assert 'Effective batch 32, the recipe has 16' in line and 'learning rates x 2)' in line
+    assert 'Effective batch size 32, but the recipe has 16' in line and 'rates x 2)' in line
     assert 'accumulative_counts' not in line
 
 
@@ -72,7 +72,7 @@ def test_accumulated_steps_count(load, gpu):
     assert fit_to_machine(cfg) == []
     cfg.optim_wrapper.accumulative_counts = 4
     (line,) = fit_to_machine(cfg)
-    assert 'Effective batch 8, the recipe has 16' in line
+    assert 'Effective batch size 8, but the recipe has 16' in line
     assert 'accumulative_counts=8' in line
 
 
@@ -80,7 +80,7 @@ def test_steps_that_go_beyond_the_recipes_batch_are_to_be_dropped(load, gpu):
     cfg = load(MASK_RCNN)
     cfg.optim_wrapper.accumulative_counts = 2
     (line,) = fit_to_machine(cfg, world_size=8)
-    assert 'Effective batch 32, the recipe has 16' in line
+    assert 'Effective batch size 32, but the recipe has 16' in line
     assert 'use --cfg-options optim_wrapper.accumulative_counts=1.' in line
 
 
@@ -88,12 +88,12 @@ def test_scaling_says_its_factor(load, gpu):
     cfg = load(MASK_RCNN)
     cfg.auto_scale_lr.enable = True
     assert fit_to_machine(cfg) == [
-        'Effective batch 2, the recipe has 16: learning rates are scaled by 0.125.'
+        'Effective batch size 2, but the recipe has 16: learning rates are scaled by 0.125.'
     ]
     cfg.optim_wrapper.accumulative_counts = 4
     (line,) = fit_to_machine(cfg)
-    assert 'Effective batch 8' in line and 'scaled by 0.125.' in line
-    assert 'leaves the 4 accumulated steps out' in line
+    assert 'Effective batch size 8' in line and 'scaled by 0.125.' in line
+    assert 'leaves the 4 accumulation steps out' in line
 
 
 def test_scaling_on_top_of_accumulation_to_the_recipes_batch_is_said(load, gpu):
@@ -101,7 +101,7 @@ def test_scaling_on_top_of_accumulation_to_the_recipes_batch_is_said(load, gpu):
     cfg.auto_scale_lr.enable = True
     cfg.optim_wrapper.accumulative_counts = 8
     (line,) = fit_to_machine(cfg)
-    assert 'scaled by 0.125.' in line and 'leaves the 8 accumulated steps out' in line
+    assert 'scaled by 0.125.' in line and 'leaves the 8 accumulation steps out' in line
 
 
 def test_scaling_at_the_batch_of_the_recipe_is_silent(load, gpu):
@@ -121,7 +121,7 @@ def test_sync_bn_in_one_process_is_said(load, gpu, recipe):
     cfg = load(recipe)
     cfg.train_dataloader.batch_size = 16
     (line,) = fit_to_machine(cfg)
-    assert line.startswith('One process: SyncBN becomes BN over its batch of 16 images')
+    assert line.startswith('One process: SyncBN becomes BN over a batch of 16 images')
     assert "norm_cfg=dict(type='GN'" in line
     cfg.train_dataloader.batch_size = 2
     assert fit_to_machine(cfg, world_size=8) == []

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/own_data.py: one dict reaches every place that users forget, and says what it lacks."""
+"""recipe/own_data.py: one dict sets everything that depends on the data; errors name gaps."""
 
 from pathlib import Path
 

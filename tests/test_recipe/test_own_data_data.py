@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/own_data/data.py: loaders of every build become the own data, test sets may be bare."""
+"""recipe/own_data/data.py: loaders of any structure get the own data; test sets may be bare."""
 
 from pathlib import Path
 

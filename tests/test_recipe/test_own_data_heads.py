@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/own_data/heads.py: classes reach the heads that have the user's, and no others."""
+"""recipe/own_data/heads.py: classes are set in the heads that predict them, and in no others."""
 
 from pathlib import Path
 
@@ -69,8 +69,8 @@ def test_weights_of_single_classes_of_the_base_are_dropped(seg_data, log_records
     lines = warnings(log_records)
     assert len(lines) == len(before)
     for path, line in zip(before, lines):
-        assert line.startswith(f'{path}.class_weight holds 19 weights for the classes of the base')
-        assert 'class_weight=[...], 3 numbers' in line
+        assert line.startswith(f'{path}.class_weight has 19 weights for the classes of the base')
+        assert 'class_weight=[...] there, with 3 numbers' in line
 
 
 def test_weights_of_the_user_stay(load, seg_data, log_records):

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/own_data/kinds: a recipe's kind of data is found, or what it needs is named."""
+"""recipe/own_data/kinds: a recipe's kind of data is found, or the error names what it needs."""
 
 import inspect
 from functools import partial
@@ -42,7 +42,7 @@ def test_the_kind_of_a_recipe(config, kind):
         ('mmdet::htc/htc_r50_fpn_1x_coco.py', 'boxes and masks .* loads label maps .*with_seg'),
         (
             'mmdet::masktrack_rcnn/masktrack-rcnn_mask-rcnn_r50_fpn_8xb1-12e_youtubevis2019.py',
-            r'loads objects that are tracked through videos \(LoadTrackAnnotations\)',
+            r'loads objects tracked through videos \(LoadTrackAnnotations\)',
         ),
         (
             'mmdet::reid/reid_r50_8xb32-6e_mot15train80_test-mot15val20.py',
@@ -68,7 +68,7 @@ def test_the_kind_of_a_recipe(config, kind):
 )
 def test_what_no_kind_holds_is_named(coco_data, config, what):
     cfg = Config.fromfile(public_config(config), import_custom_modules=False)
-    with pytest.raises(RecipeError, match=f'{what}.*; take a recipe that does not, or'):
+    with pytest.raises(RecipeError, match=f'{what}.*; use a recipe that does not, or'):
         kind_of(cfg)
     cfg.own_data = coco_data
     with pytest.raises(RecipeError, match=what):
@@ -81,7 +81,7 @@ def test_files_are_checked_where_a_recipe_needs_more(coco_data):
     dataset['metainfo'] = dict(classes=('dog', 'cat'))
     cfg.merge_from_dict({'train_dataloader.dataset': dataset})
     texts = [finding.text for finding in check_data(cfg, LOADERS[:1])]
-    assert 'another order than the classes' in texts[0]
+    assert 'a different order from classes' in texts[0]
 
 
 @pytest.mark.parametrize('config', [FASTER_RCNN, PANOPTIC, UPERNET], ids=stem)

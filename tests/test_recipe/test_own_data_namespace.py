@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/own_data/namespace.py: with the line a config means the same to all, in both styles."""
+"""recipe/own_data/namespace.py: with the line every tool sees the same config, in both styles."""
 
 import copy
 import subprocess
@@ -202,7 +202,7 @@ def test_an_assignment_below_the_line_is_refused(tmp_path, load, coco_data, lazy
         )
     else:
         leaf(tmp_path, MASK_RCNN, coco_data, below=below)
-    message = rf'mine\.py sets {key} below use_own_data, which would undo it; make this the last'
+    message = rf'mine\.py sets {key} below use_own_data, which would undo its changes; make this'
     with pytest.raises(RecipeError, match=message) as error:
         Config.fromfile(file)
     assert LINE in str(error.value)
@@ -256,7 +256,7 @@ def test_a_config_object(load, coco_data):
     assert cfg.to_dict() == expected.to_dict()
     cfg.model.roi_head.bbox_head.num_classes = 7
     edited = copy.deepcopy(cfg)
-    apply_own_data(cfg)  # it was done: what somebody changed since stays
+    apply_own_data(cfg)  # it was applied before: later changes stay
     assert cfg.to_dict() == edited.to_dict()
     mmconvnext.use_own_data(cfg)
     assert cfg.to_dict() == expected.to_dict()

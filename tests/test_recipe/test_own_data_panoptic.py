@@ -114,7 +114,7 @@ def test_wrong_keys(own_data, change, message):
 
 
 def _small(cfg):
-    """The recipe at the size of the toy images, with a backbone and decoders of seconds."""
+    """The recipe at the size of the toy images, with a small backbone and decoders."""
     channels = [8, 16, 32, 64]
     arch = dict(depths=[1, 1, 2, 1], channels=channels)
     cfg.model.backbone = dict(type='mmconvnext.ConvNeXt', arch=arch)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/prepare.py: a config and options become a config that runs, each step in its place."""
+"""recipe/prepare.py: a config and options become a config that runs, in the right order."""
 
 import logging
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_the_written_config_can_be_run_again(read, tmp_path, log_records):
     cfg.dump(file)
     assert Config.fromfile(file).to_dict() == cfg.to_dict()
     assert read(str(file)).to_dict() == cfg.to_dict()
-    # What somebody edits there stays, as long as own_data itself stays.
+    # Edits there stay, as long as own_data itself does not change.
     file.write_text(file.read_text() + "\nval_evaluator['ann_file'] = 'edited.json'\n")
     assert read(str(file)).val_evaluator.ann_file == 'edited.json'
     again = read(str(file), {'own_data.root': 'moved'})

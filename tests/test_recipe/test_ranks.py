@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/ranks.py: rank and number of processes as launchers set them; rank 0 alone logs."""
+"""recipe/ranks.py: rank and number of processes as launchers set them; only rank 0 logs."""
 
 import logging
 

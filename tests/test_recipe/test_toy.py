@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/toy.py: --toy shrinks any recipe, keeps what makes it, and leaves its file alone."""
+"""recipe/toy.py: --toy shrinks any recipe, keeps its method and leaves its file alone."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_every_recipe_becomes_a_rehearsal_that_passes_the_checks(load, toy_data,
 def test_a_model_of_no_family_is_refused_before_data_are_written(load, tmp_path, config, kind):
     cfg = load(config)
     cfg.model = dict(type=kind, backbone=cfg.model.backbone)
-    with pytest.raises(RecipeError, match=rf"model\.type='{kind}' belongs to no family"):
+    with pytest.raises(RecipeError, match=rf"model\.type='{kind}' belongs to no model family"):
         make_toy(cfg, str(tmp_path))
     assert not list(tmp_path.iterdir())
 

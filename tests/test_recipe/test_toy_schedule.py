@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/toy_schedule.py: every part of a schedule keeps its place, however the recipe counts."""
+"""recipe/toy_schedule.py: a schedule keeps its proportions, in epochs or in iterations."""
 
 import pytest
 from fixtures import public_config

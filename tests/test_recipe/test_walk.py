@@ -52,7 +52,7 @@ def test_a_full_name_tells_the_task_too():
     assert task(Config(dict(model=inside))) == 'mmdet'
 
 
-# Types: texts, classes, lazy objects
+# Types: strings, classes, lazy objects
 
 LINEAR = ['LinearLR', 'mmengine.LinearLR', 'mmengine.optim.LinearLR', LinearLR]
 LINEAR += [LazyObject('mmengine.optim', 'LinearLR')]
@@ -140,7 +140,7 @@ def test_backbones_wherever_they_are(load):
 
 
 class Shell(ConvNeXt):
-    """A backbone that somebody made of ours."""
+    """A user's subclass of our backbone."""
 
 
 @pytest.fixture

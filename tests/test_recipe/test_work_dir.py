@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/work_dir.py: each config has its folder, and no run writes over another."""
+"""recipe/work_dir.py: each config has its folder, and no run overwrites another."""
 
 import os
 import re
@@ -61,7 +61,7 @@ def test_a_copied_folder_resumes_from_its_own_checkpoint(tmp_path):
     shutil.copytree(original, copy)
     path, said = last_checkpoint(str(copy))
     assert path == str(copy / 'epoch_1.pth')
-    said_of = rf'names {original}/epoch_1\.pth, of another folder; resuming from {copy}'
+    said_of = rf'names {original}/epoch_1\.pth, in another folder; resuming from {copy}'
     assert re.search(said_of, said)
     (copy / 'epoch_1.pth').unlink()  # saved elsewhere, as out_dir of CheckpointHook makes it
     assert last_checkpoint(str(copy)) == (str(original / 'epoch_1.pth'), '')
@@ -78,7 +78,7 @@ def test_a_link_to_the_folder_is_no_other(tmp_path):
 
 @pytest.mark.parametrize(
     ('note', 'said'),
-    [(None, 'missing or empty'), ('', 'missing or empty'), ('x/epoch_3.pth', 'which is gone')],
+    [(None, 'missing or empty'), ('', 'missing or empty'), ('x/epoch_3.pth', 'does not exist')],
 )
 def test_without_a_note_the_newest_checkpoint_is_taken(note, said, tmp_path):
     for age, name in enumerate(['best_AP.pth', 'epoch_2.pth', 'epoch_1.pth']):

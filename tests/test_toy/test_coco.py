@@ -91,7 +91,7 @@ def test_kinds_of_segmentation_and_ids(root):
     annotations = sum((content['annotations'] for content in contents), [])
     single = [a['segmentation'] for a in annotations if not a['iscrowd']]
     assert {type(segmentation) for segmentation in single} == {list, dict}
-    assert any(len(s) > 1 for s in single if isinstance(s, list))  # parted by what lies on top
+    assert any(len(s) > 1 for s in single if isinstance(s, list))  # split by an object in front
     assert [a['id'] for a in annotations] == [*range(1, len(annotations) + 1)]
 
 

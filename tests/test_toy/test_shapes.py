@@ -73,7 +73,7 @@ def test_objects_hide_others_and_scales_differ(scenes):
 
 
 def look_of(mask: np.ndarray) -> int:
-    """The label a mask looks like: a disc, or how often its radius swings within a turn."""
+    """The label a mask looks like, by how often its radius swings within a turn."""
     y, x = np.nonzero(mask)
     dy, dx = y - y.mean(), x - x.mean()
     sector = ((np.arctan2(dy, dx) / (2 * np.pi) + 0.5) * 30).astype(int) % 30
@@ -100,7 +100,7 @@ def test_labels_tell_the_shape():
 
 
 def test_borders_in_the_picture_are_those_of_the_masks():
-    """Also where objects overlap: those in front by the masks are painted in front."""
+    """Also where objects overlap: what is in front in the masks is painted in front."""
     steps = {'ground': [], 'objects': [], 'inside': []}  # of colour, between neighbours in a row
     for seed in range(60):
         scene = make_scene(seed, SIZE)

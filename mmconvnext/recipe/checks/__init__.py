@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Checks that find, before anything is built, what would fail or be silently wrong."""
+"""Checks that find, before anything is built, settings that would fail or be silently wrong."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,11 +20,11 @@ from .optimizer import check_constructor, check_hooks
 def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
     """Check a config against itself and against the data of ``loaders``; return warnings.
 
-    A refusal can be turned into a warning by its name, ``checks = dict(label_ids=False)``.
+    Each refusal has a name that turns it into a warning, as in ``checks = dict(label_ids=False)``.
     finding.CHECKS lists the names, and each message contains its own.
 
     Raises:
-        RecipeError: the first thing found that cannot work.
+        RecipeError: the first problem that ``checks`` does not let pass.
     """
     return settle(cfg, _findings(cfg, loaders))
 

@@ -27,7 +27,7 @@ CROP = (512, 512)  # pixels, if the config has no crop; our choice
 
 
 def check_batch_norm(cfg: Config) -> Iterator[Finding]:
-    """No head normalises single values if a process trains on one image at a time.
+    """Check that no head normalises single values if a process trains on one image at a time.
 
     The model is built and run on torch's meta device, which takes no memory; a head that does not
     run there is not checked.
@@ -44,8 +44,9 @@ def check_batch_norm(cfg: Config) -> Iterator[Finding]:
         first = node[0] if isinstance(node, (list, tuple)) else node
         groups = gcd(32, first.get('channels', 32))
         yield Finding(
-            f'train_dataloader.batch_size=1, but model.{name} is batch norm on a map pooled to '
-            'one value for each channel, which fails ("Expected more than 1 value per channel"). '
+            f'train_dataloader.batch_size=1, but model.{name} applies batch norm to a map '
+            'pooled to one value per channel, which fails ("Expected more than 1 value per '
+            'channel"). '
             'Set train_dataloader.batch_size=2, or '
             f"model.{head}.norm_cfg=dict(type='GN', num_groups={groups})",
             'batch_norm',
@@ -53,7 +54,7 @@ def check_batch_norm(cfg: Config) -> Iterator[Finding]:
 
 
 def _single_values(cfg: Config, family: Family) -> list[str]:
-    """Names of the batch norms in heads that get one value for each channel from one image."""
+    """Names of the batch norms in heads that see a single value per channel for one image."""
     try:
         with torch.device('meta'), MODELS.switch_scope_and_registry(task(cfg)) as registry:
             model: nn.Module = registry.build(copy.deepcopy(cfg.model))

@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Does label i mean class i in every annotation file of a detector?
 
-mmdet numbers the categories in the order of the file, not in that of ``classes``:
+mmdet numbers the categories in the order of the file, not of ``classes``:
 ``cat_ids = coco.get_cat_ids(cat_names=classes)``, in each dataset and evaluator. So a label means
 the same everywhere only if every file lists all classes, in the order of ``classes``. Other
-categories may stand between them.
+categories may come in between.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .spelling import folded, short, shown
 
 
 def check_categories(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """Label i is class i in the files of the datasets and of the evaluators of ``loaders``."""
+    """Check that label i is class i in the files of all datasets and evaluators of ``loaders``."""
     readers: list[Reader] = []
     for reader in annotation_readers(cfg, loaders):
         try:
@@ -48,7 +48,7 @@ def check_categories(cfg: Config, loaders: tuple) -> Iterator[Finding]:
 
 
 def _doubles(reader: Reader) -> Iterator[Finding]:
-    """A name with two ids, or an id with two names: each would get a label of its own."""
+    """A name with two ids, or an id with two names: each would get its own label."""
     head = f'{reader.path}: {reader.file} lists '
     taken = set(reader.names)
     for name, count in Counter(reader.names).items():
@@ -56,15 +56,15 @@ def _doubles(reader: Reader) -> Iterator[Finding]:
             ids = [c.id for c in reader.taken if c.name == name]
             yield Finding(
                 f'{head}the category {name!r} {count} times, with the ids {ids}, and each would be '
-                f'a class of its own; {_way_out(reader, ids)}',
+                f'its own class; {_way_out(reader, ids)}',
                 'double_category',
             )
     for category in reader.categories:
         others = {c.name for c in reader.categories if c.id == category.id} - {category.name}
         if category.name in taken and others:
             yield Finding(
-                f'{head}{category.name!r} and {sorted(others)[0]!r} under the one id '
-                f'{category.id}; give each an id of its own there',
+                f'{head}{category.name!r} and {sorted(others)[0]!r} under the same '
+                f'id {category.id}; give each its own id',
                 'double_category',
             )
         near = [name for name in taken if folded(name) == folded(category.name)]
@@ -72,20 +72,21 @@ def _doubles(reader: Reader) -> Iterator[Finding]:
             continue
         left, right = shown(category.name, near[0])
         yield Finding(
-            f'{head}{left} beside {right}, which alone is a class, so objects of {left} would be '
-            f'background; write both in classes, or give those objects the id of {right}',
+            f'{head}{left} as well as {right}, but only {right} is a class, so objects of '
+            f'{left} would be background; add both to classes, or give those objects the id of '
+            f'{right}',
             'double_category',
         )
 
 
 def _way_out(reader: Reader, ids: list[int]) -> str:
     if len(set(ids)) == 1:
-        return 'delete all of these entries but one'
+        return 'delete all but one of these entries'
     used = _objects_of(reader, ids) or ids[-1:]
     if len(used) > 1:
-        return f'objects have {used}: give them one id and delete the entries of the others'
+        return f'objects use {used}: give them one id and delete the other entries'
     unused = ', '.join(str(i) for i in ids if i not in used)
-    return f'delete its entry with id {unused}, which no object has'
+    return f'delete the entry with id {unused}, which no object uses'
 
 
 def _objects_of(reader: Reader, ids: list[int]) -> list[int]:
@@ -93,14 +94,14 @@ def _objects_of(reader: Reader, ids: list[int]) -> list[int]:
 
 
 def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
-    """A class that is no category of the file: the labels after it would shift."""
+    """A class that is not a category of the file: the labels after it would shift."""
     listed, classes = [category.name for category in reader.categories], list(reader.classes)
     missing = [name for name in classes if name not in listed]
     if reader.order == 'all':
         if not reader.fits:
             yield Finding(
-                f'{reader.path}: {reader.file} has {len(listed)} categories, which are all '
-                f'numbered, for {len(classes)} classes; write classes={listed}',
+                f'{reader.path}: {reader.file} has {len(listed)} categories, all of which get '
+                f'a label, but there are {len(classes)} classes; write classes={listed}',
                 'missing_class',
             )
         return
@@ -108,7 +109,7 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
         return
     text = (
         f'{reader.path}: {len(classes) - len(missing)} of {len(classes)} class names match a '
-        f'category of {reader.file}: {short(missing)} against {short(listed)}'
+        f'category of {reader.file}: no match for {short(missing)} in {short(listed)}'
     )
     by_fold = {folded(name): name for name in listed if name not in classes}
     near = {name: by_fold[folded(name)] for name in missing if folded(name) in by_fold}
@@ -119,7 +120,7 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
     complete = [r for r in readers if r.file != reader.file and set(classes) <= set(r.names)]
     if complete:  # another file has all classes, so this one is wrong
         other = complete[0]
-        way = f'make its "categories" those of {other.file}, in that order: {other.names}'
+        way = f'give it the "categories" of {other.file}, in that order: {other.names}'
         way += '' if other.names == classes else f', and write classes={other.names}'
     else:
         kept = {*classes, *near.values()} & set(listed)
@@ -132,15 +133,15 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
 
 
 def _order(readers: list[Reader]) -> Iterator[Finding]:
-    """Every file lists the categories in the order of the classes."""
+    """Check that every file lists the categories in the order of the classes."""
     wrong = [reader for reader in readers if not reader.fits]
     if not wrong:
         return
     first, right = wrong[0], [reader for reader in readers if reader.fits]
     orders = {tuple(reader.names) for reader in wrong}
     text = (
-        f'{first.path}: {first.file} lists its categories in another order than the classes, and '
-        f'mmdet numbers them in that of the file: label {_moved(first)}'
+        f'{first.path}: {first.file} lists its categories in a different order from classes, and '
+        f'mmdet numbers them in the order of the file: label {_moved(first)}'
     )
     if not right and len(orders) == 1:
         way = f'write classes={first.names}'
@@ -149,8 +150,8 @@ def _order(readers: list[Reader]) -> Iterator[Finding]:
         order = list((right or wrong)[0].classes if right else first.names)
         differing = {r.file for r in wrong if r.names != order}
         way = (
-            f'the files differ, so sort the "categories" of {", ".join(sorted(differing))} to '
-            f'{order} (ids may stay)' + ('' if right else f' and write classes={order}')
+            f'the files differ, so reorder the "categories" of {", ".join(sorted(differing))} '
+            f'to {order} (the ids can stay)' + ('' if right else f' and write classes={order}')
         )
     yield Finding(f'{text}; {way}', 'class_order')
 
@@ -158,23 +159,23 @@ def _order(readers: list[Reader]) -> Iterator[Finding]:
 def _moved(reader: Reader) -> str:
     pairs = enumerate(zip(reader.classes, reader.names))
     label, ours, theirs = next((i, a, b) for i, (a, b) in pairs if a != b)
-    return f'{label} is {theirs!r} there, and would be called {ours!r}'
+    return f'{label} is {theirs!r} there and would be called {ours!r}'
 
 
 def _classwise(reader: Reader) -> Iterator[Finding]:
-    """pycocotools sorts APs by category id, but mmdet prints them beside names in file order."""
+    """pycocotools sorts APs by category id, but mmdet prints them next to names in file order."""
     ids = [category.id for category in reader.taken]
     if reader.classwise and ids != sorted(ids):
         yield Finding(
-            f'{reader.path}: classwise=True would print the AP of a class beside the name of '
+            f'{reader.path}: classwise=True would print the AP of one class next to the name of '
             f'another, because {reader.file} does not list its categories by id ({ids[:5]} ...); '
-            'set classwise=False, or give its categories ids that ascend in this order',
+            'set classwise=False, or give its categories ascending ids',
             'classwise',
         )
 
 
 def _objects(cfg: Config, loaders: tuple, readers: list[Reader]) -> Iterator[Finding]:
-    """Classes without objects: some are a warning, all are refused."""
+    """Classes without objects: a warning for some of them, a refusal if no class has any."""
     told: set[tuple] = set()
     for loader in loaders:
         own = [reader for reader in readers if reader.path.startswith(loader)]
@@ -192,8 +193,8 @@ def _objects(cfg: Config, loaders: tuple, readers: list[Reader]) -> Iterator[Fin
         evaluator = cfg.get(loader.replace('dataloader', 'evaluator'))
         if not annotated and not any(metric.get('format_only') for _, metric in dicts(evaluator)):
             yield Finding(
-                f'{loader}: no object of any class in {", ".join(files)}; its "annotations" must '
-                f'have a "category_id" of {short([c.id for c in own[0].taken])}',
+                f'{loader}: no object of any class in {", ".join(files)}; its "annotations" need '
+                f'a "category_id" from {short([c.id for c in own[0].taken])}',
                 'no_objects',
             )
         elif annotated and absent:

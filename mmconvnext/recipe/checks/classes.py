@@ -18,7 +18,7 @@ from .finding import Finding
 def class_names(cfg: Config, dataset: dict) -> tuple[str, ...]:
     """The classes of a dataset config, from its metainfo or else from its type.
 
-    A string is the path of a file with one name in each line, as in mmengine.
+    A string is the path of a file with one name per line, as in mmengine.
     """
     names = (dataset.get('metainfo') or {}).get('classes')
     if names is None:
@@ -39,8 +39,8 @@ def metric_type(cfg: Config, metric: dict) -> type | None:
 
 
 def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """Every head predicts as many classes as the datasets have."""
-    found = {path: ds for path, ds in datasets(cfg, loaders) if not _names_what_is_tracked(cfg, ds)}
+    """Check that every head predicts as many classes as the datasets have."""
+    found = {path: ds for path, ds in datasets(cfg, loaders) if not _has_tracking_classes(cfg, ds)}
     counts = {path: len(class_names(cfg, ds)) for path, ds in found.items()}
     counts = {path: count for path, count in counts.items() if count}
     if not counts:
@@ -48,7 +48,9 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     where, expected = next(iter(counts.items()))
     things = thing_classes(cfg, found[where])
     things = None if things is None else len(things)
-    wanted = {path: (count, expected) for path, count in counts.items()}
+    wanted = {
+        f'the number of classes of {path}': (count, expected) for path, count in counts.items()
+    }
     for path, node in dicts(cfg.model, 'model'):
         if 'head' not in path or has_own_classes(path, node):
             continue
@@ -73,37 +75,37 @@ def check_num_classes(cfg: Config, loaders: tuple) -> Iterator[Finding]:
             )
 
 
-def _names_what_is_tracked(cfg: Config, dataset: dict) -> bool:
-    """Whether the classes are those of video files (MOT); trackers detect pedestrians only."""
+def _has_tracking_classes(cfg: Config, dataset: dict) -> bool:
+    """Whether it is a tracking dataset (MOT) with default classes; trackers see only persons."""
     kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
     video = any(kind.__name__ == 'BaseVideoDataset' for kind in kinds)
     return video and not (dataset.get('metainfo') or {}).get('classes')
 
 
 def thing_classes(cfg: Config, dataset: dict) -> tuple[str, ...] | None:
-    """The classes that have instances: all of them, but for panoptic data; None if unknown."""
+    """The classes that have instances: all, except in panoptic data; None if unknown."""
     metainfo = dataset.get('metainfo') or {}
     things = metainfo.get('thing_classes')
     of_type = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('thing_classes')
     if things is None and of_type is not None:
         if metainfo.get('classes') is not None:
-            return None  # the things of the type do not belong to these classes
+            return None  # the type's things are not among these classes
         things = of_type
     return class_names(cfg, dataset) if things is None else tuple(things)
 
 
 def check_class_names(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """Class i has the same name in all datasets; evaluators and drawings only use the name."""
+    """Check that class i has the same name in all datasets; evaluators only use the name."""
     first: tuple[str, tuple] | None = None
     nameless = []
-    reads_texts = bool(cfg.model.get('language_model'))  # then each image brings its own names
+    reads_texts = bool(cfg.model.get('language_model'))  # then each image has its own names
     for path, dataset in datasets(cfg, loaders):
         faults = [*_spelling(path, dataset.get('metainfo') or {})]
         yield from faults
         if faults:
             continue
         names = class_names(cfg, dataset)
-        if not names:  # unknown where the type is not registered
+        if not names:  # unknown if the type is not registered
             nameless += [path] if dataset_type(cfg, dataset) and not reads_texts else []
             continue
         twice = [name for name, count in Counter(names).items() if count > 1]
@@ -129,20 +131,20 @@ def _spelling(path: str, metainfo: dict) -> Iterator[Finding]:
     names = metainfo.get('classes')
     if isinstance(names, str) and _from_file(names) is None:
         yield Finding(
-            f'{path}: metainfo.classes is the string {names!r}, of which each letter would be a '
+            f'{path}: metainfo.classes is the string {names!r}, so each letter would be a '
             f'class; write classes=({names!r},)',
             'class_names',
         )
     elif not isinstance(names, (str, list, tuple, type(None))):
         yield Finding(
-            f'{path}: metainfo.classes is the {type(names).__name__} {names!r}, but label i is the '
-            'i-th name; write a list or a tuple',
+            f'{path}: metainfo.classes is the {type(names).__name__} {names!r}, but label i needs '
+            'an i-th name; write a list or a tuple',
             'class_names',
         )
     elif isinstance(names, (list, tuple)) and any(not isinstance(n, str) for n in names):
         wrong = next(name for name in names if not isinstance(name, str))
         yield Finding(
-            f'{path}: metainfo.classes holds {wrong!r}, which is no name; write texts',
+            f'{path}: metainfo.classes contains {wrong!r}, which is not a name; write strings',
             'class_names',
         )
     for key in metainfo:

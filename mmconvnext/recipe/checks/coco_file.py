@@ -31,9 +31,9 @@ def read_categories(ann_file: str) -> list[Category]:
     """The categories of a COCO file, in its order.
 
     Raises:
-        RecipeError: no COCO file.
+        RecipeError: it is not a COCO file.
     """
-    problem = f'{ann_file} is no COCO annotation file: '
+    problem = f'{ann_file} is not a COCO annotation file: '
     if os.path.isdir(ann_file):
         raise RecipeError(problem + 'it is a folder')
     if os.path.getsize(ann_file) == 0:
@@ -54,18 +54,19 @@ def read_categories(ann_file: str) -> list[Category]:
     for category in categories:
         if not isinstance(category.name, str):
             raise RecipeError(
-                f'{ann_file} names a category {category.name!r}; write a text, "{category.name}"'
+                f'{ann_file} has the category name {category.name!r}, which is not a string; '
+                f'write "{category.name}"'
             )
         if type(category.id) is not type(categories[0].id) or not isinstance(category.id, ID):
             raise RecipeError(
-                f'{ann_file} has category ids of several types, or of one that is no id: '
-                f'{category.id!r}; number its "categories", and its annotations alike'
+                f'{ann_file} has category ids of mixed or invalid types: {category.id!r}; '
+                'renumber its "categories", and its annotations to match'
             )
     return categories
 
 
 def ids_with_objects(ann_file: str, wanted: set[int]) -> set[int]:
-    """Which of the category ids have annotations; stops once all are found."""
+    """The ``wanted`` category ids that have annotations; stops reading once all are found."""
     # "1" is not the id 1, but 1.0 is.
     left = {json.dumps(int(i) if isinstance(i, float) else i).encode(): i for i in wanted}
     with mapped(ann_file) as text:
@@ -76,7 +77,7 @@ def ids_with_objects(ann_file: str, wanted: set[int]) -> set[int]:
 
 
 def raw_categories(ann_file: str) -> list[dict] | None:
-    """The list "categories" as the file has it; None without one."""
+    """The list "categories" as it stands in the file; None if there is none."""
     with mapped(ann_file) as text:
         if text.find(b'"categories"') < 0:
             return None

@@ -13,7 +13,7 @@ from ..walk import datasets, evaluators, type_name
 
 
 def check_files(cfg: Config, loaders: tuple) -> None:
-    """Every local folder and annotation file of the loaders and the evaluators exists.
+    """Check that every local folder and annotation file of loaders and evaluators exists.
 
     Raises:
         RecipeError: one is missing; the message shows the layout that the config expects.

@@ -12,33 +12,33 @@ from ..errors import RecipeError
 
 # Keys of `checks` in a config: the names of the refusals, and what each refuses.
 CHECKS = dict(
-    channels='a neck or a head takes other channels than the backbone returns',
+    channels='a neck or a head expects other channels than the backbone returns',
     files='a folder or an annotation file is missing',
-    masks='the recipe trains on masks, the annotations have none that it reads',
-    num_classes='a head predicts another number of classes than the datasets have',
+    masks='the recipe trains on masks, but the annotations have none that it can read',
+    num_classes='a head predicts a different number of classes than the datasets have',
     class_names='the class names differ between datasets, or are not a list of names',
     missing_class='a class is missing from the categories of an annotation file',
     double_category='two categories of an annotation file share a name or an id',
-    class_order='an annotation file has its categories in another order than the classes',
-    classwise='the evaluator would print the AP of a class next to the name of another',
+    class_order='an annotation file lists its categories in a different order from the classes',
+    classwise='the evaluator would print the AP of one class next to the name of another',
     no_objects='a split has no object of any class',
     trained_classes='the checkpoint was trained with other classes, or in another order',
-    label_maps='label maps are missing, unreadable or of several channels',
-    segments='panoptic categories, segments and PNGs do not fit each other',
+    label_maps='label maps are missing, unreadable or have several channels',
+    segments='panoptic categories, segments and PNGs do not match',
     label_ids='label maps hold ids that belong to no class',
     black_white='label maps hold only 0 and 255',
     one_class='a segmentor has a single class and a softmax, so it learns nothing',
     reduce_zero_label='reduce_zero_label seems to drop a class, or differs between datasets',
     unread_options='paramwise_cfg holds options that the constructor does not read',
-    group_hooks='a hook treats an optimizer group of layers as the biases',
-    unused_maps='no layer takes a map of the backbone, which stops DistributedDataParallel',
-    batch_norm='a head normalises over a single value for each channel',
-    schedule='the checkpoint to resume has another schedule or optimizer than the config',
+    group_hooks='a hook mistakes a parameter group of a layer for that of the biases',
+    unused_maps='nothing uses one of the backbone maps, which stops DistributedDataParallel',
+    batch_norm='a head applies batch norm to a single value per channel',
+    schedule='the checkpoint to resume has a different schedule or optimizer from the config',
 )
 
 
 class Finding(NamedTuple):
-    """A message for the user; ``check`` is the key of CHECKS of a refusal, '' for a warning."""
+    """A message for the user; ``check`` is a refusal's key in CHECKS, or '' for a warning."""
 
     text: str
     check: str = ''

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The ids in all label maps of a dataset, read once and cached.
 
-A cached entry is valid while the file keeps its size and modification time. The cache lies in the
-user's cache folder, not beside the data, which may be read-only.
+A cached entry is valid while the file keeps its size and modification time. The cache is in the
+user's cache folder, because the data folder may be read-only.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from PIL import Image
 from ...checkpoint.atomic import atomic_path
 
 VERSION = 1  # of the cache files; raise it when LabelMap changes
-WORKERS = 16  # threads at most; Pillow decodes outside of Python's lock; our choice
-SILENT = 5  # seconds between two lines of progress, and before the first; our choice
+WORKERS = 16  # most threads; Pillow releases the GIL while it decodes; our choice
+SILENT = 5  # seconds between progress lines, and before the first; our choice
 
 
 class LabelMap(NamedTuple):
@@ -55,7 +55,7 @@ def read_label_maps(files: Iterable[Path], what: str = '') -> dict[Path, LabelMa
                 if time.monotonic() - told > SILENT:
                     told = time.monotonic()
                     done, rate = len(found) + len(read), decoded / (told - start)
-                    print_log(f'{what}: {done} of {total} label maps read, {rate:.0f} a second')
+                    print_log(f'{what}: {done} of {total} label maps read, {rate:.0f} per second')
             for file in members:
                 found[file] = read[file] if file in read else _remembered(known[file.name])
             if read:

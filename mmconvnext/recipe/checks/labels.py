@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Do the ids in all label maps fit the classes of a segmentor?"""
+"""Do the ids in all label maps match the classes of a segmentor?"""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ IGNORE = 255  # mmseg's ignore_index
 
 
 def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """The ids in all label maps are classes, or 255, after ``reduce_zero_label``.
+    """Check that all ids in the label maps are classes or 255, after ``reduce_zero_label``.
 
     A class without pixels is a warning. In distributed training only rank 0 reads the maps; the
-    other ranks wait for it where the runner is built.
+    other ranks wait for it when the runner is built.
     """
     yield from _zero_label(cfg, loaders)
     if rank() != 0 and cfg.get('launcher', 'none') != 'none':
@@ -40,7 +40,7 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         if files is None:
             continue
         if not files:
-            yield Finding(f'{path}: {_nothing(cfg, dataset)}', 'label_maps')
+            yield Finding(f'{path}: {_no_pairs(cfg, dataset)}', 'label_maps')
         known.update(read_label_maps([file for file in files if file not in known], path))
         maps = {file: known[file] for file in files}
         yield from _readable(path, maps, str(_setting(cfg, dataset, 'seg_map_suffix', '.png')))
@@ -59,18 +59,18 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     absent = [name for name in classes if name not in learned]
     if len(classes) == 1 and not any(n.get('use_sigmoid') for _, n in dicts(cfg.get('model'))):
         yield Finding(
-            f'{LOADERS[0]} has the one class {classes[0]!r}, whose softmax is always 1: '
-            f'nothing would be learned; {_two_classes(classes)}',
+            f'{LOADERS[0]} has a single class, {classes[0]!r}, whose softmax is always 1, '
+            f'so nothing would be learned; {_two_classes(classes)}',
             'one_class',
         )
     if absent and len(absent) == len(classes):
-        yield Finding(f'{LOADERS[0]}: no label map holds any of the classes', 'no_objects')
+        yield Finding(f'{LOADERS[0]}: no label map contains any of the classes', 'no_objects')
     elif absent:
-        yield Finding(f'{LOADERS[0]}: no label map holds {short(absent, 20)}: cannot be learned')
+        yield Finding(f'{LOADERS[0]}: no label map contains {short(absent, 20)}: cannot be learned')
 
 
 def _zero_label(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """``reduce_zero_label`` is the same in all datasets."""
+    """Check that ``reduce_zero_label`` is the same in all datasets."""
     reduces = {
         path: _reduces(cfg, dataset)
         for path, dataset in datasets(cfg, loaders)
@@ -80,9 +80,9 @@ def _zero_label(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     for path, value in reduces.items():
         if value != reduces[first]:
             yield Finding(
-                f'{path} has reduce_zero_label={value}, {first} has {reduces[first]}: id 1 of the '
-                f'files would be class {1 - value} in the one and class {int(value)} in the other; '
-                'set the same in all datasets (own_data.reduce_zero_label does)',
+                f'{path} has reduce_zero_label={value}, but {first} has {reduces[first]}: id 1 '
+                f'would be class {1 - value} in one and class {int(value)} in the other; '
+                'set the same value in all datasets (own_data.reduce_zero_label does)',
                 'reduce_zero_label',
             )
 
@@ -93,26 +93,26 @@ def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Fi
     bad = {file: content for file, content in bad.items() if file not in missing}
     several = {file: content for file, content in maps.items() if content.channels > 1}
     if missing and len(missing) == len(maps):
-        text = f'no image has a label map: there is no {missing[0]}'
+        text = f'no image has a label map: {missing[0]} does not exist'
         yield Finding(f'{path}: {text}; correct the folder or label_suffix', 'label_maps')
     elif missing:
-        text = f'{len(missing)} of {len(maps)} images have no label map, first {missing[0]}'
+        text = f'{len(missing)} of {len(maps)} images have no label map, the first is {missing[0]}'
         way = 'add them, or remove the images'
         if all(f'{file}'.endswith(Path(suffix).stem + suffix) for file in missing):
-            way = 'label maps are taken for images; put them into another folder'
+            way = 'label maps are mistaken for images; move them to another folder'
         yield Finding(f'{path}: {text}; {way}', 'label_maps')
     if bad:
         file, content = next(iter(bad.items()))
         yield Finding(
-            f'{path}: {len(bad)} of {len(maps)} label maps cannot be read, first {file} '
+            f'{path}: {len(bad)} of {len(maps)} label maps cannot be read, the first is {file} '
             f'({content.error}); replace them, or remove their images',
             'label_maps',
         )
     if several:
         file, content = next(iter(several.items()))
         yield Finding(
-            f'{path}: {file} has {content.channels} channels; a label map has one, with the id of '
-            f'the class in every pixel ({len(several)} of {len(maps)} maps to rewrite)',
+            f'{path}: {file} has {content.channels} channels; a label map has one, with a '
+            f'class id in each pixel ({len(several)} of {len(maps)} maps need rewriting)',
             'label_maps',
         )
 
@@ -120,7 +120,7 @@ def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Fi
 def _beyond(
     path: str, maps: dict[Path, LabelMap], names: tuple[str, ...], reduce_zero: bool
 ) -> Iterator[Finding]:
-    """Ids that are no class, also those above 255, which mmseg cuts to 8 bits."""
+    """Ids that are not a class, including those above 255, which mmseg truncates to 8 bits."""
     highest = min(len(names) if reduce_zero else len(names) - 1, IGNORE - 1)
     count = Counter(i for content in maps.values() for i in content.ids)
     beyond = {i for i in count if not 0 <= i <= highest and i != IGNORE}
@@ -128,15 +128,15 @@ def _beyond(
         return
     first = next(file for file, content in maps.items() if beyond & set(content.ids))
     often = ', '.join(f'{i} in {count[i]}' for i in sorted(beyond)[:8])
-    way = 'correct own_data.classes or the masks'
+    way = 'correct own_data.classes or the label maps'
     if len(names) == 1:
-        way = f'{_two_classes(names)}, or correct the masks'
+        way = f'{_two_classes(names)}, or correct the label maps'
     elif not reduce_zero and beyond == {len(names)}:
-        way = 'if 0 means unlabelled, set own_data.reduce_zero_label=True; else ' + way
+        way = 'if 0 means unlabelled, set own_data.reduce_zero_label=True; otherwise ' + way
     yield Finding(
-        f'{path}: the {len(maps)} label maps hold the ids {_set(set(count))}, but {len(names)} '
+        f'{path}: the {len(maps)} label maps contain the ids {_set(set(count))}, but {len(names)} '
         f'classes with reduce_zero_label={reduce_zero} allow 0 to {highest} and {IGNORE}: '
-        f'{_set(beyond)} is no class ({often} of the maps, first {first}); {way}',
+        f'no class has {_set(beyond)} ({often} of the maps, the first is {first}); {way}',
         'label_ids',
     )
 
@@ -150,15 +150,15 @@ def _suspicious(
     where = ', '.join(by_loader)
     if learned == {0, IGNORE}:
         yield Finding(
-            f'{next(iter(by_loader))}: the label maps hold the ids {_set(learned)}, and {IGNORE} '
-            'means "ignore": only one class would be learned; masks drawn in black and white must '
-            'be rewritten with the ids 0 and 1',
+            f'{next(iter(by_loader))}: the label maps contain the ids {_set(learned)}, and '
+            f'{IGNORE} means "ignore", so only one class would be learned; rewrite black and white '
+            'masks with the ids 0 and 1',
             'black_white',
         )
     if reduce_zero and everywhere - {IGNORE} == set(range(len(names))):
         # A test set alone may well lack the last class.
         yield Finding(
-            f'{where}: the label maps hold the ids {_set(everywhere)}, one for each of the '
+            f'{where}: the label maps contain the ids {_set(everywhere)}, one for each of the '
             f'{len(names)} classes, but reduce_zero_label=True drops id 0 and shifts the others, '
             f'so that {names[-1]!r} is in no map; set own_data.reduce_zero_label=False, unless 0 '
             'means unlabelled',
@@ -208,12 +208,12 @@ def _label_maps(cfg: Config, dataset: dict) -> list[Path] | None:
     return sorted({folder / f'{stem}{suffix}' for stem in stems})
 
 
-def _nothing(cfg: Config, dataset: dict) -> str:
+def _no_pairs(cfg: Config, dataset: dict) -> str:
     root, prefix = dataset.get('data_root') or '', dataset['data_prefix']
     ending, suffix = _setting(cfg, dataset, 'img_suffix'), _setting(cfg, dataset, 'seg_map_suffix')
     images = os.path.join(root, prefix.get('img_path') or prefix['seg_map_path'])
     return (
-        f'no pair of image (*{ending}) and label map (*{suffix}) lies in {images}; correct '
+        f'no pair of image (*{ending}) and label map (*{suffix}) in {images}; correct '
         'image_suffix (img_suffix) and label_suffix (seg_map_suffix)'
     )
 

@@ -13,14 +13,14 @@ from ..walk import LOADERS, datasets, dicts, type_name
 from .files import is_remote
 from .finding import Finding
 
-SAMPLE = 200  # annotations looked at; our choice
+SAMPLE = 200  # annotations inspected; our choice
 
 
 def check_masks(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """Where the training pipeline loads masks, the annotations have masks that it can read.
+    """If the training pipeline loads masks, check that the annotations have masks it can read.
 
-    Refused are files with boxes alone (mmdet: ``KeyError: 'gt_masks'`` from a worker), and RLE
-    masks with ``poly2mask=False``, which mmdet silently marks as ignored.
+    Files with only boxes are refused (mmdet: ``KeyError: 'gt_masks'`` from a worker), and so are
+    RLE masks with ``poly2mask=False``, which mmdet silently marks as ignored.
     """
     if LOADERS[0] not in loaders:
         return
@@ -41,13 +41,13 @@ def check_masks(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         if not starts:
             yield Finding(
                 f'{path}: {file} has boxes but no masks ("segmentation"), which this recipe '
-                'trains on; take configs/faster_rcnn/'
+                'trains on; use configs/faster_rcnn/'
                 'faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py',
                 'masks',
             )
         elif set(starts) == {b'{'} and any(node.get('poly2mask') is False for node in loads):
             yield Finding(
-                f'{path}: 0 of {len(starts)} masks usable: {file} has RLE masks, which need '
+                f'{path}: 0 of {len(starts)} masks are usable: {file} has RLE masks, which need '
                 'poly2mask=True in LoadAnnotations',
                 'masks',
             )

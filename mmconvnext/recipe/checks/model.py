@@ -14,22 +14,22 @@ from .finding import Finding
 
 
 def check_channels(cfg: Config) -> None:
-    """The neck, or the heads of a model without a neck, take the channels of the backbone's maps.
+    """Check that the neck, or the heads without a neck, take the channels of the backbone's maps.
 
     Raises:
         RecipeError: they differ, or the backbone cannot be built.
     """
     for found in backbone_maps(cfg):
         for part in _inputs(cfg, found):
-            if 'in_channels' in part.node:  # pooling takes any; a layer that needs it says so
+            if 'in_channels' in part.node:  # pooling layers take any number
                 _compare(found, part)
 
 
 def check_unused_maps(cfg: Config) -> Iterator[Finding]:
-    """Every map of the backbone reaches a loss if DistributedDataParallel trains the model.
+    """Check that every map of the backbone reaches a loss if DistributedDataParallel is used.
 
     DistributedDataParallel waits for the gradient of every parameter, and the norm of an unused
-    map gets none. Without it the run is not disturbed.
+    map gets none. In a single process an unused map does no harm.
     """
     if cfg.get('launcher', 'none') == 'none' or _finds_unused(cfg):
         return
@@ -57,7 +57,7 @@ def check_unused_maps(cfg: Config) -> Iterator[Finding]:
 
 def _inputs(cfg: Config, found: Maps) -> list[Input]:
     family = find_family(cfg, found.model)
-    if family is None:  # of an unknown model a neck is checked all the same
+    if family is None:  # unknown model: check its neck anyway
         family = Family()
     return family.inputs(found.model, len(found.stages))
 

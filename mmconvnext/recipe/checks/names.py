@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Checks that our classes are named with their scope, under which every MM project finds them."""
+"""Checks that our classes are named with their scope, so that every MM project finds them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONSTRUCTOR = 'LayerDecayOptimWrapperConstructor'
 
 
 def check_names(cfg: Config, *, training: bool = True) -> None:
-    """No class of ours is named without its scope, as release 0.1.0 allowed.
+    """Check that no class of ours is named without its scope, which release 0.1.0 allowed.
 
     Raises:
         RecipeError: a name without scope is one of ours, and no other package registers it.
@@ -34,7 +34,7 @@ def _require(cfg: Config, root: Registry, plain: str, names: list[tuple[str, obj
     with root.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         if registry.get(plain) is None:
             raise RecipeError(
-                f'{path}={plain!r} is not registered. For the one of this package write '
-                f"{path.rpartition('.')[2]}='mmconvnext.{plain}'; one of another package needs "
+                f'{path}={plain!r} is not registered. For the class of this package write '
+                f"{path.rpartition('.')[2]}='mmconvnext.{plain}'; a class of another package needs "
                 'custom_imports'
             )

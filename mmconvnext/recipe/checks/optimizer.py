@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Checks that the optimizer uses every option, and that no hook mistakes its parameter groups."""
+"""Checks that every optimizer option is used, and that no hook misreads the parameter groups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READS = dict(
     ForceDefaultOptimWrapperConstructor=DEFAULT | {'force_default_settings'},
     LearningRateDecayOptimizerConstructor={'decay_rate', 'decay_type', 'num_layers'},
 )
-# Keys that a constructor does not read, with the values that describe what it does anyway: it never
+# Keys that a constructor does not read, with the values for what it does anyway: it never
 # decays vectors and biases, and it lists a shared parameter once. mmdet's
 # rtmdet_l_convnext_b_4xb32-100e_coco.py writes all three.
 DONE = dict(
@@ -31,12 +31,12 @@ DONE = dict(
         norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True
     )
 )
-# mmyolo's takes group 2 for the biases (its engine/hooks/yolov5_param_scheduler_hook.py).
+# mmyolo's hook takes group 2 for the biases (its engine/hooks/yolov5_param_scheduler_hook.py).
 COUNTING_HOOK = 'YOLOv5ParamSchedulerHook'
 
 
 def check_constructor(cfg: Config) -> Iterator[Finding]:
-    """The constructor reads every key of ``paramwise_cfg``; mmengine ignores others silently."""
+    """Check that the constructor reads every key of ``paramwise_cfg``, or it has no effect."""
     wrapper = cfg.get('optim_wrapper') or {}
     kind = _names(cfg, OPTIM_WRAPPER_CONSTRUCTORS, _constructor(wrapper))[0]
     options, done = wrapper.get('paramwise_cfg') or {}, DONE.get(kind, {})
@@ -56,7 +56,7 @@ def check_constructor(cfg: Config) -> Iterator[Finding]:
 
 
 def check_hooks(cfg: Config) -> Iterator[Finding]:
-    """No hook treats a parameter group of ours, which stands for a layer, as that of the biases."""
+    """Check that no hook mistakes one of our groups, which belong to layers, for the biases."""
     wrapper = cfg.get('optim_wrapper') or {}
     if OURS not in _names(cfg, OPTIM_WRAPPER_CONSTRUCTORS, _constructor(wrapper)):
         return
@@ -70,7 +70,7 @@ def check_hooks(cfg: Config) -> Iterator[Finding]:
                 way = f'remove {path}'
             yield Finding(
                 f'{path} is {COUNTING_HOOK}, which expects the biases in parameter group 2, but '
-                f'{OURS} makes groups for layers, so that a whole stage would get the warm-up of '
+                f'{OURS} groups parameters by layer, so a whole stage would get the warm-up of '
                 f'the biases; {way}, and\n'
                 "  param_scheduler=[dict(type='LinearLR', start_factor=0.001, by_epoch=False, "
                 "begin=0, end=1000), dict(type='CosineAnnealingLR', by_epoch=True, begin=0, "

@@ -16,7 +16,7 @@ from .coco_file import Category, read_categories
 from .files import is_remote
 
 # How mmdet's datasets (named by the class that defines load_data_list) and metrics number the
-# categories: in the order of the file, by id, or all categories of the file whatever the classes.
+# categories: in the order of the 'file', by 'id', or 'all' of the file whatever the classes are.
 DATASETS = dict(
     CocoDataset='file',
     Objects365V2Dataset='file',
@@ -30,7 +30,7 @@ METRICS = dict(LVISMetric='all', CocoMetric='file', CocoPanopticMetric='file')
 
 @dataclass(frozen=True)
 class Reader:
-    """A dataset or a metric that reads an annotation file, and the labels that it gives."""
+    """A dataset or a metric that reads an annotation file, and the labels that it assigns."""
 
     path: str
     file: str
@@ -64,7 +64,7 @@ class Reader:
 
 
 def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
-    """The datasets and metrics of the loaders, as far as their numbering is known."""
+    """The datasets and metrics of the loaders whose numbering is known."""
     for loader in loaders:
         # Those of the loader's first dataset, which mmengine passes to the metrics.
         classes, things, of_config = (), None, True

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Panoptic data: do the categories, the segments and the PNGs fit each other?
+"""Panoptic data: do the categories, the segments and the PNGs match?
 
 A pixel's id is R + 256 G + 256**2 B, and 0 is unlabelled
 (https://cocodataset.org/#format-data, "4. Panoptic Segmentation").
@@ -33,7 +33,7 @@ BETWEEN = re.compile(r'[\s,]*')
 
 
 def check_segments(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """What mmdet would stumble over, or silently ignore, in the panoptic data of ``loaders``.
+    """Find panoptic data of ``loaders`` that mmdet would fail on or silently ignore.
 
     Raises:
         RecipeError: the package that mmdet reads and evaluates panoptic data with is missing.
@@ -63,7 +63,7 @@ def check_segments(cfg: Config, loaders: tuple) -> Iterator[Finding]:
 
 
 def _categories(reader: Reader, things: tuple | None, evaluated: bool) -> Iterator[Finding]:
-    """Things and stuff are those of the config, and every segment is of a class."""
+    """Check that things and stuff match the config, and that every segment has a class."""
     head = f'{reader.path}: {reader.file} '
     is_thing = {entry.get('name'): entry.get('isthing') for entry in raw_categories(reader.file)}
     for name in reader.names:
@@ -80,8 +80,8 @@ def _categories(reader: Reader, things: tuple | None, evaluated: bool) -> Iterat
     used = sorted(others[i] for i in ids_with_objects(reader.file, set(others)))
     if used:
         yield Finding(
-            f'{head}has segments of {short(used)}, which mmdet cannot load because it is no class; '
-            'add the name to classes or stuff_classes, or delete these segments',
+            f'{head}has segments of {short(used)}, which mmdet cannot load because no class has '
+            'that name; add it to classes or stuff_classes, or delete these segments',
             'segments',
         )
     annotated = ids_with_objects(reader.file, {c.id for c in reader.taken})
@@ -89,14 +89,14 @@ def _categories(reader: Reader, things: tuple | None, evaluated: bool) -> Iterat
     for value, what in ((1, 'things'), (0, 'stuff')) if evaluated else ():
         if found and value not in found:
             yield Finding(
-                f'{head}has no segment of {what}, of which mmdet could not compute PQ (0/0); '
+                f'{head}has no segment of {what}, so mmdet could not compute its PQ (0/0); '
                 'evaluate on images that have some',
                 'no_objects',
             )
 
 
 def _names(reader: Reader, folder: str) -> Iterator[Finding]:
-    """Images have their PNG where mmdet looks for it: of the same name, .png instead of .jpg."""
+    """Check that each image has a PNG where mmdet looks for it: same name, .png for .jpg."""
     with mapped(reader.file) as text:
         names = {json.loads(match[1]) for match in FILE_NAME.finditer(text)}
     names = sorted({name.replace('.jpg', '.png') for name in names})
@@ -104,15 +104,15 @@ def _names(reader: Reader, folder: str) -> Iterator[Finding]:
     missing = [name for name in sample if not os.path.isfile(os.path.join(folder, name))]
     if missing:
         yield Finding(
-            f'{reader.path}: {len(missing)} of {len(sample)} images looked at have no PNG, first '
-            f'{os.path.join(folder, missing[0])}; PNGs are named as their images, .png for .jpg: '
-            'correct own_data.segments, or add them',
+            f'{reader.path}: {len(missing)} of {len(sample)} inspected images have no PNG, the '
+            f'first is {os.path.join(folder, missing[0])}; PNGs have the name of the image with '
+            '.png for .jpg: correct own_data.segments, or add them',
             'segments',
         )
 
 
 def _ids(reader: Reader, folder: str) -> Iterator[Finding]:
-    """The colours of a few PNGs are the ids of their segments."""
+    """Check that the colours of a few PNGs are the ids of their segments."""
     for entry in _first_annotations(reader.file):
         file = os.path.join(folder, str(entry.get('file_name')))
         if not os.path.isfile(file):
@@ -127,13 +127,13 @@ def _ids(reader: Reader, folder: str) -> Iterator[Finding]:
         listed = {segment['id'] for segment in entry['segments_info']}
         if in_png != listed:
             unknown, absent = sorted(in_png - listed), sorted(listed - in_png)
-            text = f'holds the ids {short(unknown)}, which are no segment' if unknown else ''
+            text = f'has the ids {short(unknown)}, which match no segment' if unknown else ''
             text += ' and ' if unknown and absent else ''
             text += f'has no pixel of the segments {short(absent)}' if absent else ''
             yield Finding(
-                f'{reader.path}: {file} {text} of {reader.file}: mmdet would leave these pixels '
-                'out of training without a message. The id of a pixel is R + 256 G + 65536 B of a '
-                'PNG with three channels; write the PNGs or "segments_info" again',
+                f'{reader.path}: {file} {text} of {reader.file}: mmdet would silently leave '
+                'these pixels out of training. The id of a pixel is R + 256 G + 65536 B in a PNG '
+                'with three channels; rewrite the PNGs or "segments_info"',
                 'segments',
             )
             return

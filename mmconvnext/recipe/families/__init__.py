@@ -21,7 +21,7 @@ from .two_stage import TwoStage
 __all__ = ['FAMILIES', 'Family', 'Input', 'Maps', 'backbone_maps', 'family_of', 'find_family']
 __all__ += ['has_own_classes']
 
-# The first that matches counts: mmdet's MaskFormer is a SingleStageDetector too.
+# The first match wins: mmdet's MaskFormer is a SingleStageDetector too.
 FAMILIES: tuple[Family, ...] = (
     TwoStage(),
     QueryBased(),
@@ -33,7 +33,7 @@ TEXT = {'language_model', 'text_encoder'}
 
 
 def family_of(cfg: Config) -> Family:
-    """The family of the model that holds the backbone, inside of a wrapper or not.
+    """The family of the model that holds the backbone, inside a wrapper or not.
 
     Raises:
         RecipeError: the model has no ConvNeXt of this package, or belongs to no family.
@@ -48,7 +48,7 @@ def family_of(cfg: Config) -> Family:
     if family is None:
         known = ''.join(f'\n  {family.name} ({family.members}, ...)' for family in FAMILIES)
         raise RecipeError(
-            f'{found.model_path}.type={type_of(found.model)!r} belongs to no family of models '
+            f'{found.model_path}.type={type_of(found.model)!r} belongs to no model family '
             f'that --toy can shrink:{known}\n'
             'Try the recipe on a small data set of your own, with own_data, or add the family: '
             'docs/recipes.md'
@@ -66,6 +66,6 @@ def find_family(cfg: Config, model: dict) -> Family | None:
 
 
 def has_own_classes(path: str, node: dict) -> bool:
-    """Whether the classes of the part ``node`` at ``path`` are not those of the data."""
-    tracked = 'reid' in path.split('.')  # beside a tracker's detector: persons
+    """Whether the part ``node`` at ``path`` predicts other classes than the data has."""
+    tracked = 'reid' in path.split('.')  # persons, beside a tracker's detector
     return tracked or any(family.has_own_classes(path, node) for family in FAMILIES)

@@ -13,11 +13,11 @@ BASES = {'SingleStageDetector', 'SingleStageInstanceSegmentor'}
 
 
 class DenseOneStage(Family):
-    """mmdet's ``SingleStageDetector``, its instance segmentors, and what has a ``bbox_head``."""
+    """mmdet's ``SingleStageDetector``, its instance segmentors, any model with a ``bbox_head``."""
 
     name = 'dense one-stage detectors'
     members = 'RetinaNet, FCOS, ATSS, RTMDet, YOLOX'
-    # Necks of YOLO enlarge a map twofold and join it with the next: sides must not be rounded.
+    # YOLO's necks upsample a map by 2 and concatenate it with the next: sizes must match.
     size_multiple = 32
 
     def matches(self, bases: set[str], model: dict) -> bool:
@@ -33,6 +33,6 @@ class DenseOneStage(Family):
         if any(unimported_name(neck) == 'SSDNeck' for neck in necks(model)):
             raise RecipeError(
                 '--toy cannot shrink SSDNeck: it halves maps until one position is left, which '
-                'takes images of 300 pixels. Take RetinaNet or RTMDet instead'
+                'needs images of 300 pixels. Use RetinaNet or RTMDet instead'
             )
         super().shrink(cfg, model, channels)

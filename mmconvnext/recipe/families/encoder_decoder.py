@@ -15,12 +15,12 @@ from .family import Family, Input
 
 HEADS = ('decode_head', 'auxiliary_head')
 KERNELS = 'kernel_generate_head'  # K-Net: the head inside IterativeDecodeHead that takes the maps
-# Heads for one backbone, which returns other maps in training than in inference.
+# Heads tied to one backbone, which returns different maps in training and in inference.
 TIED = dict(DDRHead='DDRNet', PIDHead='PIDNet')
 
 
 class EncoderDecoder(Family):
-    """mmseg's ``EncoderDecoder``, cascades of heads too, and what has a ``decode_head``."""
+    """mmseg's ``EncoderDecoder``, cascades of heads, and any model with a ``decode_head``."""
 
     name = 'encoder-decoder segmentors'
     members = 'UPerNet, FCN, PSPNet, SegFormer, K-Net, Segmenter, Mask2Former of mmseg'
@@ -39,7 +39,7 @@ class EncoderDecoder(Family):
         found = []
         for path, node in _heads(model):
             maps = _maps_of_head(path, node, count)
-            first = {0} if node.get('c1_in_channels') else set()  # DeepLabV3+ takes that too
+            first = {0} if node.get('c1_in_channels') else set()  # for DeepLabV3+
             found.append(Input(path, node, maps, sorted({*maps} | first), by_index=True))
         return found
 
@@ -48,7 +48,8 @@ class EncoderDecoder(Family):
             if unimported_name(node) in TIED:
                 name = unimported_name(node)
                 raise RecipeError(
-                    f'{path}.type={name!r} only fits {TIED[name]} as backbone; take another head'
+                    f'{path}.type={name!r} only works with the backbone {TIED[name]}; use another '
+                    'head'
                 )
         super().shrink(cfg, model, channels)
 
@@ -60,14 +61,14 @@ class EncoderDecoder(Family):
                     node['c1_in_channels'] = channels[0]
 
     def has_own_classes(self, path: str, node: dict) -> bool:
-        return unimported_name(node) == 'STDCHead'  # a boundary or none
+        return unimported_name(node) == 'STDCHead'  # boundary or not
 
     def run_heads(self, model: nn.Module, maps: tuple[Tensor, ...]) -> None:
         for head in _modules(model, 'auxiliary_head'):
             with suppress(Exception):  # batch norm itself, or a head that takes other inputs
                 head(maps)
         before: tuple = ()
-        for head in _modules(model, 'decode_head'):  # in a cascade each gets the last one's output
+        for head in _modules(model, 'decode_head'):  # a cascade passes its outputs on
             before = (head(maps, *before),)
 
 
@@ -85,14 +86,14 @@ def _maps_of_head(path: str, node: dict, count: int) -> list[int]:
     if 'in_channels' not in node:  # unknown: it may take any
         return list(range(count))
     index = node.get('in_index')
-    if index is None:  # heads of mmdet's kind take all maps, mmseg's own the last one
+    if index is None:  # mmdet-style heads take all maps, mmseg's own the last one
         several = isinstance(node['in_channels'], (list, tuple))
         index = list(range(count)) if several else -1
     taken = index if isinstance(index, (list, tuple)) else [index]
     if any(not -count <= i < count for i in taken):
         raise RecipeError(
-            f'{path}.in_index={index} asks for a map that the backbone does not return; it '
-            f'returns {count}'
+            f'{path}.in_index={index} selects a map that the backbone does not return; '
+            f'it returns {count}'
         )
     return [i % count for i in taken]
 

@@ -23,23 +23,23 @@ class Input(NamedTuple):
 
 
 class Family:
-    """One kind of model, detectors with a neck unless a subclass says otherwise.
+    """One kind of model; the defaults fit a detector with a neck.
 
     A subclass sets ``name`` and ``members``, implements ``matches`` and overrides what differs.
     ``model`` is always the config of the detector or segmentor that holds the backbone, without a
-    wrapper around it, such as one for semi-supervised training.
+    wrapper such as one for semi-supervised training.
     """
 
     name = ''  # plural, for messages: 'two-stage detectors'
     members = ''  # some well-known ones, for messages
 
-    # What --toy trains with. Our choice: minutes on a CPU, from random weights.
+    # The training settings of --toy. Our choice: minutes on a CPU, from random weights.
     batch_size = 2
     lr = 6e-4  # of Adam and AdamW
-    epochs = 7  # where the recipe counts epochs
-    iterations = 1600  # where it counts iterations
+    epochs = 7  # if the recipe counts epochs
+    iterations = 1600  # if it counts iterations
     image_scale = 192 / 800  # short side of the toy images over the recipes'
-    size_multiple = 1  # pixels to which scaled image sizes are rounded
+    size_multiple = 1  # scaled image sizes are multiples of this
 
     # Whether a head pools a map to a single value, which batch norm cannot normalise in a batch
     # of one image. If so, ``run_heads`` lets the check find the layer.
@@ -63,8 +63,8 @@ class Family:
     def shrink(self, cfg: Config, model: dict, channels: list[int]) -> None:
         """Make the model small for ``--toy``, in place; the backbone already is.
 
-        ``channels`` are those of the backbone's maps. What makes the recipe stays: losses and
-        their weights, assigners, strides, the number of stages.
+        ``channels`` are those of the backbone's maps. Losses and their weights, assigners, strides
+        and the number of stages must stay.
         """
         shrink_sizes(model)
         for node in necks(model):
@@ -80,8 +80,8 @@ class Family:
         inputs = [part for part in self.inputs(model, len(channels)) if 'in_channels' in part.node]
         if not inputs:
             raise RecipeError(
-                f'--toy does not know which part of {model["type"]!r} takes the maps of the '
-                f'backbone: among {self.name} it looks for a neck or a head with in_channels. Try '
+                f'--toy cannot tell which part of {model["type"]!r} takes the maps of the '
+                f'backbone: in {self.name} it looks for a neck or a head with in_channels. Try '
                 'the recipe on a small data set of your own, with own_data'
             )
         for part in inputs:
@@ -90,9 +90,9 @@ class Family:
             part.node['in_channels'] = type(given)(listed) if several else listed[0]
 
     def has_own_classes(self, path: str, node: dict) -> bool:
-        """Whether the part ``node`` at ``path`` counts other classes than those of the data.
+        """Whether the part ``node`` at ``path`` predicts other classes than the data has.
 
-        Own data leaves its ``num_classes`` alone, and so do the checks.
+        ``own_data`` leaves its ``num_classes`` alone, and so do the checks.
         """
         return False
 
@@ -101,7 +101,7 @@ class Family:
 
 
 def necks(model: dict) -> list[dict]:
-    """The neck, or several in a row, of a model's config."""
+    """The neck of a model's config, or several in a row."""
     given = model.get('neck') or []
     return list(given) if isinstance(given, (list, tuple)) else [given]
 

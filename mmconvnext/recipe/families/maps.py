@@ -40,7 +40,7 @@ def backbone_maps(cfg: Config) -> Iterator[Maps]:
     """The maps of every ConvNeXt of this package in the model.
 
     Raises:
-        RecipeError: the backbone cannot be built, for an unknown ``arch``, say.
+        RecipeError: the backbone cannot be built, for example because ``arch`` is unknown.
     """
     for path, backbone in backbones(cfg):
         built = _build(cfg, path, backbone)
@@ -51,7 +51,7 @@ def backbone_maps(cfg: Config) -> Iterator[Maps]:
 
 
 def _build(cfg: Config, path: str, backbone: dict) -> nn.Module:
-    """Build on the meta device, without memory: arguments come in many packages' spellings."""
+    """Build on the meta device, to read arguments in any package's spelling without memory."""
     kind = registered(cfg, MODELS, backbone)
     arguments = {key: value for key, value in backbone.items() if key not in ('type', '_scope_')}
     try:

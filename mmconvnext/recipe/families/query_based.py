@@ -13,12 +13,12 @@ BASES = {'DetectionTransformer', 'MaskFormer'}
 
 
 class QueryBased(Family):
-    """mmdet's ``DetectionTransformer`` and ``MaskFormer``, whose head takes the maps by itself."""
+    """mmdet's ``DetectionTransformer`` and ``MaskFormer``, whose head takes the maps directly."""
 
     name = 'query-based detectors'
     members = 'DETR, Deformable DETR, DINO, Mask2Former'
     lr = 2e-4
-    size_multiple = 32  # as for batches padded to one size, which BatchFixedSizePad gives
+    size_multiple = 32  # for batches padded to one size by BatchFixedSizePad
 
     def matches(self, bases: set[str], model: dict) -> bool:
         return bool(BASES & bases) or 'num_queries' in model or bool(model.get('panoptic_head'))
@@ -33,10 +33,10 @@ class QueryBased(Family):
     def shrink(self, cfg: Config, model: dict, channels: list[int]) -> None:
         if model.get('panoptic_head'):
             super().shrink(cfg, model, channels)
-        else:  # DETR: mmdet's coordinate_to_encoding, in DINO say, takes a width of 256 for granted
+        else:  # DETR: mmdet's coordinate_to_encoding, in DINO for example, assumes a width of 256
             shrink_sizes(model, width_keys=('feedforward_channels',))
             self.fit_inputs(model, channels)
         for _, node in dicts(model.get('test_cfg') or {}):
-            for key in ('max_per_img', 'max_per_image'):  # the best of queries times classes
+            for key in ('max_per_img', 'max_per_image'):  # at most queries times classes
                 if key in node:
                     node[key] = min(node[key], LIMITS['num_queries'])

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """How ``--toy`` makes necks and heads small. Every number here is our choice.
 
-Widths are mapped by one table wherever they occur, so that parts which fit together still do.
+One table maps widths wherever they occur, so parts that fit together still do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 
 from ..walk import dicts, registered
 
-WIDTHS = {256: 64, 512: 64, 1024: 128, 2048: 128}  # channels in the recipe: in the toy
+WIDTHS = {256: 64, 512: 64, 1024: 128, 2048: 128}  # channels in the recipe: in the rehearsal
 WIDTH_KEYS = ('in_channels', 'out_channels', 'feat_channels', 'conv_out_channels')
 WIDTH_KEYS += ('fc_out_channels', 'channels', 'embed_dims', 'feedforward_channels')
 WIDTH_KEYS += ('proposal_feature_channel', 'out_conv_channels')
@@ -24,7 +24,7 @@ NORM = dict(type='GN', num_groups=16)
 
 
 def shrink_sizes(model: dict, width_keys: tuple[str, ...] = WIDTH_KEYS) -> None:
-    """Make everything but the backbone and a teacher small: widths, layers, queries."""
+    """Make everything except the backbone and a teacher small: widths, layers, queries."""
     for path, node in dicts(model):
         if path.split('.')[0].startswith(('backbone', 'teacher')):
             continue

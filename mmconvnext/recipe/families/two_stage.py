@@ -15,7 +15,7 @@ MASK_CONVS = 2  # of 4
 
 
 class TwoStage(Family):
-    """mmdet's ``TwoStageDetector`` and whatever else has a ``roi_head``."""
+    """mmdet's ``TwoStageDetector`` and any other model with a ``roi_head``."""
 
     name = 'two-stage detectors'
     members = 'Faster, Mask, Cascade and Sparse R-CNN'
@@ -39,6 +39,6 @@ class TwoStage(Family):
 
     def has_own_classes(self, path: str, node: dict) -> bool:
         parts = path.split('.')
-        # HTC, SCNet: 183 of COCO-Stuff; a panoptic model's head counts those of the data.
+        # HTC, SCNet: the 183 of COCO-Stuff; a panoptic model's head predicts those of the data.
         semantic = 'semantic_head' in parts and 'num_things_classes' not in node
-        return semantic or ('rpn' in path and node.get('num_classes') == 1)  # an object or none
+        return semantic or ('rpn' in path and node.get('num_classes') == 1)  # object or not

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""``own_data``: one dict in a config makes a recipe train on your data."""
+"""``own_data``: one dict in a config that makes a recipe train on your data."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def use_own_data(config: dict | Config) -> None:
     """Apply ``own_data`` while the config is read, so that every tool sees the same config.
 
     Write ``__import__('mmconvnext').use_own_data(locals())`` as the last line of a config, with
-    ``_base_`` or with ``read_base()``. (With ``_base_``, mmengine would take an import statement
-    for the other style.) It must be last: it merges the lines above it with the base, and an
-    assignment below it would undo what it set. A config whose ``_base_`` has the line may change
-    ``own_data`` and repeat the line. mmdet and mmseg are not imported.
+    ``_base_`` or with ``read_base()``. (With ``_base_``, mmengine would mistake an import
+    statement for the ``read_base()`` style.) It must be last: it merges the lines above it with the
+    base, and an assignment below it would undo what it set. A config whose ``_base_`` has the line
+    may change ``own_data`` and repeat the line. mmdet and mmseg are not imported.
 
-    It sets every place that depends on the data:
+    It sets everything that depends on the data:
 
     - the datasets of all three loaders, with ``metainfo``: the classes, and a colour for each. A
       ConcatDataset becomes one dataset; its pipeline and the wrappers around it stay.
     - the annotation files of the evaluators. Metrics for the files of another dataset (VOC, LVIS,
       OpenImages, ...) become CocoMetric or IoUMetric.
-    - the number of classes in every head, also in a cascade; things and stuff where a head counts
-      both. Heads with classes of their own keep them: RPN, HTC's ``semantic_head``, STDC's
+    - the number of classes in every head, including cascades; things and stuff where a head has
+      both. Heads with their own classes keep them: RPN, HTC's ``semantic_head``, STDC's
       boundary head.
-    - ``class_weight``, if all classes have the same weight ("no object" may differ). Weights of
-      single classes are dropped with a warning, because they belong to the classes of the base.
+    - ``class_weight``, if all classes have the same weight ("no object" may differ). Per-class
+      weights are dropped with a warning, because they belong to the classes of the base.
     - for semantic segmentation, ``reduce_zero_label`` in every pipeline.
 
     ``own_data`` has ``root``, ``classes``, ``train`` and ``val``, and may have ``test`` (default:
     ``val``) and ``palette`` (an RGB colour for each class). A split is a dict of paths below the
-    root. The recipe decides on the kind of data, each described in a module of ``kinds``:
+    root. The recipe determines the kind of data; each kind has a module in ``kinds``:
 
     - instances: dict(images=folder, annotations=COCO file). ``classes`` are the names of the
       file's categories in the order of the file (checks.categories).
@@ -50,9 +50,10 @@ def use_own_data(config: dict | Config) -> None:
       segments=folder of PNGs); ``val`` and ``test`` may have instances=COCO file, for box and mask
       AP. The file lists ``classes``, then ``stuff_classes``.
     - label maps: dict(images=folder, annotations=folder of PNGs). Class i has id i, or i + 1 with
-      ``reduce_zero_label`` (False); ``image_suffix`` ('.jpg') and ``label_suffix`` ('.png').
+      ``reduce_zero_label`` (default False). ``image_suffix`` defaults to '.jpg', ``label_suffix``
+      to '.png'.
 
-    A ``test`` split with images alone is predicted on, without metrics.
+    A ``test`` split with only images gives predictions without metrics.
 
     Args:
         config: ``locals()`` of a config file, or a Config, which is changed in place. The key
@@ -77,7 +78,7 @@ def use_own_data(config: dict | Config) -> None:
 def apply_own_data(cfg: Config) -> None:
     """Apply ``cfg.own_data`` unless it was applied already and has not changed since.
 
-    A config that a tool has saved thus keeps what was edited in it afterwards.
+    So later edits in a config that a tool has saved are kept.
 
     Raises:
         RecipeError: see use_own_data.

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Loaders, pipelines and evaluators of a config, set for other data of any kind."""
+"""Sets the loaders, pipelines and evaluators of a config for own data of any kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .kinds.label_maps import OUTPUT as LABEL_MAPS  # noqa: F401  # where its us
 # Settings that a dataset keeps when its type changes: mmengine's, and those that most types share.
 KEPT = set(inspect.signature(BaseDataset.__init__).parameters) - {'ann_file'}
 KEPT |= {'_scope_', 'backend_args', 'caption_prompt', 'ignore_index', 'return_classes'}
-# Samplers that take any dataset; samplers made for a ConcatDataset count its parts.
+# Samplers for any dataset; those made for a ConcatDataset depend on its parts.
 SAMPLERS = {'DefaultSampler', 'InfiniteSampler', 'ClassAwareSampler', 'None'}
 
 
@@ -37,9 +37,9 @@ def set_datasets(cfg: Config | ConfigDict, own: OwnData) -> None:
         sampler = unimported_name(node.get('sampler') or {})
         if _joins(node['dataset']) and sampler not in SAMPLERS:
             raise RecipeError(
-                f'{loader}.sampler is {sampler}, which counts the datasets that the base joins, '
-                "and own_data is one; write sampler=dict(_delete_=True, type='DefaultSampler', "
-                'shuffle=True) there'
+                f'{loader}.sampler is {sampler}, which depends on the datasets that the base '
+                'joins, but own_data is a single one; write sampler=dict(_delete_=True, '
+                "type='DefaultSampler', shuffle=True) there"
             )
         node['dataset'] = new
     _set_test_pipelines(cfg, own)
@@ -88,8 +88,8 @@ def _replaced(path: str, node: dict, make: Callable[[dict], dict]) -> dict:
         if other is not None:
             keys = sorted(k for k in {*new[0], *new[other]} if new[0].get(k) != new[other].get(k))
             raise RecipeError(
-                f'{path} joins {len(parts)} datasets, which own_data would make one, but 0 and '
-                f'{other} differ in {keys}; write the one that you want, dataset=dict('
+                f'{path} joins {len(parts)} datasets, which own_data would replace with one, but 0 '
+                f'and {other} differ in {keys}; write the one that you want, dataset=dict('
                 '_delete_=True, pipeline=...), in your config'
             )
         return new[0]
@@ -131,7 +131,7 @@ def _innermost(cfg: Config, loader: str) -> dict | None:
 
 
 def _without(names: tuple[str, ...], steps: list) -> list:
-    """A pipeline without the transforms of these names, those inside of others too."""
+    """A pipeline without the transforms of these names, including those inside others."""
     found = []
     for step in steps:
         if isinstance(step, (list, tuple)):  # the choices of TestTimeAug

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""``own_data`` as a config gives it: its keys are checked, and a mark says that it was applied."""
+"""Reads ``own_data`` from a config: its keys are checked, and a mark says that it was applied."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class OwnData:
 
 
 def read(given: object, kind: DataKind) -> OwnData:
-    """Check the ``own_data`` of a config against what its kind of data needs and may have.
+    """Check the ``own_data`` of a config against the keys that its kind of data needs and allows.
 
     Raises:
-        RecipeError: it is no dict, a key is missing or unknown, or a value has the wrong form.
+        RecipeError: it is not a dict, a key is missing or unknown, or a value has the wrong form.
     """
     if not isinstance(given, dict):
         raise RecipeError(f'own_data must be dict(root=..., classes=[...], ...), got {given!r}')
@@ -78,7 +78,7 @@ def digest(own_data: dict) -> str:
 
 
 def is_applied(cfg: Config) -> bool:
-    """Whether the present ``own_data`` was applied to the config."""
+    """Whether the current ``own_data`` was applied to the config."""
     own_data = cfg.get('own_data')
     return isinstance(own_data, dict) and own_data.get(MARK) == digest(own_data)
 
@@ -103,7 +103,7 @@ def _splits(given: dict, kind: DataKind) -> list[dict]:
 
 
 def _hues(count: int) -> list[tuple[int, ...]]:
-    """A colour for each class: mmdet has 80, and raises where it draws the 81st."""
+    """One colour per class: mmdet has 80, and raises when it draws the 81st."""
     rgb = [colorsys.hsv_to_rgb(i / count, 1 - i % 3 / 4, 1 - i % 2 / 3) for i in range(count)]
     return [tuple(round(255 * part) for part in colour) for colour in rgb]
 

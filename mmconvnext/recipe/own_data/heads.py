@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The number of classes in a model."""
+"""Sets the number of classes in a model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def set_classes(model: dict, things: int, stuff: int, scope: str) -> None:
     """Set the number of classes in every head and its losses.
 
     Args:
-        things: classes with instances, the first ones; of a segmentor all of them.
-        stuff: classes without instances, the last ones.
+        things: number of classes with instances, the first ones; for a segmentor, all of them.
+        stuff: number of classes without instances, the last ones.
         scope: 'mmdet' or 'mmseg'; in mmseg ``out_channels`` follows the classes.
     """
     for path, node in dicts(model, 'model'):
         before, count = node.get('num_classes'), things + stuff
         if 'num_things_classes' in node:
             before = node['num_things_classes'] + node.get('num_stuff_classes', 0)
-        elif 'roi_head' in path.split('.'):  # boxes are of things
+        elif 'roi_head' in path.split('.'):  # only things have boxes
             count = things
         if before is None or has_own_classes(path, node):
             continue
@@ -36,7 +36,7 @@ def set_classes(model: dict, things: int, stuff: int, scope: str) -> None:
 
 
 def _set_weights(path: str, node: dict, before: int, count: int) -> None:
-    """Fit the ``class_weight`` of a loss; a last weight may be that of "no object"."""
+    """Adapt the ``class_weight`` of a loss; an extra last weight is that of "no object"."""
     weights = node.get('class_weight')
     if not isinstance(weights, (list, tuple)) or before == count:
         return
@@ -45,12 +45,12 @@ def _set_weights(path: str, node: dict, before: int, count: int) -> None:
     if len(set(weights[:before])) == 1:
         node['class_weight'] = [weights[0]] * count + list(weights[before:])
         return
-    # Not an error: a config could mend it only by writing the whole list of heads or losses again.
+    # Not an error: to fix it, a config would have to repeat the whole list of heads or losses.
     node.pop('class_weight')
     print_log(
-        f'{path}.class_weight holds {len(weights)} weights for the classes of the base; own_data '
-        f'has {count} others and drops them. Weights of your own go there with '
-        f'class_weight=[...], {count} numbers',
+        f'{path}.class_weight has {len(weights)} weights for the classes of the base; own_data '
+        f'has {count} other classes, so it drops them. To set your own weights, write '
+        f'class_weight=[...] there, with {count} numbers',
         logger='current',
         level=logging.WARNING,
     )

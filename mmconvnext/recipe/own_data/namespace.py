@@ -23,7 +23,7 @@ PLACEHOLDER = re.compile(r'_([\w.]+)_[0-9a-f]{6}')
 
 
 def merged(namespace: dict) -> ConfigDict:
-    """The config that mmengine will make of the file, as a deep copy.
+    """The config that mmengine will build from the file, as a deep copy.
 
     mmengine fills in ``{{_base_.some.key}}`` after the file has run; here it is filled in already.
     """
@@ -48,16 +48,16 @@ def write_back(namespace: dict, values: dict) -> None:
 
 
 def refuse_changes_below(frame: types.FrameType, keys: tuple) -> None:
-    """Refuse an assignment further down in the file to what ``own_data`` has set.
+    """Refuse an assignment below the call in the file to a key that it has set.
 
     Raises:
-        RecipeError: there is one; it would silently bring the classes of the base back.
+        RecipeError: there is one; it would silently restore the classes of the base.
     """
     for step in dis.get_instructions(frame.f_code):
         if step.offset > frame.f_lasti and step.opname == 'STORE_NAME' and step.argval in keys:
             raise RecipeError(
                 f'{frame.f_code.co_filename} sets {step.argval} below use_own_data, which would '
-                f'undo it; make this the last line of the file:\n{LINE}'
+                f'undo its changes; make this the last line of the file:\n{LINE}'
             )
 
 
@@ -72,7 +72,7 @@ def _copied(node: object, base: dict | None = None) -> object:
 
 
 def _of_base(path: str, base: dict, fallback: str) -> object:
-    """The value of the bases at a dotted path; a text that only looks like one stays."""
+    """The value of the bases at a dotted path; ``fallback`` if it is no placeholder after all."""
     node: object = base
     for key in path.split('.'):
         if not isinstance(node, dict) or key not in node:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/batch_norm.py: one image at a time is refused where BN dies of it."""
+"""recipe/checks/batch_norm.py: a batch of one image is refused where batch norm fails on it."""
 
 import copy
 import re

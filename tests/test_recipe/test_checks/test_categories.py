@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/categories.py: what passes has the same labels everywhere, what has not is refused.
+"""recipe/checks/categories.py: labels mean the same in all files, or the config is refused.
 
-Each refusal says what to write, and with that the checks pass.
+Each refusal says what to write; with that, the checks pass.
 """
 
 import ast
@@ -91,8 +91,8 @@ def test_ids_and_other_categories_do_not_matter(own, entries):
 def test_the_classes_in_another_order_than_all_files(own):
     message = refusal(own(['dog', 'cat'], ['cat', 'dog']))
     assert re.search(
-        r"train\.json lists its categories in another order.*label 0 is 'cat' there, and would be "
-        r"called 'dog'; write classes=\['cat', 'dog'\]\n\(checks\.class_order=False",
+        r"train\.json lists its categories in a different order.*label 0 is 'cat' there and would "
+        r"be called 'dog'; write classes=\['cat', 'dog'\]\n\(checks\.class_order=False",
         message,
     )
     assert found(own(classes_to_write(message), ['cat', 'dog']), check_categories) == []
@@ -101,8 +101,8 @@ def test_the_classes_in_another_order_than_all_files(own):
 def test_a_file_in_another_order_than_the_other(own, tmp_path):
     message = refusal(own(['cat', 'dog'], ['cat', 'dog'], ['dog', 'cat']))
     assert re.search(
-        r'val_dataloader\.dataset: .*; the files differ, so sort the \"categories\" of '
-        r"\S*val\.json to \['cat', 'dog'\] \(ids may stay\)",
+        r'val_dataloader\.dataset: .*; the files differ, so reorder the \"categories\" of '
+        r"\S*val\.json to \['cat', 'dog'\] \(the ids can stay\)",
         message,
     )
     assert 'write classes' not in message
@@ -113,7 +113,7 @@ def test_a_file_in_another_order_than_the_other(own, tmp_path):
 def test_three_orders(own):
     message = refusal(own(['a', 'b', 'c'], ['b', 'a', 'c'], ['c', 'b', 'a']))
     assert classes_to_write(message) == ['b', 'a', 'c']
-    assert re.search(r"sort the \"categories\" of \S*val\.json to \['b', 'a', 'c'\]", message)
+    assert re.search(r"reorder the \"categories\" of \S*val\.json to \['b', 'a', 'c'\]", message)
     assert 'train.json to' not in message
 
 
@@ -127,7 +127,7 @@ def test_classes_of_the_dataset_type(own, load):
         write(root / file, names)
     assert found(cfg, check_categories) == []
     write(root / 'val.json', names[::-1])
-    assert 'another order' in refusal(cfg)
+    assert 'a different order' in refusal(cfg)
 
 
 def _coco_names(load):
@@ -166,8 +166,8 @@ def test_types_that_number_otherwise(own, tmp_path):
     assert re.match('val_evaluator: ', refusal(cfg))
     for loader in LOADERS:
         cfg[loader].dataset.type = 'LVISV1Dataset'  # takes all categories
-    assert re.search('has 2 categories, .* for 1 classes', refusal(own_type(cfg, ['cat'])))
-    assert 'another order' not in refusal(own_type(cfg, ['cat', 'dog']))
+    assert re.search('has 2 categories, .* 1 classes', refusal(own_type(cfg, ['cat'])))
+    assert 'a different order' not in refusal(own_type(cfg, ['cat', 'dog']))
     assert found(own_type(cfg, ['dog', 'cat']), check_categories, LOADERS[:1]) == []
 
 
@@ -180,7 +180,7 @@ def test_the_classes_of_lvis_go_by_number_alone(own):
     assert found(cfg, check_categories, LOADERS[:2]) == []
     for loader in LOADERS:
         cfg[loader].dataset.type = 'LVISV05Dataset'
-    assert 'has 1203 categories, which are all numbered, for 1230 classes' in refusal(cfg)
+    assert 'all of which get a label, but there are 1230 classes' in refusal(cfg)
 
 
 def own_type(cfg, classes):
@@ -206,7 +206,7 @@ def test_readers_that_nobody_knows_are_left_alone(own):
 def test_no_name_matches(own):
     message = refusal(own(['person', 'car'], ['tick', 'flea']))
     assert ('train_dataloader.dataset: 0 of 2 class names match a category of ') in message
-    assert "['person', 'car'] against ['tick', 'flea']" in message
+    assert "no match for ['person', 'car'] in ['tick', 'flea']" in message
     assert classes_to_write(message) == ['tick', 'flea']
 
 
@@ -219,9 +219,7 @@ def test_coco_names_on_a_file_of_other_categories_are_cut_short(own):
     cfg = own(['x'], ['x', 'y'])
     for loader in LOADERS:
         cfg[loader].dataset.pop('metainfo')  # mmdet's default: the 80 names of COCO
-    assert re.search(
-        r"0 of 80 .*'motorcycle', 'airplane', \.\.\.\] against \['x', 'y'\]", refusal(cfg)
-    )
+    assert re.search(r"0 of 80 .*'motorcycle', 'airplane', \.\.\.\] in \['x', 'y'\]", refusal(cfg))
 
 
 @pytest.mark.parametrize(
@@ -243,7 +241,7 @@ def test_the_same_letters_in_two_unicode_forms_are_told_apart(own):
 def test_one_file_spells_it_otherwise(own):
     message = refusal(own(['cat', 'dog'], ['cat', 'dog'], ['Cat', 'dog']))
     assert re.match(r'val_dataloader\.dataset: 1 of 2', message)
-    assert re.search(r'make its \"categories\" those of \S*train\.json, in that order', message)
+    assert re.search(r'give it the \"categories\" of \S*train\.json, in that order', message)
 
 
 @pytest.mark.parametrize('absent', ['a', 'b', 'c'])
@@ -255,7 +253,7 @@ def test_a_class_is_missing_in_one_split(own, split, absent):
     other = {'train': 'val', 'val': 'train'}[split]
     assert re.match(rf'{split}_dataloader\.dataset: 2 of 3 class names match', message)
     assert re.search(
-        rf"\['{absent}'\] against .*; make its \"categories\" those of \S*{other}\.json, in that "
+        rf"\['{absent}'\] in .*; give it the \"categories\" of \S*{other}\.json, in that "
         r"order: \['a', 'b', 'c'\]",
         message,
     )
@@ -263,7 +261,7 @@ def test_a_class_is_missing_in_one_split(own, split, absent):
 
 def test_a_class_that_is_in_no_file(own):
     message = refusal(own(['cat', 'dig'], ['cat', 'dog']))
-    assert '1 of 2 class names match' in message and "['dig'] against ['cat', 'dog']" in message
+    assert '1 of 2 class names match' in message and "['dig'] in ['cat', 'dog']" in message
     assert classes_to_write(message) == ['cat', 'dog']
     message = refusal(own(['cat', 'emu', 'dog'], ['dog', 'cat']))
     assert classes_to_write(message) == ['dog', 'cat']
@@ -272,7 +270,7 @@ def test_a_class_that_is_in_no_file(own):
 def test_no_coco_file(own, tmp_path):
     cfg = own(['cat'], ['cat'])
     (tmp_path / 'val.json').write_text('{"images": []}')
-    assert re.search(r'val_dataloader.dataset: .*is no COCO annotation file', refusal(cfg))
+    assert re.search(r'val_dataloader.dataset: .*is not a COCO annotation file', refusal(cfg))
     write(tmp_path / 'val.json', [])
     assert re.search(r'val_dataloader.dataset: .*has no "categories"', refusal(cfg))
 
@@ -285,8 +283,8 @@ def test_a_category_twice_of_which_one_is_used(own):
     entries = [(0, 'apple'), (1, 'apple'), (2, 'pear')]
     message = refusal(own(['apple', 'pear'], entries, objects=[1, 2]))
     assert re.search(
-        r"lists the category 'apple' 2 times, with the ids \[0, 1\].*; delete its entry with id 0, "
-        r'which no object has\n\(checks\.double_category',
+        r"lists the category 'apple' 2 times, with the ids \[0, 1\].*; delete the entry with id 0, "
+        r'which no object uses\n\(checks\.double_category',
         message,
     )
     assert found(own(['apple', 'pear'], entries[1:], objects=[1, 2]), check_categories) == []
@@ -294,23 +292,23 @@ def test_a_category_twice_of_which_one_is_used(own):
 
 def test_a_category_twice_and_both_are_used(own):
     message = refusal(own(['apple', 'pear'], [(4, 'apple'), (2, 'pear'), (3, 'apple')]))
-    assert 'objects have [3, 4]: give them one id and delete the entries of the others' in message
+    assert 'objects use [3, 4]: give them one id and delete the other entries' in message
 
 
 def test_an_entry_twice(own):
     message = refusal(own(['cat', 'dog'], [(1, 'cat'), (1, 'cat'), (2, 'dog')]))
-    assert 'delete all of these entries but one' in message
+    assert 'delete all but one of these entries' in message
 
 
 def test_an_id_twice(own):
     message = refusal(own(['cat', 'dog'], [(1, 'cat'), (1, 'dog')]))
-    assert "'cat' and 'dog' under the one id 1; give each an id of its own" in message
+    assert "'cat' and 'dog' under the same id 1; give each its own id" in message
 
 
 def test_a_second_spelling_with_objects(own):
     entries = [(1, 'cat'), (2, 'Cat'), (3, 'dog')]
     message = refusal(own(['cat', 'dog'], entries))
-    assert "lists 'Cat' beside 'cat', which alone is a class" in message
+    assert "lists 'Cat' as well as 'cat', but only 'cat' is a class" in message
     assert found(own(['cat', 'dog'], entries, objects=[1, 3]), check_categories) == []
     assert found(own(['cat', 'Cat', 'dog'], entries), check_categories) == []
 
@@ -341,7 +339,7 @@ def test_no_object_at_all(own, tmp_path, split):
     write(tmp_path / f'{split}.json', ['cat', 'dog'], objects=[9, 9])
     message = refusal(cfg)
     assert re.match(rf'{split}_dataloader: no object of any class in', message)
-    assert 'a "category_id" of [1, 2]' in message
+    assert 'a "category_id" from [1, 2]' in message
 
 
 def test_a_test_set_without_annotations_is_for_its_predictions(own, tmp_path):
@@ -360,7 +358,7 @@ def test_a_table_of_classes_needs_ascending_ids(own):
     assert found(cfg, check_categories) == []
     cfg.val_evaluator.classwise = True
     message = refusal(cfg)
-    assert re.match(r'val_evaluator: classwise=True would print the AP of a class beside', message)
+    assert re.match(r'val_evaluator: classwise=True would print the AP of one class next', message)
     cfg.checks = dict(classwise=False)
     (warning,) = found(cfg, check_categories)
     assert warning.endswith('(passed by checks.classwise=False)')
@@ -398,8 +396,8 @@ def test_what_passes_has_the_same_labels_everywhere(own, seed):
     except RecipeError as error:
         passed = False
         # Right for mmdet, but an object of 'DOG' beside the class 'dog' is background.
-        right &= 'which alone is a class' not in str(error)
-        right &= 'under the one id' not in str(error)
+        right &= 'as well as' not in str(error)
+        right &= 'under the same id' not in str(error)
     assert passed == right
 
 

@@ -46,10 +46,10 @@ def test_names_in_any_script(tmp_path):
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('', 'is no COCO annotation file: it is empty'),
-        ('{"images": []}', 'is no COCO annotation file: it has no "categories"'),
-        ('[{"images": []}]', 'is no COCO annotation file: it has no "categories"'),
-        ('{"images": "categories"}', 'is no COCO annotation file: it has no "categories"'),
+        ('', 'is not a COCO annotation file: it is empty'),
+        ('{"images": []}', 'is not a COCO annotation file: it has no "categories"'),
+        ('[{"images": []}]', 'is not a COCO annotation file: it has no "categories"'),
+        ('{"images": "categories"}', 'is not a COCO annotation file: it has no "categories"'),
         ('{"categories": [{"id": 1}]}', r"""its "categories" cannot be read \(one has no 'name'"""),
         ('{"categories": [{"name": "a"}]}', r"""cannot be read \(one has no 'id'"""),
         ('{"categories": [{"id": 1, "na', 'its "categories" cannot be read'),
@@ -66,17 +66,17 @@ def test_files_that_are_not_coco(tmp_path, text, message):
 
 
 def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(RecipeError, match='is no COCO annotation file: it is a folder'):
+    with pytest.raises(RecipeError, match='is not a COCO annotation file: it is a folder'):
         read_categories(str(tmp_path))
 
 
 @pytest.mark.parametrize(
     'entries, message',
     [
-        ([(1, 5)], r'names a category 5; write a text, "5"'),
-        ([(1, None)], 'names a category None'),
-        ([(1, 'a'), ('2', 'b')], r"category ids of several types, .*: '2'; number"),
-        ([(None, 'a')], 'of one that is no id: None'),
+        ([(1, 5)], r'has the category name 5, which is not a string; write "5"'),
+        ([(1, None)], 'has the category name None'),
+        ([(1, 'a'), ('2', 'b')], r"category ids of mixed or invalid types: '2'; renumber"),
+        ([(None, 'a')], 'of mixed or invalid types: None'),
     ],
 )
 def test_names_and_ids_of_other_types(tmp_path, entries, message):

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/files.py: missing data are named together with the layout that is expected."""
+"""recipe/checks/files.py: the error for missing data shows the expected layout."""
 
 import pytest
 from fixtures import MASK_RCNN, UPERNET

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/label_maps.py: a map is read as mmseg reads it, once while it is the same."""
+"""recipe/checks/label_maps.py: maps are read as mmseg reads them, and again only if they change."""
 
 import json
 import os

@@ -48,7 +48,7 @@ def test_boxes_without_masks_name_the_recipe_for_them(own):
 
 
 def test_rle_masks_need_poly2mask(own):
-    with pytest.raises(RecipeError, match='0 of 2 masks usable: .* need poly2mask=True'):
+    with pytest.raises(RecipeError, match='0 of 2 masks are usable: .* need poly2mask=True'):
         found(poly2mask(own(MASK_RCNN, RLE, RLE), False), check_masks)
     assert found(poly2mask(own(MASK_RCNN, RLE, RLE), True), check_masks) == []
     assert found(own(MASK_RCNN, RLE, RLE), check_masks) == []

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/model.py: channels fit from backbone to neck and heads; every map is taken."""
+"""recipe/checks/model.py: channels fit from backbone to neck and heads; every map is used."""
 
 import pytest
 from fixtures import CASCADE, LEAVES, MASK_RCNN, UPERNET, found, public_config, stem
@@ -100,7 +100,7 @@ def test_in_index_out_of_range(load, index):
     cfg = load(UPERNET)
     cfg.model.auxiliary_head.in_index = index
     with pytest.raises(
-        RecipeError, match=f'auxiliary_head.in_index={index} asks for a map .* it returns 4'
+        RecipeError, match=f'auxiliary_head.in_index={index} selects a map .* it returns 4'
     ):
         check_channels(cfg)
 
@@ -217,7 +217,7 @@ def test_heads_of_mmdet_in_mmseg_take_all_maps(load):
         check_channels(cfg)
 
 
-# Maps that nothing takes
+# Maps that nothing uses
 
 
 @pytest.mark.parametrize('kind', ['FPN', 'PAFPN', 'NASFCOS_FPN', 'mmdet.FPN'])

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what checks/model.py refuses stops DistributedDataParallel; with its mend it trains."""
+"""Contract: what checks/model.py refuses stops DistributedDataParallel; with the fix it trains."""
 
 import copy
 import os
@@ -52,7 +52,7 @@ def config():
 
 
 def mended(cfg: Config) -> Config:
-    """The config with every line of the refusal."""
+    """The config with every line that the refusal suggests."""
     with pytest.raises(RecipeError, match='Expected to have finished reduction') as caught:
         found(cfg, lambda cfg, loaders: check_unused_maps(cfg))
     lines = [line for line in str(caught.value).splitlines() if line.startswith('  model.')]

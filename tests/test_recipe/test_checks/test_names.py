@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/names.py: ours without its scope is answered with the line; others' pass."""
+"""recipe/checks/names.py: our classes need their scope, and the error has the line; others pass."""
 
 import pytest
 from fixtures import MASK_RCNN, UPERNET
@@ -10,7 +10,7 @@ from mmconvnext.recipe.checks import check_recipe
 from mmconvnext.recipe.checks.names import BACKBONE, CONSTRUCTOR, check_names
 from mmconvnext.recipe.errors import RecipeError
 
-WAY_OUT = r"write type='mmconvnext\.ConvNeXt'; one of another package needs custom_imports"
+WAY_OUT = r"write type='mmconvnext\.ConvNeXt'; a class of another package needs custom_imports"
 
 
 @pytest.mark.parametrize('config', [MASK_RCNN, UPERNET], ids=['mmdet', 'mmseg'])

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/optimizer.py: learning-rate options are read, and nobody counts our groups."""
+"""recipe/checks/optimizer.py: options are read, and no hook relies on the order of our groups."""
 
 import pytest
 from fixtures import LEAVES, MASK_RCNN, found, public_config, stem
@@ -88,7 +88,7 @@ def test_what_mmdets_constructor_does_not_read(key):
 
 
 class Foreign(DefaultOptimWrapperConstructor):
-    """Reads what nobody but its author knows."""
+    """Reads options that only its author knows."""
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_is_read_or_not_known_passes(wrapper):
 
 @pytest.mark.parametrize('key', ['norm_decay_mult', 'bias_decay_mult', 'bypass_duplicate'])
 def test_what_is_not_read_but_done_anyway(key):
-    """mmdet's own config for ConvNeXt writes what its constructor does without being told."""
+    """mmdet's own ConvNeXt config sets options for what its constructor does anyway."""
     file = public_config('mmdet::rtmdet/rtmdet_l_convnext_b_4xb32-100e_coco.py')
     cfg = Config.fromfile(file, import_custom_modules=False)
     assert constructor(cfg) == []

@@ -68,15 +68,15 @@ def test_a_missing_package_is_named(own, monkeypatch):
 def test_missing_pngs(own):
     cfg = own()
     pngs(cfg)[1].unlink()
-    with pytest.raises(RecipeError, match='val_dataloader.*: 1 of 3 images looked at have no PNG'):
+    with pytest.raises(RecipeError, match='val_dataloader.*: 1 of 3 inspected images have no PNG'):
         found(cfg, check_segments)
 
 
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda rgb: rgb[..., ::-1].copy(), r'holds the ids \[.*, which are no segment and has no'),
-        (lambda rgb: rgb[..., 0].copy(), 'holds the ids .* a PNG with three channels'),
+        (lambda rgb: rgb[..., ::-1].copy(), r'has the ids \[.*, which match no segment and has no'),
+        (lambda rgb: rgb[..., 0].copy(), 'has the ids .* a PNG with three channels'),
         (lambda rgb: rgb * 0, r'000004\.png has no pixel of the segments \['),
     ],
     ids=['other order of channels', 'one channel', 'unlabelled'],
@@ -133,7 +133,7 @@ def _things_alone(content):
         (_set_isthing(0), "says that 'disc' is stuff; move the name to own_data.stuff_classes"),
         (_no_isthing, """no "isthing" of 0 or 1 for its category 'background'"""),
         (_another_category, r"segments of \['cloud'\], which mmdet cannot load"),
-        (_things_alone, r'no segment of stuff, of which mmdet could not compute PQ \(0/0\)'),
+        (_things_alone, r'no segment of stuff, so mmdet could not compute its PQ \(0/0\)'),
     ],
 )
 def test_categories(own, change, message):
@@ -152,7 +152,7 @@ def test_the_order_of_the_file_counts_for_things_and_stuff(own):
     def stuff_first(content):
         content['categories'].insert(0, content['categories'].pop())
 
-    with pytest.raises(RecipeError, match='in another order than the classes'):
+    with pytest.raises(RecipeError, match='in a different order from classes'):
         found(own(stuff_first), check_categories)
 
 

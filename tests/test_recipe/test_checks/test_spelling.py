@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/checks/spelling.py: names that look alike are known as such, and shown apart."""
+"""recipe/checks/spelling.py: names that look alike are recognised and shown differently."""
 
 import pytest
 

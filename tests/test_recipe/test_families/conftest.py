@@ -31,7 +31,7 @@ def three_lines(tmp_path):
 def rehearse(workplace, three_lines):
     """A function that runs `tools/train.py CONFIG --toy` with such a config, cut to iterations.
 
-    It asserts that training and evaluation came to their end and returns the last metrics.
+    It asserts that training and evaluation finished, and returns the last metrics.
     """
 
     def run(*args, **parts) -> dict:

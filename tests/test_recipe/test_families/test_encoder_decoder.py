@@ -68,5 +68,7 @@ def test_a_backbone_that_returns_some_stages(three_lines, toy_data):
 def test_a_head_that_fits_one_backbone_alone_is_refused(three_lines, toy_data):
     base = 'mmseg::ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024.py'
     cfg = load_config(three_lines(base, decode_head=dict(in_channels=768)))
-    with pytest.raises(RecipeError, match="decode_head.type='DDRHead' only fits DDRNet"):
+    with pytest.raises(
+        RecipeError, match="decode_head.type='DDRHead' only works with the backbone DDRNet"
+    ):
         make_toy(cfg)

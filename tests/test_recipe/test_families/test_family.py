@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipe/families: a model's family is told by what it is built of; others are refused."""
+"""recipe/families: a model's family is recognised by its parts; others are refused."""
 
 import pytest
 from fixtures import CASCADE, FASTER_RCNN, MASK_RCNN, UPERNET
@@ -90,19 +90,19 @@ def test_a_model_of_no_family_is_refused_with_the_list():
     with pytest.raises(RecipeError) as caught:
         name_of(dict(type='SemiBaseDetector'))
     message = str(caught.value)
-    assert message.startswith("model.type='SemiBaseDetector' belongs to no family")
+    assert message.startswith("model.type='SemiBaseDetector' belongs to no model family")
     assert all(family.name in message for family in FAMILIES)
     assert 'with own_data' in message and 'docs/recipes.md' in message
 
 
 @pytest.mark.parametrize('kind, part', [('GLIP', 'language_model'), ('DINO', 'text_encoder')])
 def test_models_that_read_text_are_of_no_family(kind, part):
-    with pytest.raises(RecipeError, match=f"type='{kind}' belongs to no family"):
+    with pytest.raises(RecipeError, match=f"type='{kind}' belongs to no model family"):
         name_of({'type': kind, part: dict(type='BertModel')})
 
 
 def test_a_new_family_is_a_class_and_a_line(load, toy_data, monkeypatch):
-    """What the classes of a new family say reaches --toy, without a change anywhere else."""
+    """--toy uses a new family without a change anywhere else."""
 
     class Corners(Family):
         name, members, lr, batch_size = 'corner detectors', 'CornerNet', 5e-4, 3

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The kinds of data that ``own_data`` knows: one file each, and a line in KINDS."""
+"""The kinds of data that ``own_data`` supports: one file each, and a line in KINDS."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ KINDS = (
 
 
 def nearest_kind(cfg: Config | ConfigDict) -> DataKind:
-    """The kind whose files a recipe reads, even if it reads others beside them, as HTC does.
+    """The kind whose files a recipe reads, even if it also reads others, as HTC does.
 
     Raises:
-        RecipeError: the recipe is of another project than mmdet and mmseg.
+        RecipeError: the recipe belongs to neither mmdet nor mmseg.
     """
     scope = task(cfg)
     return next(kind for kind in KINDS if kind.scope == scope and kind.fits(cfg))
@@ -40,13 +40,13 @@ def kind_of(cfg: Config | ConfigDict) -> DataKind:
     """The kind of data that a recipe trains on, whether or not it has ``own_data``.
 
     Raises:
-        RecipeError: the recipe needs data that no kind holds.
+        RecipeError: the recipe needs data that no kind provides.
     """
     kind = nearest_kind(cfg)
     lacks = kind.lacks(cfg)
     if lacks:
         raise RecipeError(
-            f'own_data has {kind.holds}, but this recipe loads {lacks}; take a recipe that '
+            f'own_data provides {kind.holds}, but this recipe loads {lacks}; use a recipe that '
             'does not, or set its datasets yourself'
         )
     return kind

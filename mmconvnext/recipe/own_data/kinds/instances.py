@@ -28,7 +28,7 @@ OTHER_METRICS = {
     'VOCMetric',
 }
 # Transforms and datasets that load more than boxes and masks, and what.
-TRACKS, TEXTS = 'objects that are tracked through videos', 'texts that describe the objects'
+TRACKS, TEXTS = 'objects tracked through videos', 'texts that describe the objects'
 OTHERS = dict(
     LoadTrackAnnotations=TRACKS,
     PackReIDInputs='identities of persons',

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What the package must know of a kind of data; each kind is a subclass in a file of its own."""
+"""The interface of a kind of data; each kind is a subclass in its own file."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class DataKind:
         scope: the project whose recipes train on it, 'mmdet' or 'mmseg'.
         class_lists: keys of ``own_data`` with names of classes, in the order of the labels.
         labels: keys of a split that hold its labels. ``train`` and ``val`` need them all; a
-            ``test`` split without labels is predicted on, without metrics.
+            ``test`` split without labels gives predictions without metrics.
         evaluated: optional keys of ``val`` and ``test``, for metrics that need more files.
         options: further keys of ``own_data``, and their defaults.
         loads: the transforms that load the labels.
-        others: transforms and datasets of ``scope`` that load what this kind does not hold, and
-            what that is.
+        others: transforms and datasets of ``scope`` that load data which this kind does not
+            provide, and a description of it.
     """
 
     holds = ''
@@ -44,11 +44,11 @@ class DataKind:
     others: dict[str, str] = {}
 
     def fits(self, cfg: Config | ConfigDict) -> bool:
-        """Whether a recipe of the kind's ``scope`` is taken to train on it."""
+        """Whether a recipe of the kind's ``scope`` trains on it."""
         raise NotImplementedError
 
     def lacks(self, cfg: Config | ConfigDict) -> str:
-        """What a recipe loads that this kind does not hold; '' if nothing."""
+        """What a recipe loads that this kind does not provide; '' if nothing."""
         for loader in LOADERS:
             for _, node in dicts(cfg.get(loader)):
                 name = unimported_name(node)
@@ -65,11 +65,11 @@ class DataKind:
         return dict(classes=own.classes, palette=own.palette)
 
     def dataset(self, split: dict, own: OwnData) -> dict:
-        """The ``type`` of a split's dataset, and the settings that lead to its files."""
+        """The ``type`` of a split's dataset, and the settings that locate its files."""
         raise NotImplementedError
 
     def metric(self, cfg: Config, node: dict, split: dict, own: OwnData) -> dict | None:
-        """A metric of the recipe for the labels of a split; None where they do not allow it.
+        """A metric of the recipe for the labels of a split; None if they do not allow it.
 
         Args:
             node: the recipe's metric, a copy that may be changed.
@@ -91,7 +91,7 @@ class DataKind:
         """Write the toy data of this kind below ``root`` if missing; return its ``own_data``.
 
         Raises:
-            RecipeError: something else lies there.
+            RecipeError: the folder holds something else.
         """
         raise NotImplementedError
 
@@ -102,18 +102,18 @@ def image_folder(split: dict) -> dict:
 
 
 def folder(path: str) -> str:
-    """With a slash at its end, as mmdet's own configs write their prefixes."""
+    """``path`` with a trailing slash, as in the prefixes of mmdet's own configs."""
     return posixpath.join(path, '')
 
 
 def loads(cfg: Config, key: str) -> bool:
-    """Whether a ``LoadAnnotations`` of the pipelines has the switch ``key``, as ``with_mask``."""
+    """Whether a ``LoadAnnotations`` in the pipelines sets ``key``, such as ``with_mask``."""
     found = (node for node in pipelines(cfg) if unimported_name(node) == 'LoadAnnotations')
     return any(node.get(key) for node in found)
 
 
 def written(write: Callable[[Path], Path], root: Path) -> str:
-    """Where ``write`` wrote the toy data.
+    """Write the toy data with ``write`` and return their folder.
 
     Raises:
         RecipeError: ``root`` holds something else.

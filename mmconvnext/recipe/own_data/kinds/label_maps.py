@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Label maps, the id of a class in every pixel, as PNG files for mmseg."""
+"""Label maps for mmseg: PNG files with a class id in each pixel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..given import OwnData
 
 OTHER_METRICS = {'CityscapesMetric'}  # for the files of one dataset; they become IoUMetric
-OUTPUT = 'work_dirs/label_maps'  # our choice, as mmseg's configs of unlabelled test sets do
+OUTPUT = 'work_dirs/label_maps'  # our choice; mmseg's configs for unlabelled test sets have one too
 
 
 class LabelMaps(DataKind):
