@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: every recipe parses, builds, survives a dump, and holds the published values.
 
-The values are in ``data/published_recipes.yml``, typed from the official files. Parameters here
-are of the whole model; FLOPs are held against the same file in ``test_metafiles.py``.
+The values are in ``data/published_recipes.yml``, typed from the official files. Parameters are
+those of the whole model; ``test_metafiles.py`` compares the FLOPs with the same file.
 """
 
 import copy
@@ -50,7 +50,7 @@ def build(name: str) -> nn.Module:
 
 
 def plain(value):
-    """The value without mmengine's containers; tuples are lists, as after any dump."""
+    """The value without mmengine's containers; tuples become lists, as in a dump."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -80,7 +80,7 @@ def test_dump_reloads_equal(name, tmp_path):
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_no_helper_of_the_bases_is_left(name):
-    """`changes` is taken out of ``_base_``: others' tools see the keys of their own recipes."""
+    """`changes` is removed in ``_base_``: other tools see only the keys of their own recipes."""
     assert 'changes' not in load(name)
     assert 'Resize' in str(load(name).get('tta_pipeline', 'Resize'))
 
@@ -126,7 +126,7 @@ def test_backbone_is_the_published_one(name):
     assert backbone.drop_path_rate == row['drop_path_rate']
     assert backbone.layer_scale_init_value == 1.0
     assert backbone.init_cfg.type == 'Pretrained'
-    # The file only: mirrors have other hosts.
+    # The file name only: mirrors have other hosts.
     assert backbone.init_cfg.checkpoint.rpartition('/')[2] == row['pretrained']
     assert 'version' not in backbone and 'frozen_stages' not in backbone
 
@@ -201,7 +201,7 @@ def test_ade_schedule_and_crop(name):
 
 
 def official_poly(iteration: int) -> float:
-    """mmcv 1's poly policy of power 1 under a linear warm-up: both at work from the start."""
+    """mmcv 1's poly policy with power 1 and a linear warm-up; both apply from the start."""
     warmup = 1 - (1 - min(iteration, 1500) / 1500) * (1 - 1e-6)
     return (1 - iteration / 160_000) * warmup
 
@@ -278,6 +278,6 @@ def test_warm_up_of_the_others(name):
 
 
 def test_the_cpu_recipe_trains_on_a_cpu_with_the_tools_of_others():
-    """Only our tools turn mixed precision off without a GPU."""
+    """Only our tools turn off mixed precision if there is no GPU."""
     config = Config.fromfile(str(CONFIGS / '_base_/mask-rcnn_convnext-atto_cpu.py'))
     assert config.optim_wrapper.type == 'OptimWrapper'

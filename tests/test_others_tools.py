@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A config with own data in mmdet's and mmseg's own tools, functions and inferencers."""
+"""A config with own data works in mmdet's and mmseg's own tools, functions and inferencers."""
 
 import json
 import os
@@ -122,7 +122,7 @@ def own_data(name, root) -> dict:
 
 
 def run(name, tool, folder, *arguments) -> str:
-    """A tool of mmdet or of mmseg, as it was installed; what it printed."""
+    """Run a tool of mmdet or mmseg as installed; return its output."""
     package = mmdet if name in DETECTORS else mmseg
     script = Path(package.__path__[0], '.mim/tools', tool)
     done = subprocess.run(

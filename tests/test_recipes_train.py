@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Every recipe trains and validates on toy data; its evaluators give the truth full marks."""
+"""Every recipe trains and validates on toy data; evaluators give the ground truth full marks."""
 
 import json
 import math
@@ -70,7 +70,7 @@ def _decode(mask, shape) -> np.ndarray:
 
 
 class _Truth:
-    """Predicts what is annotated, crowds too; counts what it saw."""
+    """Predict the annotations, crowds included, and count them."""
 
     def __init__(self, wrong_labels: bool = False) -> None:
         self.wrong_labels, self.objects, self.crowds = wrong_labels, 0, 0

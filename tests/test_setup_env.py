@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""tools/setup_env.py: what it decides and says, without network and without a long step."""
+"""tools/setup_env.py: its decisions and messages, without network and slow steps."""
 
 import hashlib
 import importlib.util
@@ -35,7 +35,7 @@ def setup_env():
 
 @pytest.fixture
 def env(setup_env, tmp_path):
-    """An environment that was set up completely, on paper."""
+    """A fake environment that looks completely set up."""
     env = setup_env.Env(tmp_path)
     env.state = {
         'python': '3.11.7',
@@ -50,7 +50,7 @@ def env(setup_env, tmp_path):
 
 @pytest.fixture
 def linked(setup_env, tmp_path, monkeypatch):
-    """A checkout with `mmconvnext/.mim`, so that its absence here changes no answer."""
+    """A checkout with `mmconvnext/.mim`, which the real checkout may lack."""
     root = tmp_path / 'checkout'
     (root / 'mmconvnext/.mim/configs').mkdir(parents=True)
     (root / 'requirements').mkdir()
@@ -72,7 +72,7 @@ def test_locks_are_complete_pins(setup_env, stack):
 
 
 def test_lock_names_every_requirement(setup_env):
-    """A distribution that the lock forgets would be installed in whatever version is the newest."""
+    """A distribution missing in the lock file would be installed in its newest version."""
     stack = next((s for s in setup_env.STACKS if installed(setup_env.STACKS[s][0])), None)
     if not stack:
         pytest.skip('neither set of MM packages is installed')
@@ -214,7 +214,7 @@ def test_stamp_knows_the_compiled_library(setup_env, env, linked, compiled, caps
     env.state['source'] = f'file://{linked}'
 
     def changed() -> str:
-        """What is_ready tells of the kernels; they are as they should be from then on."""
+        """What is_ready says about the kernels; afterwards they count as up to date."""
         capsys.readouterr()
         ready = setup_env.is_ready(env, 'openmmlab')
         told = re.findall('kernels (.+ -> .+)$', capsys.readouterr().out.strip())
@@ -302,7 +302,7 @@ def test_no_python_headers_is_told(setup_env, env, monkeypatch):
 
 @pytest.fixture
 def broken(setup_env, linked, monkeypatch):
-    """A virtual environment of the checkout whose python is gone, and no way to make another."""
+    """The checkout's virtual environment without its python, and no way to create another."""
     folder = linked / '.venv'
     folder.mkdir()
     (folder / 'pyvenv.cfg').touch()

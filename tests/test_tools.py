@@ -17,7 +17,7 @@ SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'm
 
 
 def run(*command: object) -> tuple[subprocess.CompletedProcess, set[str]]:
-    """Run a tool; return what it did and the top-level packages that it imported."""
+    """Run a tool; return the finished process and the top-level packages that it imported."""
     done = subprocess.run(
         [sys.executable, '-X', 'importtime', *map(str, command)],
         capture_output=True,
