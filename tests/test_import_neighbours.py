@@ -48,7 +48,7 @@ ADDED = (
     r'torch\.fx\._symbolic_trace\._wrapped_fns_to_patch\.',  # torch.fx.wrap, of functions of ours
     r'mmengine\.registry\.root\.(MODELS|DATASETS|OPTIM_WRAPPER_CONSTRUCTORS)\._children\.mmconvnext$',
 )
-# mmengine's overwrite_default_scope, which this test calls, lays that dict anew.
+# mmengine's overwrite_default_scope, which this test calls, recreates that dict.
 SCOPES = 'mmengine.registry.default_scope.DefaultScope._instance_dict'
 
 

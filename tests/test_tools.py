@@ -10,7 +10,7 @@ from fixtures import ROOT
 TOOLS = sorted(
     path
     for path in (ROOT / 'tools').glob('[!_]*.py')
-    if path.name != 'setup_env.py'  # it needs the standard library alone, tested in test_setup_env
+    if path.name != 'setup_env.py'  # it needs only the standard library, tested in test_setup_env
 )
 # With their imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}

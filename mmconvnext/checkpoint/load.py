@@ -175,7 +175,7 @@ def pretrained_options(init_cfg: Mapping) -> dict:
     unknown = sorted(set(options) - set(allowed))
     if unknown or not options.get('checkpoint'):
         fault = f'has unknown keys {unknown}' if unknown else 'has no checkpoint'
-        raise ValueError(f'init_cfg {fault}; besides type it may have {allowed}')
+        raise ValueError(f'init_cfg {fault}; besides type, it may have the keys {allowed}')
     return options
 
 

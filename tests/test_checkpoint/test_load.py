@@ -486,7 +486,7 @@ def test_second_init_weights_keeps_what_was_trained_since(tiny_arch, tmp_path):
 @pytest.mark.parametrize(
     ('init_cfg', 'match'),
     [
-        (dict(checkpoint='a.pth', stict=False), r"unknown keys \['stict'\]; besides type it"),
+        (dict(checkpoint='a.pth', stict=False), r"unknown keys \['stict'\]; besides type,"),
         (dict(), 'init_cfg has no checkpoint'),
         (dict(checkpoint=''), 'init_cfg has no checkpoint'),
         (dict(checkpoint=None), 'init_cfg has no checkpoint'),

@@ -54,7 +54,7 @@ def test_bare_convnext_and_safetensors(convnext, tmp_path):
         content = load(path)  # the folder: a repository of Hugging Face
         assert set(content) == {'meta', 'state_dict'}
         assert content['state_dict'].keys() == convnext.keys()
-        assert content['meta'] == {}  # which mmseg's init_model asks for
+        assert content['meta'] == {}  # which mmseg's init_model reads
 
 
 @pytest.mark.parametrize('key', ['model', 'module', 'model_ema', 'state_dict'])

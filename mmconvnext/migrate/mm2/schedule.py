@@ -44,7 +44,7 @@ def train_loop(cfg: dict) -> dict:
 def param_schedulers(cfg: dict, notes: Notes) -> list[dict]:
     """Turn ``lr_config`` into ``param_scheduler``: the warm-up, and the policy from iteration 0.
 
-    In mmcv 1 the warm-up factor multiplies the policy's learning rate; so it does in mmengine if
+    In mmcv 1 the warm-up factor multiplies the policy's learning rate; mmengine does the same while
     both schedulers are active. mmengine's warm-up and polynomial decay end one iteration before
     ``end``. The numbers are kept, as in OpenMMLab's own configs: a warm-up of 500 takes 499
     iterations.
