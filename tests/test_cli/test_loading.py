@@ -202,7 +202,7 @@ FAULTS = {
     'missing': (no_neck, r'\d missing: decode_head\.fpn_convs\.0\.conv\.weight'),
     'backbone': (
         other_backbone,
-        r'weights for backbone\.: .*\n.*norm3\.weight \(32,\) for \(64,\)',
+        r'weights for backbone\.: .*\n.*norm3\.weight \(32,\) instead of \(64,\)',
     ),
     'head only': (no_backbone, r'weights for backbone\.: no key begins with this prefix'),
 }
