@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Fixtures for all tests: seeds, a tiny network, the log, configs, tiny data, folders to run in."""
+"""Fixtures for all tests: seeds, a tiny network, the log, configs, tiny data, working folders."""
 
 import copy
 import logging
@@ -39,7 +39,7 @@ def tiny_arch() -> dict:
 
 @pytest.fixture
 def log_records():
-    """What mmengine's current logger gets during the test, from INFO up."""
+    """The records that mmengine's current logger receives during the test, from INFO up."""
     from mmengine.logging import MMLogger
 
     class Keep(logging.Handler):
@@ -101,7 +101,7 @@ def load(config_cache):
 
 @pytest.fixture(autouse=True)
 def label_map_cache(tmp_path_factory, monkeypatch):
-    """An empty folder for the cache of label maps, so that no test writes into a home."""
+    """An empty folder for the cache of label maps, so that no test writes to a home directory."""
     from mmconvnext.recipe.checks import label_maps
 
     root = tmp_path_factory.mktemp('cache')

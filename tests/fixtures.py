@@ -64,7 +64,7 @@ def public_config(name) -> str:
 
 
 def stem(config) -> str:
-    """The id of a parametrized test: no paths of a machine in reports."""
+    """The id of a parametrized test, so that reports contain no machine's paths."""
     return Path(config).stem
 
 
@@ -97,7 +97,7 @@ def toy_data_at(root: Path):
 
 @contextlib.contextmanager
 def tiny_runs_at(root: Path):
-    """As ``toy_data_at``, with input sizes to match these images and no trace of earlier runs."""
+    """Like ``toy_data_at``, with input sizes that fit these images and no trace of earlier runs."""
     import torch
     from mmengine.config import config
 
@@ -123,7 +123,7 @@ def tiny_runs_at(root: Path):
 
 
 def found(cfg, check, loaders=None) -> list:
-    """What a check finds: warnings; raises what it refuses."""
+    """Return the warnings of a check; raise its errors."""
     from mmconvnext.recipe.checks.finding import settle
     from mmconvnext.recipe.walk import LOADERS
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Other people's files and models, for tests that ours leaves them alone."""
+"""Files and models of other packages, for tests that this package leaves them alone."""
 
 from collections import OrderedDict
 
@@ -10,7 +10,7 @@ WEIGHTS = {'weight': torch.arange(6.0).reshape(2, 3), 'bias': torch.ones(2)}
 
 
 def contents(convnext: dict) -> dict[str, object]:
-    """What is no checkpoint with one ConvNeXt in it, for torch.save."""
+    """Contents for torch.save that are not a checkpoint with exactly one ConvNeXt."""
     tensor = torch.arange(3)
     return {
         'tensor': tensor,
@@ -35,7 +35,7 @@ def contents(convnext: dict) -> dict[str, object]:
 
 
 def same(found: object, given: object) -> bool:
-    """Compare what files hold, types included."""
+    """Compare the contents of files, types included."""
     if type(found) is not type(given):
         return False
     if isinstance(given, Tensor):
@@ -48,7 +48,7 @@ def same(found: object, given: object) -> bool:
 
 
 def pidnet(**options: object) -> nn.Module:
-    """A segmentor of mmseg that loads its ``init_cfg`` by itself."""
+    """A segmentor of mmseg that loads its own ``init_cfg``."""
     from mmseg.models.backbones import PIDNet
 
     sizes = dict(channels=8, ppm_channels=8, num_stem_blocks=1, num_branch_blocks=1)
@@ -56,7 +56,7 @@ def pidnet(**options: object) -> nn.Module:
 
 
 def san_text(**options: object) -> nn.Module:
-    """The text encoder of mmseg's SAN, which loads what its file has below 'text_encoder'."""
+    """The text encoder of mmseg's SAN, which loads the keys under 'text_encoder' in its file."""
     from mmseg.models.text_encoder import CLIPTextEncoder
 
     sizes = dict(total_vocab_size=10, context_length=4, embed_dims=8, output_dims=8)
@@ -66,7 +66,7 @@ def san_text(**options: object) -> nn.Module:
 
 
 def san_head(**options: object) -> nn.Module:
-    """The head of mmseg's SAN, which loads what its file has below 'rec_with_attnbias'."""
+    """The head of mmseg's SAN, which loads the keys under 'rec_with_attnbias' in its file."""
     from mmengine.config import ConfigDict
     from mmseg.models.decode_heads import SideAdapterCLIPHead
 
@@ -92,7 +92,7 @@ def san_head(**options: object) -> nn.Module:
 
 
 def random_weights(module: nn.Module) -> dict:
-    """A state dict that no initialization gives."""
+    """A state dict with values that no initialization produces."""
     return {
         name: torch.rand_like(value) if value.is_floating_point() else value
         for name, value in module.state_dict().items()
@@ -100,7 +100,7 @@ def random_weights(module: nn.Module) -> dict:
 
 
 def lost_by_init_weights(folder: object) -> list[str]:
-    """Let PIDNet and SAN load files of theirs by themselves; what then is not as in the file."""
+    """Let PIDNet and SAN load their own files; return what then differs from the file."""
     from mmengine.registry import DefaultScope
 
     path, lost = str(folder / 'neighbour.pth'), []

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What a process holds of other packages, to be compared by identity: is anything of theirs new?
+"""Snapshots of the objects of other packages in a process, to find out by identity what changed.
 
 A snapshot maps the id of each object to its name, itself, and what it holds by name. It keeps all
-of it alive, so that no id comes to stand for another object.
+of them alive, so that no id is reused for another object.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FUNCTION = ('__code__', '__defaults__', '__kwdefaults__', '__closure__', '__dict
 
 
 def snapshot(*packages: str) -> dict[int, tuple[str, object, dict]]:
-    """Every module, class, function, container and own object of the packages and what they hold.
+    """Every module, class, function, container and other object of the packages, and its contents.
 
     That is reached from ``sys.modules``, through classes and objects whose type is of one of them.
     """
@@ -44,7 +44,7 @@ def snapshot(*packages: str) -> dict[int, tuple[str, object, dict]]:
 
 
 def changes(before: dict, after: dict) -> dict[str, tuple[object, object]]:
-    """What is not the same object any more, by its path: the old one and the new, or ``...``."""
+    """The paths whose object has changed, with the old one and the new one, or ``...``."""
     found = {}
     for key, (path, _, old) in before.items():
         new = after[key][2] if key in after else old
@@ -61,7 +61,7 @@ def _same(old: object, new: object) -> bool:
 
 
 def _held(owner: object, packages: tuple[str, ...]) -> dict | None:
-    """What an object holds by name, or None where that is not looked at."""
+    """What an object holds by name, or None if its contents are not inspected."""
     kind = type(owner)  # some objects answer isinstance with a warning
     if issubclass(kind, dict):
         return {_name(key): value for key, value in list(owner.items()) if key not in NOTES}

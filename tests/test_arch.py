@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the table of sizes is the published one, and a wrong `arch` is named with the cure."""
+"""Contract: the table of sizes is the published one; the error for a wrong `arch` gives the fix."""
 
 import dataclasses
 

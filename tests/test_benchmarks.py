@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the benchmarks run. What they measure here means nothing."""
+"""Contract: the benchmarks run. Their figures are not checked."""
 
 import os
 import subprocess

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: the paths, names and commands in the documentation exist.
 
-Each kind is a function that returns what is wrong in a text, so that it is tried on bad examples
-too. What the texts say beyond that is tested where it is about one document: `test_readme.py`.
+Each check is a function that returns what is wrong in a text, so that it can be tested on bad
+examples too. What a single document says is tested separately, see `test_readme.py`.
 """
 
 import ast
@@ -47,7 +47,7 @@ def shipped() -> tuple[str, ...]:
 
 
 def inline(text: str) -> list[str]:
-    """What stands in single backticks."""
+    """The texts in single backticks."""
     text = re.sub(r'^```.*?^```', '', text, flags=re.DOTALL | re.MULTILINE)
     return [' '.join(code.split()) for code in re.findall(r'(?<!`)`([^`]+)`(?!`)', text)]
 
@@ -56,7 +56,7 @@ def inline(text: str) -> list[str]:
 
 
 def alternatives(path: str) -> list[str]:
-    """Spelt out: `a/{b,c}.py` is two; <name> and CAPITALS stand for anything."""
+    """Expand a path: `a/{b,c}.py` is two; <name> and CAPITALS stand for anything."""
     braces = re.search(r'\{([^{}]*,[^{}]*)\}', path)
     if braces:
         head, tail = path[: braces.start()], path[braces.end() :]
@@ -131,19 +131,19 @@ def is_registered(name: str) -> bool:
 
 
 def words_of(path: str) -> set[str]:
-    """All words of the files that the path may mean."""
+    """All words in the files that the path may refer to."""
     files = [name for name in shipped() if name == path or name.endswith(f'/{path}')]
     return {word for name in files for word in re.findall(r'\w+', (ROOT / name).read_text())}
 
 
 def name_faults(text: str) -> list[str]:
-    """`mmconvnext.x.y` anywhere, `room.module.name` in backticks, and `name` in `path`."""
+    """`mmconvnext.x.y` anywhere, `part.module.name` in backticks, and `name` in `path`."""
     names = set(re.findall(r'(?<![\w./-])mmconvnext(?:\.[A-Za-z_]\w*)+(?![\w/-])', text))
-    rooms = {path.parent.name for path in (ROOT / 'mmconvnext').glob('*/__init__.py')}
+    parts = {path.parent.name for path in (ROOT / 'mmconvnext').glob('*/__init__.py')}
     for code in inline(text):
         code = code.removesuffix('()')
         if re.fullmatch(r'\w+(\.\w+)+', code) and not re.search(rf'{SOURCE}$', code):
-            names |= {f'mmconvnext.{code}'} if code.split('.')[0] in rooms else set()
+            names |= {f'mmconvnext.{code}'} if code.split('.')[0] in parts else set()
     faults = [f'there is no {name}' for name in sorted(names) if not resolves(name)]
     listed = r'((?:`[\w.]+(?:\(\))?`(?:, | and | or )?)+) (?:in|of) `([\w/.]+\.(?:py|h|cpp))`'
     for group, path in re.findall(listed, ' '.join(text.split())):
@@ -157,7 +157,7 @@ def name_faults(text: str) -> list[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The commands of shell blocks and in backticks, each as its words; pipes are cut."""
+    """The commands in shell blocks and in backticks, split into words and at pipes."""
     blocks = re.findall(r'^```(?:bash|sh|console)\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.replace('\\\n', ' ').splitlines()]
     starts = r'(?:[A-Z_]+=\S+ )*(?:make|python|\.venv\S*/bin/python|(?:tools|benchmarks)/\S+\.\w+) '

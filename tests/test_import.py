@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: importing the package is light, and says how to install what is missing."""
+"""Contract: importing the package is fast, and an error says how to install what is missing."""
 
 import json
 import subprocess

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: importing, building, training and loading leave mmengine, mmcv and torch as they were.
 
-``main`` runs in an interpreter of its own: it uses all that it compares before ours is imported, so
-that what they do on first use is done. What ours adds, and may, is named in ``ADDED``.
+``main`` runs in an interpreter of its own. It first uses everything that it compares, so that
+first-use effects are over before mmconvnext is imported. ``ADDED`` lists what mmconvnext may add.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ ADDED = (
     r'torch\.fx\._symbolic_trace\._wrapped_fns_to_patch\.',  # torch.fx.wrap, of functions of ours
     r'mmengine\.registry\.root\.(MODELS|DATASETS|OPTIM_WRAPPER_CONSTRUCTORS)\._children\.mmconvnext$',
 )
-# mmengine's overwrite_default_scope, which this test calls, lays that dict anew.
+# mmengine's overwrite_default_scope, which this test calls, recreates that dict.
 SCOPES = 'mmengine.registry.default_scope.DefaultScope._instance_dict'
 
 
 def is_added(path: str, old: object, new: object) -> bool:
-    """Whether something of ours has come beside what was there, where that is allowed."""
+    """Whether a change is an addition that this package may make."""
     if path == SAFE_GLOBALS:
         return old <= new
     if '._children.mmconvnext.' in path or path == SCOPES:  # in our own registries
@@ -69,7 +69,7 @@ DRAWN = ('random', 'numpy', 'torch')  # a backbone starts from random numbers
 
 
 def process() -> dict[str, object]:
-    """What belongs to nobody's module: a seed that is drawn from, a warning that is silenced."""
+    """State that belongs to no module: random number generators, warning filters."""
     return dict(
         random=random.getstate(),
         numpy=str(np.random.get_state()),
@@ -90,7 +90,7 @@ def loggers() -> list[logging.Logger]:
 
 
 def use(module: nn.Module, **wrapper: object) -> None:
-    """Everything that a backbone goes through, by mmengine's own functions."""
+    """Everything that is done with a backbone, using mmengine's own functions."""
     module.init_weights()
     optimizer = dict(type='AdamW', lr=1e-3, weight_decay=0.05)
     wrapper = build_optim_wrapper(module, dict(type='OptimWrapper', optimizer=optimizer, **wrapper))
@@ -106,7 +106,7 @@ def use(module: nn.Module, **wrapper: object) -> None:
 
 
 class Other(BaseModule):
-    """A backbone of somebody else's, of the layers that ours has too."""
+    """Another package's backbone, with the layers that ours has too."""
 
     def __init__(self, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
@@ -119,7 +119,7 @@ class Other(BaseModule):
 
 
 def import_all() -> list[str]:
-    """Every module of ours, but for what needs a package that is not here; returns their names."""
+    """Import all our modules, except those that need a missing package; return their names."""
     import mmconvnext
 
     names = [m.name for m in pkgutil.walk_packages(mmconvnext.__path__, 'mmconvnext.')]
@@ -134,7 +134,7 @@ def import_all() -> list[str]:
 
 
 def use_ours(folder: Path) -> dict:
-    """Build both versions from files and from nothing, train, save, load, fold; the weights."""
+    """Build both versions with and without files, train, save, load, fold; return the weights."""
     from mmconvnext import ConvNeXt, lenient_loading
 
     weights = ConvNeXt(ARCH).state_dict()
@@ -157,7 +157,7 @@ def use_ours(folder: Path) -> dict:
 
 
 def misread(folder: Path, weights: dict) -> list[str]:
-    """Which of other people's files mmengine's own loader gives otherwise than they are."""
+    """The files of other packages that mmengine's own loader does not return as they are."""
     wrong = []
     for name, given in contents(weights).items():
         torch.save(given, folder / 'other.pth')
@@ -167,7 +167,7 @@ def misread(folder: Path, weights: dict) -> list[str]:
 
 
 def main(folder: Path) -> dict:
-    """The four parts; every list in what is returned has to be empty."""
+    """Run the four parts; every list in the result must be empty."""
     for package in (
         'mmengine.hooks',
         'mmcv.ops',
@@ -210,7 +210,7 @@ def main(folder: Path) -> dict:
         added_by_import=[path for path in found[0] if path != SAFE_GLOBALS],
         process=unlike,
         misread=wrong,
-        # And what shows that all of this took place.
+        # And proof that all of this was run.
         modules=[] if 'mmconvnext.optim.groups' in names else names,
         operators=[] if hasattr(torch.ops.mmconvnext, 'mlp') else dir(torch.ops),
     )

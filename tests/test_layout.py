@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The house rules of CONTRIBUTING.md, executed: import arrows, sizes, file heads, mirrors, text.
+"""Check the house rules of CONTRIBUTING.md: import arrows, sizes, file heads, mirrors, text.
 
-Each rule is a function that returns what breaks it, so that it is tried on a bad example too.
+Each rule is a function that returns what breaks it, so that it can be tested on bad examples too.
 """
 
 import ast
@@ -75,7 +75,7 @@ MAY_IMPORT = {
     '.cli.options': '',  # and no module of ours: tools/_start.py loads it by its path
 }
 
-# Machine paths and package indices: what works on one machine only. Spelt so that this file passes.
+# Machine paths and package indices, which work on one machine only. Spelt so that this file passes.
 FORBIDDEN = {
     'a path of one machine': r'(^|[^A-Za-z0-9_.])/(work|root|home|Users)/',
     'a package index': r'py[p]i\.(org|python)|python[h]osted',
@@ -118,9 +118,9 @@ MODULES = {module_of(file) for file in PACKAGE}
 
 
 def imports(source: str, file: str) -> set[str]:
-    """Every module that the source imports, wherever in it, ours with a leading dot.
+    """Every module that the source imports anywhere, ours with a leading dot.
 
-    Seen are the statements, and `import_module` and `__import__` of a literal.
+    Found are import statements, and `import_module` and `__import__` with a literal.
     """
     package = (
         module_of(file) if file.endswith('__init__.py') else module_of(file).rpartition('.')[0]
@@ -144,7 +144,7 @@ def imports(source: str, file: str) -> set[str]:
 
 
 def _known(name: str) -> str:
-    """Cuts imported objects off: a module of ours with a leading dot, else the distribution."""
+    """Strip imported objects: one of our modules with a leading dot, otherwise the distribution."""
     top, _, rest = name.partition('.')
     if top != 'mmconvnext':
         return top
@@ -159,7 +159,7 @@ def covers(row: str, module: str) -> bool:
 def wrong_imports(source: str, file: str) -> set[str]:
     module = module_of(file)
     rows = [row for row in MAY_IMPORT if covers(row, module)]
-    assert rows, f'{file} has no row in MAY_IMPORT: say what it may import'
+    assert rows, f'{file} has no row in MAY_IMPORT: add what it may import'
     allowed = MAY_IMPORT[max(rows, key=len)].split()
     return {
         name
@@ -242,7 +242,7 @@ def head_fault(source: str, docstring: bool = True) -> str:
 
 @pytest.mark.parametrize('file', PYTHON)
 def test_head(file):
-    # An __init__.py among the tests is a mere mark of pytest's: there is nothing to say.
+    # In the tests an __init__.py is only a marker for pytest and needs no docstring.
     fault = head_fault(read(file), docstring=not re.match('tests/.*__init__.py', file))
     assert not fault, f'{file}: {fault}'
 
@@ -259,7 +259,7 @@ def test_a_bad_head_is_seen():
 
 
 def mirrored(file: str) -> list[str]:
-    """The modules a test in a folder may be about, `test_block_speed.py`: block_speed, block."""
+    """The modules that a test file may test, for `test_block_speed.py`: block_speed, block."""
     *folders, name = Path(file).with_suffix('').parts[1:]
     package = ['mmconvnext', *(folder.removeprefix('test_') for folder in folders)]
     words = name.removeprefix('test_').split('_')
@@ -274,7 +274,7 @@ def test_tests_mirror_the_package(file):
         return
     modules = mirrored(file)
     found = [m for m in modules if (ROOT / f'{m}.py').is_file() or (ROOT / m).is_dir()]
-    assert found, f'{file}: there is no {modules[0]}.py, nor a module whose name begins it'
+    assert found, f'{file}: there is no {modules[0]}.py, nor a module whose name is a prefix of it'
 
 
 def test_mirrors_are_found():

@@ -109,7 +109,7 @@ def test_published_figures(recipe):
 
 
 def forward(model, image: torch.Tensor) -> None:
-    """What the paper counts: 1000 proposals in each box head, 100 in each mask head."""
+    """Count as in the paper: 1000 proposals in each box head, 100 in each mask head."""
     features = model.backbone(image)
     if not hasattr(model, 'roi_head'):
         model.decode_head(features)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What sdist, wheel and editable install carry: recipes in `.mim`, no MM requirement, no litter."""
+"""What sdist, wheel and editable install hold: recipes in `.mim`, no MM requirement, no litter."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ PACKED_FILES = ('LICENSE', 'MANIFEST.in', 'README.md', 'model-index.yml', 'pypro
 
 
 def call(kind: str, source: Path, out: Path, **env: str) -> subprocess.CompletedProcess:
-    """Calls the backend as pip does, in `source`; kind: 'sdist', 'wheel' or 'editable'."""
+    """Call the backend as pip does, in `source`; kind: 'sdist', 'wheel' or 'editable'."""
     out.mkdir(exist_ok=True)
     code = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))'
     # The kernels would take half a minute each time, and say nothing about what is carried.
@@ -133,7 +133,7 @@ def test_metadata_requires_no_mm_distribution(wheel):
         assert len(pins) == 4 and pins <= set(lock)
 
 
-# The compiled kernels. A stub in the place of the compiler is quick, and each of its files differs.
+# The compiled kernels. A stub compiler is quick, and each file that it writes is different.
 
 LIBRARY = f'mmconvnext/kernels/_cpu{sysconfig.get_config_var("EXT_SUFFIX")}'
 PLATFORM = f'{sysconfig.get_platform()}-{sys.implementation.cache_tag}'
@@ -151,7 +151,7 @@ print('g++ (stub) 13.2.0')
 
 @pytest.fixture
 def own_checkout(tmp_path):
-    """A checkout with a library from earlier, in it and in what an earlier build left."""
+    """A checkout with an older library, in the source tree and in an earlier build folder."""
     copy = make_checkout(tmp_path / 'checkout')
     for folder in (copy, copy / 'build/lib', copy / f'build/lib.{PLATFORM}'):
         (folder / LIBRARY).parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +215,7 @@ def test_editable_install_puts_library_and_record_in_place(own_checkout, stub, t
 
 
 def fake_torch(folder: Path, content: str, cpp_extension: str) -> str:
-    """PYTHONPATH with a torch of which nothing else is there."""
+    """PYTHONPATH with a stub of torch that has only the given contents."""
     utils = folder / 'torch/utils'
     utils.mkdir(parents=True)
     (utils.parent / '__init__.py').write_text(content)

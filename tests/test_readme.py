@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what README and docs let the reader copy works, and their lists are the code's."""
+"""Contract: the snippets in README and docs work, and their lists agree with the code."""
 
 import inspect
 import re
@@ -153,5 +153,5 @@ def test_every_tool_answers_help_and_does_nothing_else(tool, tmp_path):
 
 
 def test_readme_is_short():
-    """Details belong into docs/."""
+    """Details belong in docs/."""
     assert len(README.splitlines()) <= 200

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the backbone and the constructor plug into any MM project, by name alone.
+"""Contract: the backbone and the constructor plug into any MM project, by name only.
 
-What depends on what was imported before runs in a fresh interpreter.
+Tests that depend on earlier imports run in a fresh interpreter.
 """
 
 import subprocess
@@ -99,7 +99,7 @@ with DefaultScope.overwrite_default_scope({package!r}):
 
 @pytest.mark.parametrize('when', ['before', 'after'])
 def test_the_plain_names_are_everybodys(when):
-    """In the root registries, where nobody could take back a name of ours, and in a child."""
+    """In the root registries, which must stay free of our names, and in a child."""
     use_ours = 'import mmconvnext; check(ROOT, BACKBONE, OPTIM_WRAPPER)'
     run(f"""
 {use_ours if when == 'after' else ''}
@@ -139,7 +139,7 @@ def build_model(config: dict, scope: str) -> nn.Module:
 
 
 def assert_one_step_trains(model: nn.Module, data: dict) -> None:
-    """Loss finite; every parameter that asks for a gradient has one; the step moves all ends."""
+    """The loss is finite, every trainable parameter has a gradient, and a step trains the model."""
     wrapper = build_optim_wrapper(model, OPTIM_WRAPPER)
     before = {name: param.detach().clone() for name, param in model.named_parameters()}
     data = model.data_preprocessor(data, training=True)
@@ -238,7 +238,7 @@ def test_detectors_of_mmdet_train(config, version):
 
 
 def test_mask2former_of_mmdet_trains():
-    """Its shipped recipe with nothing but the backbone exchanged, and fewer decoder layers."""
+    """Its shipped recipe with only the backbone replaced, and fewer decoder layers."""
     config = get_config('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py').model
     config.backbone = BACKBONE
     config.data_preprocessor.batch_augments = None  # it pads to 1024x1024

@@ -9,7 +9,7 @@ from fixtures import ROOT
 
 
 def run_pytest(*args: object) -> list[str]:
-    """The lines that pytest and the interpreter's exit print."""
+    """The lines printed by pytest and at the interpreter's exit."""
     command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *map(str, args)]
     done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
@@ -33,7 +33,7 @@ def test_warnings_are_errors_unless_they_are_listed(tmp_path, warning, result):
 
 
 def test_the_result_is_the_last_line():
-    """Also after the interpreted Triton kernels: Triton reports at exit what nobody cleared."""
+    """Also after the interpreted Triton kernels: Triton reports at exit what was not cleaned up."""
     pytest.importorskip('triton')
     lines = run_pytest('tests/test_kernels/test_triton/test_sums.py')
     assert ' passed' in lines[-1] or ' skipped' in lines[-1], '\n'.join(lines[-30:])

@@ -14,12 +14,12 @@ from threading import get_ident
 def atomic_path(final: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to; at the end the file is renamed to ``final``.
 
-    After an error, on a full disk or in a killed process ``final`` stays as it was. A killed
-    process leaves the temporary file, FINAL.PROCESS-THREAD.part. Missing folders are made.
+    If writing fails or the process is killed, ``final`` is left unchanged. A killed process leaves
+    the temporary file, FINAL.PROCESS-THREAD.part, behind. Missing folders are created.
     """
-    final = Path(os.path.realpath(final))  # a link stays a link, as with open()
+    final = Path(os.path.realpath(final))  # write through a symlink, as open() does
     final.parent.mkdir(parents=True, exist_ok=True)
-    if final.exists() and not final.is_file():  # /dev/null, a pipe: nothing to rename over
+    if final.exists() and not final.is_file():  # /dev/null or a pipe: write to it directly
         yield final
         return
     part = final.with_name(f'{final.name}.{os.getpid()}-{get_ident()}.part')

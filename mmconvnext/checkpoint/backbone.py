@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A network that was found and the backbone that it is to fill: matched, checked, reported.
+"""Match the network found in a file with a backbone, check the match and report it.
 
-The backbone is known by its ``state_dict()``, ``design`` and ``gap_before_final_norm`` alone.
+Only ``state_dict()``, ``design`` and ``gap_before_final_norm`` of the backbone are used.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def match_backbone(
     config: Mapping = EMPTY,
     **options: str | None,
 ) -> Match:
-    """Match a network with the backbone that it is to fill; neither is changed.
+    """Match a network with a backbone; neither is changed.
 
     Args:
         backbone: a ConvNeXt.
         network: the weights.
-        strict: False matches what fits.
+        strict: if False, match what fits.
         config: the content of the config.json beside the file, or {}.
         options: ``stem`` and ``classifier_norm`` of :func:`.match.match_weights`.
 
@@ -58,7 +58,7 @@ def match_backbone(
 
 
 def check_whole(match: Match) -> None:
-    """Refuse what is not all of a trained backbone.
+    """Require all weights of a trained backbone.
 
     Raises:
         CheckpointMismatch: tensors are missing, or something had to be adapted.
@@ -66,23 +66,25 @@ def check_whole(match: Match) -> None:
     missing = [name for name in match.missing if not name.endswith('.num_batches_tracked')]
     if missing or match.notes:
         faults = [f'missing: {listed(missing)}'] if missing else []
-        raise CheckpointMismatch(f'not the whole backbone; {"; ".join(faults + match.notes)}')
+        raise CheckpointMismatch(
+            f'the weights do not match the whole backbone; {"; ".join(faults + match.notes)}'
+        )
 
 
 def report(source: str, backbone: nn.Module, network: Network, match: Match, at: str = '') -> str:
-    """Log and return how many tensors were loaded from where, and what became of the others.
+    """Log and return one line: how many tensors were loaded, from where, and what was not.
 
     Args:
-        source: the file and its format, in words.
+        source: a description of the file and its format.
         backbone: the model that was filled.
-        network: what was found.
+        network: the network that was found.
         match: what was loaded.
         at: where the backbone is in a larger model.
     """
     line = f'{at} ' if at else ''
     line += f'Loaded {len(match.tensors)} of {len(backbone.state_dict())} tensors from {source}'
     if network.prefix:
-        line += f', below {network.prefix!r}'
+        line += f', prefix {network.prefix!r}'
     rest = {'missing (left at initialization)': match.missing, 'dropped': match.dropped}
     for what, names in rest.items():
         modules = dict.fromkeys(re.sub(r'\.(weight|bias)$', '', name) for name in names)
@@ -91,15 +93,15 @@ def report(source: str, backbone: nn.Module, network: Network, match: Match, at:
     line += ''.join(f'; {note}' for note in match.notes)
     if network.outside:
         count = len(network.outside)
-        line += f'; not read, outside of {network.prefix!r}: {count} tensor{"s" * (count > 1)}'
+        line += f'; ignored outside of {network.prefix!r}: {count} tensor{"s" * (count > 1)}'
     if match.problem:
-        line += f'; NOT STRICT, although {match.problem}'
+        line += f'; NOT STRICT: {match.problem}'
     print_log(line, 'current', logging.WARNING if match.problem else logging.INFO)
     return line
 
 
 def same_tensor(own: Tensor | None, given: object) -> bool:
-    """Whether ``given`` is a tensor of the same shape and kind of numbers as ``own``."""
+    """Whether ``given`` is a tensor of ``own``'s shape, and floating-point if ``own`` is."""
     return (
         isinstance(own, Tensor)
         and isinstance(given, Tensor)
@@ -109,7 +111,7 @@ def same_tensor(own: Tensor | None, given: object) -> bool:
 
 
 def _native(network: Network, own: Mapping[str, Tensor]) -> Native:
-    """The network under our names; tensors of an ablation keep theirs."""
+    """The network's tensors under our names; those of an ablation keep their own."""
     own_names = {}
     if network.row.our_names:
         own_names = {k: v for k, v in network.inside.items() if same_tensor(own.get(k), v)}
@@ -120,7 +122,7 @@ def _native(network: Network, own: Mapping[str, Tensor]) -> Native:
 
 
 def _trained(network: Network, size: Size, config: Mapping) -> dict:
-    # Weights under our own names may be of an ablation; Meta's classifiers are not.
+    # Weights under our own names may come from an ablation; Meta's classifiers do not.
     published = {'norm.weight', 'head.weight'} <= set(network.inside)
     if network.row.our_names and not published:
         return {}

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Take the weights out of what a file holds, from under one checkpoint key or nested ones."""
+"""Find the weights in a checkpoint, under one checkpoint key or several nested ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHECKPOINT_KEYS = (
     *('state_dict', 'model', 'module', 'teacher', 'model_ema', 'state_dict_ema', 'ema_state_dict'),
     *('ema', 'student', 'network', 'backbone', 'encoder'),
 )
-DEEPEST = 9  # our choice; no file nests more than 2, and a dict in a pickle may hold itself
+DEEPEST = 9  # our choice: known files nest 2 levels at most; a pickled dict may contain itself
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Unwrapped:
 
 
 def unwrap(content: object, choice: str | None = None) -> Unwrapped:
-    """Take the weights out of a checkpoint, however deep they are nested.
+    """Take the weights out of a checkpoint, however deeply they are nested.
 
     Args:
         content: what the file holds.
         choice: the checkpoint key to use, such as 'model_ema', if the file has more than one.
 
     Raises:
-        CheckpointUnreadable: there are no tensors.
+        CheckpointUnreadable: the checkpoint holds no tensors.
         CheckpointMismatch: the file has no weights under ``choice``.
     """
     path, others = [], []
@@ -51,19 +51,20 @@ def unwrap(content: object, choice: str | None = None) -> Unwrapped:
         content = content[found[0]]
     if choice and choice not in path:
         raise CheckpointMismatch(
-            f'envelope={choice!r}: the file has no weights of that key; it has {[*path, *others]}'
+            f'envelope={choice!r}: the file has no weights under this key; keys with weights: '
+            f'{[*path, *others]}'
         )
     if not isinstance(content, Mapping):
-        raise CheckpointUnreadable(f'holds no weights, but a {type(content).__name__}')
+        raise CheckpointUnreadable(f'holds no weights, only a {type(content).__name__}')
     tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         inside = [str(key) for key, value in content.items() if _holds_tensors(value)]
         hint = (
             f'; choose one of its keys {inside} with envelope='
             if inside
-            else f' with {sorted(map(str, content))[:5]}'
+            else f' with the keys {sorted(map(str, content))[:5]}'
         )
-        raise CheckpointUnreadable(f'holds no weights, but a dict{hint if content else ""}')
+        raise CheckpointUnreadable(f'holds no weights, only a dict{hint if content else ""}')
     return Unwrapped(tensors, '.'.join(path), tuple(others))
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Write a backbone under the names of another format, alone or inside a model."""
+"""Convert a backbone to another weight format, alone or inside a model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def convert(
     prefix: str | None = None,
     envelope: str | None = None,
 ) -> tuple[Path, list[str]]:
-    """Write the weights of ``source`` under the names of another format.
+    """Convert the weights of ``source`` to another format.
 
     Inside a detector or segmentor only the backbone is renamed; the rest of the model stays. A
     classifier's head and norm are dropped.
@@ -48,13 +48,13 @@ def convert(
         backbone_only: drop the rest of the model.
         drop_optimizer: drop everything that only training needs.
         publish: the same, and append the first 8 digits of the file's SHA-256 to its name.
-        drop_norms: drop the norms of the returned maps, for formats that have none.
-        prefix: where the network is in the file, if it holds several.
+        drop_norms: drop the output norms, for formats that have none.
+        prefix: the prefix of the network to convert, if the file holds several.
         envelope: the checkpoint key of the weights, such as 'ema_state_dict', if the file has
             several sets.
 
     Returns:
-        The path that was written, and lines that say what was done and dropped.
+        The path of the new file, and lines that report what was converted and dropped.
 
     Raises:
         FileExistsError: the destination exists.
@@ -70,12 +70,12 @@ def convert(
         if drop_norms:
             raise CheckpointMismatch(
                 'drop_norms (--drop-norms) would leave the heads without the norms they were '
-                'trained on; leave the heads out too, with backbone_only (--backbone-only)'
+                'trained with; drop the heads too, with backbone_only (--backbone-only)'
             )
         slim = publish or drop_optimizer or destination.suffix == '.safetensors'
         output, left = _around(content, found.path, {**rest, **tensors.below(tensors.prefix)}, slim)
         for key, value in output.items():
-            if key != 'state_dict' and _is_network(value):  # the weights that EMAHook keeps beside
+            if key != 'state_dict' and _is_network(value):  # EMAHook's second set of weights
                 ema, ema_rest, _ = _convert(unwrap(value).tensors, to, None, drop_norms)
                 output[key] = {**ema_rest, **ema.below(ema.prefix)}
     else:
@@ -112,14 +112,14 @@ def _convert(
     if native.unknown and target.our_code and row.our_names:  # of an ablation
         weights.update({name: network.inside[name] for name in native.unknown})
     elif native.unknown:
-        raise CheckpointMismatch(f'{listed(native.unknown)}: no names of the format {row.name}')
+        raise CheckpointMismatch(f'{listed(native.unknown)}: not names of the format {row.name}')
     if drop_norms:
         weights = {k: v for k, v in weights.items() if not OUTPUT_NORM.fullmatch(k)}
     try:
         renamed = from_native(weights, target)
     except CheckpointMismatch as error:
         norms = any(OUTPUT_NORM.fullmatch(name) for name in weights)
-        hint = '; drop_norms (--drop-norms) leaves norms out' if norms else ''
+        hint = '; drop_norms (--drop-norms) drops the output norms' if norms else ''
         raise CheckpointMismatch(f'{error}{hint}') from error
     lines = [f'{len(renamed)} tensors, {row.name} -> {target.name} names']
     norms = [name for name in (*native.tensors, *native.unknown) if name not in weights]
@@ -133,7 +133,7 @@ def _convert(
 
 def _check(destination: str | Path, to: str) -> Path:
     if to not in TARGETS:
-        raise ValueError(f'to={to!r} is no format to write; choose one of {list(TARGETS)}')
+        raise ValueError(f'to={to!r} is not a target format; choose one of {list(TARGETS)}')
     destination = Path(destination).expanduser()
     if destination.suffix not in SUFFIXES:
         raise ValueError(f'{destination} must end in one of {", ".join(SUFFIXES)}')
@@ -146,7 +146,7 @@ def _around(content: Mapping, path: str, tensors: dict, slim: bool) -> tuple[dic
     """The source's checkpoint with the new tensors, and the keys that were dropped."""
     if not path:
         return tensors, []
-    if path != 'state_dict':  # of an EMA, say: the optimizer belongs to other weights
+    if path != 'state_dict':  # such as an EMA: the optimizer state belongs to other weights
         slim = True
         tensors = {k.removeprefix('module.'): v for k, v in tensors.items() if k != 'steps'}
     others = _other_keys(content, path)
@@ -174,7 +174,7 @@ def _write(output: dict, destination: Path, publish: bool) -> Path:
             tensors = unwrap(output).tensors
             # Copies, because safetensors refuses tensors that share memory.
             path.touch()
-            mode = path.stat().st_mode  # the user's; safetensors would keep others from reading
+            mode = path.stat().st_mode  # set by the umask; safetensors would make the file private
             save_file({k: v.clone().contiguous() for k, v in tensors.items()}, path)
             path.chmod(mode)
         else:

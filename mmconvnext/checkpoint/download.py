@@ -31,8 +31,8 @@ def is_url(source: str) -> bool:
 def cached(url: str) -> Path:
     """The path of a download in the cache; mmengine's own path if the file's name is unique.
 
-    A name that any server may use, such as best.pth, is preceded by a digest of the URL, so that
-    two files with one name are not mixed up.
+    A name that is not unique, such as best.pth, gets a digest of the URL as its prefix, so that
+    files from different servers are not mixed up.
     """
     parts = [part for part in urlparse(url).path.split('/') if part]
     name = parts[-1] if parts else urlparse(url).netloc
@@ -50,21 +50,21 @@ def _published() -> frozenset[str]:
 
 
 def download(url: str) -> Path:
-    """Return the file of a URL; if it is not in the cache, one rank per node downloads it.
+    """Return the cached file of a URL; if it is missing, one rank per node downloads it.
 
-    Rank 0 goes first, because on a shared disk no other rank has to. An interrupted download never
-    gets the final name: torch.hub writes to a temporary file and renames it. torch.hub notices a
-    truncated body only if there is a hash; else reading the file fails.
+    Rank 0 goes first: on a shared disk no other rank needs to. An interrupted download never gets
+    the final name, because torch.hub writes to a temporary file and renames it. torch.hub detects a
+    truncated body only if there is a hash; otherwise, reading the file fails later.
 
-    Raises, on all ranks, whichever rank it happened on:
+    Raises, on all ranks, no matter which of them failed:
         CheckpointUnreadable: the content does not match the hash in the name; a bad file in the
             cache is renamed to NAME.bad.
         CheckpointUnreachable: the server cannot be reached or refuses; the message says where to
-            put the file if you get it by other means.
+            put a file that you downloaded by other means.
     """
     path, rank = cached(url), get_dist_info()[0]
     _on(rank == 0, url, path)
-    # The others look only now: NFS caches for a while that a file does not exist.
+    # The others check only now, because NFS caches the absence of a file for a while.
     _on(rank > 0 and leads_node(), url, path)
     # Without LOCAL_RANK the nodes are unknown: ranks that lack the file download it in turn.
     lacking = [i for i, there in enumerate(all_gather_object(path.is_file())) if not there]
@@ -92,7 +92,7 @@ def _on(chosen: bool, url: str, path: Path) -> None:
     if chosen:
         try:
             _check_hash(path, url) if path.is_file() else _fetch(url, path)
-        except Exception as error:  # any error: else the other ranks would wait forever
+        except Exception as error:  # any: otherwise the other ranks would wait forever
             fault = error
     faults = [fault for fault in all_gather_object(fault) if fault is not None]
     if faults:
@@ -106,19 +106,19 @@ def _fetch(url: str, path: Path) -> None:
     except HTTPError as error:
         why = f'{error.code} {error.reason}'
         if error.code in (401, 403):
-            why += ' (it may ask for a login)'
+            why += ' (a login may be required)'
         raise CheckpointUnreachable(_unreachable(url, path, why)) from error
     except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         why = getattr(error, 'reason', error)
         raise CheckpointUnreachable(_unreachable(url, path, why)) from error
     except RuntimeError as error:  # torch.hub: invalid hash value
-        raise CheckpointUnreadable(f'{url}: {error}; nothing was kept. Try again') from error
+        raise CheckpointUnreadable(f'{url}: {error}; the file was discarded. Try again') from error
 
 
 def _unreachable(url: str, path: Path, why: object) -> str:
     return (
-        f'cannot download {url}: {why}. Fetch it on another machine and put it at {path}, or name '
-        'its path instead'
+        f'cannot download {url}: {why}. Download it on another machine and put it at {path}, or '
+        'give its path instead of the URL'
     )
 
 
@@ -140,6 +140,6 @@ def _check_hash(path: Path, url: str) -> None:
     if not found.startswith(expected):
         bad = set_aside(path)
         raise CheckpointUnreadable(
-            f'{path}: its SHA-256 begins with {found[: len(expected)]}, the name says {expected}. '
-            f'It is now called {bad.name}; the next attempt downloads it again'
+            f'{path}: its SHA-256 begins with {found[: len(expected)]}, its name says {expected}. '
+            f'It was renamed to {bad.name}; the next attempt downloads it again'
         )

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Errors of loading weights."""
+"""Errors raised when loading weights."""
 
 
 class CheckpointError(ValueError, RuntimeError):
@@ -10,7 +10,7 @@ class CheckpointError(ValueError, RuntimeError):
 
 
 class CheckpointUnreadable(CheckpointError):
-    """The file is damaged, no checkpoint, or holds types that weights_only does not allow."""
+    """The file is damaged, not a checkpoint, or holds types that weights_only does not allow."""
 
 
 class CheckpointMismatch(CheckpointError):
@@ -18,7 +18,7 @@ class CheckpointMismatch(CheckpointError):
 
 
 class CheckpointNotFound(CheckpointError, FileNotFoundError):
-    """There is neither such a file nor such a short name."""
+    """There is no such file and no such short name."""
 
 
 class CheckpointUnreachable(CheckpointError, ConnectionError):

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Whose norm is norm3: the classifier's, or that of the last feature map?
+"""Decide whether norm3 belongs to the classifier or to the last feature map.
 
-mmpretrain gives both the same name. Loading and converting ask here, and nowhere else.
+mmpretrain gives both the same name. Loading and converting both decide it here.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ OUTPUT_NORM = re.compile(r'norm\d+\.\w+')
 def settle_final_norm(native: Native, has_head: bool, needed: Iterable[str] = ()) -> Native:
     """Keep an ambiguous norm either in ``tensors`` or in ``final_norm``, where it belongs.
 
-    If another map has a norm too, it is the norm of a map. Alone, it is the classifier's if there
-    is a head, or if the backbone needs more norms than this one.
+    If other feature maps have norms too, it belongs to the last map. If it is the only one, it is
+    the classifier's if there is a head, or if the backbone needs more norms.
 
     Args:
         native: the weights under our names.
         has_head: whether a classification head came with them.
-        needed: names of the output norms of the backbone to fill; none if there is no backbone.
+        needed: names of the output norms that the backbone needs; empty without a backbone.
     """
     if not native.final_norm_names:
         return native

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What can be said of a weight format: the names of its tensors, their layouts, its quirks.
+"""The description of a weight format: the names of its tensors, their layouts, its quirks.
 
 :mod:`.tables` has one :class:`Format` for each published format.
 """
@@ -19,7 +19,7 @@ CLASSIFIER_HEADS = (r'head\.fc\.', r'head\.layers\.', r'classifier\.')
 
 @dataclass(frozen=True)
 class Format:
-    """One way to name and lay out the tensors of a ConvNeXt, and what is peculiar to it.
+    """One way to name and lay out the tensors of a ConvNeXt, with its quirks.
 
     Templates stand for many names: {i} is a stage, {j} a block, {k} 0 or 1, {s} a layer of the
     stem, {n} 1 or 2, {p} weight or bias.
@@ -27,31 +27,31 @@ class Format:
     Args:
         name: the name that log lines and tools print.
         source: the code that writes and reads such files.
-        rows: name templates, ours -> theirs; the first match counts.
+        rows: name templates, ours -> theirs; the first match wins.
         final_norm: template of the classifier's norm, which is applied to pooled features.
-        others: patterns of what the files hold besides the network; dropped and reported.
+        others: patterns of other tensors that such files hold; dropped and reported.
         beside: patterns of a head or decoder next to the network, outside of its prefix.
         layouts: pattern of our name -> the layout of their tensor, see :mod:`.layouts`.
-        marked_by: (our name, number of axes): only files whose tensor has that many axes are of
-            this format. It tells formats with the same names apart, so put the marked one first.
-        checkpoint_key: the key that holds the tensors in their files; '' if there is none.
-        prefix: what their files put before every name.
-        builds: departures from the paper that shapes reveal (:func:`.structure.departures`) and
-            that the code of the source can build; 'both' is GRN together with layer scale.
+        marked_by: (our name, number of axes): a file is of this format only if the tensor has that
+            many axes. It distinguishes formats with the same names; list the marked one first.
+        checkpoint_key: the key of the tensors in such files; '' if there is none.
+        prefix: the prefix of every name in such files.
+        builds: departures from the paper that tensor shapes reveal
+            (:func:`.structure.departures`) and that the source's code can build; 'both' is GRN
+            together with layer scale.
         our_names: the names are this package's own, so tensors of an ablation, which match no
             template, keep their names.
         our_code: files of this package itself: any design can be written, and GRN may still be
             zero, as before training.
-        target: whether ``convert`` offers to write this format.
+        target: whether ``convert`` can write this format.
         written_for: (name of a target, pairs of channels in the first and last stage): networks of
-            these sizes are written in this format when that target is asked for.
-        trained_with: pairs of what the tensors show (``channels`` or switches of ``Design``) and
-            the epsilon and activation of that network. The last match counts; without one the
-            paper's values hold.
-        simple_norm_channels: if set, norms without bias are SimpleNorm in a network of these
-            channels, and an RMSNorm, which this package does not have, in all others.
-        config_eps: the keys that lead, in the ``config.json`` of the source, to the epsilon of all
-            norms.
+            these sizes are written in this format when converted to that target.
+        trained_with: pairs of what the tensors reveal (``channels`` or switches of ``Design``) and
+            the network's epsilon and activation. The last match wins; without a match, the paper's
+            values apply.
+        simple_norm_channels: if set, norms without bias are SimpleNorm in a network with these
+            channels, and RMSNorm, which this package does not have, in all others.
+        config_eps: the path of keys to the epsilon of all norms in the source's ``config.json``.
     """
 
     name: str
@@ -82,11 +82,11 @@ class Format:
         return [(_compile(a), a, _compile(b), b) for a, b in self.rows.items()]
 
     def ours(self, name: str) -> str | None:
-        """Our name of their tensor; None if it is not part of the network."""
+        """Our name for their tensor; None if it is not part of the network."""
         return _rename(name, ((theirs, to) for _, to, theirs, _ in self._compiled))
 
     def theirs(self, name: str) -> str | None:
-        """Their name of our tensor; None if the format has no name for it."""
+        """Their name for our tensor; None if the format has no name for it."""
         return _rename(name, ((own, to) for own, _, _, to in self._compiled))
 
     def final_norm_part(self, name: str) -> str | None:
@@ -95,7 +95,7 @@ class Format:
         return match and match['p']
 
     def is_other(self, name: str) -> bool:
-        """Whether such files hold this tensor besides the network."""
+        """Whether the tensor is in such files without being part of the network."""
         return _begins(name, self.others)
 
     def is_beside(self, name: str) -> bool:

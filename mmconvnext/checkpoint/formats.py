@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Find a ConvNeXt among named tensors, and rename its tensors to ours and back.
+"""Find a ConvNeXt in a state dict, and convert its tensors to our names and back.
 
-Dicts in, dicts out: no files, no modules. Everything about a single format is in :mod:`.tables`.
+Dicts in, dicts out: no files, no modules. All that is specific to one format is in :mod:`.tables`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Network:
     def beside(self) -> list[str]:
         """Names outside the prefix that belong to the network's own head or decoder.
 
-        What else is outside belongs to a model around the network, such as a detector.
+        All other names outside of it belong to a model around the network, such as a detector.
         """
         parent = self.prefix[: self.prefix.rstrip('.').rfind('.') + 1]
         return [
@@ -53,7 +53,7 @@ class Network:
 
     @property
     def has_head(self) -> bool:
-        """Whether a classification head comes with the network, below its prefix or beside it."""
+        """Whether a classification head comes with the network, under its prefix or beside it."""
         return bool(self.beside) or any(
             name.startswith(('head.', 'classifier.')) for name in self.inside
         )
@@ -87,7 +87,7 @@ def find_network(
     Args:
         tensors: a flat dict.
         prefix: what the names of the network begin with, such as 'teacher.'; None searches all.
-        strict: False takes tensors whose names match no format for weights under our own names.
+        strict: if False, names that match no format are taken to be our own.
 
     Raises:
         CheckpointMismatch: there is no ConvNeXt, or more than one.
@@ -107,18 +107,19 @@ def _choose(tensors: Mapping[str, Tensor], prefix: str | None, strict: bool) -> 
         return found[0]
     if places:
         raise CheckpointMismatch(
-            f'it holds {len(places)} ConvNeXts, with the prefixes {places}; choose one with '
+            f'found {len(places)} ConvNeXts, with the prefixes {places}; choose one with '
             f'prefix={places[0]!r}'
         )
     if not strict:
         return META, prefix or ''
     if any(ISOTROPIC.fullmatch(name) for name in tensors):
         raise CheckpointMismatch(
-            "these are names of an isotropic ConvNeXt (Meta's convnext_iso_*, section 3.3 of the "
-            'paper), which has one map of stride 16 and no pyramid; this package does not have it'
+            "the names are those of an isotropic ConvNeXt (Meta's convnext_iso_*, section 3.3 of "
+            'the paper), which has one feature map of stride 16 and no pyramid; this package does '
+            'not support it'
         )
     begin = sorted({name.partition('.')[0] for name in tensors})
-    where = f'below {prefix!r} ' if prefix else ''
+    where = f'with the prefix {prefix!r} ' if prefix else ''
     raise CheckpointMismatch(
         f'there is no ConvNeXt {where}in any known format ({", ".join(FORMATS)}); the names begin '
         f'with {listed(begin)}'
@@ -127,12 +128,12 @@ def _choose(tensors: Mapping[str, Tensor], prefix: str | None, strict: bool) -> 
 
 @dataclass(frozen=True)
 class Native:
-    """Weights under our names, and what the file holds besides."""
+    """Weights under our names, and what else the file holds."""
 
     tensors: dict[str, Tensor]
     final_norm: dict[str, Tensor]  # the classifier's: 'weight', 'bias'; empty if there is none
     final_norm_names: list[str]  # its names in ``tensors``, in formats that call it norm3
-    dropped: list[str]  # names that the format announces: classifier, decoder
+    dropped: list[str]  # other names known to the format: classifier, decoder
     unknown: list[str]  # all other names
 
 
@@ -169,8 +170,8 @@ def from_native(tensors: Mapping[str, Tensor], row: Format) -> dict[str, Tensor]
     unbuildable = [what for key, what in departures(tensors).items() if key not in row.builds]
     if unbuildable:
         raise CheckpointMismatch(
-            f'the code behind the format {row.name} builds no ConvNeXt with '
-            f'{", ".join(unbuildable)}; native is the format that holds it'
+            f'the code behind the format {row.name} cannot build a ConvNeXt with '
+            f'{", ".join(unbuildable)}; use the format native'
         )
     unknown = [name for name in tensors if row.theirs(name) is None]
     if unknown:
@@ -179,7 +180,7 @@ def from_native(tensors: Mapping[str, Tensor], row: Format) -> dict[str, Tensor]
 
 
 def format_to_write(target: str, channels: tuple[int, ...]) -> Format:
-    """The format in which a network with these channels is written for the target, say 'timm'."""
+    """The format to write for a target such as 'timm', given the network's channels."""
     ends = (*channels[:1], *channels[-1:])
     for row in FORMATS.values():
         name, sizes = row.written_for

@@ -35,10 +35,10 @@ __all__ = [
     'pretrained_options',
     'whole_loading',
 ]
-# What the errors offer besides mending the config.
-FILE_WAY_OUT = '\nTo load only what fits: strict=False in the init_cfg.'
+# Added to error messages: how to load anyway.
+FILE_WAY_OUT = '\nTo load only what fits, set strict=False in init_cfg.'
 DICT_WAY_OUT = (
-    '\nTo load only what fits: `with mmconvnext.lenient_loading():` around the call that loads.'
+    '\nTo load only what fits, put the loading call inside `with mmconvnext.lenient_loading():`.'
 )
 
 
@@ -53,32 +53,33 @@ def load_pretrained(
     stem: str = 'repeat',
     classifier_norm: str | None = None,
 ) -> str:
-    """Load published or own weights into ``backbone``; log and return one line about the result.
+    """Load published weights or your own into ``backbone``; log and return one line of result.
 
     The format is recognised by the names of the tensors. Every tensor of the backbone must be in
-    the file, except the output norms (``norm0`` ...), which stay initialized if it has none.
-    Tensors that the backbone does not have are an error, except those that belong to the format (a
-    classifier's head and norm, a decoder) or lie outside of the network (the rest of a detector).
+    the file, except the output norms (``norm0`` ...), which keep their initial values if the file
+    has none. Unexpected tensors are an error, except those that belong to the format (a
+    classifier's head and norm, a decoder) or to a model around the network (the rest of a
+    detector).
 
     Args:
         backbone: the model to fill; unchanged if an error is raised.
         checkpoint: path, http(s) URL or short name, see :func:`.read.read_checkpoint`; or a URL
             with another scheme that mmengine reads, such as s3://.
-        prefix: where the network is in the file, such as ``backbone.``; only needed if the file
-            holds several (a teacher and a student).
-        map_location: the device to read the tensors to.
-        strict: False loads what fits and reports the rest.
+        prefix: the prefix of the network's names, such as ``backbone.``; only needed if the file
+            holds several networks (a teacher and a student).
+        map_location: the device to load the tensors to.
+        strict: if False, load what fits and report the rest.
         envelope: the checkpoint key of the weights, such as 'model_ema'; only needed if the file
             has several sets of weights.
-        stem: 'repeat', 'mean' or 'zero': how the filters of the stem become those of
-            ``in_channels``, see :func:`.stem.inflate`.
+        stem: 'repeat', 'mean' or 'zero': how to adapt the stem's filters to ``in_channels``, see
+            :func:`.stem.inflate`.
         classifier_norm: 'drop' a classifier's final norm, as the official dense models do, or
-            'reuse' it as the norm of the last map. None is 'reuse' for a backbone with
+            'reuse' it as the norm of the last map. None means 'reuse' for a backbone with
             ``gap_before_final_norm`` and a file that has such a norm, else 'drop'.
 
     Raises:
         CheckpointNotFound: no such file and no such short name.
-        CheckpointUnreadable: the file is damaged, no checkpoint, or not safe to read.
+        CheckpointUnreadable: the file is damaged, not a checkpoint, or not safe to read.
         CheckpointMismatch: the weights do not fit the backbone.
         ValueError: the backbone is on the meta device, or an option has an unknown value.
     """
@@ -98,7 +99,7 @@ def load_pretrained(
         raise type(error)(f'{checkpoint}: {error}{way_out}') from error
     backbone.load_state_dict({**backbone.state_dict(), **match.tensors})
     if file.others:
-        match.notes.append(f'other weights, envelope= chooses them: {", ".join(file.others)}')
+        match.notes.append(f'other weights, select with envelope=: {", ".join(file.others)}')
     under = f' in {file.path!r}' if file.path else ''
     source = f'{checkpoint} ({network.row.name} names{under})'
     return report(source, backbone, network, match)
@@ -107,13 +108,13 @@ def load_pretrained(
 def adapt_state_dict(
     backbone: nn.Module, state_dict: MutableMapping[str, Tensor], prefix: str
 ) -> None:
-    """Turn the part of ``state_dict`` below ``prefix`` into the backbone's own names, in place.
+    """Convert the part of ``state_dict`` under ``prefix`` to the backbone's own names, in place.
 
     torch and mmengine call this through ``_load_from_state_dict``, with a copy of the user's dict.
     Weights that match the backbone's own names and shapes are left unchanged.
 
     Raises:
-        CheckpointMismatch: the weights do not fit the backbone; within :func:`lenient_loading` that
+        CheckpointMismatch: the weights do not fit the backbone; within :func:`lenient_loading` this
             is a warning.
     """
     strictness = current_strictness()
@@ -138,7 +139,8 @@ def adapt_state_dict(
         return
     for name in below:
         del state_dict[prefix + name]
-    # torch would call these missing. After a problem it may: the user loads only what fits.
+    # Otherwise torch would report these as missing. After a problem it may: the user chose to load
+    # only what fits.
     kept = {} if match.problem else {name: own[name] for name in match.missing}
     state_dict.update({prefix + k: v for k, v in {**match.tensors, **kept}.items()})
     if strictness is not Strictness.WHOLE:
@@ -146,7 +148,7 @@ def adapt_state_dict(
 
 
 def fills(backbone: nn.Module, state_dict: Mapping[str, object], prefix: str) -> bool:
-    """Whether what lies below ``prefix`` fills the backbone, output norms aside."""
+    """Whether the tensors under ``prefix`` fill the backbone, apart from its output norms."""
     try:
         network = _find_below(_below(state_dict, prefix), strict=True)
         match_backbone(backbone, network, strict=True)
@@ -172,8 +174,8 @@ def pretrained_options(init_cfg: Mapping) -> dict:
     allowed = list(inspect.signature(load_pretrained).parameters)[1:]
     unknown = sorted(set(options) - set(allowed))
     if unknown or not options.get('checkpoint'):
-        fault = f'has unknown keys {unknown}' if unknown else 'names no checkpoint'
-        raise ValueError(f'init_cfg {fault}; besides type it takes {allowed}')
+        fault = f'has unknown keys {unknown}' if unknown else 'has no checkpoint'
+        raise ValueError(f'init_cfg {fault}; besides type, it may have the keys {allowed}')
     return options
 
 
@@ -181,7 +183,7 @@ def _read(checkpoint: str | Path, map_location: str) -> tuple[object, dict]:
     """The content of a checkpoint, and of the config.json beside a local one."""
     if needs_mmengine(checkpoint):
         return load_by_scheme(checkpoint, map_location), {}
-    # A short name or URL has no config.json: one in the working folder is not about it.
+    # A short name or URL has no config.json; one in the working folder would be unrelated.
     found = look_up(checkpoint)
     config = config_beside(found) if isinstance(found, Path) else {}
     return read_checkpoint(checkpoint, map_location), config
@@ -194,12 +196,12 @@ def _below(state_dict: Mapping[str, object], prefix: str) -> dict[str, object]:
 def _find_below(below: Mapping[str, object], strict: bool) -> Network:
     if not below:
         raise CheckpointMismatch(
-            "no name begins with this. A backbone's or a classifier's weights belong in its "
-            "init_cfg=dict(type='Pretrained', checkpoint=...); names of a compiled model begin "
+            'no key begins with this prefix. To load the weights of a backbone or classifier, use '
+            "init_cfg=dict(type='Pretrained', checkpoint=...); the keys of a compiled model begin "
             'with _orig_mod., which revise_keys of load_checkpoint can strip'
         )
     others = [name for name, value in below.items() if not isinstance(value, Tensor)]
     if others:
         kind = type(below[others[0]]).__name__
-        raise CheckpointMismatch(f'{listed(others)}: {kind}, which is no tensor')
+        raise CheckpointMismatch(f'{listed(others)}: expected a tensor, got {kind}')
     return find_network(below, None, strict)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""From what the user calls a checkpoint (path, URL, short name) to its file."""
+"""Find the file of a checkpoint from its path, URL or short name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .errors import CheckpointNotFound
 
 
 def look_up(source: str | Path) -> Path | str:
-    """Say where a checkpoint is, without downloading it: an existing path, or a URL.
+    """Return where a checkpoint is, without downloading it: an existing path, or a URL.
 
-    A URL is returned unchanged, whatever its scheme. A path comes before a short name.
+    A URL is returned unchanged, whatever its scheme. A path takes precedence over a short name.
 
     Raises:
         CheckpointNotFound: no such file and no such short name; similar names are listed.
@@ -46,7 +46,7 @@ def locate(source: str | Path) -> Path:
 
 
 def needs_mmengine(source: object) -> bool:
-    """Whether only mmengine can read it: s3://, torchvision:// and other schemes than http(s)."""
+    """Whether only mmengine can read it: s3://, torchvision:// and all schemes but http(s)."""
     return isinstance(source, str) and '://' in source and not is_url(source)
 
 

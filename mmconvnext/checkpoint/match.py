@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Which weights fill which tensors of a backbone, and every reason why they must not.
+"""Match weights with the tensors of a backbone, or say why they do not fit.
 
 Dicts in, dicts out; nothing is changed.
 """
@@ -24,13 +24,13 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class Match:
-    """What loading does: ``tensors`` fill the backbone, its ``missing`` ones stay initialized."""
+    """The result: ``tensors`` fill the backbone, its ``missing`` ones keep their initial values."""
 
     tensors: dict[str, Tensor]
     missing: list[str]
     dropped: list[str]
     notes: list[str]
-    problem: str = ''  # why it is not strict; '' if it is
+    problem: str = ''  # why strict loading fails; '' if it does not
 
 
 def match_weights(
@@ -53,19 +53,19 @@ def match_weights(
         own: the tensors to fill.
         archs: published sizes, for their names in messages.
         has_head: whether a classification head came with the weights.
-        classifier_norm: 'drop', as the official dense models do, whose norms start anew; or 'reuse'
-            as the norm of the last map. None is 'reuse' if ``pooled`` and the file has it.
+        classifier_norm: 'drop' the classifier's norm, as the official dense models do, whose norms
+            are newly initialized; or 'reuse' it as the norm of the last map. None means 'reuse' if
+            ``pooled`` and the file has one.
         pooled: whether the backbone's norms are applied to pooled features, as a classifier's is.
-        stem: how filters for the file's channels become filters for in_channels, see
-            :func:`.stem.inflate`.
-        strict: False takes every tensor whose name and shape are the backbone's.
-        trained, built: switches of ``Design`` that tensors do not show: of the weights, as far as
-            known, and of the backbone.
+        stem: how to adapt the stem's filters to ``in_channels``, see :func:`.stem.inflate`.
+        strict: if False, take every tensor whose name and shape match.
+        trained, built: switches of ``Design`` that tensors do not reveal: those of the weights, as
+            far as known, and those of the backbone.
 
     Raises:
         CheckpointMismatch: the backbone would not be the network that was saved; without
             ``strict``, only if nothing at all fits.
-        ValueError: ``classifier_norm`` or ``stem`` is none of the above.
+        ValueError: ``classifier_norm`` or ``stem`` has an unknown value.
     """
     if classifier_norm not in ('drop', 'reuse', None):
         raise ValueError(f"classifier_norm={classifier_norm!r}: choose 'drop' or 'reuse'")
@@ -104,21 +104,21 @@ def match_weights(
 def _reused_norm(
     final_norm: Mapping[str, Tensor], own: Mapping[str, Tensor], choice: str | None, pooled: bool
 ) -> dict[str, Tensor]:
-    """The classifier's norm under the names of the last output norm, if it is to be that."""
+    """The classifier's norm under the names of the last output norm, if it is to be reused."""
     last = f'norm{len(Size.of(own).channels) - 1}'
     named = {f'{last}.{part}': value for part, value in final_norm.items()}
     needed = {name: value.shape for name, value in own.items() if name.startswith(f'{last}.')}
     fits = bool(needed) and needed == {name: value.shape for name, value in named.items()}
     if choice == 'reuse' and not fits:
         raise CheckpointMismatch(
-            "classifier_norm='reuse': the file has no final norm of a classifier that fits the "
-            'last map; leave the option out'
+            "classifier_norm='reuse': the file has no classifier norm that fits the last feature "
+            'map; leave the option out'
         )
     return named if fits and (choice == 'reuse' or (choice is None and pooled)) else {}
 
 
 def _may_be_missing(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """What may stay initialized: output norms, if whole, and the counters of batch norms."""
+    """What may be missing: output norms without any tensor, and the counters of batch norms."""
     norms = {name.partition('.')[0] for name in tensors if OUTPUT_NORM.fullmatch(name)}
     return [
         name
@@ -148,11 +148,11 @@ def _compare_names(
     missing = [k for k in own if k not in tensors and k not in may_be_missing]
     unexpected = [k for k in tensors if k not in own] + unknown
     shapes = [
-        f'{k} {tuple(tensors[k].shape)} for {tuple(own[k].shape)}'
+        f'{k} {tuple(tensors[k].shape)} instead of {tuple(own[k].shape)}'
         for k in own
         if k in tensors and tensors[k].shape != own[k].shape
     ]
-    problems = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
+    problems = {'missing': missing, 'unexpected': unexpected, 'with the wrong shape': shapes}
     lines = [f'  {len(names)} {what}: {listed(names)}' for what, names in problems.items() if names]
     return '\n'.join(['the weights do not fit the backbone:', *lines]) if lines else ''
 
@@ -162,7 +162,7 @@ def _fits(tensor: Tensor, own: Tensor) -> bool:
 
 
 def unusable(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, str]:
-    """Tensors whose type or values rule them out for those in ``own``: name -> fault."""
+    """Tensors whose dtype or values make them unusable for ``own``: name -> fault."""
     allowed = ', '.join(str(dtype).removeprefix('torch.') for dtype in DTYPES)
     faults = {}
     for name, tensor in tensors.items():
@@ -172,12 +172,12 @@ def unusable(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[s
         elif not tensor.isfinite().all():
             faults[name] = 'NaN or infinite values'
         elif kind.is_floating_point and not tensor.to(kind).isfinite().all():
-            faults[name] = f'values beyond {kind}'
+            faults[name] = f'values out of range for {kind}'
     return faults
 
 
 def described(faults: Mapping[str, str]) -> str:
-    """One text of all faults, each after the first names that have it."""
+    """All faults as one text, each after the first names that have it."""
     names: dict[str, list[str]] = {}
     for name, fault in faults.items():
         names.setdefault(fault, []).append(name)
@@ -193,6 +193,6 @@ def check_grn(tensors: Mapping[str, Tensor]) -> None:
     grn = [v for k, v in tensors.items() if '.grn.' in k]
     if grn and not any(torch.count_nonzero(v) for v in grn):
         raise CheckpointMismatch(
-            'every gamma and beta of the global response normalization is zero, as before '
-            'training: a converter lost them, and V2 would run without its GRN'
+            'every gamma and beta of the global response normalization (GRN) is zero, as before '
+            'training: a converter lost them, so V2 would run without its GRN'
         )

@@ -1,13 +1,13 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The one place that replaces something of mmengine's: how a process reads and writes checkpoints.
+"""The only place that replaces parts of mmengine: how a process reads and writes checkpoints.
 
 Only :func:`install` does that, and only ``tools/train.py`` and ``tools/test.py`` call it; importing
 this module replaces nothing. Afterwards ``load_from``, resume, ``mmengine.runner.load_checkpoint``
-and the ``init_cfg`` of other modules, which all read through ``CheckpointLoader``, know
-safetensors, short names and damaged files, and unpickle only what is safe. Checkpoints, which are
-written through the storage backend 'local', are written whole or not at all. Loaders and backend
-are registered by mmengine's own functions; no function, class or module of mmengine's is changed.
-docs/checkpoints.md lists all of it.
+and the ``init_cfg`` of other modules, which all read through ``CheckpointLoader``, accept
+safetensors and short names, report damaged files, and unpickle only safe types. Checkpoints, which
+mmengine writes through the storage backend 'local', are written atomically. Loaders and backend are
+registered with mmengine's own functions; none of its functions, classes or modules is changed.
+docs/checkpoints.md lists all replacements.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class AtomicLocalBackend(LocalBackend):
 def load_from_local(filename: str, map_location: object = None) -> object:
     """Read a path or the short name of published weights, in the form that mmengine expects.
 
-    Checkpoints of mmengine's, and files without a ConvNeXt, are returned unchanged. A ConvNeXt
+    mmengine's own checkpoints, and files without a ConvNeXt, are returned unchanged. A ConvNeXt
     under another checkpoint key, or under none, is also put under 'state_dict', where mmengine
-    looks for it, beside a 'meta', which mmseg's ``init_model`` reads.
+    looks for it, and 'meta' is added, which mmseg's ``init_model`` reads.
 
     Raises:
         CheckpointError: see :func:`.read.read_checkpoint`.
@@ -70,26 +70,26 @@ def load_from_local(filename: str, map_location: object = None) -> object:
 
 
 def load_from_http(filename: str, map_location: object = None, **_: object) -> object:
-    """The same for a URL. mmengine's other arguments, folder and progress bar, have no effect."""
+    """The same for a URL. mmengine's other arguments (folder, progress bar) have no effect."""
     return load_from_local(filename, map_location)
 
 
 def load_by_scheme(source: str, map_location: object = None) -> object:
     """Read a URL whose scheme mmengine knows, such as s3:// or torchvision://, as safely as a path.
 
-    mmengine is not changed meanwhile, for other threads neither. A loader that another package
-    registered is called unchanged, and decides by itself what to unpickle.
+    mmengine is not changed, not even temporarily for other threads. A loader that another package
+    registered is called unchanged, and decides itself what to unpickle.
     """
     loader = type('SafeLoader', (CheckpointLoader,), {'_schemes': _safe_schemes()})
     return loader.load_checkpoint(source, map_location)
 
 
 def install() -> str:
-    """Register the above in place of mmengine's own, for the rest of this process.
+    """Replace mmengine's loaders and local backend by those above, for the rest of this process.
 
     Returns:
-        The line that is logged at level DEBUG by the logger 'mmconvnext': what was replaced. Empty
-        if nothing was left to replace.
+        A line that lists what was replaced, also logged at level DEBUG by the logger 'mmconvnext'.
+        Empty if nothing was left to replace.
     """
     loaders = {
         prefix: loader
@@ -98,13 +98,14 @@ def install() -> str:
     }
     for prefix, loader in loaders.items():
         CheckpointLoader.register_scheme(prefix, loader, force=True)
-    replaced = [f"CheckpointLoader's loaders of {', '.join(map(_scheme, loaders))}"] * bool(loaders)
+    schemes = ', '.join(map(_scheme, loaders))
+    replaced = [f"CheckpointLoader's loaders for {schemes}"] * bool(loaders)
     if backends['local'] is not AtomicLocalBackend:
         register_backend('local', AtomicLocalBackend, force=True, prefixes='')
         replaced.append("the storage backend 'local'")
     if not replaced:
         return ''
-    line = f'mmconvnext replaced in mmengine, for this process: {"; ".join(replaced)}'
+    line = f'mmconvnext replaced in mmengine, in this process only: {"; ".join(replaced)}'
     LOGGER.debug(line)
     return line
 
@@ -118,12 +119,12 @@ def _safe_schemes() -> dict[str, Callable]:
 
 
 def _safe(loader: Callable) -> Callable:
-    """Our counterpart of a loader of mmengine's; a loader of anybody else is returned unchanged.
+    """Our counterpart of one of mmengine's loaders; loaders of others are returned unchanged.
 
-    For paths and URLs that is a function of this module. mmengine's other loaders are copied, and
-    the copy looks up some globals here instead of in mmengine's module: the loaders of paths and
-    URLs; torch.load, which is unsafe by default before torch 2.6; and onedl's
-    ``_safe_torch_load``, which reads a refused file again with weights_only=False.
+    For paths and URLs it is a function of this module. mmengine's other loaders are copied, and the
+    copy looks up some globals here instead of in mmengine's module: the loaders for paths and URLs;
+    torch.load, which is unsafe by default before torch 2.6; and onedl's ``_safe_torch_load``, which
+    reads a refused file again with weights_only=False.
     """
     if getattr(loader, '__globals__', None) is not vars(mmengine_checkpoint):
         return loader

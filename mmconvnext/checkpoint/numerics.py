@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The epsilon and the activation that a network was trained with, which its tensors do not show."""
+"""The epsilon and activation that a network was trained with; its tensors do not reveal them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ACTIVATIONS = {
 def trained_with(
     row: Format, channels: tuple[int, ...], config: Mapping, design: Mapping = EMPTY
 ) -> dict:
-    """Epsilon and activation of a network, with the names and values of ``Design``.
+    """The epsilon and activation of a network, as arguments of ``Design``.
 
     Args:
         row: its format.
-        channels: of its stages.
+        channels: the channels of its stages.
         config: the content of the ``config.json`` beside the file, or {}.
-        design: what its tensors show, see :func:`.structure.design_of`.
+        design: what its tensors reveal, see :func:`.structure.design_of`.
 
     Raises:
         CheckpointMismatch: an activation or a norm that this package does not have.
@@ -41,8 +41,8 @@ def trained_with(
     simple = row.simple_norm_channels
     if simple and design.get('norm') == 'SimpleNorm' and channels != simple:
         raise CheckpointMismatch(
-            "the norms have no bias, as timm's RMSNorm, which this package does not have; "
-            f"SimpleNorm, which it has, is that of timm's zepto, of channels {simple}"
+            "the norms have no bias, like timm's RMSNorm, which this package does not have; it "
+            f"has SimpleNorm, but that is used only by timm's zepto, with channels {simple}"
         )
     timm = config.get('model_args')
     timm = timm if isinstance(timm, dict) else {}
@@ -50,7 +50,7 @@ def trained_with(
     if isinstance(act, str):
         if act not in ACTIVATIONS:
             raise CheckpointMismatch(
-                f'config.json beside the file says activation {act!r}; this package has '
+                f'config.json beside the file sets the activation {act!r}; this package has '
                 f'{sorted(set(ACTIVATIONS.values()))}'
             )
         known['act'] = ACTIVATIONS[act]

@@ -4,7 +4,7 @@
 mmengine stores a message hub (histories of scalars, in numpy arrays), schedulers and the dataset's
 ``metainfo``: numpy arrays of any plain type in mmpose, parts of a config in any project. Building
 these types cannot run code; a type that could is replaced by a stand-in that cannot, or left out.
-If the user allow-lists the real type, the stand-in gives way, see :mod:`.stored_arrays`.
+If the user allow-lists the real type, it is used instead, see :mod:`.stored_arrays`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .stored_arrays import StoredArray, StoredDtype, listed, stored_reconstruct,
 
 # Methods in the state of a HistoryBuffer, pickled as getattr(HistoryBuffer, name).
 STATISTICS = ('current', 'max', 'mean', 'min')
-# Schedulers of this class have a function in their state, pickled in the same way. A file gets the
-# name instead of the class, which it must not be able to build.
+# This scheduler has a function in its state, pickled in the same way. A file gets the name instead
+# of the class, because it must not be able to build the class.
 ONE_CYCLE = 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'
 ANNEALING = ('_annealing_cos', '_annealing_linear')
 VALUES = (
@@ -38,7 +38,7 @@ TIMES = ('datetime', 'date', 'time', 'timedelta', 'timezone')
 
 @cache
 def named() -> dict[str, object]:
-    """The names that a file may use, and the object that each of them gets."""
+    """The names that a file may use, and the object that each of them resolves to."""
     makers = dict(_reconstruct=stored_reconstruct, scalar=stored_scalar)
     here = type(Path())
     posix, windows = (
@@ -61,7 +61,7 @@ def named() -> dict[str, object]:
         'collections.deque': stored_deque,
         'numpy.ndarray': StoredArray,
         'numpy.dtype': StoredDtype,
-        # Of numpy 1 and of 2, whichever wrote the file and whichever reads it.
+        # The names of numpy 1 and 2, whichever wrote the file or reads it.
         **{f'numpy.{c}.multiarray.{n}': makers[n] for c in ('core', '_core') for n in makers},
         **{f'builtins.{kind.__name__}': kind for kind in VALUES},
         **{f'datetime.{name}': getattr(datetime, name) for name in TIMES},
@@ -74,7 +74,7 @@ def named() -> dict[str, object]:
 
 @cache
 def unnamed() -> list[type]:
-    """Types that a file may fill but not name, because stand-ins create them."""
+    """Types whose state a file may set but which it may not name; stand-ins create them."""
     return [Config, StoredArray]
 
 
@@ -84,12 +84,12 @@ def stored_function(owner: object, name: str) -> object:
     Raises:
         UnpicklingError: any other attribute; the real ``getattr`` would let a file call anything.
     """
-    if listed(getattr):  # by the user: torch could as well have taken that entry
+    if listed(getattr):  # by the user: of two entries with one name, torch may pick either
         return getattr(owner, name)
     if owner is HistoryBuffer and name in STATISTICS:
         return getattr(HistoryBuffer, name)
     if owner == ONE_CYCLE and name in ANNEALING:
-        from mmengine.optim import OneCycleParamScheduler  # here: it takes a second
+        from mmengine.optim import OneCycleParamScheduler  # imported late: takes a second
 
         return getattr(OneCycleParamScheduler, name)
     raise UnpicklingError(f'getattr({owner!r}, {name!r}) in a checkpoint is not safe: refused')
@@ -121,7 +121,7 @@ class StoredConfigDict(metaclass=_Called):
 
 
 class StoredConfig:
-    """Stand in for Config, which a pickle creates and fills; a call of Config would open a file."""
+    """Stand in for Config, which a pickle creates and fills; calling Config would open a file."""
 
     def __new__(cls) -> Config:
         return Config.__new__(Config)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Read files, whose type is recognised by their content and not by their extension.
+"""Read checkpoint files; their type is recognised by content, not by extension.
 
 Every pickle is read with ``weights_only=True``: a checkpoint cannot run code. There is no fallback.
 """
@@ -37,8 +37,8 @@ def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
 
     Raises:
         CheckpointNotFound: no such file and no such short name.
-        CheckpointUnreadable: empty, truncated, no checkpoint, or not safe to read. A bad download
-            is renamed to NAME.bad; the user's own files are not touched.
+        CheckpointUnreadable: empty, truncated, not a checkpoint, or not safe to read. A bad
+            download is renamed to NAME.bad; the user's own files are not touched.
     """
     path = locate(source)
     try:
@@ -48,7 +48,7 @@ def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
             raise
         bad = set_aside(path)
         raise CheckpointUnreadable(
-            f'{error}\nIt was downloaded for {source!r} and is now called {bad.name}; the next '
+            f'{error}\nIt was downloaded for {source!r} and was renamed to {bad.name}; the next '
             'attempt downloads it again'
         ) from error
 
@@ -68,9 +68,9 @@ def _read(path: Path, map_location: object, *, may_be_index: bool = True) -> obj
         )
     if head.startswith(b'version https://git-lfs'):
         raise CheckpointUnreadable(
-            f'{path} is a pointer of Git LFS, not the weights; run `git lfs pull` in its repository'
+            f'{path} is a Git LFS pointer, not the weights; run `git lfs pull` in its repository'
         )
-    # Before JSON: the length of a header may begin with a space, and go on with a brace.
+    # Checked before JSON, because the bytes of a header's length may be a space and a brace.
     if head[8:9] == b'{' and int.from_bytes(head[:8], 'little') <= LONGEST_HEADER:
         return _read_safetensors(path, map_location)
     if start.startswith(b'{') and may_be_index:
@@ -78,8 +78,8 @@ def _read(path: Path, map_location: object, *, may_be_index: bool = True) -> obj
     if head.startswith((b'PK\x03\x04', b'\x80')):
         return _read_torch(path, map_location)
     raise CheckpointUnreadable(
-        f'{path} is no checkpoint: it begins with {head[:16]!r}. Accepted are the files of '
-        'torch.save and safetensors'
+        f'{path} is not a checkpoint: it begins with {head[:16]!r}. Files written by torch.save '
+        'and safetensors are supported'
     )
 
 
@@ -87,7 +87,8 @@ def _file_of_repository(folder: Path) -> Path:
     for name in REPOSITORY_FILES:
         if (folder / name).is_file():
             return folder / name
-    raise CheckpointUnreadable(f'the folder {folder} has none of {", ".join(REPOSITORY_FILES)}')
+    names = ', '.join(REPOSITORY_FILES)
+    raise CheckpointUnreadable(f'the folder {folder} contains none of {names}')
 
 
 def _read_shards(index: Path, map_location: object) -> dict:
@@ -97,18 +98,20 @@ def _read_shards(index: Path, map_location: object) -> dict:
         files = sorted({str(file) for file in names.values()})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointUnreadable(
-            f"{index} is JSON, but no index of a sharded checkpoint (it needs 'weight_map')"
+            f"{index} is JSON, but not the index of a sharded checkpoint (no 'weight_map')"
         ) from error
     missing = [f for f in files if Path(f).name != f or not (index.parent / f).is_file()]
     if missing:
-        raise CheckpointUnreadable(f'{index} names {missing[0]!r}, which is not beside it')
+        raise CheckpointUnreadable(f'{index} lists {missing[0]!r}, which is not in its folder')
     tensors: dict = {}
     for file in files:
         shard = _read(index.parent / file, map_location, may_be_index=False)
         tensors.update(shard if isinstance(shard, dict) else {})
     lost = sorted(set(names) - set(tensors))
     if lost:
-        raise CheckpointUnreadable(f'{index} promises {lost[0]}, which {names[lost[0]]} lacks')
+        raise CheckpointUnreadable(
+            f'{index} lists {lost[0]}, but {names[lost[0]]} does not contain it'
+        )
     return tensors
 
 
@@ -134,9 +137,9 @@ def _read_torch(path: Path, map_location: object) -> object:
         if 'truncated' in text or 'Ran out of input' in text:
             raise CheckpointUnreadable(f'{path} is truncated: {text}') from error
         raise CheckpointUnreadable(
-            f'{path} is not safe to read and was not read: {_culprit(text)}. Have its author save '
-            'tensors only (a state_dict, or safetensors); if you trust the file, allow-list what '
-            'it holds with torch.serialization.add_safe_globals (torch 2.4 or later)'
+            f'{path} is not safe to read and was not read: {_culprit(text)}. Ask its author for a '
+            'file of tensors only (a state_dict, or safetensors); if you trust the file, '
+            'allow-list its types with torch.serialization.add_safe_globals (torch 2.4 or later)'
         ) from error
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise

@@ -23,8 +23,8 @@ from .plain_types import named, unnamed
 # The first torch whose list takes pairs of an object and its name in files; 2.4 and 2.5 have a list
 # of bare objects, earlier versions have none.
 LISTS_NAMES = (2, 6)
-# OpenMMLab's last mmengine, which lists nothing and so cannot read its own checkpoints. onedl's
-# lists numpy's own functions for each read; our stand-ins must not be mixed with them.
+# OpenMMLab's last mmengine, which allow-lists nothing and so cannot read its own checkpoints.
+# onedl's allow-lists numpy's own functions for each read; our stand-ins must not mix with them.
 LISTS_NOTHING = '0.10.7'
 _reading = RLock()
 
@@ -38,8 +38,8 @@ def allow_for_mmengine() -> None:
 def allow_own_checkpoints() -> None:
     """Allow-list what such checkpoints hold; calling it again changes nothing.
 
-    A name that the user allow-listed is left to the user: of two entries with one name, torch may
-    take either.
+    Names that the user has allow-listed are not added: of two entries with one name, torch may
+    pick either.
     """
     if torch.__version__ >= LISTS_NAMES:
         torch.serialization.add_safe_globals(_lacking())
@@ -56,7 +56,7 @@ def torch_load(path: object, map_location: object = None) -> object:
 
 
 def _lacking() -> list[tuple[object, str]]:
-    """Our entries that torch's list lacks. Removes those that the user has listed meanwhile."""
+    """Our entries that torch's list lacks; removes those whose names the user has since listed."""
     ours = [(value, name) for name, value in named().items()]
     # The BUILD opcode checks the type of what it fills. No pickle can contain a name with a line
     # break, so these types can be filled but not called.

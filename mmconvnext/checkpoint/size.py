@@ -13,8 +13,8 @@ from .structure import EMPTY, LAYER_SCALE, design_of
 
 LAST_LAYER = re.compile(r'stages\.(\d+)\.(\d+)\.pwconv2\.weight')
 CUT = (
-    'the weights have neither GRN nor layer scale: if a converter removed the GRN of a V2 file, it '
-    'is lost; if they were trained without, '
+    'the weights have neither GRN nor layer scale: if a converter removed the GRN of a V2 file, '
+    'they are unusable; if they were trained without it, '
 )
 
 
@@ -56,11 +56,11 @@ class Size:
         Args:
             own: the backbone's size.
             archs: published sizes by name.
-            trained: switches of ``Design`` that tensors do not show: of the weights, if known.
-            built: the same of the backbone.
+            trained: switches of ``Design`` of the weights that tensors do not reveal, if known.
+            built: the same for the backbone.
         """
         if not self.depths:
-            return 'there is no block of a ConvNeXt among the weights'
+            return 'the weights contain no ConvNeXt block'
         theirs, ours = {**self.design, **trained}, {**own.design, **built}
         design = {k: v for k, v in theirs.items() if k in ours and ours[k] != v}
         sized = (self.depths, self.channels) != (own.depths, own.channels)
@@ -68,7 +68,7 @@ class Size:
         faults, settings = [], []
         if sized or scaled:
             was, has = self._describe(archs), own._describe(archs)
-            faults.append(f'the weights are of {was}, the backbone is {has}')
+            faults.append(f'the weights are for {was}, the backbone is {has}')
             settings += self._settings(archs, sized, scaled)
         if design:
             was, has = _arguments(design), _arguments({k: ours[k] for k in design})
@@ -76,12 +76,12 @@ class Size:
             settings.append(f'design=dict({was})')
         if not faults:
             return ''
-        others = ', or take weights of your size' if sized or scaled else ''
+        others = ', or use weights of your size' if sized or scaled else ''
         cut = CUT if scaled and self.version == 'v1' and not self.layer_scale else ''
         return f'{"; ".join(faults)}; {cut}set {", ".join(settings)}{others}'
 
     def _named(self, archs: Mapping) -> str | None:
-        """The published size of these depths and channels."""
+        """The name of the published size with these depths and channels."""
         size = (self.depths, self.channels)
         return next((k for k, arch in archs.items() if (arch.depths, arch.channels) == size), None)
 

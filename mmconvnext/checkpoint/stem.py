@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Adapt the stem's filters to images with another number of channels than the file's."""
+"""Adapt the stem's filters to images with a different number of channels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def inflate(weight: Tensor, channels: int, rule: str = 'repeat') -> Tensor:
             channel gets the sum of all (timm's rule, models/_manipulate.py).
         'mean': every channel gets the mean over all, times m / channels, which keeps the response
             to an image whose channels are all equal.
-        'zero': the first m are kept, and with them the exact response to RGB; the others start at
+        'zero': the first m are kept, and so is the exact response to RGB; the others start at
             zero. Needs ``channels`` >= m.
 
     Raises:
@@ -30,7 +30,7 @@ def inflate(weight: Tensor, channels: int, rule: str = 'repeat') -> Tensor:
     if rule == 'zero':
         if channels < given:
             raise ValueError(
-                f"stem='zero' keeps the file's {given} channels, and in_channels is {channels}; "
+                f"stem='zero' keeps the file's {given} channels, but in_channels is {channels}; "
                 "use 'repeat' or 'mean'"
             )
         filters, _, *kernel = weight.shape

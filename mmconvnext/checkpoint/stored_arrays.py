@@ -1,11 +1,11 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """numpy's arrays, scalars and dtypes in a checkpoint, checked before they are built.
 
-numpy trusts a pickle: an array at an address from the file, or a dtype whose state claims more
-bytes than there are, accesses memory out of bounds. So a file gets these stand-ins.
+numpy trusts a pickle: an array at an address given in the file, or a dtype whose state claims more
+bytes than there are, accesses memory out of bounds. So files are read with these stand-ins.
 
 torch's list of safe names is shared by the whole process. If the user adds numpy's own functions,
-some names lead to those and some to ours. So ours work together with numpy's, and give way to them.
+some names resolve to those and some to ours, so the stand-ins must work together with them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class StoredArray(np.ndarray):
     """
 
     def __new__(cls, *arguments: object) -> StoredArray:
-        raise _refused('a call of numpy.ndarray')
+        raise _refused('a call to numpy.ndarray')
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, kind, by_columns, content = state
@@ -66,7 +66,7 @@ class StoredArray(np.ndarray):
         if not isinstance(content, bytes) or not isinstance(shape, tuple) or not all(sizes):
             raise _refused('the state of a numpy.ndarray')
         if math.prod(shape) * dtype.itemsize != len(content):
-            raise _refused(f'a numpy.ndarray of {shape} {dtype} in {len(content)} bytes')
+            raise _refused(f'a numpy.ndarray of shape {shape} and {dtype} in {len(content)} bytes')
         super().__setstate__((1, shape, dtype, bool(by_columns), content))
 
     def __reduce__(self) -> tuple:
@@ -77,7 +77,7 @@ class StoredArray(np.ndarray):
 
 
 def stored_reconstruct(kind: object, shape: object, code: object) -> StoredArray:
-    """Stand in for numpy's ``_reconstruct``: an empty array, which its state fills."""
+    """Stand in for numpy's ``_reconstruct``: an empty array, whose state is set afterwards."""
     if (kind is not StoredArray and kind is not np.ndarray) or shape != (0,):
         raise _refused(f'numpy _reconstruct({kind!r}, {shape!r}, ...)')
     return np.ndarray.__new__(StoredArray, (0,), 'i1')
@@ -101,7 +101,7 @@ def _plain(kind: object) -> np.dtype:
     """The dtype of a stand-in, or numpy's own if the user allowed it."""
     dtype = kind.dtype if isinstance(kind, StoredDtype) else kind
     if not isinstance(dtype, np.dtype) or dtype.kind in 'OV' or dtype.subdtype or dtype.fields:
-        raise _refused(f'{kind!r} as the type of numbers')
+        raise _refused(f'{kind!r} as a dtype')
     return dtype
 
 

@@ -14,7 +14,7 @@ class Strictness(enum.Enum):
 
     LENIENT = enum.auto()  # load what fits, warn about the rest
     STRICT = enum.auto()  # an error; only output norms may be missing, and a stem may be inflated
-    WHOLE = enum.auto()  # an error; nothing may be missing, nor may the stem be inflated
+    WHOLE = enum.auto()  # an error; no tensor may be missing, no stem may be inflated
 
 
 _strictness: ContextVar[Strictness] = ContextVar('strictness', default=Strictness.STRICT)
@@ -27,7 +27,7 @@ def current_strictness() -> Strictness:
 
 @contextmanager
 def lenient_loading() -> Iterator[None]:
-    """Within this context a state dict that does not fit a backbone is a warning, not an error.
+    """Within this context, weights that do not fit a backbone cause a warning, not an error.
 
     ``load_state_dict(strict=False)`` of a whole model has no such effect: torch does not pass it on
     to the backbone, and mmengine's ``load_checkpoint`` sets it by default.
@@ -38,10 +38,9 @@ def lenient_loading() -> Iterator[None]:
 
 @contextmanager
 def whole_loading() -> Iterator[None]:
-    """Within this context a state dict must fill all of a backbone, with its stem as it is.
+    """Within this context, a state dict must fill the whole backbone, without changing the stem.
 
-    For weights that must be the trained model itself, to test it or to resume its training. Success
-    is not logged.
+    Used to test a trained model or to resume its training. Success is not logged.
     """
     with _loading(Strictness.WHOLE):
         yield

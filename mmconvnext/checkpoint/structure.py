@@ -10,7 +10,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 EMPTY: Mapping = MappingProxyType({})
-# The paper's values of the switches of Design that tensors show.
+# The paper's values of the switches of Design that tensors reveal.
 PAPER = dict(
     stem='patchify', stem_patch_size=4, group_width=1, expansion_ratio=4, kernel_size=7, norm='LN'
 )
@@ -38,7 +38,7 @@ def departures(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """What departs from the paper, in words; 'both' means GRN together with layer scale."""
     found = {k: f'{k}={v!r}' for k, v in design_of(tensors).items() if v != PAPER[k]}
     scale, grn = any(map(LAYER_SCALE.fullmatch, tensors)), any('.grn.' in name for name in tensors)
-    return {**found, 'both': 'GRN beside layer scale'} if scale and grn else found
+    return {**found, 'both': 'GRN with layer scale'} if scale and grn else found
 
 
 def _stem(tensors: Mapping[str, Tensor]) -> dict:

@@ -12,9 +12,9 @@ from dataclasses import replace
 from .format_spec import CLASSIFIER_HEADS, Format
 
 # facebookresearch/ConvNeXt and ConvNeXt-V2, models/convnext.py and convnextv2.py: the names of this
-# package. The others: classifier; FCMAE's decoder (V2, models/fcmae.py); DINOv3's list of norms,
-# three identities and the final norm again (facebookresearch/dinov3, models/convnext.py), and the
-# heads of EUPE, distilled in that code.
+# package. ``others`` are the classifier; FCMAE's decoder (V2, models/fcmae.py); DINOv3's list of
+# norms, which is three identities and the final norm again (facebookresearch/dinov3,
+# models/convnext.py); and the heads of EUPE, which was distilled with DINOv3's code.
 NATIVE = Format(
     name='native',
     source='mmconvnext',
@@ -57,7 +57,7 @@ META = replace(
     builds=(),
     our_code=False,
 )
-# The encoder has a norm and a head; mask token and decoder stand beside it (models/fcmae.py).
+# The encoder has a norm and a head; mask token and decoder are beside it (models/fcmae.py).
 FCMAE = (r'norm\.', r'head\.', r'mask_token$', r'proj\.', r'decoder\.', r'pred\.')
 # Self-supervised V2 before Meta's own utils.remap_checkpoint_keys: MinkowskiEngine's names.
 META_SPARSE = Format(
@@ -88,7 +88,7 @@ META_SPARSE = Format(
     checkpoint_key='model',
     prefix='encoder.',
 )
-# Its classifiers keep the final norm as norm3, see final_norm.py.
+# Its classifiers store the final norm as norm3, see final_norm.py.
 MMPRETRAIN = Format(
     name='mmpretrain',
     source='open-mmlab/mmpretrain, models/backbones/convnext.py; also the mmdet and mmseg zoos',
@@ -127,7 +127,7 @@ TIMM = Format(
     others=(r'head\.', r'norm_pre\.'),
     builds=('stem', 'stem_patch_size', 'kernel_size', 'norm', 'both'),
     target=True,
-    trained_with=(  # OpenCLIP has its xxlarge from timm
+    trained_with=(  # OpenCLIP's xxlarge is timm's
         (dict(channels=(384, 768, 1536, 3072)), dict(norm_eps=1e-5)),  # convnext_xxlarge
         (dict(channels=(24, 32, 48, 64)), dict(norm_eps=1e-5, act='GELU_tanh')),  # test_convnext
         (dict(channels=(32, 64, 96, 128)), dict(norm_eps=1e-5, act='GELU_tanh')),  # test_convnext2
@@ -136,7 +136,7 @@ TIMM = Format(
     ),
     simple_norm_channels=(32, 64, 128, 256),  # convnext_zepto_rms and convnext_zepto_rms_ols
 )
-# Its variants zepto to nano, recognised here by their first and last channels, have 1x1
+# timm's variants zepto to nano, recognised here by their first and last channels, use 1x1
 # convolutions as pointwise layers (conv_mlp=True).
 TIMM_CONV = replace(
     TIMM,
@@ -146,7 +146,7 @@ TIMM_CONV = replace(
     target=False,
     written_for=('timm', ((32, 256), (40, 320), (48, 384), (64, 512), (80, 640))),
 )
-# features_only=True flattens: stages_0, stem_0.
+# features_only=True flattens the names: stages_0, stem_0.
 TIMM_FEATURES = replace(
     TIMM,
     name='timm-features',
@@ -175,7 +175,7 @@ HF = Format(
     builds=('stem_patch_size',),
     target=True,
 )
-# Unlike its V1 and V2, whose layer_norm_eps is the final norm's alone.
+# Here layer_norm_eps is that of all norms; in transformers' V1 and V2, only of the final norm.
 HF_DINOV3 = Format(
     name='hf-dinov3',
     source='huggingface/transformers 5, models/dinov3_convnext',
@@ -190,7 +190,7 @@ HF_DINOV3 = Format(
     others=(r'layer_norm\.',),
     config_eps=('layer_norm_eps',),
 )
-# One list of modules: the stem, then stage and downsampling in turn; four stages.
+# One list of modules: the stem, then stages and downsampling layers in turn; four stages.
 TORCHVISION = Format(
     name='torchvision',
     source='pytorch/vision, torchvision/models/convnext.py',

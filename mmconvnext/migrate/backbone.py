@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Replace other packages' ConvNeXt in a config by ours."""
+"""Replace other packages' ConvNeXt in a config with ours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def renew_backbones(cfg: dict, notes: Notes) -> list[Renewed]:
     """Replace every ConvNeXt of another package in ``cfg``, in place and at any depth.
 
     Raises:
-        RecipeError: there is none, or one needs what ours does not have.
+        RecipeError: there is none, or one needs something that ours does not have.
     """
     renewed = []
     for path, node in list(dicts(cfg)):
@@ -77,7 +77,7 @@ def peer_of(node: Mapping, cfg: Mapping) -> str:
         return 'mmpretrain'
     if {'in_chans', 'depths', 'dims'} & set(node):
         return 'meta'
-    # Otherwise it may be ours, unless the imports of the config or its age say something else.
+    # Otherwise it may be ours, unless the config's imports or its age indicate another package.
     if any(name in str(cfg.get('custom_imports')) for name in ('mmpretrain', 'mmcls')):
         return 'mmpretrain'
     if 'optimizer' in cfg and 'optim_wrapper' not in cfg:
@@ -126,15 +126,15 @@ def _timm_model(asked: dict, node: dict, path: str, notes: Notes) -> None:
         name = name.removesuffix(ending)
     found = named(name)
     if found is None:
-        raise RecipeError(f'{path}: model_name={name!r} is no ConvNeXt that this package can build')
+        raise RecipeError(f'{path}: this package cannot build model_name={name!r}')
     asked['arch'] = found.arch
     if found.version == 'v2':
         asked['version'] = 'v2'
     # The default of mmseg's wrapper is True; mmpretrain's is False, which returns the last map.
     if asked.pop('features_only', of_mmseg(node)):
         notes.name(
-            f'{path}: timm returns maps without norms; ours have one each, as the official dense '
-            'models do'
+            f'{path}: timm returns feature maps without norms; here each map has a norm, as in the '
+            'official dense models'
         )
     else:
         asked['out_indices'] = -1
@@ -144,8 +144,8 @@ def _pooling(asked: dict, path: str, notes: Notes) -> None:
     """mmpretrain pools before the last norm by default, which only suits classifiers."""
     if 'gap_before_final_norm' not in asked:
         notes.name(
-            f'{path}: gap_before_final_norm is not set, so mmpretrain pools the maps; here they '
-            'are not pooled'
+            f'{path}: gap_before_final_norm is not set, so mmpretrain pools the feature maps; here '
+            'they are not pooled'
         )
     elif not asked['gap_before_final_norm']:
         del asked['gap_before_final_norm']  # the default here
@@ -186,23 +186,24 @@ def _nothing(cfg: dict) -> str:
         return f'nothing to migrate: the config already has our ConvNeXt, {found}'
     listed = ', '.join(f'{path}={kind!r}' for path, kind in found.items())
     return (
-        f'no ConvNeXt to migrate: {"the backbones are " + listed if listed else "no backbone"}; '
-        f"known are {KNOWN}. To use ours: backbone=dict(_delete_=True, type='{OURS}', "
+        'no ConvNeXt to migrate: '
+        f'{"the backbones are " + listed if listed else "there is no backbone"}; '
+        f"supported are {KNOWN}. To use ours: backbone=dict(_delete_=True, type='{OURS}', "
         "arch='tiny') and the neck's or head's in_channels=[96, 192, 384, 768]"
     )
 
 
 def refuse_classifier(cfg: Mapping) -> None:
-    """Refuse a classifier, that is a config for the tools of mmpretrain or mmcls.
+    """Refuse a classifier, that is, a config for mmpretrain's or mmcls' tools.
 
     Raises:
-        RecipeError: it is one; the message has the line to write in it.
+        RecipeError: it is a classifier; the message gives the line to write.
     """
     kind = (cfg.get('model') or {}).get('type')
     scope = cfg.get('default_scope')
     if scope in ('mmpretrain', 'mmcls') or str(kind).endswith('Classifier'):
         raise RecipeError(
-            f'model.type={kind!r} is no detector or segmentor, which this package is for; a '
-            f"classifier takes backbone=dict(type='{OURS}', out_indices=-1, "
-            'gap_before_final_norm=True, ...) and no pooling neck'
+            f'model.type={kind!r} is not a detector or segmentor, the only models that this tool '
+            f"migrates. For a classifier, write backbone=dict(type='{OURS}', out_indices=-1, "
+            'gap_before_final_norm=True, ...) and remove the pooling neck'
         )

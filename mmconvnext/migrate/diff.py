@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The smallest config that turns its bases into a target, by mmengine's inheritance."""
+"""Find the smallest config that gives a target when mmengine merges it into its bases."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ DELETE, SCOPE = '_delete_', '_scope_'
 
 
 def difference(base: dict, target: dict) -> dict:
-    """What to merge into ``base`` to get ``target``; at the top level, keys of ``base`` alone stay.
+    """What to merge into ``base`` to get ``target``; top-level keys that only ``base`` has stay.
 
-    A dict that loses a key, or becomes another type, is replaced as a whole by ``_delete_``.
+    A dict that loses a key or changes its type is replaced as a whole, with ``_delete_``.
     """
     return {
         key: change
@@ -55,7 +55,7 @@ def _number(value: object) -> bool:
 
 
 def differing(one: dict, two: dict, path: str = '') -> list[str]:
-    """The dotted paths at which two dicts differ; below a path that differs, no others."""
+    """The dotted paths at which two dicts differ, the innermost ones only."""
     found = []
     one, two = _meant(one), _meant(two)
     for key in [*one, *(key for key in two if key not in one)]:

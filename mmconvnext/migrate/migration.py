@@ -43,11 +43,11 @@ def migrate(config: str | Path, out: str | Path | None = None, folders: Sequence
     """Migrate the file ``config``; nothing is written.
 
     Args:
-        config: of mmdet 2 or 3, mmseg 0.x or 1.x, with the ConvNeXt of mmpretrain, mmcls, Meta or
-            timm's wrapper.
-        out: the path of the new config; relative bases start from its folder. None is the folder
-            of the old one.
-        folders: where to search for bases that are missing.
+        config: a config of mmdet 2 or 3, mmseg 0.x or 1.x, with the ConvNeXt of mmpretrain, mmcls,
+            Meta or timm's wrapper.
+        out: the path of the new config; bases are written relative to its folder. None means the
+            folder of the old config.
+        folders: where to search for missing bases.
 
     Raises:
         RecipeError: the config cannot be read, has no ConvNeXt of another package, or needs what
@@ -102,11 +102,11 @@ def renew_imports(cfg: dict, old: bool, notes: Notes) -> None:
     ]
     gone = [name for name in modules if name.partition('.')[0] in PEERS]
     if users and gone:
-        notes.name(f'custom_imports keeps {gone}: {users[0]} needs it')
+        notes.name(f'custom_imports still has {gone}, because {users[0]} needs it')
         return
     kept = [name for name in modules if name not in gone]
     if old and kept:
-        notes.name(f'custom_imports {kept} were written for mmdet 2 or mmseg 0.x')
+        notes.name(f'modules {kept} in custom_imports were written for mmdet 2 or mmseg 0.x')
     # The scope would import mmconvnext by itself; the list is needed to replace that of a base.
     cfg['custom_imports'] = dict(imports=[*kept, 'mmconvnext'], allow_failed_imports=False)
     if gone:
@@ -121,11 +121,11 @@ def refuse_existing(out: str | Path) -> Path:
     """The path to write to.
 
     Raises:
-        RecipeError: it exists, is no .py file, or its folder is a file.
+        RecipeError: it exists, is not a .py file, or its folder is a file.
     """
     path = Path(out)
     if path.suffix != '.py':
-        raise RecipeError(f'{out}: a config is a .py file')
+        raise RecipeError(f'{out}: a config must be a .py file')
     if path.exists():
         raise RecipeError(f'{out} exists and would be overwritten; choose another name')
     nearest = next(folder for folder in path.absolute().parents if folder.exists())

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Replace other packages' learning-rate constructors by ours, with all rates unchanged."""
+"""Replace other packages' learning-rate constructors with ours; all rates stay the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..recipe.errors import RecipeError
 from .notes import Notes
 
 OURS = 'mmconvnext.LayerDecayOptimWrapperConstructor'
-# Those of mmdet, mmseg and Meta's fork; the second is mmseg's older, with ``layer_decay_rate``.
+# Those of mmdet, mmseg and Meta's fork; the second is mmseg's older one, with ``layer_decay_rate``.
 FIXED_RULES = ('LearningRateDecayOptimizerConstructor', 'LayerDecayOptimizerConstructor')
 MMPRETRAIN = 'LearningRateDecayOptimWrapperConstructor'
 READ_BY_FIXED = ('decay_rate', 'layer_decay_rate', 'decay_type', 'num_layers')
@@ -21,7 +21,7 @@ LAYERS = {'depthwise_conv': 'dwconv', 'pointwise_conv': 'pwconv'}
 
 
 def constructor_of(wrapper: dict) -> str:
-    """'fixed', 'mmpretrain', 'default' or 'unknown': the kind of the wrapper's constructor."""
+    """The kind of the constructor: 'ours', 'fixed', 'mmpretrain', 'default', 'unknown'."""
     name = str(wrapper.get('constructor') or 'DefaultOptimWrapperConstructor')
     if name.startswith('mmconvnext.'):
         return 'ours'
@@ -38,8 +38,8 @@ def renew_constructor(cfg: dict, depths: Sequence[int], shared: bool, notes: Not
 
     Args:
         cfg: the config.
-        depths: of the backbone; they define the number of layers here, ``num_layers`` does there.
-        shared: whether modules share parameters; each is in one group there anyway.
+        depths: the backbone's; here they define the number of layers, elsewhere ``num_layers``.
+        shared: whether modules share parameters, so that ours needs ``bypass_duplicate``.
         notes: for the report.
 
     Raises:
@@ -60,8 +60,8 @@ def renew_constructor(cfg: dict, depths: Sequence[int], shared: bool, notes: Not
         wrapper['paramwise_cfg'] = _default(options, notes)
     elif kind == 'unknown':
         notes.name(
-            f'constructor={wrapper["constructor"]!r} is unknown and was kept; it must know our '
-            "parameter names, which are Meta's"
+            f'constructor={wrapper["constructor"]!r} is unknown and was kept; it must work with '
+            "our parameter names, which are Meta's"
         )
     if kind in ('fixed', 'mmpretrain'):
         notes.change(f'optim_wrapper.constructor: {wrapper["constructor"]} became {OURS}')
@@ -75,9 +75,9 @@ def _check_num_layers(given: int | None, depths: Sequence[int], notes: Notes) ->
     needed = num_layers(depths)
     if given != needed:
         notes.name(
-            f'num_layers={given!r} does not match depths {list(depths)}: the official code has '
-            f'{needed}, and its rates are used here (with a number that is too small, deep layers '
-            'had rates above lr)'
+            f'num_layers={given!r} does not match depths {list(depths)}: the official code uses '
+            f'{needed}, and so does the new config (with too small a number, deep layers had '
+            'learning rates above lr)'
         )
 
 
@@ -85,8 +85,8 @@ def _default(options: dict, notes: Notes) -> dict:
     """Options of mmengine's own constructor, without those that it ignores."""
     if decay := {k: options.pop(k) for k in READ_BY_FIXED if k in options}:
         notes.name(
-            f'paramwise_cfg {decay} has no effect, because there is no constructor: all layers '
-            f"have the full learning rate, as before. To decay: constructor='{OURS}', "
+            f'paramwise_cfg {decay} has no effect, because no constructor is set: all layers have '
+            f"the full learning rate, as before. For layer-wise decay, write constructor='{OURS}', "
             f'paramwise_cfg=dict(decay_rate={decay.get("decay_rate", 0.8)})'
         )
     if 'custom_keys' in options:
@@ -107,14 +107,14 @@ def _fixed(options: dict, notes: Notes) -> dict:
         decay_type = 'layer_wise'
     if ignored := {k: v for k, v in options.items() if k not in KNOWN_TO_FIXED}:
         notes.name(
-            f'paramwise_cfg {ignored} had no effect there and was removed, so that the rates stay '
-            'the same; add it to paramwise_cfg if you want it to act'
+            f'paramwise_cfg {ignored} had no effect in the old config and was removed, so that the '
+            'rates stay the same; to apply it, add it to paramwise_cfg'
         )
     return dict(decay_rate=rate, decay_type=decay_type)
 
 
 def _mmpretrain(options: dict, notes: Notes) -> dict:
-    """mmpretrain decays everything by default, and reads only decay_mult of custom_keys."""
+    """mmpretrain decays everything by default, and reads only decay_mult in custom_keys."""
     options = dict(options)
     new = dict(decay_rate=options.pop('layer_decay_rate', 1.0))
     options.pop('num_layers', None)
@@ -122,28 +122,28 @@ def _mmpretrain(options: dict, notes: Notes) -> dict:
         new[key] = options.pop(key, None)
     if idle := [key for key in MULTS if new[key] is None]:
         notes.name(
-            f'{idle} are None, as in mmpretrain, where these parameters have weight decay; without '
-            'these lines they have none, as in the official recipes'
+            f'{idle} are None, so these parameters have weight decay, as in mmpretrain; remove '
+            'these lines to exempt them, as in the official recipes'
         )
     if keys := options.pop('custom_keys', None):
         if inert := [key for key, value in keys.items() if 'lr_mult' in value]:
-            notes.name(f'lr_mult of custom_keys {inert} had no effect there and was removed')
+            notes.name(f'lr_mult in custom_keys {inert} had no effect in mmpretrain; removed')
         new['custom_keys'] = {
             key: {'decay_mult': 1.0, **{k: v for k, v in value.items() if k != 'lr_mult'}}
             for key, value in _keys(keys, notes).items()
         }
     if options:
-        notes.name(f'paramwise_cfg {options} had no effect there and was removed')
+        notes.name(f'paramwise_cfg {options} had no effect in mmpretrain and was removed')
     return new
 
 
 def _keys(keys: dict, notes: Notes) -> dict:
-    """``custom_keys`` with our names of layers."""
+    """``custom_keys`` with our layer names."""
     new = {}
     for key, value in keys.items():
         name = our_name(key)
         if name != key:
-            notes.change(f'custom_keys[{key!r}] became custom_keys[{name!r}], our name of it')
+            notes.change(f'custom_keys[{key!r}] became custom_keys[{name!r}], our name for it')
             if 'backbone' not in key:  # necks and heads have such layers too
                 new[key] = value
         new[name] = value
@@ -164,6 +164,6 @@ def name_whole_backbone(wrapper: dict, notes: Notes) -> None:
         if key.strip('.') == 'backbone' or key.strip('.').endswith('.backbone'):
             rest = {'_delete_': True, **{k: v for k, v in keys.items() if k != key}}
             notes.name(
-                f'custom_keys[{key!r}] = {value} acts on the whole backbone and was kept; '
-                f'without it: paramwise_cfg=dict(custom_keys={rest})'
+                f'custom_keys[{key!r}] = {value} applies to the whole backbone and was kept; to '
+                f'remove it, write paramwise_cfg=dict(custom_keys={rest})'
             )

@@ -32,7 +32,7 @@ NOT_COUNTED = ('kernel_sizes', 'norm_layer', 'output_stride')
 def prove(
     model: nn.Module | str, target: Mapping, before: Mapping | None, renewed: list[Renewed]
 ) -> list[str]:
-    """Compare both sides; the result is lines for the report.
+    """Compare both sides; return lines for the report.
 
     Args:
         model: the model of ``target``, see :func:`built`.
@@ -45,7 +45,7 @@ def prove(
 
 
 def built(cfg: Mapping) -> nn.Module | str:
-    """The model of a config, on the meta device if possible; or why it does not build."""
+    """The model of a config, on the meta device if possible; or why it cannot be built."""
     with _quiet():
         try:
             return build(cfg)
@@ -80,7 +80,7 @@ def _prove(
 ) -> list[str]:
     lines = [line for one in renewed if one.path.startswith('model') for line in _backbone(one)]
     if isinstance(model, str):
-        return [*lines, f'the whole model does not build, so rates were not compared: {model}']
+        return [*lines, f'the whole model cannot be built, so rates were not compared: {model}']
     total = sum(param.numel() for param in model.parameters())
     lines.append(f'the model builds: {total:,} parameters')
     peer = _peer_model(target, renewed)
@@ -129,7 +129,7 @@ def _rates(
     scope = target.get('default_scope') or task_of(target)
     new = target['optim_wrapper']
     try:
-        # Without the peer's model its constructor gets ours, whose names it knows.
+        # Without the peer's model, its constructor is given ours, whose names it knows.
         theirs = rates_of(model if peer is None else peer, before, scope)
     except Exception as error:
         return [f'rates were not compared: the old constructor fails with {_told(error)}']
@@ -156,22 +156,22 @@ def _backbone(one: Renewed) -> list[str]:
     if one.peer == 'timm':
         return [
             *lines,
-            f'{one.path}: outputs not compared: timm returns maps without norms, ours have norms',
+            f'{one.path}: outputs not compared: timm returns feature maps without norms, ours have '
+            'norms',
         ]
     return [*lines, _outputs(one, arguments)]
 
 
 def _counted(one: Renewed, count: int) -> str:
     if any(key in one.before for key in NOT_COUNTED):
-        return "not compared: some of its arguments are not covered by our count of the peer's"
+        return "not compared: we cannot count the peer's parameters with some of its arguments"
     expected, unused = expected_parameters(one)
     if one.peer == 'timm':
-        return f"{expected:,} of timm's and {count - expected:,} of norms of the returned maps"
+        return f"timm's {expected:,} and {count - expected:,} for the output norms"
     if unused:
-        return f"{expected:,} of Meta's but {unused:,} of norms that it builds and never uses"
-    whose = 'as many as' if count == expected else f'{expected:,} in'
-    peer = 'Meta' if one.peer == 'meta' else one.peer
-    return f"{whose} {peer}'s arguments make"
+        return f"Meta's has {expected:,}, of which {unused:,} are for norms that it never uses"
+    whose = "Meta's" if one.peer == 'meta' else f"{one.peer}'s"
+    return f'as many as {whose}' if count == expected else f'{whose} has {expected:,}'
 
 
 def expected_parameters(one: Renewed) -> tuple[int, int]:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Learning rate and weight decay of every parameter, with the constructor of each side."""
+"""Learning rate and weight decay of every parameter, under the constructor of each side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rates = dict  # name of a parameter: (learning rate, weight decay)
 
 
 def rates_of(model: nn.Module, wrapper: Mapping, scope: str) -> Rates:
-    """The rates of the parameters of ``model`` with the constructor of ``wrapper``.
+    """The rates that the constructor of ``wrapper`` gives to the parameters of ``model``.
 
     mmpretrain's is reimplemented here, because it cannot be built for a detector or segmentor.
     """
@@ -65,7 +65,7 @@ def _restated(model: nn.Module, wrapper: Mapping) -> Rates:
             if key is not None:
                 mult = options['custom_keys'][key].get('decay_mult', 1.0)
             else:
-                # Scales of GRN have one dimension there, (1, 1, 1, C) in Meta's names.
+                # mmpretrain's GRN has 1-D parameters; under Meta's names they are (1, 1, 1, C).
                 flat = param.ndim == 1 or '.grn.' in name
                 concerns = {
                     'norm_decay_mult': norm,
@@ -80,7 +80,7 @@ def _restated(model: nn.Module, wrapper: Mapping) -> Rates:
 
 
 def _distance(model: nn.Module, name: str) -> int:
-    """Layers below the head, by the rules of mmpretrain's ConvNeXt."""
+    """The number of layers below the head, by the rules of mmpretrain's ConvNeXt."""
     for place, module in model.named_modules():
         if type(module).__name__ == 'ConvNeXt' and name.startswith(f'{place}.' if place else ''):
             last = 12 if module.arch.depths[-2] > 9 else 6

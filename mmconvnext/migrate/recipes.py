@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Find the shipped recipe that a migrated config equals or is closest to."""
+"""Find the shipped recipe that is equal or closest to a migrated config."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .diff import differing
 from .source import plain
 
 PARTS = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'train_pipeline', 'batch_size')
-NEAR = 6  # name a recipe with up to so many differences, our choice
+NEAR = 6  # differences up to which a recipe counts as close, our choice
 
 
 def recipe_line(target: dict) -> str:
-    """A line that names the recipe which the config equals or nearly equals; else ''."""
+    """A line that names the recipe that is equal or close to the config; '' if none is."""
     parts = _parts(target)
     scope = target.get('default_scope')
     found = {path: differing(recipe, parts) for path, recipe in _recipes(scope).items()}
@@ -25,7 +25,7 @@ def recipe_line(target: dict) -> str:
     if path is None or len(found[path]) > NEAR:
         return ''
     if not found[path]:
-        return f'this equals our recipe {path}: use that'
+        return f'the config is the same as our recipe {path}: use that one'
     return f'our closest recipe is {path}; it differs in {", ".join(found[path])}'
 
 

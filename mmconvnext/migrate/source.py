@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Read a config of any generation, without importing what it imports.
 
-If a ``_base_`` is missing, a file whose path ends alike is searched for in the given folders and
-among the configs that the installed MM projects ship.
+A missing ``_base_`` is searched for by the end of its path, in the given folders and among the
+configs that the installed MM projects ship.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def read(path: str | Path, folders: Sequence[str] = (), notes: Notes | None = No
     Missing bases are searched for in ``folders`` and among the shipped configs.
 
     Raises:
-        RecipeError: there is no such file, a base cannot be found, or the file is no config.
+        RecipeError: there is no such file, a base cannot be found, or the file is not a config.
     """
     notes = notes or Notes()
     named = str(path)
     path = _find(named, Path(named), (), notes) if '::' in named else Path(named)
     if not path.is_file():
         raise RecipeError(
-            f'{named!r} is no config file; write a config that a project ships as '
+            f'{named!r} is not a config file; for a config that a project ships, write '
             "'mmdet::convnext/FILE.py'"
         )
     for folder in folders:
@@ -126,9 +126,9 @@ def _find(base: str, path: Path, folders: Sequence[str], notes: Notes) -> Path:
             notes.name(f'_base_ {base!r} of {path.name} is missing; used {told(found[0])} instead')
             return found[0]
     raise RecipeError(
-        f'{path}: its _base_ {base!r} is missing, also among the configs of '
-        f'{[*map(str, folders), *shipped()]}; give the folder that has it with --bases FOLDER, '
-        "for a config of mmdet 2 or mmseg 0.x the 'configs' of that version"
+        f'{path}: its _base_ {base!r} is missing, and was not found among the configs of '
+        f'{[*map(str, folders), *shipped()]}; give its folder with --bases FOLDER (for a config '
+        "of mmdet 2 or mmseg 0.x, the 'configs' of that version)"
     )
 
 
@@ -175,7 +175,7 @@ def told(path: Path) -> str:
 
 
 def _readable(path: Path, folders: Sequence[str], scratch: Path, notes: Notes) -> Path:
-    """``path``; or a copy with absolute bases, if one of them is missing."""
+    """``path`` itself, or a copy with absolute bases if one of them is missing."""
     bases = bases_of(path)
     if not bases:
         return path

@@ -42,10 +42,10 @@ TIMM_OLD = {
 
 
 def renewed_weights(node: Mapping, model: dict, notes: Notes, path: str) -> dict | None:
-    """Our ``init_cfg`` for a backbone of mmpretrain or Meta, from any of its three places.
+    """Our ``init_cfg`` for a backbone of mmpretrain or Meta.
 
-    They are its ``init_cfg``, its ``pretrained``, and the ``pretrained`` of the model around it,
-    which is set to None.
+    Weights may be given in its ``init_cfg``, in its ``pretrained``, or in the ``pretrained`` of the
+    model around it, which is set to None.
     """
     kept = None
     given = node.get('init_cfg')
@@ -58,7 +58,7 @@ def renewed_weights(node: Mapping, model: dict, notes: Notes, path: str) -> dict
         elif initializer:
             notes.change(
                 f'{path}: init_cfg of type {initializer.get("type")!r} removed: the default '
-                'initialization is the same, a truncated normal of std 0.02'
+                'initialization is the same, a truncated normal with std 0.02'
             )
     outer = model.get('pretrained') if isinstance(model, dict) else None
     for name in (node.get('pretrained'), outer):
@@ -72,8 +72,8 @@ def renewed_weights(node: Mapping, model: dict, notes: Notes, path: str) -> dict
     if kept is None:
         notes.name(
             f'{path}: no pretrained weights, so training starts from random ones unless load_from '
-            'is set; if the command line named them (model.pretrained=...), write init_cfg=dict('
-            "type='Pretrained', checkpoint=...); tools/list_weights.py lists names"
+            'is set; if you gave them on the command line (model.pretrained=...), write init_cfg='
+            "dict(type='Pretrained', checkpoint=...); tools/list_weights.py lists names"
         )
     return kept
 
@@ -106,7 +106,7 @@ def timm_weights(node: Mapping, notes: Notes, path: str) -> dict | None:
         )
     if not tag:
         notes.name(
-            f'{path}: {name} without a tag is {short} in timm 1.0; timm before 0.9 loaded '
+            f'{path}: {name} without a tag means {short} in timm 1.0; timm before 0.9 loaded '
             f'timm/{name}.fb_in1k, or the only tag there was'
         )
     return dict(type='Pretrained', checkpoint=short)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Write a config as text, over its bases if it has any."""
+"""Write a config as text, on top of its bases if it has any."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .diff import DELETE, difference, differing
 from .source import plain, shipped
 
 WIDTH = 100  # columns, as in this repository
-LONG = 100  # characters; a longer value that repeats is written as the name of its first place
+LONG = 100  # characters; a longer value is written once and then referred to by name
 
 
 def text_over(bases: Sequence[Path], target: dict, place: Path, head: str) -> str:
-    """The text of ``target`` over ``bases``, for a file in the folder ``place``.
+    """The text of ``target`` on top of ``bases``, for a file in the folder ``place``.
 
-    Without bases, or if that text does not read back as ``target``, it is written out in full.
+    Without bases, or if that text does not read back as ``target``, the config is written in full.
     """
     if bases:
         changes = format_config(difference(merged(bases), target))
@@ -50,7 +50,7 @@ def merged(bases: Sequence[Path]) -> dict:
 
 
 def _read(text: str) -> dict:
-    """The config of a text whose bases are absolute."""
+    """The config of a text with absolute bases."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'config.py'
         file.write_text(text, encoding='utf-8')
@@ -71,7 +71,7 @@ def base_name(path: Path, place: Path) -> str:
 
 
 def format_config(cfg: dict) -> str:
-    """Top-level assignments, pipelines first; a long value that repeats is written by its name."""
+    """Top-level assignments, pipelines first; a long value that repeats is referred to by name."""
     names: dict[str, str] = {}
     order = sorted(cfg, key=lambda key: not key.endswith('_pipeline'))
     paragraphs = []

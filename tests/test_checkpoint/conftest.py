@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What tests of checkpoints share: a web server, an empty cache, files that would run code."""
+"""Fixtures for tests of checkpoints: a web server, an empty cache, files that would run code."""
 
 import os
 import socket
@@ -19,7 +19,7 @@ from mmconvnext.checkpoint.mmengine_io import install
 
 
 def state() -> dict:
-    """What mmengine reads and writes checkpoints with, copied where it could change in place."""
+    """The tables that mmengine reads and writes checkpoints with; copies, if mutable."""
     names = {k: v for k, v in vars(mmengine_checkpoint).items() if k != '__warningregistry__'}
     schemes = CheckpointLoader._schemes.copy()
     return dict(
@@ -38,13 +38,13 @@ UNTOUCHED = state()  # at collection, before any test runs a tool
 
 @pytest.fixture
 def untouched():
-    """The ``state`` that mmengine is in without ``install``."""
+    """The ``state`` of mmengine without ``install``."""
     return UNTOUCHED
 
 
 @pytest.fixture
 def alone(monkeypatch):
-    """mmengine as it is without ``install``, for one test."""
+    """mmengine without ``install``, for one test."""
     monkeypatch.setattr(CheckpointLoader, '_schemes', UNTOUCHED['schemes'].copy())
     monkeypatch.setitem(backends, 'local', UNTOUCHED['local'])
     monkeypatch.setitem(prefix_to_backends, '', UNTOUCHED['prefixes'][''])
@@ -52,12 +52,12 @@ def alone(monkeypatch):
 
 @pytest.fixture
 def installed(alone):
-    """mmengine as it is in a process of the tools, for one test."""
+    """mmengine as the tools leave it after ``install``, for one test."""
     install()
 
 
 class Bucket:
-    """A storage backend whose only object is a file of this disk."""
+    """A storage backend whose only object is a local file."""
 
     def __init__(self, **options: object) -> None:
         pass
@@ -69,18 +69,18 @@ class Bucket:
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """s3://PATH is a file of this disk."""
+    """s3://PATH is a local file."""
     monkeypatch.setitem(backends, 'petrel', Bucket)
 
 
 @pytest.fixture
 def unsafe_default(monkeypatch):
-    """What torch.load does before 2.6, unless it is told otherwise."""
+    """The default of torch.load before 2.6."""
     monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
 
 
 class Server(ThreadingHTTPServer):
-    """Answers by path: ``answers[path]`` is a body, or (status, body, bytes promised, ending).
+    """A web server: ``answers[path]`` is a body, or (status, body, Content-Length, ending).
 
     The ending is None, 'reset' (the connection breaks) or 'wait' (nothing comes until ``close``).
     """
@@ -129,14 +129,14 @@ def server():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """The folder into which downloads go, an empty one."""
+    """The folder for downloads, empty."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     monkeypatch.setattr(torch.hub, '_hub_dir', None)
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     return tmp_path / 'torch/hub/checkpoints'
 
 
-# What torch 2.1 does not know yet, though its format has it.
+# What torch 2.1 lacks, although its file format is the same.
 LATER = ('_codecs.encode', 'collections.Counter', 'torch.device', 'torch.uint8', 'torch.bool')
 LATER += ('builtins.set', 'builtins.complex', 'builtins.bytearray')
 
@@ -153,19 +153,19 @@ def _be_old(version: str, monkeypatch) -> None:
 
 @pytest.fixture(params=['2.0.1', '2.3.1', '2.5.1'])
 def old_torch(request, monkeypatch):
-    """A torch of that version, as far as the package asks; this one's file format is the same."""
+    """Pretend to be that version of torch; the file format is the same."""
     _be_old(request.param, monkeypatch)
 
 
 @pytest.fixture(params=['torch', 'old torch'])
 def any_torch(request, monkeypatch):
-    """Both ways of reading: under weights_only, and before torch 2.6."""
+    """Both ways of reading: with weights_only, and as before torch 2.6."""
     if request.param == 'old torch':
         _be_old('2.1.2', monkeypatch)
 
 
 class Call:
-    """Pickled as the call of a function, which whoever unpickles it makes."""
+    """Pickled as a function call, which unpickling executes."""
 
     def __init__(self, function: object, *arguments: object) -> None:
         self.parts = function, arguments
@@ -178,7 +178,7 @@ class Call:
 
 
 def _chain(trace):
-    """From a class that is allowed, over what its methods know, to eval."""
+    """Reach eval from an allowed class, through the globals of its methods."""
     known = Call(getattr, Call(getattr, HistoryBuffer, '__init__'), '__globals__')
     builtins = Call(Call(getattr, known, 'get'), '__builtins__')
     return Call(Call(Call(getattr, builtins, 'get'), 'eval'), f'open({str(trace)!r}, "w")')
@@ -193,7 +193,7 @@ EVILS = {
 
 @pytest.fixture(params=[*EVILS, 'legacy os.system', 'legacy getattr'])
 def evil(request, tmp_path):
-    """A checkpoint that would create a file, and that file; it must not be there at the end."""
+    """A checkpoint that would create a file if it ran code, and that file, which must not exist."""
     trace, path = tmp_path / 'trace', tmp_path / 'evil.pth'
     _, legacy, name = request.param.rpartition('legacy ')
     content = {'state_dict': {'weight': torch.ones(2)}, 'meta': EVILS[name](trace)}

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: a file is there whole or as it was, whatever interrupts its writing."""
+"""Contract: a file is written whole or left as it was, whatever interrupts the writing."""
 
 import contextlib
 import os
@@ -75,7 +75,7 @@ def test_link_stays_one(tmp_path):
 
 @contextlib.contextmanager
 def largest_file(size: int):
-    """No file can grow beyond ``size``; writing fails as on a full disk (EFBIG for ENOSPC)."""
+    """No file can grow beyond ``size``; writing fails as on a full disk (EFBIG, not ENOSPC)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -132,7 +132,7 @@ LARGE = 200_000_000  # bytes of its tensor
 
 
 def save_and_be_killed(folder, backend: str):
-    """The file that is left under the final name."""
+    """The file that is left at the final path."""
     folder.mkdir()
     command = [sys.executable, '-c', SAVE, str(folder), backend]
     result = subprocess.run(command, capture_output=True, text=True, timeout=100)

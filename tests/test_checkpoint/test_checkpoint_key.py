@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the weights of a file are found under whatever wraps them, or it is said what is."""
+"""Contract: weights are found under any checkpoint key, or the error says what the file holds."""
 
 from collections import OrderedDict
 
@@ -69,10 +69,10 @@ def test_choice_below_another_key():
 
 
 def test_choice_that_is_not_there_is_named():
-    match = r"envelope='ema': the file has no .*; it has \['model', 'model_ema'\]"
+    match = r"envelope='ema': the file has no .*; keys with weights: \['model', 'model_ema'\]"
     with pytest.raises(CheckpointMismatch, match=match):
         unwrap({'model': WEIGHTS, 'model_ema': AVERAGED}, 'ema')
-    with pytest.raises(CheckpointMismatch, match=r"envelope='ema': .* it has \[\]"):
+    with pytest.raises(CheckpointMismatch, match=r"envelope='ema': .* keys with weights: \[\]"):
         unwrap(WEIGHTS, 'ema')
 
 
@@ -107,13 +107,13 @@ def test_module_of_that_name_is_no_checkpoint_key():
 @pytest.mark.parametrize(
     ('content', 'match'),
     [
-        ({}, '^holds no weights, but a dict$'),
-        ({'epoch': 3, 'b': 1}, r"^holds no weights, but a dict with \['b', 'epoch'\]$"),
-        ({'model': {'x': 'y'}}, r"^holds no weights, but a dict with \['model'\]$"),
-        ({0: torch.ones(1)}, r"^holds no weights, but a dict with \['0'\]$"),
-        ([1], '^holds no weights, but a list$'),
-        (torch.ones(1), '^holds no weights, but a Tensor$'),
-        (None, '^holds no weights, but a NoneType$'),
+        ({}, '^holds no weights, only a dict$'),
+        ({'epoch': 3, 'b': 1}, r"^holds no weights, only a dict with the keys \['b', 'epoch'\]$"),
+        ({'model': {'x': 'y'}}, r"^holds no weights, only a dict with the keys \['model'\]$"),
+        ({0: torch.ones(1)}, r"^holds no weights, only a dict with the keys \['0'\]$"),
+        ([1], '^holds no weights, only a list$'),
+        (torch.ones(1), '^holds no weights, only a Tensor$'),
+        (None, '^holds no weights, only a NoneType$'),
     ],
     ids=['empty', 'no tensor', 'envelope', 'numbered', 'list', 'tensor', 'none'],
 )

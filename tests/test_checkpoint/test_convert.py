@@ -25,7 +25,7 @@ def random_weights(arch, version='v1', norms=True) -> dict:
 
 @pytest.fixture(params=['v1', 'v2'])
 def detector(request, tiny_arch, tmp_path):
-    """Weights, and a checkpoint of a run that has them below `backbone.`."""
+    """Weights, and a training checkpoint that has them under `backbone.`."""
     weights = random_weights(tiny_arch, request.param)
     content = {
         'meta': {'epoch': 3, 'dataset_meta': {'classes': ('a', 'b')}},
@@ -119,7 +119,7 @@ def test_ablations_are_published_under_their_own_names(design, tiny_arch, tmp_pa
     torch.save({f'backbone.{k}': v for k, v in weights.items()} | HEADS, tmp_path / 'a.pth')
     path, _ = convert(tmp_path / 'a.pth', tmp_path / 'b.pth', 'native', publish=True)
     assert set(torch.load(path, weights_only=True)) == {*HEADS, *(f'backbone.{k}' for k in weights)}
-    with pytest.raises(CheckpointMismatch, match='no names of the format'):
+    with pytest.raises(CheckpointMismatch, match='not names of the format'):
         convert(tmp_path / 'a.pth', tmp_path / 'c.pth', 'meta')
 
 
@@ -201,7 +201,7 @@ def test_timm_gets_the_layout_of_its_variants(arch, design, axes, tmp_path):
 def test_what_a_format_cannot_say_is_not_written(tiny_arch, tmp_path):
     torch.save(ConvNeXt(tiny_arch, design=dict(stem='overlap')).state_dict(), tmp_path / 'a.pth')
     with pytest.raises(
-        CheckpointMismatch, match="format hf builds no ConvNeXt with stem='overlap'"
+        CheckpointMismatch, match="format hf cannot build a ConvNeXt with stem='overlap'"
     ):
         convert(tmp_path / 'a.pth', tmp_path / 'b.pth', 'hf')
     assert not (tmp_path / 'b.pth').exists()
@@ -228,7 +228,7 @@ def test_output_norms_have_no_name_in_timm(detector, tmp_path):
 
 
 def test_unknown_target_and_suffix_are_named(detector, tmp_path):
-    with pytest.raises(ValueError, match=r"to='keras' is no format to write; choose one of \['nat"):
+    with pytest.raises(ValueError, match=r"to='keras' is not a target format; choose one of"):
         convert(detector[1], tmp_path / 'out.pth', 'keras')
     with pytest.raises(
         ValueError, match=r'out\.onnx must end in one of \.pth, \.pt, \.bin, \.safet'

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: a download is asked for once, checked, and never kept under its name when it is bad."""
+"""Contract: a file is downloaded once and checked; a bad file never keeps its name."""
 
 import dataclasses
 import hashlib
@@ -31,7 +31,7 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 
 def kept(cache) -> list[str]:
-    """Everything in the cache, partial downloads too, without the digests of URLs."""
+    """The names of all files in the cache, partial downloads too, without the digests of URLs."""
     names = [path.name for path in cache.iterdir()] if cache.is_dir() else []
     return sorted(re.sub('^[0-9a-f]{8}--', '', name) for name in names)
 
@@ -54,7 +54,7 @@ def test_second_call_does_not_ask_the_server(server, cache):
 
 
 def test_cache_is_that_of_torch_hub_and_mmengine(server, cache, hashing):
-    """For names that are one file's alone: with its hash, or published."""
+    """For unique names: those with a hash, or published."""
     path = f'/w-{SHA[:8]}.pth'
     server.answers[path] = BODY
     torch.hub.load_state_dict_from_url(server.url(path), progress=False)
@@ -95,7 +95,7 @@ def test_what_is_a_url():
 
 @pytest.fixture
 def hashing(server, monkeypatch):
-    """The server is one of those whose names end in a hash."""
+    """The server follows the convention that file names end in a hash."""
     host = f'127.0.0.1:{server.server_port}'
     monkeypatch.setattr(module, 'HASHING_HOSTS', (*module.HASHING_HOSTS, host))
 
@@ -109,7 +109,7 @@ def test_right_hash(digits, server, cache, hashing):
 
 def test_wrong_hash_keeps_nothing(server, cache, hashing):
     server.answers['/w-abcdef01.pth'] = BODY
-    match = r'/w-abcdef01\.pth: invalid hash value .*; nothing was kept\. Try again'
+    match = r'/w-abcdef01\.pth: invalid hash value .*; the file was discarded\. Try again'
     with pytest.raises(CheckpointUnreadable, match=match):
         download(server.url('/w-abcdef01.pth'))
     assert kept(cache) == []
@@ -121,9 +121,9 @@ def test_cached_file_that_lost_its_hash_is_set_aside(server, cache, hashing):
     download(server.url(f'/{name}'))
     (cache / name).write_bytes(BODY[:-1])
     (cache / 'other.pth').write_bytes(b'other')
-    match = rf'{name}: its SHA-256 begins with [0-9a-f]{{8}}, the name says {SHA[:8]}\. It is now '
+    match = rf'{name}: its SHA-256 begins with [0-9a-f]{{8}}, its name says {SHA[:8]}\. It was '
     with pytest.raises(
-        CheckpointUnreadable, match=match + rf'called {name}\.bad; the next attempt'
+        CheckpointUnreadable, match=match + rf'renamed to {name}\.bad; the next attempt'
     ):
         read_checkpoint(server.url(f'/{name}'))
     assert kept(cache) == ['other.pth', f'{name}.bad']
@@ -142,7 +142,7 @@ def test_cached_file_that_lost_its_hash_is_set_aside(server, cache, hashing):
     ],
 )
 def test_elsewhere_digits_are_no_hash(name, server, cache):
-    """But a date, an iteration, a commit, the hash of something else."""
+    """But a date, an iteration, a commit, or the hash of something else."""
     server.answers[f'/{name}'] = BODY
     for _ in range(2):
         assert_reads(server.url(f'/{name}'))
@@ -175,7 +175,7 @@ def test_bad_body_is_named_and_set_aside(answer, match, server, cache):
     with pytest.raises(CheckpointUnreadable, match=match) as error:
         read_checkpoint(url)
     assert str(error.value).endswith(
-        f'\nIt was downloaded for {url!r} and is now called {cached(url).name}.bad; the next '
+        f'\nIt was downloaded for {url!r} and was renamed to {cached(url).name}.bad; the next '
         'attempt downloads it again'
     )
     assert kept(cache) == ['w.pth.bad']
@@ -203,17 +203,19 @@ def test_cached_file_named_as_a_path_is_the_users(server, cache):
 @pytest.mark.parametrize(
     ('status', 'match'),
     [
-        (404, r'404 Not Found\. Fetch it'),
-        (403, r'403 Forbidden \(it may ask for a login\)\. Fetch it'),
-        (401, r'401 Unauthorized \(it may ask for a login\)\. Fetch it'),
-        (503, r'503 Service Unavailable\. Fetch it'),
+        (404, r'404 Not Found\. Download it'),
+        (403, r'403 Forbidden \(a login may be required\)\. Download it'),
+        (401, r'401 Unauthorized \(a login may be required\)\. Download it'),
+        (503, r'503 Service Unavailable\. Download it'),
     ],
 )
 def test_refusal_says_where_to_put_the_file(status, match, server, cache):
     server.answers['/w.pth'] = status, b'', 0, None
     with pytest.raises(ConnectionError, match=f'cannot download http.*/w.pth: {match}') as error:
         read_checkpoint(server.url('/w.pth'))
-    assert f'put it at {cached(server.url("/w.pth"))}, or name its path instead' in str(error.value)
+    assert f'put it at {cached(server.url("/w.pth"))}, or give its path instead of' in str(
+        error.value
+    )
     assert kept(cache) == []
 
 
@@ -222,7 +224,9 @@ def test_server_that_is_gone(server, cache):
     server.close()
     with pytest.raises(ConnectionError, match='cannot download .*: .*refused') as error:
         read_checkpoint(url)
-    assert f'put it at {cached(server.url("/w.pth"))}, or name its path instead' in str(error.value)
+    assert f'put it at {cached(server.url("/w.pth"))}, or give its path instead of' in str(
+        error.value
+    )
     assert kept(cache) == []
 
 
@@ -286,7 +290,7 @@ dist.barrier()
 
 @pytest.mark.slow
 def test_one_rank_a_node_asks_the_server_and_all_learn_of_errors(server, cache, tmp_path):
-    """Two nodes of two ranks: with a disk that they share, and with one each."""
+    """Two nodes of two ranks: with a shared disk, and with a disk each."""
     good, bad = f'/w-{SHA[:8]}.pth', '/w-abcdef01.pth'
     server.answers |= dict.fromkeys((good, bad, '/other.pth'), BODY)
     damaged = tmp_path / f'damaged/hub/checkpoints{good}'

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: whether norm3 is the classifier's has one answer, for loading and for converting."""
+"""Contract: loading and converting agree whether norm3 is the classifier's."""
 
 import pytest
 import torch

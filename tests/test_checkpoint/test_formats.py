@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: every published format becomes the same network, and can be written back bit by bit.
 
-`tests/data/sources` holds weights and feature maps that the sources' own code produced;
-`tests/data/keys` the names and shapes of their tiny-size models. Both say how they were made.
+`tests/data/sources` holds weights and feature maps produced by the sources' own code;
+`tests/data/keys` holds the names and shapes of their tiny models. Both say how they were made.
 """
 
 import re
@@ -60,7 +60,7 @@ KEYS_ARCH = {
     'timm_test': dict(depths=[1, 2, 4, 2], channels=[24, 32, 48, 64]),
     'timm_test3': dict(depths=[1, 1, 1, 1], channels=[32, 64, 96, 128]),
 }
-# What other than the paper's defaults builds these networks.
+# The settings that build these networks, where they differ from the paper's defaults.
 BUILT = {
     'mmpretrain_v2_scale': dict(layer_scale_init_value=1e-6),
     'timm_ols': dict(design=dict(stem='overlap')),
@@ -97,7 +97,7 @@ def build(family: str, arch: object = ARCH) -> ConvNeXt:
 
 
 def raw_maps(backbone: ConvNeXt, image: Tensor) -> list[Tensor]:
-    """The output of each stage before its norm, which is what all sources have."""
+    """The output of each stage before its norm, which all sources have."""
     maps = []
     for downsample, stage in zip(backbone.downsample_layers, backbone.stages):
         image = stage(downsample(image))
@@ -132,7 +132,7 @@ PUBLISHERS = {
 
 
 def test_the_names_of_every_publisher_are_tried():
-    """That the sizes of all their files are those of networks which can be built is in test_zoo."""
+    """test_zoo checks that the sizes of all their files are those of networks that can be built."""
     assert {(row.source, row.version) for row in zoo.published().values()} == set(PUBLISHERS)
     assert {name for names in PUBLISHERS.values() for name in names} <= set(FAMILIES)
 
@@ -155,7 +155,7 @@ def test_the_error_of_a_plain_backbone_has_the_line_that_loads(family):
     weights = {name: torch.randn(value.shape) for name, value in keys(family).items()}
     with pytest.raises(CheckpointMismatch, match=r'; set .*') as error:
         ConvNeXt('femto').load_state_dict(weights)
-    line = str(error.value).partition('; set ')[2].partition(', or take')[0]
+    line = str(error.value).partition('; set ')[2].partition(', or use')[0]
     told = eval(f'dict({line})')
     arch = told.pop('arch')
     assert arch == KEYS_ARCH.get(family, 'tiny')
@@ -259,7 +259,7 @@ NEEDS = {
     ),
     'both': (
         dict(version='v2', layer_scale_init_value=1.0),
-        'GRN beside layer scale',
+        'GRN with layer scale',
         ('timm', 'mmpretrain'),
     ),
 }
@@ -276,7 +276,9 @@ def test_what_the_code_of_a_format_cannot_build_is_not_written_in_it(need, row):
         assert weights.keys() == back.keys()
         assert all(torch.equal(back[k], v) for k, v in weights.items())
         return
-    with pytest.raises(CheckpointMismatch, match=f'{row} builds no ConvNeXt with {match}; native'):
+    with pytest.raises(
+        CheckpointMismatch, match=f'{row} cannot build a ConvNeXt with {match}; use'
+    ):
         from_native(weights, FORMATS[row])
 
 
@@ -300,7 +302,7 @@ def test_fault_in_a_foreign_file_is_named(fault, family):
         match = r'1 missing: stages\.2\.1\.dwconv\.bias'
     else:
         weights[key] = torch.ones(7)
-        match = r'1 of another shape: stages\.2\.1\.dwconv\.bias \(7,\) for \(12,\)'
+        match = r'1 with the wrong shape: stages\.2\.1\.dwconv\.bias \(7,\) instead of \(12,\)'
     backbone = build(family)
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
     with pytest.raises(CheckpointMismatch, match=match):

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: each layout is undone bit by bit, and MinkowskiEngine's kernel as Meta's code does."""
+"""Contract: each layout converts back bitwise; MinkowskiEngine's kernel does as in Meta's code."""
 
 import pytest
 import torch

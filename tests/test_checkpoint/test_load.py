@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: weights fill the whole backbone, or are refused by name and change nothing.
+"""Contract: weights fill the whole backbone, or an error names the faults and nothing changes.
 
-The files are written here, with the names that Meta's checkpoints have; `test_formats.py` has all
-others. `init_cfg`, torch's and mmengine's `load_state_dict` and `load_checkpoint` alike.
+The files are written here, with Meta's names; `test_formats.py` has all others. The same holds for
+`init_cfg`, for `load_state_dict` of torch and mmengine, and for `load_checkpoint`.
 """
 
 import copy
@@ -36,7 +36,7 @@ def backbone(request, tiny_arch) -> ConvNeXt:
 
 
 def classifier_weights(backbone: ConvNeXt) -> dict[str, Tensor]:
-    """What Meta's classifier of that size holds: no norm0 to norm3, but norm and head."""
+    """The names in Meta's classifier of that size: no norm0 to norm3, but norm and head."""
     weights = {k: torch.randn_like(v) for k, v in backbone.state_dict().items() if k not in NORMS}
     return {**weights, **{name: torch.randn(shape) for name, shape in CLASSIFIER.items()}}
 
@@ -109,14 +109,14 @@ def test_prefix_is_found_without_being_named(backbone, tmp_path):
     detector['module.model.neck.weight'] = torch.zeros(3)
     line = load_pretrained(backbone, write({'state_dict': detector}, tmp_path))
     assert line.endswith(
-        "below 'module.model.backbone.'; not read, outside of 'module.model.backbone.': 1 tensor"
+        "prefix 'module.model.backbone.'; ignored outside of 'module.model.backbone.': 1 tensor"
     )
     assert torch.equal(backbone.norm2.bias, weights['norm2.bias'])
 
 
 def test_prefix_without_a_network_is_named(backbone, tmp_path):
     path = write({'encoder.x': torch.zeros(1), 'head.y': torch.zeros(1)}, tmp_path)
-    match = r"no ConvNeXt below 'backbone\.' in any .*the names begin with encoder, head"
+    match = r"no ConvNeXt with the prefix 'backbone\.' in any .*the names begin with encoder, head"
     with pytest.raises(CheckpointMismatch, match=match):
         load_pretrained(backbone, path, 'backbone')
 
@@ -135,7 +135,7 @@ def test_teacher_and_student_must_be_chosen(backbone, tmp_path):
 def test_envelope_can_be_chosen_and_others_are_named(backbone, tmp_path):
     first, second = classifier_weights(backbone), classifier_weights(backbone)
     path = write({'model': first, 'model_ema': second}, tmp_path)
-    assert 'other weights, envelope= chooses them: model_ema' in load_pretrained(backbone, path)
+    assert 'other weights, select with envelope=: model_ema' in load_pretrained(backbone, path)
     assert torch.equal(backbone.stages[0][0].norm.bias, first['stages.0.0.norm.bias'])
     load_pretrained(backbone, path, envelope='model_ema')
     assert torch.equal(backbone.stages[0][0].norm.bias, second['stages.0.0.norm.bias'])
@@ -160,11 +160,11 @@ MISMATCHES = {
     ),
     'shape': (
         lambda w: {**w, 'stages.0.0.dwconv.weight': torch.zeros(8, 1, 5, 7)},
-        r'1 of another shape: stages\.0\.0\.dwconv\.weight \(8, 1, 5, 7\) for \(8, 1, 7, 7\)',
+        r'1 with the wrong shape: stages\.0\.0\.dwconv\.weight \(8, 1, 5, 7\) instead of',
     ),
     'output norm': (
         lambda w: {**w, 'norm2.weight': torch.zeros(5)},
-        r'1 of another shape: norm2\.weight \(5,\) for \(32,\)',
+        r'1 with the wrong shape: norm2\.weight \(5,\) instead of \(32,\)',
     ),
     'half renamed': (
         lambda w: {k.replace('pwconv1', 'fc1'): v for k, v in w.items()},
@@ -172,7 +172,7 @@ MISMATCHES = {
     ),
     'another size': (
         lambda w: {**w, 'stages.2.2.pwconv2.weight': torch.zeros(32, 128)},
-        r'the weights are of V\d \(depths \(1, 1, 3, 1\), channels .*, the backbone is V\d '
+        r'the weights are for V\d \(depths \(1, 1, 3, 1\), channels .*, the backbone is V\d '
         r"\(depths \(1, 1, 2, 1\).*; set arch=\{'depths': \[1, 1, 3, 1\], ",
     ),
     'not a number': (
@@ -198,8 +198,8 @@ def test_mismatch_is_named_and_changes_nothing(name, backbone, tmp_path):
     with pytest.raises(CheckpointMismatch, match=match) as error:
         load_pretrained(backbone, path)
     assert str(error.value).startswith(f'{path}: ')
-    # Where nothing fits, less strictness is no way out.
-    offered = str(error.value).endswith('To load only what fits: strict=False in the init_cfg.')
+    # If nothing fits, lenient loading does not help.
+    offered = str(error.value).endswith('To load only what fits, set strict=False in init_cfg.')
     assert offered == (name != 'no network')
     for key, value in backbone.state_dict().items():
         assert torch.equal(value, before[key]), key
@@ -211,7 +211,7 @@ def test_not_strict_is_reported_as_such(name, backbone, tmp_path, log_records):
     weights = change(classifier_weights(backbone))
     path = write({'model': weights}, tmp_path)
     line = load_pretrained(backbone, path, strict=False)
-    assert 'NOT STRICT, although' in line
+    assert 'NOT STRICT: ' in line
     (record,) = log_records
     assert record.levelno == logging.WARNING and record.getMessage() == line
     assert torch.equal(backbone.stages[0][0].norm.bias, weights['stages.0.0.norm.bias'])
@@ -220,7 +220,7 @@ def test_not_strict_is_reported_as_such(name, backbone, tmp_path, log_records):
 @pytest.mark.parametrize('prefix', [None, 'teacher'])
 def test_not_strict_is_no_leave_to_load_nothing(prefix, backbone, tmp_path):
     path = write({'teacher.weight': torch.ones(3)}, tmp_path)
-    with pytest.raises(CheckpointMismatch, match='nothing would be loaded: there is no block of'):
+    with pytest.raises(CheckpointMismatch, match='nothing would be loaded: the weights contain no'):
         load_pretrained(backbone, path, prefix, strict=False)
 
 
@@ -230,7 +230,7 @@ def test_published_sizes_are_named(tmp_path):
     weights = {k: torch.zeros(v.shape, device='meta') for k, v in small.state_dict().items()}
     with pytest.raises(
         CheckpointMismatch,
-        match=r'the weights are of small V1 \(depths \(3, 3, 27, 3\), .* the backbone is tiny V1 '
+        match=r'the weights are for small V1 \(depths \(3, 3, 27, 3\), .* the backbone is tiny V1 '
         r"\(depths \(3, 3, 9, 3\), .*; set arch='small', version='v1'",
     ):
         tiny.load_state_dict(without(weights, 'norm0.weight'))
@@ -239,10 +239,10 @@ def test_published_sizes_are_named(tmp_path):
 def test_weights_of_the_other_version_are_refused(tiny_arch, tmp_path):
     v1, v2 = ConvNeXt(tiny_arch, 'v1'), ConvNeXt(tiny_arch, 'v2')
     path = write(classifier_weights(v2), tmp_path)
-    with pytest.raises(CheckpointMismatch, match=r"are of V2 .* is V1 .*version='v2'"):
+    with pytest.raises(CheckpointMismatch, match=r"are for V2 .* is V1 .*version='v2'"):
         load_pretrained(v1, path)
     path = write(classifier_weights(v1), tmp_path)
-    with pytest.raises(CheckpointMismatch, match=r"are of V1 .* is V2 .*version='v1'"):
+    with pytest.raises(CheckpointMismatch, match=r"are for V1 .* is V2 .*version='v1'"):
         load_pretrained(v2, path)
 
 
@@ -275,7 +275,7 @@ def test_grn_and_layer_scale_load_where_built_and_the_error_has_the_one_line_tha
     content = classifier_weights(ConvNeXt(tiny_arch, **PARTS[weights]))
     path = write(content, tmp_path)
     if weights != backbone:
-        with pytest.raises(CheckpointMismatch, match='; .*set (version=.*), or take') as error:
+        with pytest.raises(CheckpointMismatch, match='; .*set (version=.*), or use') as error:
             load_pretrained(ConvNeXt(tiny_arch, **PARTS[backbone]), path)
         line = re.search(
             "set (version='v[12]', layer_scale_init_value=[^,]+), or", str(error.value)
@@ -285,7 +285,7 @@ def test_grn_and_layer_scale_load_where_built_and_the_error_has_the_one_line_tha
             'layer_scale_init_value': 1e-6 if weights == 'scale' else 0,
             **PARTS[weights],
         }
-        # The line counts whatever the config has besides: the dense recipes start at 1.
+        # The line works with any other settings: the dense recipes start at 1.
         options = {**PARTS[backbone], 'layer_scale_init_value': 1.0, **told}
     else:
         options = PARTS[weights]
@@ -299,7 +299,7 @@ def test_grn_and_layer_scale_load_where_built_and_the_error_has_the_one_line_tha
 def test_file_without_weights_is_named(content, backbone, tmp_path):
     path = write(content, tmp_path)
     with pytest.raises(
-        CheckpointUnreadable, match='weights.pth: holds no weights, but a (dict|list|str)'
+        CheckpointUnreadable, match='weights.pth: holds no weights, only a (dict|list|str)'
     ):
         load_pretrained(backbone, path)
 
@@ -315,7 +315,7 @@ def test_missing_file_is_named(backbone, tmp_path):
         load_pretrained(backbone, str(tmp_path / 'nowhere.pth'))
 
 
-# What is announced
+# What is logged
 
 
 def test_classifier_norm_can_be_reused(backbone, tmp_path):
@@ -328,12 +328,12 @@ def test_classifier_norm_can_be_reused(backbone, tmp_path):
     with pytest.raises(ValueError, match="classifier_norm='keep': choose 'drop' or 'reuse'"):
         load_pretrained(backbone, path, classifier_norm='keep')
     bare = write(without(weights, 'norm.weight', 'norm.bias'), tmp_path)
-    with pytest.raises(CheckpointMismatch, match="'reuse': the file has no final norm of a class"):
+    with pytest.raises(CheckpointMismatch, match="'reuse': the file has no classifier norm"):
         load_pretrained(backbone, bare, classifier_norm='reuse')
 
 
 def mmpretrain(weights: dict) -> dict:
-    """The same weights as mmpretrain's classifiers and dense models have them."""
+    """The same weights under the names of mmpretrain's classifiers and dense models."""
     renamed = {
         k.replace('dwconv', 'depthwise_conv').replace('pwconv', 'pointwise_conv'): v
         for k, v in weights.items()
@@ -407,7 +407,7 @@ def test_stem_is_inflated_and_that_is_said(rule, tiny_arch, tmp_path):
 
 
 class TouchFile:
-    """A pickle that writes a file when it is read."""
+    """A pickle that writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -486,10 +486,10 @@ def test_second_init_weights_keeps_what_was_trained_since(tiny_arch, tmp_path):
 @pytest.mark.parametrize(
     ('init_cfg', 'match'),
     [
-        (dict(checkpoint='a.pth', stict=False), r"unknown keys \['stict'\]; besides type it takes"),
-        (dict(), 'init_cfg names no checkpoint'),
-        (dict(checkpoint=''), 'init_cfg names no checkpoint'),
-        (dict(checkpoint=None), 'init_cfg names no checkpoint'),
+        (dict(checkpoint='a.pth', stict=False), r"unknown keys \['stict'\]; besides type,"),
+        (dict(), 'init_cfg has no checkpoint'),
+        (dict(checkpoint=''), 'init_cfg has no checkpoint'),
+        (dict(checkpoint=None), 'init_cfg has no checkpoint'),
     ],
 )
 def test_init_cfg_is_checked(init_cfg, match, tiny_arch):
@@ -502,7 +502,7 @@ def test_init_cfg_is_checked(init_cfg, match, tiny_arch):
 
 
 class Model(BaseModel):
-    """A model around the backbone; ``nest`` says how deep."""
+    """A model around the backbone; ``nest`` is its depth."""
 
     def __init__(self, arch: dict, nest: int = 0) -> None:
         super().__init__()
@@ -572,7 +572,7 @@ def test_no_entrance_lets_a_mismatch_in(name, load, tiny_arch, tmp_path):
 @entrances
 def test_weights_of_a_backbone_are_no_weights_of_a_detector(load, tiny_arch, tmp_path):
     model = Model(tiny_arch)
-    with pytest.raises(CheckpointMismatch, match=r'no name begins with this\. .* init_cfg=dict'):
+    with pytest.raises(CheckpointMismatch, match=r'no key begins with this prefix\. .* init_cfg'):
         load(model, classifier_weights(model.backbone), tmp_path)
 
 
@@ -593,7 +593,7 @@ def test_lenient_loading_warns(tiny_arch, log_records):
 
 
 def test_ways_from_a_detector_to_a_backbone_alone(backbone, tiny_arch, tmp_path, log_records):
-    """revise_keys leaves the detector's rest beside the backbone's names, which is an error."""
+    """revise_keys leaves the detector's other keys beside the backbone's, which is an error."""
     detector = {f'backbone.{k}': torch.randn_like(v) for k, v in backbone.state_dict().items()}
     detector['neck.conv.weight'] = torch.ones(3)
     path, revise_keys = write({'state_dict': detector}, tmp_path), [(r'^backbone\.', '')]
@@ -654,7 +654,7 @@ def test_whole_loading_leaves_nothing_at_initialization(tiny_arch):
         with pytest.raises(CheckpointMismatch, match=r'whole backbone; missing: norm0\.bias'):
             model.load_state_dict(bare)
         weights['backbone.downsample_layers.0.0.weight'] = torch.ones(8, 6, 4, 4)
-        with pytest.raises(CheckpointMismatch, match='not the whole backbone; stem: 6 -> 3 chann'):
+        with pytest.raises(CheckpointMismatch, match='not match the whole backbone; stem: 6 -> 3'):
             model.load_state_dict(weights)
     model.load_state_dict(bare)
 

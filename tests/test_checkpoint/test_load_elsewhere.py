@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: in mmdet's and mmseg's own tools every format loads, by the backbone alone.
+"""Contract: in mmdet's and mmseg's own tools the backbone loads every format by itself.
 
-Nothing of ours is called, imported for its effects, or installed.
+None of our tools or ``install`` is called.
 """
 
 import pytest
@@ -28,14 +28,14 @@ SCOPES = ('mmdet', 'mmseg')
 
 @pytest.fixture(autouse=True)
 def _scope():
-    """init_detector and init_model leave a scope in the process."""
+    """init_detector and init_model leave a default scope in the process."""
     kept = DefaultScope._instance_dict.copy()
     yield
     DefaultScope._instance_dict = kept
 
 
 def config(scope: str, version: str, **backbone: object) -> Config:
-    """A recipe of the project with our backbone, as short as can be."""
+    """A minimal recipe of the project with our backbone."""
     model = dict(backbone=dict(type='mmconvnext.ConvNeXt', arch=ARCH, version=version, **backbone))
     if scope == 'mmseg':
         head = dict(type='FCNHead', in_channels=16, channels=4, num_convs=1, num_classes=3)
@@ -78,7 +78,7 @@ def test_init_cfg_of_a_model_knows_every_format(family, scope, tmp_path, mmengin
 @pytest.mark.parametrize('scope', SCOPES)
 @pytest.mark.parametrize('family', [name for name in FAMILIES if name not in BY_CHANNELS])
 def test_a_whole_model_with_names_of_every_format(family, scope, tmp_path):
-    """As ``load_from`` does: the file's names begin with 'backbone.', then with the format's."""
+    """As in ``load_from``: the file's names begin with 'backbone.', followed by the format's."""
     weights, expected = source(family)
     file = {f'backbone.{name}': value for name, value in weights.items()}
     torch.save({'state_dict': file, 'meta': {}}, tmp_path / 'w.pth')
@@ -104,7 +104,7 @@ def test_the_projects_own_way_to_a_model_for_inference(family, scope, tmp_path):
 
 
 def test_init_detector_refuses_a_backbone_that_does_not_fit(tmp_path):
-    """Not a printed line, as of every other part of a detector."""
+    """Not only a printed line, as for every other part of a detector."""
     weights, _ = source('timm_v2')
     file = {f'backbone.{name}': value for name, value in weights.items()}
     torch.save({'state_dict': file, 'meta': META}, tmp_path / 'w.pth')

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: one look-up of checkpoints, which downloads nothing and names what is similar."""
+"""Contract: looking up a checkpoint downloads nothing; the error lists similar names."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: mmengine's own entry points read what ours read, whole, and run nothing in a file."""
+"""Contract: mmengine's entry points read what ours read, write atomically, and run no code."""
 
 import dataclasses
 import io
@@ -43,7 +43,7 @@ def load(source: object) -> dict:
 
 @pytest.fixture
 def convnext(tiny_arch) -> dict:
-    """The weights of a backbone in a detector."""
+    """The weights of a backbone inside a detector."""
     return {f'backbone.{k}': v for k, v in ConvNeXt(tiny_arch).state_dict().items()}
 
 
@@ -54,7 +54,7 @@ def test_bare_convnext_and_safetensors(convnext, tmp_path):
         content = load(path)  # the folder: a repository of Hugging Face
         assert set(content) == {'meta', 'state_dict'}
         assert content['state_dict'].keys() == convnext.keys()
-        assert content['meta'] == {}  # which mmseg's init_model asks for
+        assert content['meta'] == {}  # which mmseg's init_model reads
 
 
 @pytest.mark.parametrize('key', ['model', 'module', 'model_ema', 'state_dict'])
@@ -169,7 +169,7 @@ def runner(work_dir, **options) -> Runner:
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """A run with averaged weights, and its checkpoint."""
+    """A training run with averaged weights, and its checkpoint."""
     work_dir = tmp_path_factory.mktemp('run')
     run = runner(work_dir)
     run.train()
@@ -227,7 +227,7 @@ def test_path_to_a_malicious_file(evil, tmp_path):
 
 
 def test_url_of_a_malicious_file(evil, server, cache, monkeypatch, tmp_path):
-    """By itself, and by the tables of mmengine's that lead to URLs."""
+    """Directly, and through mmengine's tables of URLs."""
     path, trace = evil
     server.answers['/w.pth'] = path.read_bytes()
     table = {'model': server.url('/w.pth')}
@@ -289,7 +289,7 @@ def test_installing_twice_changes_nothing(mmengine_state):
 
 
 def test_installing_changes_no_function_of_mmengine(untouched):
-    """Schemes and the backend are registered; the rest of what reads and writes is mmengine's."""
+    """Schemes and the backend are replaced; everything else that reads and writes stays."""
     assert mmengine_checkpoint.torch is torch
     own = untouched['schemes']['']
     assert mmengine_checkpoint.load_from_local is own and own is not mmengine_io.load_from_local
@@ -308,7 +308,7 @@ def test_a_loader_of_somebody_else_stays(monkeypatch):
 
 
 def test_a_table_that_somebody_exchanges_later_counts(monkeypatch, tmp_path):
-    """The user's offline mirror, say, of the tables behind openmmlab://."""
+    """Such as the user's offline mirror of the tables behind openmmlab://."""
     torch.save({'state_dict': WEIGHTS}, tmp_path / 'w.pth')
     table = {'model': str(tmp_path / 'w.pth')}
     monkeypatch.setattr(mmengine_checkpoint, 'get_external_models', lambda: table)

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: without ``install`` init_cfg reads as safely, and mmengine stays as it is meanwhile.
+"""Contract: without ``install``, init_cfg reads just as safely and does not change mmengine.
 
-The first ``install`` names what it replaces.
+The first ``install`` logs what it replaces.
 """
 
 import json
@@ -48,7 +48,10 @@ def test_a_malicious_file_in_a_bucket_without_installing(
 
 
 def test_mmengine_is_as_it_was_while_init_cfg_reads(tiny_arch, mmengine_state, alone, monkeypatch):
-    """Whoever loads meanwhile, in another thread say, meets mmengine's own; so after an error."""
+    """Code that loads at the same time, as in another thread, gets mmengine's own loaders.
+
+    So does code that loads after an error.
+    """
     seen, before, schemes = [], mmengine_state(), CheckpointLoader._schemes
 
     class Interrupted:
@@ -79,7 +82,7 @@ def test_the_first_installing_logs_one_line_that_names_what_it_replaces(alone, c
     caplog.set_level('DEBUG', 'mmconvnext')
     line = mmengine_io.install()
     assert re.fullmatch(
-        "mmconvnext replaced in mmengine, for this process: CheckpointLoader's loaders of "
+        "mmconvnext replaced in mmengine, in this process only: CheckpointLoader's loaders for "
         r"torchvision://, .*https://, http://, .*s3://, .*, paths; the storage backend 'local'",
         line,
     )
@@ -91,7 +94,7 @@ def test_the_first_installing_logs_one_line_that_names_what_it_replaces(alone, c
 def test_a_loader_that_came_later_is_replaced_alone(alone):
     mmengine_io.install()
     CheckpointLoader.register_scheme('http://', mmengine_checkpoint.load_from_http, force=True)
-    assert mmengine_io.install().endswith("process: CheckpointLoader's loaders of http://")
+    assert mmengine_io.install().endswith("only: CheckpointLoader's loaders for http://")
     assert CheckpointLoader._schemes['http://'] is mmengine_io.load_from_http
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: weights trained with another epsilon or activation are refused, and the way out works.
+"""Contract: weights trained with another epsilon or activation are refused; the given fix works.
 
-The facts are timm's and transformers', see `mmconvnext/checkpoint/numerics.py`.
+The values are timm's and transformers', see `mmconvnext/checkpoint/numerics.py`.
 """
 
 import json

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what the projects of OpenMMLab write beside weights is read; what could do harm is not.
+"""Contract: what OpenMMLab's projects store beside weights is read; what could do harm is not.
 
-The same before torch 2.6, see the fixture ``any_torch``.
+The same holds before torch 2.6, see the fixture ``any_torch``.
 """
 
 import datetime
@@ -123,7 +123,7 @@ def test_values(value, any_torch, tmp_path):
 
 
 def test_arrays_of_the_other_numpy(any_torch, tmp_path):
-    """numpy 2 renamed numpy.core, and with it what each array names in a file."""
+    """numpy 2 renamed numpy.core, and so the functions that arrays refer to in a file."""
     path, content = tmp_path / 'w.pth', [np.arange(3, dtype=np.uint8), np.float32(1.5)]
     torch.save(content, path, _use_new_zipfile_serialization=False)
     ours = np.zeros(1).__reduce__()[0].__module__.partition('.multiarray')[0].encode()
@@ -135,7 +135,7 @@ def test_arrays_of_the_other_numpy(any_torch, tmp_path):
 
 
 def test_dicts_and_lists_of_other_kinds_come_plain(any_torch, tmp_path):
-    """weights_only fills no others; the content is the same."""
+    """weights_only can fill only these types; the content is the same."""
     nested = defaultdict(dict, a={'b': 1})
     found = through([defaultdict(list, a=[1]), nested, deque([1, 2], 5)], tmp_path)
     assert found == [{'a': [1]}, {'a': {'b': 1}}, [1, 2]]
@@ -148,14 +148,14 @@ def test_config(any_torch, tmp_path):
 
 
 class OldConfigDict(Dict):
-    """mmengine's before 0.8: pickled as its base class does it."""
+    """As in mmengine before 0.8: pickled like its base class."""
 
 
 OldConfigDict.__module__, OldConfigDict.__qualname__ = 'mmengine.config.config', 'ConfigDict'
 
 
 def test_dict_of_addict(any_torch, tmp_path):
-    """What the configs of mmcv 1 and mmengine are made of."""
+    """The classes that make up the configs of mmcv 1 and mmengine."""
     assert through(Dict(a=1, b=dict(c=[2])), tmp_path) == {'a': 1, 'b': {'c': [2]}}
 
 
@@ -241,7 +241,7 @@ def test_what_could_do_harm_is_refused(content, any_torch, tmp_path):
 
 
 def test_arrays_are_written_again_as_numpys_own(any_torch, tmp_path):
-    """A run that was resumed saves what it has read."""
+    """A resumed run saves what it has read."""
     (found,) = through([np.arange(6.0).reshape(2, 3).T], tmp_path)
     for protocol in (2, 5):
         text = pickle.dumps(found, protocol)
@@ -251,7 +251,7 @@ def test_arrays_are_written_again_as_numpys_own(any_torch, tmp_path):
 
 
 def test_lazy_objects_are_refused(any_torch, tmp_path):
-    """They import what they name, as soon as the config is read."""
+    """They import the module that they name as soon as the config is read."""
     from mmengine.config.lazy import LazyObject
 
     with pytest.raises(CheckpointUnreadable, match='it holds mmengine.config.lazy.LazyObject'):

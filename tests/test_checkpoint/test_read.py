@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: a file is read by its content, or named and refused; it runs nothing, and it stays."""
+"""Contract: a file is read by content or refused by name; it runs no code and is not changed."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def in_bytes(kind: str, folder: Path) -> bytes:
 
 
 def write_shards(folder: Path, kind: str) -> Path:
-    """One tensor a file, and the index."""
+    """One tensor per file, and the index."""
     stem, suffix, write = (
         ('model', 'safetensors', save_file)
         if kind == 'safetensors'
@@ -111,7 +111,7 @@ def test_file_comes_before_a_short_name(tmp_path, monkeypatch):
 
 
 def test_header_whose_length_looks_like_json(tmp_path):
-    """31520 bytes are 0x7b20: the file begins with a space and a brace, as a JSON may."""
+    """31520 bytes are 0x7b20: the file begins with a space and a brace, like JSON."""
     content = save(WEIGHTS)
     (length,) = struct.unpack('<Q', content[:8])
     header = content[8 : 8 + length].ljust(31520)
@@ -142,7 +142,7 @@ def test_lack_of_a_device_is_no_damage(tmp_path, monkeypatch):
 
 
 def assert_refused(path: Path, match: str, source: object = None) -> None:
-    """And everything in the folder stays as it was."""
+    """And everything in the folder stays unchanged."""
 
     def bytes_of(folder: Path) -> dict:
         return {p: p.read_bytes() for p in sorted(folder.rglob('*')) if p.is_file()}
@@ -167,20 +167,20 @@ FAULTS = {
     ),
     'lfs': (
         b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n',
-        'is a pointer of Git LFS, not the weights; run `git lfs pull` in its repository',
+        'is a Git LFS pointer, not the weights; run `git lfs pull` in its repository',
     ),
     'text': (
         b'Not Found, and some more',
-        r"is no checkpoint: it begins with b'Not Found, and s'\. Accepted are the files of torch",
+        r"is not a checkpoint: it begins with b'Not Found, and s'\. Files written by torch",
     ),
-    'json': (b'{"error": "gone"}', r"is JSON, but no index .* \(it needs 'weight_map'\)"),
-    'broken json': (b'{"weight_map": ', r"is JSON, but no index .* \(it needs 'weight_map'\)"),
-    'deep json': (b'{"a":' * 100_000, 'is JSON, but no index'),
-    'json list': (b'["weight_map"]', 'is no checkpoint: it begins with'),
-    'index without files': (b'{"weight_map": ["a"]}', 'is JSON, but no index'),
-    'index of numbers': (b'{"weight_map": {"a": 1}}', "names '1', which is not beside it"),
+    'json': (b'{"error": "gone"}', r"is JSON, but not the index .* \(no 'weight_map'\)"),
+    'broken json': (b'{"weight_map": ', r"is JSON, but not the index .* \(no 'weight_map'\)"),
+    'deep json': (b'{"a":' * 100_000, 'is JSON, but not the index'),
+    'json list': (b'["weight_map"]', 'is not a checkpoint: it begins with'),
+    'index without files': (b'{"weight_map": ["a"]}', 'is JSON, but not the index'),
+    'index of numbers': (b'{"weight_map": {"a": 1}}', "lists '1', which is not in its folder"),
     'pickle of no torch': (b'\x80\x02}q\x00.', 'is damaged or truncated .*Invalid magic number'),
-    'zip of no torch': (b'PK\x05\x06' + bytes(18), 'is no checkpoint: it begins with'),
+    'zip of no torch': (b'PK\x05\x06' + bytes(18), 'is not a checkpoint: it begins with'),
 }
 
 
@@ -196,12 +196,12 @@ def test_faults_of_shards_are_named(kind, tmp_path):
     index = write_shards(tmp_path / 'missing', kind)
     shard = next(index.parent.glob('*-00002-of*'))
     shard.unlink()
-    assert_refused(index, f'index.json names {shard.name!r}, which is not beside it')
+    assert_refused(index, f'index.json lists {shard.name!r}, which is not in its folder')
 
     index = write_shards(tmp_path / 'lacking', kind)
     shard = next(index.parent.glob('*-00002-of*'))
     shutil.copy(next(index.parent.glob('*-00001-of*')), shard)
-    assert_refused(index, f'index.json promises second.bias, which {shard.name} lacks')
+    assert_refused(index, f'index.json lists second.bias, but {shard.name} does not contain it')
 
     index = write_shards(tmp_path / 'cut', kind)
     shard = next(index.parent.glob('*-00001-of*'))
@@ -216,15 +216,15 @@ def test_index_reads_nothing_outside_its_folder(place, tmp_path):
         torch.save(WEIGHTS, path)
     place = str(tmp_path / 'secret.pth') if place == 'absolute' else place
     index = write_index(tmp_path / 'repo/w.json', dict.fromkeys(WEIGHTS, place))
-    assert_refused(index, 'which is not beside it')
+    assert_refused(index, 'which is not in its folder')
 
 
 def test_index_that_names_itself_or_a_lone_tensor(tmp_path):
     index = write_index(tmp_path / 'w.json', {'a': 'w.json'})
-    assert_refused(index, r'w\.json is no checkpoint: it begins with')
+    assert_refused(index, r'w\.json is not a checkpoint: it begins with')
     torch.save(torch.ones(2), tmp_path / 'tensor.bin')
     write_index(index, {'a': 'tensor.bin'})
-    assert_refused(index, 'promises a, which tensor.bin lacks')
+    assert_refused(index, 'lists a, but tensor.bin does not contain it')
 
 
 @pytest.mark.parametrize('kind', WRITERS)
@@ -268,7 +268,7 @@ def test_flipped_byte_in_the_directory_of_a_zip(tmp_path):
 @pytest.mark.filterwarnings('ignore:Detected pickle protocol')
 @pytest.mark.parametrize('kind', WRITERS)
 def test_flipped_bytes_load_or_are_refused(kind, tmp_path):
-    """Data have no checksum in any of the formats; but nothing fails in another way."""
+    """No format has checksums, so damage may go unnoticed; but no other error is raised."""
     whole = in_bytes(kind, tmp_path)
     generator = np.random.default_rng(0)
     ends = [*range(700), *range(-700, 0)]
@@ -333,7 +333,7 @@ def test_array_of_objects_is_refused(tmp_path):
 @pytest.mark.filterwarnings('ignore:Detected pickle protocol')
 def test_what_torch_has_no_name_for_is_quoted(tmp_path):
     torch.save(WEIGHTS, tmp_path / 'w.pt', pickle_protocol=4)
-    match = r"was not read: torch says 'Unsupported operand \d+'\. Have its author save tensors"
+    match = r"was not read: torch says 'Unsupported operand \d+'\. Ask its author for a file"
     assert_refused(tmp_path / 'w.pt', match)
 
 
@@ -366,6 +366,6 @@ def test_what_is_no_name(value):
 
 def test_folder_without_weights(tmp_path):
     (tmp_path / 'config.json').write_text('{}')
-    match = r'has none of model\.safetensors, model\.safetensors\.index\.json, pytorch_model\.bin, '
+    match = r'none of model\.safetensors, model\.safetensors\.index\.json, pytorch_model\.bin'
     with pytest.raises(CheckpointUnreadable, match=match):
         read_checkpoint(tmp_path)

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what mmengine's Runner writes can be read under ``weights_only=True``; code cannot.
+"""Contract: what mmengine's Runner writes is read with ``weights_only=True``; code is not.
 
-The same before torch 2.6, whose list of safe names is too short or not there at all.
+The same holds before torch 2.6, where the list of safe names is insufficient or missing.
 """
 
 import builtins
@@ -49,7 +49,7 @@ LISTS_NAMES_ONLY = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def allowed():
-    """onedl's mmengine withdraws its own list after each load, and with it what it shares."""
+    """onedl's mmengine removes its own list after each load, shared entries included."""
     allow_own_checkpoints()
 
 
@@ -64,7 +64,7 @@ class ToyModel(BaseModel):
 
 
 class ToyMetric(BaseMetric):
-    """Returns each kind of number that the metrics of mmdet and mmseg return."""
+    """Returns every type of number that the metrics of mmdet and mmseg return."""
 
     def process(self, data_batch, data_samples) -> None:
         self.results.append(1)
@@ -114,7 +114,7 @@ def work_dir(tmp_path_factory):
 
 @pytest.fixture
 def cleared():
-    """Without anything allowed, as in a process that did not import the package."""
+    """With an empty allow-list, as in a process that did not import the package."""
     kept = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     yield
@@ -171,9 +171,9 @@ print(len(added))
 @pytest.mark.slow
 @LISTS_NAMES_ONLY
 def test_import_lets_mmengine_read_its_own_checkpoints(work_dir, tmp_path):
-    """By our list where it has none, alone where it has; a read of ours leaves the list as it is.
+    """With our list if mmengine has none, else with its own; our reads leave the list unchanged.
 
-    In interpreters of their own, because torch chooses by address between two of one name.
+    In separate interpreters, because torch chooses by address between two entries of one name.
     """
     shutil.copy(work_dir / 'iter_2.pth', tmp_path / 'w.pth')
     for _ in range(2):
@@ -199,7 +199,7 @@ THEIRS = {
 @LISTS_NAMES_ONLY
 @pytest.mark.parametrize('name', THEIRS)
 def test_what_the_user_allows_after_the_import_goes_with_ours(name, cleared, tmp_path, monkeypatch):
-    """torch's list then has two of one name, and it takes either: each is tried as the only one."""
+    """torch's list then has two entries of one name and may pick either, so each is tried alone."""
     history = HistoryBuffer([1.0, 2.0], [1, 1])
     content = dict(a=history, b=np.float64(3), c=np.array(['d']), e=defaultdict(int))
     torch.save(content, tmp_path / 'w.pth')
@@ -244,7 +244,7 @@ def test_allow_list_holds_no_function_with_effects(cleared):
 
 @LISTS_NAMES_ONLY
 def test_what_the_user_allows_counts_and_comes_first(cleared, tmp_path):
-    """Also if he names what we have a stand-in for; torch's list alone would take either."""
+    """Even if we have a stand-in for the type; torch's list alone might pick either."""
     torch.save({'own': Own(3), 'count': defaultdict(int)}, tmp_path / 'w.pth')
     with pytest.raises(CheckpointUnreadable, match=r'it holds [\w.]*\.Own, which could run code'):
         read_checkpoint(tmp_path / 'w.pth')
@@ -260,7 +260,7 @@ def test_what_the_user_allows_counts_and_comes_first(cleared, tmp_path):
 
 
 class Attribute:
-    """A pickle that reads an attribute when it is read; so mmengine stores a buffer's methods."""
+    """A pickle that calls getattr when unpickled; so mmengine stores a buffer's methods."""
 
     def __init__(self, owner: object, name: str) -> None:
         self.arguments = owner, name
@@ -331,7 +331,7 @@ class Own:
 
 
 class TouchFile:
-    """A pickle that writes a file when it is read."""
+    """A pickle that writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -410,7 +410,7 @@ def test_plain_files_load_on_old_torch(zipped, protocol, old_torch, tmp_path):
 
 
 def test_what_the_user_allows_counts_on_old_torch(old_torch, tmp_path, monkeypatch):
-    """2.4 and 2.5 have a list, of bare objects; those before have none."""
+    """torch 2.4 and 2.5 have a list of bare objects; earlier versions have none."""
     torch.save({'own': Own(3)}, tmp_path / 'w.pth')
     match = r'it holds [\w.]*\.Own, .*add_safe_globals \(torch 2\.4 or later\)'
     with pytest.raises(CheckpointUnreadable, match=match):
@@ -446,7 +446,7 @@ def test_truncated_files_are_refused_on_old_torch(zipped, length, old_torch, tmp
     path = tmp_path / 'w.pth'
     torch.save(TENSORS, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(CheckpointUnreadable, match='truncated|is no checkpoint'):
+    with pytest.raises(CheckpointUnreadable, match='truncated|is not a checkpoint'):
         read_checkpoint(path)
 
 
@@ -456,7 +456,7 @@ CHANGED = (
 )
 
 
-# Of numpy.ndarray, made anew of (1, 'O', '8 bytes!'): an object at the address that the file names.
+# A numpy.ndarray made of (1, 'O', '8 bytes!'): an object at an address given in the file.
 MADE = b'\x80\x02cnumpy\nndarray\nK\x01X\x01\x00\x00\x00OU\x088 bytes!\x87\x81.'
 
 
@@ -474,7 +474,7 @@ def assert_changes_are_refused(folder: Path, match: str) -> None:
 
 
 def test_a_file_cannot_make_an_array_by_itself(any_torch, tmp_path):
-    assert_refused(MADE, tmp_path, 'a call of numpy.ndarray in a checkpoint is not safe')
+    assert_refused(MADE, tmp_path, 'a call to numpy.ndarray in a checkpoint is not safe')
 
 
 def test_a_file_cannot_change_a_class(tmp_path):

@@ -49,6 +49,6 @@ def test_bad_rules_are_named(filters):
     with pytest.raises(ValueError, match=r"stem='copy' is unknown; choose one of \['repeat', "):
         inflate(filters, 4, 'copy')
     with pytest.raises(
-        ValueError, match="'zero' keeps the file's 3 channels, and in_channels is 2"
+        ValueError, match="'zero' keeps the file's 3 channels, but in_channels is 2"
     ):
         inflate(filters, 2, 'zero')

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: strictness holds within its context alone, errors and threads included."""
+"""Contract: strictness applies only within its context, also with errors and threads."""
 
 import threading
 

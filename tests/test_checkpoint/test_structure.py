@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what shows of a design in the tensors is read as it was built, or not at all."""
+"""Contract: a design is read from the tensors correctly, or not at all."""
 
 import re
 
@@ -50,7 +50,7 @@ def test_what_does_not_show_clearly_is_left_out(tiny_arch):
 
 def test_grn_and_layer_scale_together_depart(tiny_arch):
     tensors = ConvNeXt(tiny_arch, 'v2', layer_scale_init_value=1.0).state_dict()
-    assert departures(tensors) == {'both': 'GRN beside layer scale'}
+    assert departures(tensors) == {'both': 'GRN with layer scale'}
     assert departures(ConvNeXt(tiny_arch, 'v2').state_dict()) == {}
 
 
@@ -66,12 +66,12 @@ def test_grn_and_layer_scale_together_depart(tiny_arch):
     ids=str,
 )
 def test_the_line_of_the_error_builds_what_loads(design, tiny_arch):
-    """The paper's weights into each ablation: one error says all that has to change."""
+    """The paper's weights into each ablation: one error lists everything that has to change."""
     weights = ConvNeXt(tiny_arch).state_dict()
     other = dict(depths=[1, 1, 1, 1], channels=[8, 16, 24, 40])
     with pytest.raises(CheckpointMismatch) as error:
         ConvNeXt(other, design=design).load_state_dict(weights)
-    line = re.search('; set (.*), or take weights of your size', str(error.value))[1]
+    line = re.search('; set (.*), or use weights of your size', str(error.value))[1]
     settings = eval(f'dict({line})', {'dict': dict})
     settings['design'] = {**design, **settings['design']}
     ConvNeXt(**settings).load_state_dict(weights)

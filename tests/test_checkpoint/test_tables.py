@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: a format is one row of the table, and no other module knows a single format."""
+"""Contract: a format is one row of the table, and no other module names a format."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_only_the_table_names_single_formats():
     for file in PACKAGE.glob('*.py'):
         if file.name != 'tables.py':
             known = rows & set(re.findall(r'\w+', file.read_text('utf-8')))
-            # Without ``strict`` names of no format count as Meta's, which are our own.
+            # Without ``strict``, unrecognised names are taken to be Meta's, which are our own.
             assert known <= ({'META'} if file.name == 'formats.py' else set()), file.name
 
 

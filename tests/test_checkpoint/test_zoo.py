@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: each published file has one name; facts and sizes are the publishers' or a recount."""
+"""Contract: each published file has one name; facts and sizes are as published or recounted."""
 
 import csv
 import dataclasses
@@ -221,7 +221,7 @@ def test_licences_of_v1(source, licences):
 
 
 def weights_in(node: object) -> set[str]:
-    """Every file of weights a config names."""
+    """Every weight file that a config names."""
     if isinstance(node, (list, tuple)):
         return set().union(*map(weights_in, node))
     if not isinstance(node, dict):

@@ -202,9 +202,9 @@ FAULTS = {
     'missing': (no_neck, r'\d missing: decode_head\.fpn_convs\.0\.conv\.weight'),
     'backbone': (
         other_backbone,
-        r'weights for backbone\.: .*\n.*norm3\.weight \(32,\) for \(64,\)',
+        r'weights for backbone\.: .*\n.*norm3\.weight \(32,\) instead of \(64,\)',
     ),
-    'head only': (no_backbone, r'weights for backbone\.: no name begins with this'),
+    'head only': (no_backbone, r'weights for backbone\.: no key begins with this prefix'),
 }
 
 
@@ -283,7 +283,7 @@ def test_a_part_of_the_file_that_is_not_used_is_named(segmentor_run, workplace, 
 
 def test_no_weights_are_refused(workplace):
     torch.save([torch.ones(2)], 'w.pth')
-    with pytest.raises(RecipeError, match=r'w\.pth holds no weights, but a list'):
+    with pytest.raises(RecipeError, match=r'w\.pth holds no weights, only a list'):
         segmentor(options=('load_from=w.pth',))
 
 
@@ -328,7 +328,7 @@ def spoiled(tensor: torch.Tensor, value: float) -> torch.Tensor:
 VALUES = {
     'nan': (lambda t: spoiled(t, torch.nan), 'NaN or infinite values'),
     'inf': (lambda t: spoiled(t.half(), -torch.inf), 'NaN or infinite values'),
-    'too large': (lambda t: spoiled(t.double(), 1e300), r'values beyond torch\.float32'),
+    'too large': (lambda t: spoiled(t.double(), 1e300), r'values out of range for torch\.float32'),
     'int8': (lambda t: t.to(torch.int8), r'torch\.int8; weights must be one of float16, bfloat16'),
     'bool': (lambda t: t > 0, r'torch\.bool; weights must be one of'),
     'complex': (lambda t: t + 0j, r'torch\.complex64; weights must be one of'),

@@ -259,7 +259,9 @@ def test_a_classifier_is_no_segmentor(segmentor_run, workplace):
     with pytest.raises(RecipeError, match=r'missing: decode_head\.'):
         evaluate(segmentor_run._replace(checkpoint='classifier.pth'))
     torch.save({k[9:]: v for k, v in weights.items()}, 'backbone.pth')
-    with pytest.raises(RecipeError, match=r'weights for backbone\.: no name begins with this'):
+    with pytest.raises(
+        RecipeError, match=r'weights for backbone\.: no key begins with this prefix'
+    ):
         evaluate(segmentor_run._replace(checkpoint='backbone.pth'))
 
 
@@ -268,10 +270,10 @@ def test_a_backbone_that_would_be_completed_is_refused(fault, segmentor_run, wor
     weights = torch.load(segmentor_run.checkpoint, weights_only=True)['state_dict']
     if fault == 'norms':
         weights = {k: v for k, v in weights.items() if not k.startswith('backbone.norm')}
-        match = r'not the whole backbone; missing: norm0\.bias'
+        match = r'not match the whole backbone; missing: norm0\.bias'
     else:
         weights['backbone.downsample_layers.0.0.weight'] = torch.ones(8, 6, 4, 4)
-        match = r'not the whole backbone; stem: 6 -> 3 channels'
+        match = r'not match the whole backbone; stem: 6 -> 3 channels'
     torch.save({'state_dict': weights}, 'bad.pth')
     with pytest.raises(RecipeError, match=match):
         evaluate(segmentor_run._replace(checkpoint='bad.pth'))

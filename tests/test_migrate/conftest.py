@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Small configs of every kind that is migrated, written where a user would have them."""
+"""Small configs of every kind that can be migrated, written where a user would have them."""
 
 import textwrap
 from pathlib import Path
@@ -120,5 +120,5 @@ def step():
 
 @pytest.fixture
 def proven():
-    """Asserts that a migration's report says that parameters and rates are equal."""
+    """Assert that a migration's report says that parameters and rates are equal."""
     return _proven

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""backbone.py: every ConvNeXt of others becomes ours, with the meaning of its own defaults."""
+"""backbone.py: every other ConvNeXt becomes ours, with its own defaults kept."""
 
 import pytest
 
@@ -113,9 +113,9 @@ def test_pooling_is_named_where_it_was_left_out():
         (dict(type='mmpretrain.ConvNeXt', no_such=1, **DENSE), '(?s)model.backbone: .*no_such'),
         (
             dict(type='TIMMBackbone', model_name='convnext_zepto_rms'),
-            'no ConvNeXt that this package can build',
+            'this package cannot build model_name=',
         ),
-        (dict(type='ConvNeXt_MBFD'), "model.backbone='ConvNeXt_MBFD'; known are"),
+        (dict(type='ConvNeXt_MBFD'), "model.backbone='ConvNeXt_MBFD'; supported are"),
     ],
 )
 def test_what_cannot_be_taken_is_refused(node, match):

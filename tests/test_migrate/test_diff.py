@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""diff.py: what is written over a base gives the target in mmengine's own merge."""
+"""diff.py: the difference, merged into the base by mmengine, gives the target."""
 
 import copy
 

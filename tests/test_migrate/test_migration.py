@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""migration.py: configs of many heads are read, built and trained for a step after it."""
+"""migration.py: migrated configs with many heads are read, built and trained for a step."""
 
 import pytest
 from mmengine.config import Config
@@ -23,8 +23,8 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=0.05))
 """
 FOUR, THREE = [40, 80, 160, 320], [80, 160, 320]
-# One of each kind of head; a narrow one takes a second. mmdet's config, the stages it takes, and
-# what a user changes with the backbone.
+# One of each kind of head, kept narrow: a second each. mmdet's config, the stages it uses, and what
+# a user changes together with the backbone.
 DETECTORS = {
     'RTMDet': ('rtmdet/rtmdet_tiny_8xb32-300e_coco.py', THREE, ''),  # shares parameters
     'ATSS': ('atss/atss_r50_fpn_1x_coco.py', FOUR, ''),
@@ -80,7 +80,7 @@ def test_detectors(name, write, tmp_path, step, detection_inputs, proven):
     out.write_text(result.text)
     assert len(result.text.splitlines()) < 30  # it is as short as the source
     if name in OWN_OPTIMIZER:
-        assert any('acts on the whole backbone' in line for line in result.notes.look)
+        assert any('applies to the whole backbone' in line for line in result.notes.look)
         keys = result.target['optim_wrapper']['paramwise_cfg']['custom_keys']
         assert keys['backbone']['lr_mult'] == 0.1
     assert 0 < step(out, detection_inputs(masks=name in MASKED)) < float('inf')
@@ -184,7 +184,7 @@ def test_a_classifier_is_refused_with_its_line(head, kind, write):
 @pytest.mark.parametrize(
     ('text', 'match'),
     [
-        ('x = 1', 'mine.py: no ConvNeXt to migrate: no backbone; known are'),
+        ('x = 1', 'mine.py: no ConvNeXt to migrate: there is no backbone; supp'),
         (
             "model = dict(backbone=dict(type='ResNet'))",
             "mine.py: .* are model.backbone='ResNet'; .*To use ours: backbone=dict",
@@ -206,5 +206,5 @@ def test_nothing_is_overwritten(tmp_path):
         refuse_existing(tmp_path / 'here.py')
     with pytest.raises(RecipeError, match='here.py is a file, not a folder'):
         refuse_existing(tmp_path / 'here.py' / 'new' / 'mine.py')
-    with pytest.raises(RecipeError, match='a config is a .py file'):
+    with pytest.raises(RecipeError, match='a config must be a .py file'):
         refuse_existing('out.yaml')

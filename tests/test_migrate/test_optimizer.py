@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""optimizer.py: constructors of others in terms of ours; what nobody read stays without effect."""
+"""optimizer.py: other constructors in terms of ours; options without effect stay so."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_options_that_a_fixed_rule_never_read_are_named_and_left_out():
     keys = dict(backbone=dict(lr_mult=0.1))
     _, options, notes = renewed(FIXED, decay_rate=0.9, num_layers=6, custom_keys=keys)
     assert options == dict(decay_rate=0.9, decay_type='layer_wise')
-    assert any("'lr_mult': 0.1" in line and 'had no effect there' in line for line in notes.look)
+    assert any("'lr_mult': 0.1" in line and 'had no effect' in line for line in notes.look)
 
 
 def test_a_wrong_number_of_layers_is_named():
@@ -77,7 +77,7 @@ def test_mmpretrains_says_what_decays():
     assert options == dict(
         decay_rate=0.8, norm_decay_mult=0.0, bias_decay_mult=None, flat_decay_mult=None
     )
-    assert any('bias_decay_mult' in line and 'None, as in mmpr' in line for line in notes.look)
+    assert any('bias_decay_mult' in line and 'None, so these par' in line for line in notes.look)
 
 
 def test_mmpretrains_custom_keys():
@@ -87,7 +87,7 @@ def test_mmpretrains_custom_keys():
         'backbone.stages.0.0.dwconv': dict(decay_mult=0.5),
         '.x': dict(decay_mult=1.0),
     }
-    assert any("lr_mult of custom_keys ['.x']" in line for line in notes.look)
+    assert any("lr_mult in custom_keys ['.x']" in line for line in notes.look)
 
 
 def test_mmengines_constructor_stays():
@@ -96,7 +96,7 @@ def test_mmengines_constructor_stays():
     assert constructor is None
     assert options == dict(custom_keys=keys, norm_decay_mult=0.0)
     (line,) = notes.look
-    assert 'acts on the whole backbone' in line
+    assert 'applies to the whole backbone' in line
     assert "custom_keys={'_delete_': True, 'query': {'decay_mult': 0.0}}" in line
 
 

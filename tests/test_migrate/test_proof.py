@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""proof.py: what is claimed of parameters and outputs is counted and computed."""
+"""proof.py: the claims about parameters and outputs are counted and computed."""
 
 import sys
 import types
@@ -62,7 +62,7 @@ def test_timms_maps_have_no_norms():
 
 
 def fake_mmpretrain(monkeypatch, scale):
-    """A stand-in for its module: our network in its names, times ``scale``."""
+    """A stand-in for its module: our network under its names, times ``scale``."""
 
     class Peer(ConvNeXt):
         def __init__(self, arch, gap_before_final_norm, out_indices):
@@ -95,7 +95,7 @@ def test_without_the_peer_it_says_so(monkeypatch):
     after = dict(type=OURS, arch='atto')
     lines = prove('a fault', {}, None, [Renewed('model.backbone', 'mmpretrain', before, after)])
     assert (
-        lines[0] == ("model.backbone: 3,388,840 parameters, as many as mmpretrain's arguments make")
+        lines[0] == ("model.backbone: 3,388,840 parameters, as many as mmpretrain's")
         or 'as many as' in lines[0]
     )
     assert 'outputs not compared: mmpretrain ' in lines[1]

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""rates.py: rates of both sides, of one model, are compared name by name."""
+"""rates.py: the rates of both sides are compared parameter by parameter."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ OPTIMIZER = dict(type='AdamW', lr=1e-3, weight_decay=0.05)
 
 
 class Detector(nn.Module):
-    """A backbone with a head, as constructors know them."""
+    """A backbone with a head, named as constructors expect."""
 
     def __init__(self, **arguments):
         super().__init__()
@@ -24,7 +24,7 @@ class Detector(nn.Module):
 
 
 def both(model, constructor, **paramwise):
-    """Rates by the old constructor, and by ours after the migration."""
+    """The rates of the old constructor, and of ours after the migration."""
     before = dict(optimizer=OPTIMIZER, constructor=constructor, paramwise_cfg=paramwise)
     cfg = dict(optim_wrapper={**before, 'paramwise_cfg': dict(paramwise)})
     renew_constructor(cfg, model.backbone.arch.depths, False, Notes())

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""recipes.py: a config that is one of ours is called by its name."""
+"""recipes.py: a config that equals one of ours is recognised."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ def recipe():
 
 def test_the_same_recipe_is_named():
     cfg = recipe()
-    cfg['model']['backbone']['init_cfg'] = None  # weights and logging make no recipe
+    cfg['model']['backbone']['init_cfg'] = None  # weights and logging do not define a recipe
     cfg['default_hooks'] = {}
     line = recipe_line(cfg)
-    assert line.startswith('this equals our recipe ') and RECIPE.name in line
+    assert line.startswith('the config is the same as our recipe ') and RECIPE.name in line
 
 
 def test_a_near_one_is_named_with_the_difference():

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Meta's 13 dense recipes, as its forks of mmdet 2 and mmseg 0.x write them, are ours by name.
+"""Meta's 13 dense recipes, as written for its forks of mmdet 2 and mmseg 0.x, are recognised.
 
 Sources: object_detection/configs/convnext and semantic_segmentation/configs/convnext of
-facebookresearch/ConvNeXt. What its leaves share with the shipped models is taken from those.
+facebookresearch/ConvNeXt. What its configs share with the shipped models is taken from those.
 """
 
 import pytest
@@ -40,7 +40,7 @@ PACK = [dict(type='DefaultFormatBundle'), dict(type='Collect', keys=['img'])]
 
 
 def leaf(project, base, size, drop_path, rate, fp16, paramwise):
-    """What all leaves say, over a shipped model without what mmcv 1 had elsewhere."""
+    """The common settings, on top of a shipped model without what mmcv 1 had elsewhere."""
     model = merged([shipped()[project] / '_base_' / 'models' / base])['model']
     del model['data_preprocessor']
     row = get_arch(size)
@@ -154,7 +154,7 @@ CASES = [(detector(*row), row[-1]) for row in DETECTORS] + [
 def test_a_recipe_of_meta_is_ours(cfg, name, write, tmp_path, proven):
     result = migrate(write(format_config(cfg)), tmp_path / 'out.py')
     (line,) = [line for line in result.notes.look if 'recipe' in line]
-    assert line.startswith('this equals our recipe') and f'/{name}.py' in line
+    assert line.startswith('the config is the same as our recipe') and f'/{name}.py' in line
     assert not result.notes.lost
     assert not any('custom_imports' in line for line in result.notes.changed)  # it had none
     proven(result)

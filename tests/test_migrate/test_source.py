@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""source.py: configs are read without what they import, and their bases are found."""
+"""source.py: configs are read without importing anything, and their bases are found."""
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_classes_become_their_names(write):
 @pytest.mark.parametrize(
     ('text', 'match'),
     [
-        ("_base_ = '../nowhere/none.py'", '_base_ .*none.py.* is missing, also among .*--bases'),
+        ("_base_ = '../nowhere/none.py'", '_base_ .*none.py.* is missing, and was not .*--bases'),
         ("_base_ = 'mmdet::none.py'", "mine.py: mmdet ships no config 'none.py'"),
         ("_base_ = 'mmfoo::none.py'", "mine.py: 'mmfoo::none.py' needs mmfoo, which is not"),
         ('x = (', 'mine.py cannot be read as a config: SyntaxError'),
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_one_message(text, match, write):
 
 @pytest.mark.parametrize('gone', ['gone.py', '.'])
 def test_no_such_file(gone):
-    with pytest.raises(RecipeError, match=f"'{gone}' is no config file; write .*'mmdet::"):
+    with pytest.raises(RecipeError, match=f"'{gone}' is not a config file; .* write 'mmdet::"):
         read(gone)
     with pytest.raises(RecipeError, match="mmdet ships no config 'gone.py'"):
         read('mmdet::gone.py')

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""weights.py: where weights come from is carried over, whoever spelt it."""
+"""weights.py: the source of the weights is carried over, whichever way it was given."""
 
 import pytest
 

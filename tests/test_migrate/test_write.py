@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""write.py: the text reads back as the config, over bases and without, and stays short."""
+"""write.py: the text reads back as the config, with and without bases, and stays short."""
 
 import pytest
 from mmengine.config import Config

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Update a whole old config, and write it over the configs that mmdet 3 and mmseg 1 ship."""
+"""Update a whole old config, and base it on the configs that mmdet 3 and mmseg 1 ship."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .schedule import length, optim_wrapper, param_schedulers, train_loop
 
 
 def modernize(cfg: dict, task: str, notes: Notes) -> tuple[dict, list[Path]]:
-    """The config for mmdet 3 or mmseg 1, and the shipped files to write it over.
+    """The config for mmdet 3 or mmseg 1, and the shipped files to use as its bases.
 
     Raises:
         RecipeError: the project is not installed, or a part cannot be rewritten.
     """
     root = shipped().get(task)
     if root is None:
-        raise RecipeError(f'{task} is not installed; install it, its configs are the bases')
+        raise RecipeError(f'{task} is not installed; install it, its configs serve as bases')
     pipelines = PipelineReader(task, notes)
     reader = DataReader(cfg, task, pipelines, notes)
     loaders = reader.loaders()
@@ -40,7 +40,7 @@ def modernize(cfg: dict, task: str, notes: Notes) -> tuple[dict, list[Path]]:
     for key in ('dataset_type', 'data_root', 'crop_size', 'norm_cfg'):
         if key in cfg and key in target:
             target[key] = cfg[key]
-    if 'custom_imports' in cfg or 'custom_imports' in target:  # never those of the shipped config
+    if 'custom_imports' in cfg or 'custom_imports' in target:  # never the base's
         target['custom_imports'] = cfg.get('custom_imports') or dict(imports=[])
     target.update(
         model=model,

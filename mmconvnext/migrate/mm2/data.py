@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Turn ``data`` and ``evaluation`` into data loaders and evaluators."""
+"""Turn ``data`` and ``evaluation`` into dataloaders and evaluators."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..notes import Notes
 from .pipeline import PipelineReader
 from .schedule import length
 
-# Where files lie: the keys of an old dataset, and those of data_prefix now.
+# Where the files are: the keys of an old dataset -> the keys of data_prefix.
 PREFIXES = {'mmdet': {'img_prefix': 'img', 'seg_prefix': 'seg'}, 'mmseg': {}}
 PREFIXES['mmseg'] = {'img_dir': 'img_path', 'ann_dir': 'seg_map_path'}
-# Options that mean the same under the same name.
+# Options with the same name and meaning.
 KEPT = ('type', 'img_suffix', 'seg_map_suffix', 'reduce_zero_label', 'ignore_index', 'data_root')
 EVALUATORS = {'VOCDataset': 'VOCMetric', 'LVISV1Dataset': 'LVISMetric', 'LVISDataset': 'LVISMetric'}
 WORKERS = 2  # mmdet 2's configs
 SAME_METRIC_OPTIONS = ('classwise', 'proposal_nums', 'iou_thrs', 'metric_items')
-# How an evaluation is run, not what it measures; mmengine does it so.
+# How evaluation is run, not what it measures: not options of a metric in mmengine.
 RUN_OPTIONS = ('interval', 'metric', 'save_best', 'pre_eval', 'by_epoch', 'rule', 'start')
 
 
@@ -50,7 +50,7 @@ class DataReader:
                 new[f'{split}_evaluator'] = self._evaluator(asked, dataset)
         for key in set(asked) - {*RUN_OPTIONS, *SAME_METRIC_OPTIONS}:
             self.notes.lose(
-                f'evaluation.{key}={asked[key]!r}', 'the new metrics take no such option'
+                f'evaluation.{key}={asked[key]!r}', 'the new metrics have no such option'
             )
         return new
 
@@ -71,7 +71,7 @@ class DataReader:
     def _training(self) -> dict:
         dataset = self.data.get('train')
         if not dataset:
-            self.notes.lose('data.train', 'the config has none: write train_dataloader yourself')
+            self.notes.lose('data.train', 'not in the config: write train_dataloader yourself')
             return {}
         if isinstance(dataset, (list, tuple)):
             dataset = dict(type='ConcatDataset', datasets=list(dataset))
@@ -134,7 +134,7 @@ class DataReader:
         self._metainfo(old, new)
         steps = old.pop('pipeline')
         if test:
-            if self.task == 'mmdet':  # mmseg's own configs do without
+            if self.task == 'mmdet':  # mmseg's own configs omit it
                 new['test_mode'] = True
             new['pipeline'] = self.pipelines.testing(steps, self._annotations(new))
         else:
@@ -144,7 +144,7 @@ class DataReader:
             new['pipeline'] = self.pipelines.training(steps)
         for key in old:
             if key not in ('test_mode', 'filter_empty_gt', 'img_prefix', 'seg_prefix', 'ann_dir'):
-                self.notes.lose(f'{key} of the dataset', f'{new["type"]} takes no such option')
+                self.notes.lose(f'{key} of the dataset', f'{new["type"]} has no such option')
         self._check_type(new['type'])
         return new
 
@@ -167,7 +167,8 @@ class DataReader:
         metainfo = {key: old.pop(key) for key in ('classes', 'palette') if old.get(key) is not None}
         if isinstance(metainfo.get('classes'), str):
             self.notes.lose(
-                f'classes={metainfo.pop("classes")!r}', 'a file of names: write them into metainfo'
+                f'classes={metainfo.pop("classes")!r}',
+                'is a file; write its class names into metainfo',
             )
         if metainfo:
             new['metainfo'] = metainfo

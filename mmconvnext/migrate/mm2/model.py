@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The model of an old config, with what moved into or out of it since."""
+"""Update the model of an old config, with the settings that have since moved into or out of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ...recipe.walk import dicts
 from ..notes import Notes
 
 PREPROCESSOR = {'mmdet': 'DetDataPreprocessor', 'mmseg': 'SegDataPreProcessor'}
-# Other names of the same: Meta's fork of mmdet 2 and third-party forks of it.
+# Other names for the same model, in Meta's fork of mmdet 2 and third-party forks of that.
 RENAMED = {'CascadeMaskRCNN': 'CascadeRCNN'}
-# What mmdet 2's HungarianAssigner takes where nothing is given; a list in mmdet 3.
+# The defaults of mmdet 2's HungarianAssigner; mmdet 3 takes a list of costs.
 COSTS = {
     'cls_cost': dict(type='ClassificationCost', weight=1.0),
     'reg_cost': dict(type='BBoxL1Cost', weight=1.0),
@@ -35,9 +35,9 @@ def renewed_model(cfg: dict, preprocessor: dict, task: str, notes: Notes) -> dic
     if any(key in node for _, node in dicts(model) for key in ('transformer', 'transformerlayers')):
         raise RecipeError(
             f'model.type={model["type"]!r}: mmdet 3 builds its transformers from other parts. '
-            "Start from mmdet 3's own config of it, such as _base_ = "
-            "'mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', and write the backbone, "
-            'in_channels and optim_wrapper into it'
+            "Start from mmdet 3's own config for this model, such as _base_ = "
+            "'mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', and add the backbone, "
+            'in_channels and optim_wrapper'
         )
     for key in ('train_cfg', 'test_cfg'):  # beside the model before mmdet 2.5
         if key in cfg:
@@ -55,7 +55,7 @@ def renewed_model(cfg: dict, preprocessor: dict, task: str, notes: Notes) -> dic
             if key in model:
                 notes.lose(
                     f'model.{key}={model.pop(key)!r}',
-                    'random sizes are batch_augments of the data preprocessor now',
+                    'random sizes are now set by batch_augments of the data preprocessor',
                 )
     kind = model.pop('type')
     settings = dict(type=PREPROCESSOR[task], **preprocessor)

@@ -7,9 +7,9 @@ from mmengine.registry import TRANSFORMS
 
 from ..notes import Notes
 
-# In the preprocessor, or done by PackDetInputs and PackSegInputs.
+# Now done by the data preprocessor, PackDetInputs or PackSegInputs.
 PACKING = ('DefaultFormatBundle', 'ImageToTensor', 'Collect', 'ToTensor', 'Transpose')
-# What shows a prediction needs of an image, in mmdet's own test pipelines.
+# What testing needs to know about an image, as in mmdet's own test pipelines.
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 PACK = {'mmdet': 'PackDetInputs', 'mmseg': 'PackSegInputs'}
 
@@ -53,7 +53,7 @@ class PipelineReader:
         if step.get('flip') or many or step.get('img_ratios'):
             self.notes.lose(
                 'MultiScaleFlipAug with flips or several scales',
-                'test-time augmentation is tta_pipeline and tta_model now; one scale is tested',
+                'write tta_pipeline and tta_model instead; without them one scale is tested',
             )
         scale = scale[0] if isinstance(scale, list) else scale
         new = []
@@ -85,7 +85,9 @@ class PipelineReader:
         if kind == 'LoadAnnotations':
             self.masks |= bool(step.get('with_mask'))
         if step.pop('file_client_args', None) not in (None, dict(backend='disk')):
-            self.notes.lose(f'file_client_args of {kind}', 'it is backend_args now; files are read')
+            self.notes.lose(
+                f'file_client_args of {kind}', 'now backend_args; without it, local files are read'
+            )
         if not self._known(kind):
             self.notes.lose(f'pipeline step {kind}', f'{self.task} has no such transform')
             return []

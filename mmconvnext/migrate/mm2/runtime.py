@@ -16,7 +16,7 @@ BACKENDS = {
     'MlflowLoggerHook': 'MLflowVisBackend',
 }
 PASSED = ('find_unused_parameters', 'auto_scale_lr', 'work_dir', 'log_level', 'load_from')
-# Read elsewhere, or a mere variable of the file.
+# Handled elsewhere, or only a variable in the file.
 READ = ('model', 'data', 'optimizer', 'optimizer_config', 'lr_config', 'runner', 'total_epochs')
 READ += ('evaluation', 'fp16', 'train_cfg', 'test_cfg', 'total_iters', 'custom_imports')
 READ += ('train_pipeline', 'test_pipeline', 'img_norm_cfg', 'dataset_type', 'data_root')
@@ -54,11 +54,11 @@ def renew_runtime(cfg: dict, target: dict, task: str, notes: Notes) -> None:
     known += ('cudnn_benchmark', 'resume_from', 'workflow')
     for key, value in cfg.items():
         if key not in known and not key.startswith(NO_MATTER) and _is_setting(key, value):
-            notes.name(f'{key} was not translated: is it a variable of the file, or a setting?')
+            notes.name(f'{key} was not translated: check if it is a setting or just a variable')
 
 
 def _is_setting(key: str, value: object) -> bool:
-    """Whether it looks like a setting: a variable of the file is seldom a dict with a type."""
+    """Whether it looks like a setting: a mere variable is seldom a dict with a type."""
     return isinstance(value, dict) and 'type' in value and key != 'norm_cfg'
 
 
@@ -71,7 +71,7 @@ def _logger(hook: dict, target: dict, notes: Notes) -> None:
     if kind in TEXT_LOGGERS:
         return
     if kind not in BACKENDS:
-        notes.lose(f'log_config hook {kind}', f'known are {[*TEXT_LOGGERS, *BACKENDS]}')
+        notes.lose(f'log_config hook {kind}', f'supported are {[*TEXT_LOGGERS, *BACKENDS]}')
         return
     extra = dict(init_kwargs=hook['init_kwargs']) if 'init_kwargs' in hook else {}
     backend = dict(type=BACKENDS[kind], **extra)
@@ -88,7 +88,7 @@ def _custom_hooks(hooks: list, task: str, notes: Notes) -> list:
         if not known or hook['type'] == 'EMAHook':
             notes.lose(
                 f'custom hook {hook["type"]}',
-                'its options have changed' if known else 'there is no such hook any more',
+                'its options have changed' if known else 'this hook no longer exists',
             )
         else:
             kept.append(hook)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Translate length, learning-rate policy, optimizer, mixed precision and gradient clipping."""
+"""Translate training length, learning rates, optimizer, mixed precision and gradient clipping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUNNERS = {
     'IterBasedRunnerAmp': 'max_iters',
 }
 LOOPS = {'max_epochs': 'EpochBasedTrainLoop', 'max_iters': 'IterBasedTrainLoop'}
-# Options of mmcv 1's hooks that torch has no counterpart of, or that only pace communication.
+# Options of mmcv 1's hooks that have no counterpart in torch or only tune communication.
 PACING = ('coalesce', 'bucket_size_mb', 'type', 'use_fp16')
 
 
@@ -27,7 +27,7 @@ def length(cfg: dict) -> tuple[str, int]:
     runner = cfg.get('runner') or {}
     unit = RUNNERS.get(runner.get('type', 'EpochBasedRunner'))
     if unit is None:
-        raise RecipeError(f'runner.type={runner["type"]!r}: known are {list(RUNNERS)}')
+        raise RecipeError(f'runner.type={runner["type"]!r}: supported are {list(RUNNERS)}')
     value = runner.get(unit, cfg.get('total_epochs' if unit == 'max_epochs' else 'total_iters'))
     if value is None:
         raise RecipeError(f'the length of training is missing: write runner = dict({unit}=...)')
@@ -42,11 +42,12 @@ def train_loop(cfg: dict) -> dict:
 
 
 def param_schedulers(cfg: dict, notes: Notes) -> list[dict]:
-    """Turn ``lr_config`` into ``param_scheduler``: the warm-up and, from the start, the policy.
+    """Turn ``lr_config`` into ``param_scheduler``: the warm-up, and the policy from iteration 0.
 
-    mmcv 1's warm-up multiplies the policy's rate, as mmengine's chain of both does. In mmengine
-    warm-up and polynomial end one iteration before ``end``. The numbers are kept, as OpenMMLab did
-    in its own configs, so a warm-up of 500 takes 499 iterations.
+    In mmcv 1 the warm-up factor multiplies the policy's learning rate; mmengine does the same while
+    both schedulers are active. mmengine's warm-up and polynomial decay end one iteration before
+    ``end``. The numbers are kept, as in OpenMMLab's own configs: a warm-up of 500 takes 499
+    iterations.
     """
     policy = dict(cfg.get('lr_config') or {'policy': 'fixed'})
     unit, end = length(cfg)
@@ -75,7 +76,7 @@ def param_schedulers(cfg: dict, notes: Notes) -> list[dict]:
     elif name != 'fixed':
         notes.lose(
             f'lr_config.policy={name!r}',
-            'translated are step, poly, CosineAnnealing and fixed',
+            'only step, poly, CosineAnnealing and fixed can be translated',
         )
         policy.clear()
     for key, value in policy.items():
@@ -109,8 +110,8 @@ def optim_wrapper(cfg: dict, notes: Notes) -> dict:
     """
     if not cfg.get('optimizer'):
         raise RecipeError(
-            'optimizer is missing; with its bases: --bases FOLDER, else write one, such as '
-            "optimizer = dict(type='AdamW', lr=1e-4, weight_decay=0.05)"
+            'optimizer is missing; if it is in a missing base, use --bases FOLDER, otherwise write '
+            "one, such as optimizer = dict(type='AdamW', lr=1e-4, weight_decay=0.05)"
         )
     optimizer = {k: v for k, v in cfg['optimizer'].items() if k != '_delete_'}
     constructor = optimizer.pop('constructor', None)
@@ -138,7 +139,7 @@ def _loss_scale(cfg: dict, hook: dict, notes: Notes) -> dict | None:
     """The options of AmpOptimWrapper; None without mixed precision."""
     if hook.get('use_fp16'):
         notes.change('apex fp16 (DistOptimizerHook) became AmpOptimWrapper, float16 autocast')
-        return {}  # its default is a dynamic scale, as apex's
+        return {}  # its default is a dynamic loss scale, like apex's
     scale = (cfg.get('fp16') or {}).get('loss_scale') if cfg.get('fp16') is not None else None
     if cfg.get('fp16') is None and 'Fp16' in str(hook.get('type')):
         scale = hook.get('loss_scale', 512.0)

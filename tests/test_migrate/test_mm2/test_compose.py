@@ -58,11 +58,11 @@ custom_imports = dict(imports=['mmcls.models', 'json'])
 def test_a_detector_of_mmdet_2(write, tmp_path):
     out = tmp_path / 'out.py'
     result = migrate(write(RETINANET), out)
-    assert "of Meta's but 192 of norms that it builds and never uses" in result.proof[0]
+    assert 'of which 192 are for norms that it never uses' in result.proof[0]
     assert 'learning rate and weight decay of all' in result.proof[-1]
     assert [line.split(':')[0] for line in result.notes.lost] == ['custom hook NoSuchHook']
-    assert any("custom_imports ['json'] were written for" in line for line in result.notes.look)
-    assert any('acts on the whole backbone' in line for line in result.notes.look)
+    assert any("modules ['json'] in custom_imports were" in line for line in result.notes.look)
+    assert any('applies to the whole backbone' in line for line in result.notes.look)
     out.write_text(result.text)
     cfg = Config.fromfile(str(out))
     assert cfg.model.backbone.type == 'mmconvnext.ConvNeXt'
@@ -78,7 +78,7 @@ def test_a_detector_of_mmdet_2(write, tmp_path):
     ('missing', 'match'),
     [
         ('total_epochs', 'mine.py: the length of training is missing'),
-        ('optimizer', 'mine.py: optimizer is missing; with its bases: --bases FOLDER, else'),
+        ('optimizer', 'mine.py: optimizer is missing; if it is in a missing base, use --bases'),
     ],
 )
 def test_nothing_is_invented(missing, match, write, tmp_path):

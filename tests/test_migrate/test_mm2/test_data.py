@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""mm2/data.py: datasets, loaders and evaluators of the old generation."""
+"""mm2/data.py: datasets, dataloaders and evaluators of the old generation."""
 
 from mmconvnext.migrate.mm2.data import DataReader
 from mmconvnext.migrate.mm2.pipeline import PipelineReader

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""mm2/model.py: heads stay, the preprocessor joins, what cannot be rewritten is refused."""
+"""mm2/model.py: heads stay, the preprocessor is added, what cannot be rewritten is refused."""
 
 import pytest
 

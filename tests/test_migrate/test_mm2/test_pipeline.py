@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""mm2/pipeline.py: each step becomes today's, and what left the pipeline is the preprocessor's."""
+"""mm2/pipeline.py: each step is updated, and what left the pipeline moves to the preprocessor."""
 
 import pytest
 

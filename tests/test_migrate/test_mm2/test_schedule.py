@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""mm2/schedule.py: rates over a whole training are those of mmcv 1, worked out by its formulas."""
+"""mm2/schedule.py: rates over a whole training equal mmcv 1's, computed with its formulas."""
 
 import math
 
@@ -21,7 +21,7 @@ ADAMW = dict(type='AdamW', lr=1e-4, weight_decay=0.05)
 def warmed(regular, step, iters, ratio):
     """LrUpdaterHook.get_warmup_lr of mmcv 1: a linear warm-up multiplies the regular rate.
 
-    mmengine arrives one iteration earlier, at ``end - 1``, in all configs that it was migrated to.
+    mmengine ends one iteration earlier, at ``end - 1``, in all configs that were migrated to it.
     """
     iters -= 1
     return regular * (1 - (1 - step / iters) * (1 - ratio)) if step < iters else regular
@@ -74,7 +74,7 @@ def test_lengths_and_loops():
     assert train_loop({**ITERS, 'evaluation': dict(interval=8)}) == dict(
         type='IterBasedTrainLoop', max_iters=40, val_interval=8
     )
-    with pytest.raises(RecipeError, match="runner.type='Mine': known are"):
+    with pytest.raises(RecipeError, match="runner.type='Mine': supported are"):
         length(dict(runner=dict(type='Mine')))
     with pytest.raises(RecipeError, match='length of training is missing'):
         length({})
