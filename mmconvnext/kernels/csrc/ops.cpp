@@ -19,7 +19,7 @@ TORCH_LIBRARY_IMPL(mmconvnext, CPU, m) {
   m.impl("gelu_squares", &mmconvnext::gelu_squares);
   m.impl("scale_linear", &mmconvnext::scale_linear);
   m.impl("scale_linear_backward", &mmconvnext::scale_linear_backward);
-  if (mmconvnext::has_micro_kernels<float>()) {  // else kernels/ops/mlp.py composes them of the above
+  if (mmconvnext::has_micro_kernels<float>()) {  // else ops/mlp.py composes them from the above
     m.impl("fold", &mmconvnext::fold);
     m.impl("mlp", &mmconvnext::mlp);
     m.impl("mlp_backward", &mmconvnext::mlp_backward);
