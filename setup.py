@@ -1,22 +1,25 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Builds and installs mmconvnext, with `mmconvnext/.mim`: configs, tools and the model index.
 
-mim and mmengine look for a package's recipes in its `.mim` folder. sdist and wheel carry copies
-of them; `pip install -e .` puts relative links into the checkout, so that edits count at once.
+mim and mmengine look for a package's recipes in its `.mim` folder. sdist and wheel contain copies
+of them; `pip install -e .` puts relative links into the checkout, so that edits take effect at
+once.
 
-mmcv compiles its operators against the torch that is installed, so the extras with it need
+mmcv compiles its operators against the installed torch, so the extras with it need
 `pip install --no-build-isolation`, after torch and requirements/build.txt. `make setup` does it.
-Our own CPU kernels are compiled on the same occasion, for the processor at hand; where that is not
-possible the package works without them. The variable MMCONVNEXT_BUILD leaves them out (0) or names
-another processor (AVX512, AVX2 or DEFAULT). They are always compiled anew and never taken from an
-earlier build, which may have had another torch; `mmconvnext/kernels/library.py` compares once more
-before it loads them, with the record that is written here.
+Our own CPU kernels are compiled in the same step, for this machine's processor; where that is not
+possible the package works without them. The environment variable MMCONVNEXT_BUILD skips them (0) or
+selects another instruction set (AVX512, AVX2 or DEFAULT). They are always recompiled, never taken
+from an earlier build, which may have used another torch. Before loading them,
+`mmconvnext/kernels/library.py` checks the record that is written here.
 """
 
 import importlib.util
 import os
 import re
+import shlex
 import shutil
+import sysconfig
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -35,7 +38,7 @@ def requirements(name: str) -> list[str]:
 
 
 def pinned(stack: str, *names: str) -> list[str]:
-    """The lines of a lock file for some of its distributions."""
+    """The lines of a lock file for the named distributions."""
     lines = {line.partition('==')[0]: line for line in requirements(stack)}
     return [lines[name] for name in names]
 
@@ -60,7 +63,7 @@ def link_mim() -> None:
 
 
 def load_library_module():
-    """Load `mmconvnext/kernels/library.py` by its path: its requirements may be missing."""
+    """Load `mmconvnext/kernels/library.py` by its path: the package may not be importable yet."""
     path = ROOT / 'mmconvnext/kernels/library.py'
     spec = importlib.util.spec_from_file_location('library', path)
     module = importlib.util.module_from_spec(spec)
@@ -75,25 +78,33 @@ CAPABILITY_FLAGS = {
     'AVX2': ['-mavx2', '-mfma', '-mf16c'],
     'DEFAULT': [],
 }
+# psabi: a note that GCC passes vectors differently from GCC 4.5. GCC 12 calls variables of its own
+# AVX512 intrinsics uninitialized (GCC bug 105593).
+WARNINGS = '-Wall -Wextra -Wshadow -Wno-psabi -Wno-uninitialized -Wno-maybe-uninitialized'
 
 
 def kernels() -> dict:
-    """The arguments of `setup` that compile the CPU kernels; none if torch does not work."""
+    """The arguments of `setup` that compile the CPU kernels; empty if torch does not work."""
     wanted = os.environ.get('MMCONVNEXT_BUILD', '')
     if wanted not in ('', '0', *CAPABILITY_FLAGS):
-        allowed = f'0 (none), {", ".join(CAPABILITY_FLAGS)}, or nothing for this processor'
+        allowed = f'0 (no kernels), {", ".join(CAPABILITY_FLAGS)}, or unset it for this processor'
         raise SystemExit(f'MMCONVNEXT_BUILD={wanted!r} is unknown; choose {allowed}')
     if wanted == '0':
         return {}
     try:
-        from torch.utils.cpp_extension import BuildExtension, CppExtension
+        from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths
 
         capability = wanted or LIBRARY.capability()
-    except Exception as error:  # a broken torch raises anything; one that is too old has no name
-        print(f'mmconvnext: without CPU kernels, as torch does not work in this build: {error}')
+    except Exception as error:  # a broken torch raises anything; an old one lacks some names
+        print(f'mmconvnext: no CPU kernels, because torch does not work in this build: {error}')
         return {}
-    flags = ['-O3', '-g0', '-fopenmp', '-w', *CAPABILITY_FLAGS[capability]]
+    flags = ['-O3', '-g0', '-fopenmp', *CAPABILITY_FLAGS[capability]]
     flags += [f'-DCPU_CAPABILITY={capability}', f'-DCPU_CAPABILITY_{capability}']
+    # Warnings are for our own files, so torch's and Python's headers are system headers.
+    headers = [*include_paths(), sysconfig.get_paths()['include']]
+    flags += [*WARNINGS.split(), *(f'-isystem{path}' for path in headers)]
+    # Last, so that they win over ours. Not CXXFLAGS, in which conda sets -std and -O2.
+    flags += shlex.split(os.environ.get('MMCONVNEXT_CXXFLAGS', ''))
     folder = Path('mmconvnext/kernels')
     extension = CppExtension(
         'mmconvnext.kernels._cpu',
@@ -102,11 +113,11 @@ def kernels() -> dict:
         extra_compile_args=flags,
         extra_link_args=['-fopenmp'],
     )
-    extension.optional = True  # a failure is a warning, and the plain path runs
+    extension.optional = True  # a failure only warns; blocks then run plain
 
     class BuildExt(BuildExtension):
         def __init__(self, *args, **options) -> None:
-            # Without ninja, whose failures setuptools cannot tell from others; it is one file.
+            # No ninja: setuptools cannot recognize its failures, and there is only one file.
             super().__init__(*args, **{**options, 'use_ninja': False})
 
         def initialize_options(self) -> None:
@@ -116,12 +127,12 @@ def kernels() -> dict:
         def build_extensions(self) -> None:
             try:
                 super().build_extensions()
-            except Exception as error:  # as torch 2.4 does where it finds no compiler
-                print(f'mmconvnext: without CPU kernels: {error}')
+            except Exception as error:  # torch 2.4 raises if it finds no compiler
+                print(f'mmconvnext: no CPU kernels: {error}')
 
         def build_extension(self, ext) -> None:
             library = Path(self.get_ext_fullpath(ext.name))
-            library.unlink(missing_ok=True)  # otherwise a failure would leave an old one
+            library.unlink(missing_ok=True)  # otherwise a failure would leave the old one
             needed = LIBRARY.needs(folder)  # first: files may change during compilation
             super().build_extension(ext)
             LIBRARY.write(library, capability, needed)
@@ -144,7 +155,7 @@ def kernels() -> dict:
 class BuildPy(build_py):
     def run(self) -> None:
         if not self.editable_mode:
-            # All that lies there is packed: also an old library, and modules that are gone.
+            # Everything in there is packed, including an old library and deleted modules.
             earlier = Path(self.build_lib, 'mmconvnext')
             if earlier.resolve() != ROOT / 'mmconvnext':
                 shutil.rmtree(earlier, ignore_errors=True)
@@ -159,10 +170,10 @@ class Sdist(sdist):
         copy_mim(Path(base_dir))
 
 
-class EditableWheel(editable_wheel):  # what `pip install -e .` runs; `develop` is of the past
+class EditableWheel(editable_wheel):  # what `pip install -e .` runs; `develop` is obsolete
     def run(self) -> None:
         link_mim()
-        # Where none is made anew, no old one stays.
+        # If no new library is built, none must remain from an earlier build.
         library = ROOT / 'mmconvnext/kernels' / LIBRARY.FILE
         for path in (LIBRARY.record_file(library), library):
             path.unlink(missing_ok=True)
@@ -185,15 +196,16 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
-    # Said, so that `pip install -e` puts the checkout on sys.path. Else it comes after all folders,
-    # and beside a clone called mmconvnext Python would take that for an empty package.
+    # Explicit, so that `pip install -e` puts the checkout on sys.path. Otherwise it would come
+    # after all folders there, and in the parent folder of a clone called mmconvnext, Python would
+    # import the clone as an empty package.
     package_dir={'': '.'},
     package_data={'mmconvnext': ['**/*.csv', '**/*.yml', '**/*.txt', '**/*.cpp', '**/*.h']},
     exclude_package_data={'mmconvnext': ['.mim/**']},
     cmdclass=COMMANDS,
     **KERNELS,
     install_requires=requirements('runtime'),
-    # Take one of the two sets, never both.
+    # Install one of the two sets, never both.
     extras_require={
         'openmmlab': [
             *pinned('openmmlab', 'mmengine', 'mmcv', 'mmdet', 'mmsegmentation'),

@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Time and memory of ConvNeXt on a CPU beside its peers: python benchmarks/cpu.py [--out FILE]
+"""Time and memory of ConvNeXt and its peers on a CPU: python benchmarks/cpu.py [--out FILE]
 
-Models take turns in one process, `--rounds` times each after one to warm up; figures are medians,
-with the spread (third minus first quartile over the median). Beside them stand the matrix products
-of the pointwise layers alone, measured in the same run: by torch's `@`, and by oneDNN. Memory is
+Models take turns in one process, `--rounds` times each after a warm-up round; figures are medians,
+with the spread (third minus first quartile over the median). For comparison, the matrix products of
+the pointwise layers alone are measured in the same run, with torch's `@` and with oneDNN. Memory is
 the growth of the resident set over one training step, each in a process of its own.
 """
 
@@ -25,7 +25,7 @@ from mmconvnext import ConvNeXt
 from mmconvnext.arch import ARCHS
 from mmconvnext.kernels import capability
 
-# And 'compiled', torch.compile of the plain path, for --names: it takes minutes to compile.
+# --names also accepts 'compiled', torch.compile of the plain path; compiling it takes minutes.
 NAMES = ('fast', 'plain', 'timm', 'mmpretrain', 'meta', 'transformers')
 OURS = ('fast', 'plain', 'compiled')
 CASES = [  # batch, side, training, bfloat16, drop path
@@ -90,9 +90,9 @@ def copy_rate() -> float:
 
 
 def products(batch: int, side: int, training: bool, half: bool, matmul: Callable) -> list:
-    """The matrix products of the pointwise layers, as functions: forward, and backward's four.
+    """The matrix products of the pointwise layers, as functions: two forward, four backward.
 
-    ``matmul`` multiplies (m, k) and (n, k); operands lie in memory as it likes best.
+    ``matmul`` multiplies (m, k) and (n, k); operands are in the memory layout that is fastest.
     """
     dtype = torch.bfloat16 if half else torch.float32
     calls = []
@@ -130,7 +130,7 @@ def peak_memory(name: str, version: str) -> None:
     model, image = build(name, version, 0.0), torch.randn(2, 3, 384, 384)
     call(model, image[:, :, :64, :64], True, False)
     before = resident('VmRSS')
-    Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak
     call(model, image, True, False)
     print(resident('VmHWM') - before)
 

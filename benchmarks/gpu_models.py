@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Parts of gpu_suite.py: the sections about the whole backbone beside its peers."""
+"""Parts of gpu_suite.py: the sections that compare the whole backbone with its peers."""
 
 import time
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from mmconvnext import ConvNeXt
 from mmconvnext.arch import get_arch
 
-# 'nhwc': parameters and image in channels-last memory. The fast path comes last: should it break
-# the device, the others are measured.
+# 'nhwc': parameters and image in channels-last memory. The fast path comes last, so that the others
+# are measured even if it breaks the device.
 NAMES = ('mmpretrain', 'meta', 'timm', 'timm nhwc', 'plain', 'plain nhwc', 'fast')
 TINY = dict(depths=(1, 1, 1, 1), channels=(16, 32, 64, 128))
 # Our choice, for ConvNeXt-T on an H100; the bounds follow from its datasheet.
@@ -27,7 +27,7 @@ GOALS = (
 
 @dataclass
 class Row:
-    """Of a model: milliseconds, of them the device's own, launches, megabytes."""
+    """The figures of a model: milliseconds, those spent on the device, launches, megabytes."""
 
     step: float
     busy: float
@@ -123,7 +123,7 @@ def say_row(bench: Bench, label: str, row: Row) -> None:
 
 
 def backbone(bench: Bench, arch: str = 'tiny', chosen: tuple = NAMES) -> None:
-    """The whole backbone, both versions, beside its peers."""
+    """The whole backbone, both versions, compared with its peers."""
     say_head(bench, f'ConvNeXt-{arch}')
     rows = {}
     for name in chosen:
@@ -182,7 +182,7 @@ def profiles(bench: Bench) -> None:
 
 
 def new_shapes(bench: Bench) -> None:
-    """What the first call at an image size costs over the next ones, forward and backward."""
+    """The extra cost of the first call at an image size, forward and backward."""
     cells = 'sizes', 'steady ms', 'first call adds, median', 'most', 'sum'
     bench.head('wall clock', *cells)
     channels = bench.channels[0]
@@ -207,7 +207,7 @@ def new_shapes(bench: Bench) -> None:
 
 
 def drop_path(bench: Bench) -> None:
-    """Stochastic depth at rate 0.4: what leaving out dropped samples is worth."""
+    """Stochastic depth at rate 0.4: what skipping dropped samples saves."""
     gpu_parts.drop_path_blocks(bench)
     bench.say('')
     bench.head('whole V1 backbone, fwd+bwd ms', 'rate 0.4', 'rate 0')
@@ -222,10 +222,10 @@ def drop_path(bench: Bench) -> None:
 
 
 def adamw(bench: Bench) -> None:
-    """AdamW as mmengine groups parameters, one group for each, and with groups merged."""
+    """AdamW with one group per parameter, as mmengine builds them, and with merged groups."""
     gpu_parts.adamw(bench, list(build(bench, 'plain', 'v1').parameters()))
 
 
 def base(bench: Bench) -> None:
-    """The larger backbone, beside fewer peers."""
+    """A larger backbone, compared with fewer peers."""
     backbone(bench, 'base', ('mmpretrain', 'timm nhwc', 'fast'))

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Parts of gpu_suite.py: timing on a device, and the sections about single operators.
 
-A section is a function of a :class:`Bench`. It says its table row by row, so that what is measured
-is not lost when its time is up.
+A section is a function of a :class:`Bench`. It prints its table row by row, so that figures are not
+lost when its time is up.
 """
 
 import random
@@ -25,22 +25,22 @@ from mmconvnext.models.design import Design
 
 ATEN = torch.ops.aten
 EPS = 1e-6
-SECONDS = 0.4  # for each figure after the warm-up, but 5 to 50 rounds
+SECONDS = 0.4  # for each figure after the warm-up, within 5 to 50 rounds
 SHORT = {torch.bfloat16: 'bf16', torch.float16: 'fp16', torch.float32: 'fp32'}
 
 
 class Bench:
-    """The device, the sizes, and how to time; ``dry`` takes a CPU and tiny sizes."""
+    """The device, the sizes, and the timers; ``dry`` uses a CPU and tiny sizes."""
 
     def __init__(self, dry: bool) -> None:
         self.cuda = not dry
         self.device = 'cuda' if self.cuda else 'cpu'
-        # A CPU has no float16 that is worth the name, and the backbone refuses it there.
+        # No float16 on a CPU, where the backbone refuses it.
         self.dtypes = (torch.bfloat16, torch.float16, torch.float32)[:: 1 if self.cuda else 2]
         self.side = (800, 1344) if self.cuda else (64, 96)
         self.channels = (96, 192, 384, 768) if self.cuda else (16, 32, 64, 128)
         self.failures = 0
-        # Twice the second-level cache and more: writing it leaves nothing else in there.
+        # More than twice the size of the L2 cache: writing it evicts everything else.
         self.flush = torch.empty(2**28 if self.cuda else 1, dtype=torch.int8, device=self.device)
 
     def say(self, *cells: object) -> None:
@@ -82,7 +82,7 @@ class Bench:
         return (time.perf_counter() - start) * 1e3
 
     def time(self, function: Callable, alone: bool = False) -> float:
-        """Median milliseconds; ``alone``: of the device, caches cold, launches hidden."""
+        """Median milliseconds; ``alone``: device time, with cold caches and no launch overhead."""
         for _ in range(3 if self.cuda else 1):
             function()
         spent = self.once(function)
@@ -103,7 +103,7 @@ class Bench:
         return statistics.median(start.elapsed_time(end) for start, end in pairs)
 
     def kernels(self, function: Callable) -> tuple[dict[str, float], int]:
-        """Microseconds by name of what one call ran on the device, and the number of launches."""
+        """Microseconds of each kernel that one call ran on the device; the number of launches."""
         kinds = [ProfilerActivity.CPU, ProfilerActivity.CUDA][: 2 if self.cuda else 1]
         kind = DeviceType.CUDA if self.cuda else DeviceType.CPU
         function()
@@ -118,20 +118,20 @@ class Bench:
         return spent, len(events)
 
     def bandwidth(self) -> float:
-        """Bytes in a millisecond that a copy reads and writes."""
+        """Bytes per millisecond that a copy reads and writes."""
         source = torch.ones(2**30 if self.cuda else 2**20, dtype=torch.int8, device=self.device)
         target = torch.empty_like(source)
         return 2 * source.numel() / self.time(lambda: target.copy_(source))
 
     def rate(self) -> float:
-        """Operations in a millisecond of a bfloat16 matrix product."""
+        """Operations per millisecond of a bfloat16 matrix product."""
         side = 8192 if self.cuda else 64
         a, b = (self.randn(side, side, dtype=torch.bfloat16) for _ in range(2))
         return 2 * side**3 / self.time(lambda: a @ b)
 
 
 def names(spent: dict[str, float], most: int = 4) -> str:
-    """The longest kernels, shortened: a template's arguments do not tell one from another here."""
+    """The slowest kernels, by short names: template arguments do not distinguish them here."""
     longest = sorted(spent.items(), key=lambda item: -item[1])[:most]
     cells = []
     for name, microseconds in longest:
@@ -187,7 +187,7 @@ def torch_passes(bench: Bench, x: Tensor, grad: Tensor) -> dict[str, Callable]:
 
 def our_passes(bench: Bench, x: Tensor, grad: Tensor) -> dict[str, Callable]:
     x, grad = (t.permute(0, 2, 3, 1) for t in (x, grad))
-    if reason := why_not(x, x.dtype):  # asking also registers the CUDA side
+    if reason := why_not(x, x.dtype):  # this also registers the CUDA side
         raise RuntimeError(reason)
     weight, bias = bench.randn(x.shape[3], 1, 7, 7), bench.randn(x.shape[3])
     out, rstd = OPS.dwconv_norm(x, weight, bias, EPS, x.dtype)
@@ -218,10 +218,10 @@ def layer_norm(bench: Bench) -> None:
 
 
 def first_calls(bench: Bench, label: str, make: Callable, count: int, seconds: float) -> None:
-    """A table row of the first call at each of ``count`` random sizes beside later calls."""
+    """A table row comparing the first call at each of ``count`` random sizes with later calls."""
     low, high = (480, 1345) if bench.cuda else (32, 64)
     draw = random.Random(0)
-    for _ in range(2):  # the largest: from now on the allocator has what the others need
+    for _ in range(2):  # the largest, so that the allocator then has enough for all others
         make(high, high)()
     extra, steady, start = [], [], time.perf_counter()
     while len(extra) < count and time.perf_counter() - start < seconds:

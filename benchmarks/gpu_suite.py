@@ -1,12 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Time and memory of ConvNeXt on one NVIDIA GPU: python benchmarks/gpu_suite.py [--out FILE]
 
-All in one run of at most `--minutes`: parity, the backbone beside its peers, single operators, new
+All in one run of at most `--minutes`: parity, the backbone and its peers, single operators, new
 image sizes, stochastic depth, the optimizer, torch.compile, Mask R-CNN. Figures are medians of CUDA
-events after a warm-up, or where it is said of the wall clock; device time and launches are the
-profiler's. Each section is a process of its own with a time of its own, so neither an error of the
-device nor a slow compilation takes the others along; `--only NAME ...` runs some of them in this
-process. With `--dry-run` all code runs on a CPU at tiny sizes, and its figures mean nothing.
+events after a warm-up, or of the wall clock where stated; device time and launches come from the
+profiler. Each section runs in its own process with its own time limit, so that a device error or a
+slow compilation does not affect the others; `--only NAME ...` runs some of them in this process.
+With `--dry-run` all code runs on a CPU at tiny sizes, and the figures are meaningless.
 """
 
 import argparse
@@ -36,7 +36,7 @@ TOLERANCE = 1e-4  # of float32, relative
 
 
 def environment(bench: Bench) -> None:
-    """What runs, and what no implementation can beat."""
+    """The versions, and the hardware limits that no implementation can beat."""
     command = ['git', '-C', str(ROOT), 'describe', '--always', '--dirty']
     try:
         commit = subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -57,7 +57,7 @@ def environment(bench: Bench) -> None:
 
 
 def parity(bench: Bench) -> None:
-    """Maps and gradients beside float64 on the plain path: an odd size, stochastic depth."""
+    """Maps and gradients compared with plain float64: an odd size, stochastic depth."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     height, width = (203, 331) if bench.cuda else (43, 71)
     image = bench.randn(2, 3, height, width)
@@ -131,10 +131,10 @@ def mask_rcnn(bench: Bench) -> None:
         from mmdet.utils import register_all_modules
         from mmengine.config import Config
     except (ImportError, AssertionError) as error:  # mmdet asserts the version of mmcv
-        bench.say(f'mmdet cannot be imported, so there is no figure: {error}')
+        bench.say(f'Skipped, because mmdet cannot be imported: {error}')
         return
     register_all_modules(init_default_scope=True)
-    # mmcv's RoIAlign has no bfloat16, and the fast path no float16.
+    # mmcv's RoIAlign does not support bfloat16, nor the fast path float16.
     dtype = torch.float16 if bench.cuda else torch.float32
     file = 'mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-1x_coco.py'
     file = CONFIGS / (file if bench.cuda else '_base_/mask-rcnn_convnext-atto_cpu.py')
@@ -166,7 +166,7 @@ def mask_rcnn(bench: Bench) -> None:
         bench.say(kernels, *(f'{ms:.1f}' for ms in times), *cells)
 
 
-# In this order: title, function, and seconds that it may take.
+# In this order. Each has a title, a function, and a time limit in seconds.
 SECTIONS = {
     'environment': ('Environment', environment, 60),
     'parity': ('Parity', parity, 100),
@@ -184,8 +184,8 @@ SECTIONS = {
 
 
 def run_here(chosen: list[str], dry: bool) -> int:
-    """The sections in this process; returns how much failed."""
-    MMLogger.get_current_instance().setLevel('WARNING')  # its lines would cut our tables
+    """Run the sections in this process; return the number of failures."""
+    MMLogger.get_current_instance().setLevel('WARNING')  # its lines would break our tables
     torch.manual_seed(0)
     bench = Bench(dry)
     for name in chosen:
@@ -196,10 +196,10 @@ def run_here(chosen: list[str], dry: bool) -> int:
 
 
 def run_apart(name: str, dry: bool, seconds: float) -> tuple[list[str], bool]:
-    """A section in its own process: its lines, and whether it failed."""
+    """Run a section in its own process; return its lines, and whether it failed."""
     command = [sys.executable, __file__, '--only', name, *['--dry-run'] * dry]
     start, lines = time.perf_counter(), []
-    # A session of its own, to end what it starts with it: torch.compile has workers.
+    # In a new session, so that torch.compile's workers can be killed with it.
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     over = threading.Event()
 
@@ -215,11 +215,11 @@ def run_apart(name: str, dry: bool, seconds: float) -> tuple[list[str], bool]:
     code = child.wait()
     timer.cancel()
     if over.is_set():
-        lines.append(f'\nSTOPPED: its {seconds:.0f} s were up.')
+        lines.append(f'\nSTOPPED at the time limit of {seconds:.0f} s.')
     else:
         lines.append(f'\n({time.perf_counter() - start:.0f} s)')
         if code not in (0, 1):
-            lines[-1] = f'\nFAILED: the process ended with {code}.'
+            lines[-1] = f'\nFAILED: the process exited with code {code}.'
     print(lines[-1], flush=True)
     return lines, code != 0 and not over.is_set()
 
@@ -243,13 +243,13 @@ def main() -> None:
     for name, (title, _, seconds) in SECTIONS.items():
         left = end - time.perf_counter()
         if left < 10:
-            lines.append(f'\nLeft out for want of time: {title}')
+            lines.append(f'\nSkipped, because the time is up: {title}')
             print(lines[-1], flush=True)
             continue
         found, bad = run_apart(name, args.dry_run, min(seconds, left))
         lines += found
         failed += [title] * bad
-        if args.out:  # after each, should the whole run be ended
+        if args.out:  # after each section, in case the run is killed
             Path(args.out).write_text('\n'.join(lines) + '\n')
     print(
         f'\nFailed: {", ".join(failed) or "nothing"}; stopped: {sum("STOPPED" in n for n in lines)}'

@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Does the time of a block depend on its values? python benchmarks/hidden_values.py
 
-Beyond -13 a GELU is too small for a normal float32 number, and products with denormal numbers are
-slow. How many hidden channels of trained networks get there is not known; here they are put there.
-Fast and plain take turns on one thread; figures are medians in milliseconds.
+Below -13, a GELU's output is too small for a normal float32 number, and products with denormal
+numbers are slow. How many hidden channels of trained networks get there is not known; this script
+shifts some there. Fast and plain take turns on one thread; figures are medians in milliseconds.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from mmconvnext.models.design import Design
 
 CHANNELS, SIDE = 96, 56
 FAR = -16.0
-# Which share of the hidden channels lies near FAR; or the spread of all of them.
+# The share of hidden channels near FAR, or the spread of all of them.
 CASES = {
     'usual': lambda block: None,
     'one channel near -16': lambda block: block.pwconv1.bias[:1].fill_(FAR),

@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The fast path trains as the plain one: python benchmarks/loss_curves.py FOLDER [--seeds 1 2 3]
+"""Does the fast path train like the plain one? python benchmarks/loss_curves.py FOLDER
 
-Runs the rehearsal of Mask R-CNN (tools/train.py --toy) on both paths with each seed, below FOLDER;
-a run that is complete there is not run again. Draws the losses of the first 300 iterations and
-prints box and mask AP. The same seed gives the same weights, images and dropped samples; rounding
-differs, so curves part slowly.
+Trains Mask R-CNN on toy data (tools/train.py --toy) on both paths with each seed, below FOLDER;
+complete runs there are not repeated. Plots the losses of the first 300 iterations and prints box
+and mask AP. The same seed gives the same weights, images and dropped samples; rounding differs, so
+the curves diverge slowly.
 """
 
 import argparse

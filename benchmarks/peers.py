@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """ConvNeXt as other packages compute it: their order of operations, on our parameters.
 
-mmpretrain, timm and Meta's code cannot be installed beside a CPU-only torch (torchvision), so what
-they execute is restated here, for V1 and V2, with their memory layouts. transformers is imported.
+mmpretrain, timm and Meta's code cannot be installed with a CPU-only torch (torchvision), so their
+operations are reproduced here, for V1 and V2, with their memory layouts. transformers is imported.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Peer(nn.Module):
-    """A network of ours, computed in another order; ``drop_path`` as in its blocks."""
+    """One of our networks, computed in another order; ``drop_path`` as in its blocks."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Meta(Mmpretrain):
 
 
 class Timm(Peer):
-    """Views instead of copies, and the branch before the shortcut: all turns channels-last."""
+    """Views instead of copies, and the branch before the shortcut: all becomes channels-last."""
 
     def norm(self, x: Tensor, norm: nn.Module) -> Tensor:
         x = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], norm.weight, norm.bias, norm.eps)

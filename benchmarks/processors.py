@@ -4,8 +4,8 @@
 Compiles the kernels for each instruction set, in copies of the package, and limits torch and oneDNN
 to what such a processor has (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA). Fast and plain take turns;
 a figure is plain's median time over fast's, so below 1 plain is faster and 'auto' must choose it.
-What 'auto' chooses is in the table too. MKL, which multiplies float32 on the plain path, is not
-limited: it is at least as fast here as on the processor that is emulated.
+The table also shows what 'auto' chooses. MKL, which multiplies float32 on the plain path, is not
+limited: it is at least as fast here as on the emulated processor.
 """
 
 import argparse
@@ -33,7 +33,7 @@ SIZES = {True: (2, 3, 256, 256), False: (1, 3, 384, 384)}  # of a step, of an in
 
 
 def compile_for(capability: str, folder: Path) -> Path:
-    """A copy of the package with kernels for an instruction set; returns where it lies."""
+    """Copy the package and compile its kernels for an instruction set; return the copy's path."""
     target = folder / capability
     ignored = shutil.ignore_patterns('*.so', '_cpu.json', '__pycache__', '.mim')
     shutil.copytree(ROOT / 'mmconvnext', target / 'mmconvnext', ignore=ignored)
@@ -50,7 +50,7 @@ def compile_for(capability: str, folder: Path) -> Path:
 
 
 def measure(arch: str, version: str, training: bool, half: bool, rounds: int) -> dict:
-    """Medians of both paths in seconds, and whether 'auto' is fast."""
+    """Medians of both paths in seconds, and which path 'auto' takes."""
     import torch
 
     from mmconvnext import ConvNeXt

@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Start-up of the tools: python benchmarks/startup.py [--rounds 5] [--out FILE]
 
-Two tables: seconds of `--help` of every tool and of list_weights.py; and seconds from the command
-to the end of the first training iteration, of tools/train.py with Mask R-CNN ConvNeXt-T and of
-mmdet's own tools/train.py with its Mask R-CNN ResNet-50, in turns, on the same toy images with the
-same pipeline. "cpu" is processor time, which depends less on the machine's load. Medians.
+Two tables of medians. The first: seconds that `--help` of every tool and list_weights.py take. The
+second: seconds from the command to the end of the first training iteration, for tools/train.py with
+Mask R-CNN ConvNeXt-T and mmdet's own tools/train.py with its Mask R-CNN ResNet-50, in turns, on the
+same toy images with the same pipeline. "cpu" is processor time, which depends less on other load.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ROOT / 'configs/mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
 CLASSES = ('disc', 'square', 'triangle', 'star')
-# What both configs share: toy images as they are, read in the process itself, logged at once.
+# What both configs share: unaugmented toy images, loaded in the main process, logged every time.
 SHARED = """
 pipeline = [
     dict(type='LoadImageFromFile'),
@@ -58,7 +58,7 @@ test_evaluator = val_evaluator
 
 
 def first_iteration(tool: Path, config: str, folder: Path) -> tuple[float, float]:
-    """Seconds from the command to the log line of the first iteration: by the clock, of cpu."""
+    """Seconds from the command to the log line of the first iteration: wall clock and processor."""
     with tempfile.TemporaryDirectory() as work_dir:
         command = [sys.executable, '-u', str(tool), config, '--work-dir', work_dir]
         start, lines = time.perf_counter(), []

@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Start-up and iteration of tools/train.py: python benchmarks/training.py [--out FILE]
 
-Mask R-CNN on the toy data, the full backbone in the rehearsal's detector: ConvNeXt-T on the fast
-and the plain path, and mmdet's own ResNet-50 recipe in the same tool, in turns. Seconds by this
-script's clock: from the command to the end of the first iteration, and the median of the iterations
-after five to warm up.
+Mask R-CNN on toy data, with the full backbone in the small detector of `--toy`: ConvNeXt-T on the
+fast and the plain path, and mmdet's own ResNet-50 recipe in the same tool, in turns. Wall-clock
+seconds: from the command to the end of the first iteration, and the median of the iterations after
+five for warm-up.
 """
 
 import argparse
@@ -21,7 +21,7 @@ CONVNEXT = 'configs/mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco
 RESNET = """_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 model = dict(backbone=dict(init_cfg=None))
 """
-# --toy makes the backbone ConvNeXt-atto; these give the named one back.
+# --toy changes the backbone to ConvNeXt-atto; these options restore the named one.
 TINY = ('model.backbone.arch=tiny', 'model.neck.in_channels=[96,192,384,768]')
 FIFTY = ('model.neck.in_channels=[256,512,1024,2048]',)
 CASES = {  # name: config, options, MMCONVNEXT_KERNELS

@@ -7,7 +7,7 @@ try:
     import mmengine  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        'mmconvnext needs one of the two MM stacks. With your torch installed, run\n'
+        'mmconvnext needs one of the two MM stacks. After installing torch, run\n'
         '  pip install "setuptools<81" wheel ninja psutil\n'
         'and then one of\n'
         '  pip install --no-build-isolation "mmconvnext[openmmlab]"\n'
@@ -19,7 +19,7 @@ from .version import __version__
 
 allow_for_mmengine()
 
-# Imported on first use: the classes need mmengine.model and mmengine.optim, which take a second.
+# Imported on first use: importing mmengine.model and mmengine.optim takes a second.
 _LAZY = {
     'ConvNeXt': 'mmconvnext.models',
     'LayerDecayOptimWrapperConstructor': 'mmconvnext.optim',

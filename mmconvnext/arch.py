@@ -40,13 +40,13 @@ def get_arch(arch: str | Mapping, version: str = 'v1') -> Arch:
     """Turn the ``arch`` argument of the backbone into an :class:`Arch`.
 
     Args:
-        arch: a name of ``ARCHS``, or a dict with the keys ``depths`` and ``channels``, two
-            sequences of positive integers of one length, at least one stage.
+        arch: a name in ``ARCHS``, or a dict with the keys ``depths`` and ``channels``: sequences
+            of positive integers, one per stage, of the same length.
         version: 'v1' or 'v2'. A named size must have been published in it.
 
     Raises:
         ValueError: unknown version or name, a name not published in that version, wrong keys,
-            lengths that differ, or a value that is no positive integer.
+            lengths that differ, or a value that is not a positive integer.
     """
     if version not in VERSIONS:
         raise ValueError(f'version={version!r} is unknown; choose one of {list(VERSIONS)}')
@@ -63,7 +63,7 @@ def get_arch(arch: str | Mapping, version: str = 'v1') -> Arch:
         raise ValueError(
             f'arch={arch!r} was never published as ConvNeXt {version.upper()}, only as '
             f'{", ".join(v.upper() for v in row.versions)}; {version.upper()} has {published}. To '
-            f'build it all the same, pass arch=dict(depths={list(row.depths)}, '
+            f'build it anyway, pass arch=dict(depths={list(row.depths)}, '
             f'channels={list(row.channels)})'
         )
     return row
@@ -72,21 +72,21 @@ def get_arch(arch: str | Mapping, version: str = 'v1') -> Arch:
 def _custom_arch(arch: Mapping) -> Arch:
     if set(arch) != {'depths', 'channels'}:
         raise ValueError(
-            f"an arch dict has exactly the keys 'depths' and 'channels', got {sorted(arch)}"
+            f"an arch dict must have exactly the keys 'depths' and 'channels', got {sorted(arch)}"
         )
     values = {}
     for key in ('depths', 'channels'):
         value = arch[key]
         if not isinstance(value, (list, tuple)) or not value:
             raise ValueError(
-                f'arch[{key!r}] must be a list with one integer a stage, got {value!r}'
+                f'arch[{key!r}] must be a list with one integer per stage, got {value!r}'
             )
         if any(isinstance(n, bool) or not isinstance(n, Integral) or n < 1 for n in value):
-            raise ValueError(f'arch[{key!r}] must hold positive integers, got {value!r}')
+            raise ValueError(f'arch[{key!r}] must contain positive integers, got {value!r}')
         values[key] = tuple(int(n) for n in value)
     if len(values['depths']) != len(values['channels']):
         raise ValueError(
             f'arch has {len(values["depths"])} depths {values["depths"]} but '
-            f'{len(values["channels"])} channels {values["channels"]}; both need one value a stage'
+            f'{len(values["channels"])} channels {values["channels"]}; both need one per stage'
         )
     return Arch(**values)

@@ -1,10 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Registries of the scope ``mmconvnext``, children of mmengine's root registries.
 
-mmengine imports this module when a config says ``type='mmconvnext.X'``, and the ``locations`` below
-then import the module that registers X: such a config needs no ``custom_imports`` in any MM
-project. Nothing is registered in the root registries: a name there would be taken from all other
-packages.
+mmengine imports this module when a config says ``type='mmconvnext.X'``, and then the module in
+``locations`` that registers X, so such a config needs no ``custom_imports`` in any MM project.
+Nothing is registered in the root registries, where a name could clash with other packages.
 """
 
 from mmengine.registry import DATASETS as ROOT_DATASETS

@@ -94,10 +94,10 @@ def test_unpublished_pair_tells_how_to_build_it_anyway():
         (dict(depths=[1], channels='8'), r"arch\['channels'\] must be a list .* got '8'"),
         (
             dict(depths=[0], channels=[8]),
-            r"arch\['depths'\] must hold positive integers, got \[0\]",
+            r"arch\['depths'\] must contain positive integers, got \[0\]",
         ),
-        (dict(depths=[1], channels=[8.0]), r"arch\['channels'\] must hold positive .* \[8.0\]"),
-        (dict(depths=[True], channels=[8]), r"arch\['depths'\] must hold positive .* \[True\]"),
+        (dict(depths=[1], channels=[8.0]), r"arch\['channels'\] must contain positive .* \[8.0\]"),
+        (dict(depths=[True], channels=[8]), r"arch\['depths'\] must contain positive .* \[True\]"),
     ],
 )
 def test_wrong_arch_is_named(arch, match):

@@ -1,12 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The ConvNeXt block made of fused operators: the same mathematics in fewer passes over memory.
 
-Saved for the backward pass: the input, the normalized map and, unless it is computed again, the
-hidden map before the activation; that is 6 or 2 times the input, where the plain path saves 12. The
-branch of a dropped sample is not computed.
+Saved for the backward pass: the input, the normalized map and, unless it is recomputed, the hidden
+map before the activation; that is 6 or 2 times the input, where the plain path saves 12. The branch
+of a dropped sample is not computed.
 
 ``x`` has the type of the residual stream, the branch has ``Options.dtype``. They differ under
-autocast, where the stream stays float32. Letters in names of tensors are their dimensions, see
+autocast, where the stream stays float32. The letters in tensor names are their dimensions, see
 :mod:`mmconvnext.kernels`.
 """
 
@@ -22,32 +22,32 @@ from .ops.fold import Folded, fold
 from .ops.mlp import mlp_backward
 from .parameters import Options, Parameters
 
-# Maps with at least this many pixels per channel: the hidden map is computed again in the backward
-# pass, as the weights are small beside it. On a CPU that is faster than writing and reading the
+# In maps with at least this many pixels per channel, the hidden map is recomputed in the backward
+# pass; the weights are small compared with it. On a CPU that is faster than writing and reading the
 # hidden map in stages 1 and 2 of ConvNeXt-T, and up to 3 % slower (forward and backward) in stage 3
 # at 800 x 1344 pixels. Our choice; the same on CUDA, where it was not measured.
 RECOMPUTE = 8
 
 
 class Maps(NamedTuple):
-    """What the backward pass reads besides the parameters: ``x`` of all samples, the other maps of
-    the kept ones."""
+    """What the backward pass reads besides the parameters: ``x`` for all samples, the other maps
+    for the kept ones."""
 
     x: Tensor  # (N, H, W, C)
     normalized: Tensor  # (N, H, W, C)
     rstd: Tensor  # (N, H, W), 1 / standard deviation
-    hidden: Tensor  # (M, K), or no rows where it is computed again
+    hidden: Tensor  # (M, K), or no rows if it is recomputed
     squares: Tensor  # (N, K), or (0, K) without GRN
 
 
 NO_SECOND = (
     'the fast ConvNeXt block has no second derivative (gradient penalty, Hessian, '
-    "create_graph=True, tangents of gradients); build the backbone with kernels='plain', which has"
+    "create_graph=True, tangents of gradients); build the backbone with kernels='plain' for that"
 )
 
 
 class FusedBlock(torch.autograd.Function):
-    """``x + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(dwconv(x))))))`` of the kept samples.
+    """``x + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(dwconv(x))))))`` for the kept samples.
 
     Input (N, H, W, C), output (N, C, H, W). Call ``apply(x, options, *parameters)``.
     """
@@ -71,7 +71,7 @@ class FusedBlock(torch.autograd.Function):
     def backward(ctx, grad_NCHW: Tensor) -> tuple:
         _refuse_transforms(grad_NCHW)
         grad_NHWC = grad_NCHW.permute(0, 2, 3, 1)
-        saved = ctx.saved_tensors  # read once: activation checkpointing allows no more
+        saved = ctx.saved_tensors  # read only once, for activation checkpointing
         count = len(Parameters._fields)
         p, maps = Parameters(*saved[:count]), saved[count:]  # no maps if all samples were dropped
         _, _, *wanted = ctx.needs_input_grad
@@ -80,8 +80,8 @@ class FusedBlock(torch.autograd.Function):
                 wanted, maps = Parameters(*wanted), Maps(*maps)
                 dx, grads = _backward(grad_NHWC.contiguous(), maps, p, ctx.options, wanted)
             else:
-                # Zeros, as multiplying by a mask gives: AdamW updates its moments, DDP does not
-                # wait for a missing gradient.
+                # Zeros, as from multiplying by a mask, so that AdamW updates its moments and DDP
+                # does not wait for a missing gradient.
                 dx = grad_NHWC.clone()
                 grads = Parameters(*(None if t is None else torch.zeros_like(t) for t in p))
         if maps and torch.is_grad_enabled():  # create_graph=True
@@ -90,7 +90,7 @@ class FusedBlock(torch.autograd.Function):
 
 
 def infer(x_NHWC: Tensor, p: Parameters, options: Options, folded: Folded) -> Tensor:
-    """The block without gradients, of all samples, with what ``fold`` returned: (N, C, H, W)."""
+    """The block without gradients, for all samples, with the weights of ``fold``: (N, C, H, W)."""
     with torch.autocast(x_NHWC.device.type, enabled=False):
         out_NHWC, _ = _forward(x_NHWC, p, options, folded, save_hidden=False)
     return _to_NCHW(out_NHWC)
@@ -99,7 +99,7 @@ def infer(x_NHWC: Tensor, p: Parameters, options: Options, folded: Folded) -> Te
 def _forward(
     x_NHWC: Tensor, p: Parameters, options: Options, folded: Folded, save_hidden: bool
 ) -> tuple[Tensor, Maps]:
-    """The block of all the samples in x, and what the backward pass needs."""
+    """The block for all samples in x, and what the backward pass needs."""
     normalized_NHWC, rstd_NHW = OPS.dwconv_norm(
         x_NHWC, p.dwconv_weight, p.dwconv_bias, options.eps, options.dtype
     )
@@ -151,7 +151,7 @@ def _backward(
 
 
 class _Once(torch.autograd.Function):
-    """Passes gradients on; to differentiate them a second time raises a RuntimeError.
+    """Passes gradients through; differentiating them a second time raises a RuntimeError.
 
     torch's ``once_differentiable`` does not record what the gradients depend on, so
     ``autograd.grad(..., allow_unused=True)`` would skip them, and a Hessian would be zero.
@@ -167,7 +167,7 @@ class _Once(torch.autograd.Function):
 
 
 def _refuse_transforms(grad: Tensor) -> None:
-    """Raise where a transform would differentiate the gradient: it cannot look into the operators.
+    """Raise if a transform would differentiate the gradient: it cannot see into the operators.
 
     A batch of gradients (``is_grads_batched``) passes: torch computes them one by one.
     """
@@ -181,7 +181,7 @@ def _refuse_transforms(grad: Tensor) -> None:
 
 
 def _to_NCHW(x_NHWC: Tensor) -> Tensor:
-    """Permute; to autograd the result is no view, since views must not be changed in place."""
+    """Permute; hidden from autograd, which would forbid in-place changes of a view."""
     return x_NHWC.permute(0, 3, 1, 2).data
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Functions of torch that had another name before 2.4, or that have only a private one."""
+"""Functions of torch that had another name before 2.4, or that only have a private name."""
 
 from __future__ import annotations
 
@@ -38,4 +38,4 @@ def register_fake(name: str) -> Callable[[Callable], Callable]:
     for register in ('register_fake', 'impl_abstract'):  # 2.4, 2.1
         if hasattr(library, register):
             return getattr(library, register)(name)
-    return lambda function: function  # such a torch does not trace operators
+    return lambda function: function  # a torch this old does not trace operators

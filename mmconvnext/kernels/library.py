@@ -2,11 +2,11 @@
 """Finds the compiled library, compares it with this machine and torch, and only then loads it.
 
 Loading it runs instructions that another processor may lack, and registers operators; if their
-schemas differ from ours, the process ends. So the comparison must not need the library: a record
-beside it, written by setup.py, says what it was compiled for. Without its record it is not loaded.
+schemas differ from ours, the process aborts. So the comparison must not need the library: a record
+beside it, written by setup.py, says what it was compiled for. Without a record it is not loaded.
 
 setup.py and tools/setup_env.py load this file by its path, when torch or this package may not be
-installed yet. So its top imports nothing but the standard library.
+installed yet. So at the top it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ CAPABILITIES = ('DEFAULT', 'AVX2', 'AVX512')
 
 
 def load(folder: Path = FOLDER) -> tuple[str | None, str]:
-    """Load the library if it fits. The instruction set it is compiled for, or None and why not."""
+    """Load the library if it fits; return its instruction set, or None and why not."""
     library = folder / FILE
     if not library.is_file():
-        how = 'that takes a C++ compiler and --no-build-isolation'
+        how = 'this needs a C++ compiler and --no-build-isolation'
         return None, f'the kernels are not compiled ({how})'
     record = read(library)
     why = misfit(record, folder)
@@ -39,25 +39,25 @@ def load(folder: Path = FOLDER) -> tuple[str | None, str]:
         try:
             module_from_spec(spec)  # for an extension module, this is the loading
         except ImportError as error:
-            why = f'the kernels do not load ({error})'
+            why = f'the kernels cannot be loaded ({error})'
     return (None, f'{why}; {_remedy(folder)}') if why else (record['capability'], '')
 
 
 def misfit(record: dict | None, folder: Path) -> str:
     """Why a library with this record must not be loaded, or ''."""
     if not record:
-        return 'the kernels have no record of what they were compiled for, or one of another file'
+        return 'the kernels have no valid record of what they were compiled for'
     compiled, here = record['capability'], capability()
     if CAPABILITIES.index(compiled) > CAPABILITIES.index(here):
-        # Compiled so, machines of both kinds can share an environment.
-        both = f'MMCONVNEXT_BUILD={here} is for both'
+        # With such a build, machines of both kinds can share an environment.
+        both = f'MMCONVNEXT_BUILD={here} works on both'
         return f'the kernels were compiled for {compiled}, this processor has {here} ({both})'
     for what, value in needs(folder).items():
         if record.get(what) != value:
             if what == 'torch':
                 was = record.get(what)
-                return f'the kernels were compiled against torch {was}, this is {value}'
-            return f'the kernels were compiled from other {what} than those installed'
+                return f'the kernels were compiled against torch {was}, this is torch {value}'
+            return f'the kernels were compiled from {what} other than those installed'
     return ''
 
 
@@ -78,13 +78,13 @@ def operator_files(folder: Path) -> list[Path]:
 
 
 def cpp_files(folder: Path) -> list[Path]:
-    """The C++ files; empty in an installation without them."""
+    """The C++ files; none in an installation without them."""
     found = [path for path in folder.glob('csrc/**/*') if path.suffix in ('.cpp', '.h')]
-    return [path for path in found if path.name[0] != '.']  # an editor's own: not packed
+    return [path for path in found if path.name[0] != '.']  # editors' files, which are not packed
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """Hash of names and contents. Comments count: our choice, to do without a parser."""
+    """Hash of names and contents, including comments: our choice, to avoid a parser."""
     parts = (part for p in sorted(paths) for part in (p.name.encode(), p.read_bytes()))
     return hashlib.sha256(b'\0'.join(parts)).hexdigest()[:12]
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What a fused block is computed with: its parameters and its options, declared once.
+"""The inputs of a fused block besides the map: parameters and options, declared once.
 
 C channels, K hidden channels; the other letters are in :mod:`mmconvnext.kernels`.
 """
@@ -30,8 +30,8 @@ class Parameters(NamedTuple):
     """A block's parameters, named as in its state dict with '_' for '.'.
 
     Flat, because autograd needs one argument for each; ``norm``, ``pwconv1``, ``pwconv2`` and
-    ``grn`` are views. In the order of these fields the operators take and return them. The same
-    tuple holds gradients, where None stands for no gradient.
+    ``grn`` are views. The operators take and return them in the order of these fields. The same
+    tuple holds gradients, where None means no gradient.
     """
 
     dwconv_weight: Tensor  # (C, 1, 7, 7)
@@ -67,9 +67,9 @@ class Options(NamedTuple):
     """How a block is computed.
 
     Args:
-        eps: of LayerNorm.
-        grn_eps: of GRN.
-        dtype: type of the branch. The residual stream may be of a wider one.
+        eps: epsilon of LayerNorm.
+        grn_eps: epsilon of GRN.
+        dtype: type of the branch. The residual stream may have a wider one.
         scale: factor of the kept branches, stochastic depth's 1 / (1 - rate).
         keep: indices of the samples whose branch is computed, in order; None computes all. The
             other samples pass unchanged.

@@ -66,7 +66,7 @@ def scale_linear(
 ) -> tuple[Tensor, Tensor]:
     """Weight and bias of the layer that computes ``out_scale * linear(in_scale * x + in_shift)``.
 
-    The operator has one more argument, the type of its results.
+    The operator has one more argument, the dtype of its results.
     """
     if in_shift is not None:
         bias = bias + weight @ in_shift
@@ -95,7 +95,7 @@ def mlp(
 ) -> Tensor:
     """``residual + scale * gamma * linear2(grn(gelu(linear1(affine(normalized)))))``, rows (M, C).
 
-    The operators do it in two steps: ``fold`` takes the parameters, ``mlp`` takes its results.
+    The operators need two steps: ``fold`` takes the parameters, ``mlp`` takes its results.
     """
     act = F.gelu(F.linear(normalized * norm_weight + norm_bias, weight1, bias1))
     if grn_gamma is not None:

@@ -9,14 +9,14 @@ from .ops import capability
 
 
 class PathReport:
-    """Collects which path each block of a backbone took last, and logs every new line once."""
+    """Collects the path that each block took last, and logs each distinct summary line once."""
 
     def __init__(self) -> None:
         self.why: dict[str, str] = {}  # block -> why it runs plain, or '' if it runs fast
         self.told: set[str] = set()  # lines that were logged
 
     def note(self, block: str, why: str) -> None:
-        """Record why ``block`` runs plain; '' if it does not."""
+        """Record why ``block`` runs plain; '' if it runs fast."""
         self.why[block] = why
 
     def tell(self, device: str) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Which path runs: the settings, and the reasons that do not depend on what the block holds."""
+"""Which path runs: the settings, and the reasons that do not depend on the block's layers."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def check_setting(setting: str) -> str:
 
 
 def stand_aside(x: Tensor) -> str:
-    """Why this call needs the layers themselves, whatever the block holds; or ''.
+    """Why this call must run the layers themselves, whatever they are; or ''.
 
-    A compiler fuses the plain path itself. Tracers, FLOP counters and transforms of functions look
-    at every layer or operator. Such calls run plain even with ``kernels='fast'``.
+    A compiler fuses the plain path itself. Tracers, FLOP counters and function transforms need to
+    see every layer or operator. Such calls run plain even with ``kernels='fast'``.
     """
     if is_compiling() or torch.jit.is_tracing():
         return 'the call is compiled or traced'
@@ -46,9 +46,9 @@ def stand_aside(x: Tensor) -> str:
     if not x.numel():
         return 'the map is empty'
     if torch._C._len_torch_dispatch_stack():
-        return 'a dispatch mode looks at each operator'
-    if torch._C._len_torch_function_stack() and _looks_at_functions():
-        return 'a function mode looks at each function'
+        return 'a dispatch mode intercepts the operators'
+    if torch._C._len_torch_function_stack() and _intercepts_functions():
+        return 'a function mode intercepts the functions'
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return 'torch.func transforms the call'
     if torch.autograd.forward_ad._current_level >= 0:
@@ -56,8 +56,8 @@ def stand_aside(x: Tensor) -> str:
     return ''
 
 
-def _looks_at_functions() -> bool:
-    """Whether a mode is on, other than torch.set_default_device's: it affects new tensors only."""
+def _intercepts_functions() -> bool:
+    """Whether a mode other than torch.set_default_device's, for new tensors only, is on."""
     from torch.overrides import _get_current_function_mode_stack
     from torch.utils._device import DeviceContext
 
@@ -72,18 +72,18 @@ def why_not(x: Tensor, dtype: torch.dtype) -> str:
     if dtype not in DTYPES:
         return f'there are no kernels for {dtype}'
     if x.dtype not in (dtype, torch.float32):
-        return f'there are no kernels for a {x.dtype} input of a {dtype} branch'
+        return f'there are no kernels for a {x.dtype} input with a {dtype} branch'
     if kind == 'cuda':
         return _no_triton()
     if not onednn_enabled():
-        return 'torch.backends.mkldnn is turned off, and the kernels multiply with it'
+        return 'torch.backends.mkldnn is turned off, but the kernels need it'
     return '' if capability()[0] else capability()[1]
 
 
 def unmeasured(x: Tensor) -> str:
     """Why 'auto' runs plain without looking at the block: speed was not measured; or ''."""
     if x.device.type == 'cuda':
-        return "the kernels for CUDA are not measured yet; kernels='fast' takes them"
+        return "the CUDA kernels have not been measured yet; kernels='fast' turns them on"
     return ''
 
 
@@ -99,17 +99,17 @@ def slower(dtype: torch.dtype, training: bool, frozen: bool) -> str:
     """
     half, wide = dtype == torch.bfloat16, capability()[0] == 'AVX512'
     if not has_products() and not (training and half and wide):
-        return "plain is faster with a torch that does not export oneDNN's products"
+        return "plain is faster if torch does not export oneDNN's matrix products"
     if not half and not wide:
         return 'plain is faster in float32 on processors without AVX512'
     if training and frozen and half:
-        return 'plain is faster in bfloat16 where the weights are frozen'
+        return 'plain is faster in bfloat16 if the weights are frozen'
     return ''
 
 
 @cache
 def _no_triton() -> str:
-    """Register the operators for CUDA. Why that is not possible, or ''."""
+    """Register the operators for CUDA; return why that is not possible, or ''."""
     try:
         import_module('mmconvnext.kernels.cuda')
     except ImportError as error:

@@ -1,9 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The block's branch with another order or more layers than the paper's final one, for ablations.
+"""The block's residual branch with a different layer order or extra layers, for ablations.
 
 Sections are those of "A ConvNet for the 2020s": the spatial convolution between the pointwise
-layers (2.5), an activation or a norm after every convolution (2.6). Switches that only exchange a
-layer (kernel size, kind of norm or activation, ...) do not need this branch.
+layers (2.5), an activation or a norm after every convolution (2.6). Switches that only swap one
+layer for another (kernel size, kind of norm or activation, ...) do not need this branch.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Checks the backbone's arguments and replaces defaults and negative indices.
+"""Checks the backbone's arguments and resolves defaults and negative indices.
 
 Every function raises a ValueError that names the argument, its value and the allowed values.
 """
@@ -18,14 +18,14 @@ def image_channels(value: int) -> int:
 
 
 def stage_indices(indices: int | Sequence[int] | None, num_stages: int) -> tuple[int, ...]:
-    """``out_indices`` as stages from 0 on; None means all."""
+    """``out_indices`` as non-negative stage indices; None means all stages."""
     if indices is None:
         return tuple(range(num_stages))
     given = (indices,) if isinstance(indices, Integral) else tuple(indices)
     for i in given:
         if isinstance(i, bool) or not isinstance(i, Integral) or not -num_stages <= i < num_stages:
             raise ValueError(
-                f'out_indices={indices!r}: {i!r} is no stage; this arch has {num_stages} stages, '
+                f'out_indices={indices!r}: {i!r} is not a stage; this arch has {num_stages}, '
                 f'0 to {num_stages - 1}, or -{num_stages} to -1 from the end'
             )
     resolved = tuple(int(i) % num_stages for i in given)
@@ -38,7 +38,7 @@ def frozen_stages_in(value: int, num_stages: int) -> int:
     """``frozen_stages``."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not -1 <= value <= num_stages:
         raise ValueError(
-            f'frozen_stages={value!r} is out of range: -1 freezes nothing, 0 the stem, 1 to '
+            f'frozen_stages={value!r} is out of range: -1 freezes nothing, 0 the stem, and 1 to '
             f'{num_stages} the stem and that many stages'
         )
     return int(value)
@@ -52,7 +52,7 @@ def rate_in(value: float) -> float:
 
 
 def layer_scale_start(value: float | None, version: str) -> float:
-    """``layer_scale_init_value``; None means the version's own."""
+    """``layer_scale_init_value``; None means the version's default."""
     if value is None:
         return 1e-6 if version == 'v1' else 0.0
     if not value >= 0:

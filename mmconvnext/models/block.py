@@ -3,7 +3,7 @@
 
 ``forward`` chooses the path, ``_branch`` is the paper's formula. Branches with more layers or in
 another order, for ablations, are in :mod:`.ablation`. :mod:`.fusion` decides whether a call takes
-the fast path, :mod:`.fast_path` computes it.
+the fast path, which is in :mod:`.fast_path`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class ConvNeXtBlock(nn.Module):
     """``x + drop_path(gamma * pwconv2(grn(act(pwconv1(norm(dwconv(x)))))))``.
 
     Papers: figure 4 of "A ConvNet for the 2020s" (V1, with ``gamma``); figure 5 of ConvNeXt V2
-    (with ``grn``, without ``gamma``). Parameters have the names of Meta's code. ``design`` switches
-    single ideas off, see :class:`Design`; the additional norms of ``norm_after='every_conv'`` are
+    (with ``grn``, without ``gamma``). Parameters are named as in Meta's code. ``design`` switches
+    individual ideas off, see :class:`Design`; the extra norms of ``norm_after='every_conv'`` are
     ``norm1``, after the expansion, and ``norm2``, after the projection.
 
     Args:
@@ -38,10 +38,10 @@ class ConvNeXtBlock(nn.Module):
         layer_scale_init_value: initial value of ``gamma``, of shape (C,); 0 builds no layer scale.
         drop_path_rate: probability that a sample's branch is dropped in training, in [0, 1).
         with_cp: recompute the branch in the backward pass instead of storing its activations.
-        kernels: 'auto', 'plain' or 'fast', see :mod:`mmconvnext.kernels`. The plain path is here;
-            it specifies the fast one.
-        name: name of the block in messages.
-        report: notes which path the block takes.
+        kernels: 'auto', 'plain' or 'fast', see :mod:`mmconvnext.kernels`. The plain path, in this
+            class, defines what the fast one computes.
+        name: the block's name in messages.
+        report: records which path the block takes.
 
     Raises:
         ValueError: the design cannot be built with these channels, or kernels='fast' and the fast
@@ -70,7 +70,7 @@ class ConvNeXtBlock(nn.Module):
         if hidden < 1:
             raise ValueError(
                 f'design.expansion_ratio={design.expansion_ratio!r} leaves no hidden channels in '
-                f'a block of {channels}; take at least 1/{channels}'
+                f'a block of {channels}; use at least 1/{channels}'
             )
         spatial = channels if design.spatial_first else hidden
         self.dwconv = nn.Conv2d(
@@ -102,12 +102,12 @@ class ConvNeXtBlock(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialize the layer scale, the block's only parameter outside its layers."""
+        """Initialize the layer scale, the only parameter of the block itself."""
         if self.gamma is not None:
             nn.init.constant_(self.gamma, self.layer_scale_init_value)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C, H, W), on the fast path where that computes the same."""
+        """Map (N, C, H, W) to (N, C, H, W), on the fast path if that gives the same result."""
         parameters = fast_parameters(self, x)
         if parameters is not None:
             return run_fast(self, x, parameters)
@@ -132,7 +132,7 @@ class ConvNeXtBlock(nn.Module):
 
     @property
     def is_ablated(self) -> bool:
-        """Whether the branch has another order or more layers than the paper's."""
+        """Whether the branch differs from the paper's in the order or number of its layers."""
         more_norms = self.norm1 is not None or self.norm2 is not None
         return more_norms or self.every_act or not self.spatial_first
 
@@ -148,15 +148,15 @@ class ConvNeXtBlock(nn.Module):
         return {**self.__dict__, '_folded': None if self._folded is None else {}}
 
     def train(self, mode: bool = True) -> ConvNeXtBlock:
-        """Switch between training and evaluation mode; training mode ends :meth:`fuse`."""
+        """Switch between training and evaluation mode; training mode undoes :meth:`fuse`."""
         if mode:
             self._folded = None
         return super().train(mode)
 
     def fuse(self) -> None:
-        """Keep the folded weights between inferences, one set for each dtype.
+        """Keep the folded weights between inference calls, one set per dtype.
 
-        They are folded again after any change of the parameters, however it was made.
+        They are recomputed after any change to the parameters, however it was made.
         """
         self._folded = {}
 

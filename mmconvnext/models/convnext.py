@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""ConvNeXt V1 and V2 as a backbone of multi-scale features for detection and segmentation."""
+"""ConvNeXt V1 and V2 as a multi-scale backbone for detection and segmentation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ConvNeXt(BaseModule):
     """ConvNeXt backbone.
 
     "A ConvNet for the 2020s" (arXiv 2201.03545) and "ConvNeXt V2" (arXiv 2301.00808). Parameters
-    have the names of Meta's code: ``downsample_layers.<stage>``, ``stages.<stage>.<block>``, and
+    are named as in Meta's code: ``downsample_layers.<stage>``, ``stages.<stage>.<block>``, and
     ``norm<stage>`` for the norm of each returned map.
 
     The input (N, in_channels, H, W) becomes a tuple of maps (N, C_i, H // s_i, W // s_i), one for
@@ -75,18 +75,19 @@ class ConvNeXt(BaseModule):
         with_cp: recompute each block's branch in the backward pass, to save memory.
         gap_before_final_norm: for classifiers, as in Meta's code and mmpretrain: average each map
             over its pixels, then normalize, and return (N, C_i). The head then needs no pooling
-            neck; pooling after the norm, which is the order for dense prediction, gives other
+            neck; pooling after the norm, the order for dense prediction, gives different
             logits.
-        design: switches for ablations, see :class:`Design`: a dict of what departs from the paper.
+        design: switches for ablations: a dict of the fields of :class:`Design` that differ from the
+            paper.
         kernels: 'auto' takes the fast path where it is compiled and was measured to be faster (on a
             CPU), 'plain' never, 'fast' always; the environment variable MMCONVNEXT_KERNELS replaces
             'auto'. Results are equal up to rounding; parameters and their names are the same.
         init_cfg: None, or dict(type='Pretrained', checkpoint=...) with a path, URL or short name of
-            weights in any published format, which must fill the whole backbone except the output
+            weights in any published format, which must cover the whole backbone except the output
             norms (options: :func:`mmconvnext.checkpoint.load.load_pretrained`), or any other
             initializer of mmengine.
 
-    Arguments of other packages' ConvNeXt are accepted where they mean the same, see
+    Arguments of other packages' ConvNeXt are accepted if they mean the same, see
     :mod:`.spellings`.
 
     Raises:
@@ -167,17 +168,17 @@ class ConvNeXt(BaseModule):
         return tuple(maps[i] for i in self.out_indices)
 
     def init_weights(self) -> None:
-        """Load what ``init_cfg`` names; without one, keep the paper's initialization.
+        """Load the weights named by ``init_cfg``; without it, keep the paper's initialization.
 
         Random values are drawn at construction, so calling this twice, or after loading weights by
         hand, never overwrites them. A backbone that was built on the meta device is initialized
         here, after ``to_empty(device=...)``, which leaves its memory uninitialized.
 
         Raises:
-            CheckpointMismatch: the file does not fill the backbone.
+            CheckpointMismatch: the tensors of the file do not match the backbone.
             ValueError: ``init_cfg`` lists 'Pretrained' with another initializer; or the backbone is
-                on the meta device or holds a module that :func:`.initialize.initialize_layer`
-                refuses.
+                on the meta device or contains a module that :func:`.initialize.initialize_layer`
+                cannot initialize.
         """
         logger = MMLogger.get_current_instance()
         refuse_meta(self)
@@ -220,14 +221,14 @@ class ConvNeXt(BaseModule):
             return super().load_state_dict(state_dict, strict, *args, **kwargs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, metadata: dict, *args) -> None:
-        # Called by load_state_dict of any model that holds the backbone, in torch and mmengine.
+        # Called by load_state_dict of any model that contains the backbone, in torch and mmengine.
         if self._raw:
             self._raw = not start_before_loading(self, state_dict, metadata)
         adapt_state_dict(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, metadata, *args)
 
     def _apply(self, *args, **kwargs) -> ConvNeXt:
-        # Leaving the meta device goes through here, for a model that holds the backbone too.
+        # Moving off the meta device goes through here, also if a parent model is moved.
         self._raw = self._raw or bool(on_meta(self))
         return super()._apply(*args, **kwargs)
 
@@ -239,11 +240,11 @@ class ConvNeXt(BaseModule):
         return self
 
     def fuse(self) -> ConvNeXt:
-        """Prepare for many inferences: fold norms and layer scale into the linear layers once.
+        """Prepare for repeated inference: fold norms and layer scale into the linear layers once.
 
         Switches to evaluation mode. The fast path then folds again only after the parameters have
         changed, instead of at each call. The parameters themselves do not change. :meth:`train`
-        ends it. No effect on the plain path.
+        undoes it. It has no effect on the plain path.
         """
         self.eval()
         for block in chain.from_iterable(self.stages):
@@ -253,10 +254,10 @@ class ConvNeXt(BaseModule):
     def get_layer_depth(
         self, param_name: str, prefix: str = '', decay_type: str = 'layer_wise'
     ) -> LayerDepth:
-        """Depth group of a parameter for layer-wise learning-rate decay, mmpretrain's interface.
+        """Depth group of a parameter for layer-wise learning-rate decay (mmpretrain's interface).
 
         Args:
-            param_name: the parameter's name in the model that holds the backbone.
+            param_name: the parameter's name in the model that contains the backbone.
             prefix: the backbone's prefix in that model, such as ``backbone.``. All other parameters
                 are in the head's group, the last one.
             decay_type: 'layer_wise', 'stage_wise', 'single' or 'timm', see :mod:`.layer_depth`.
@@ -279,8 +280,8 @@ class ConvNeXt(BaseModule):
     def _freeze(self) -> None:
         for module in self._frozen_modules():
             module.eval().requires_grad_(False)
-        # Stages after the last returned map are never computed. They exist, so that parameters do
-        # not depend on out_indices, but need no gradients, which DDP would wait for.
+        # Stages after the last returned map are never computed. They exist so that the parameters
+        # do not depend on out_indices, but are frozen, because DDP would wait for their gradients.
         last = max(self.out_indices) + 1
         for module in (*self.downsample_layers[last:], *self.stages[last:]):
             module.requires_grad_(False)

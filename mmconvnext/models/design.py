@@ -18,7 +18,7 @@ CHOICES = {
 
 # The switches that the fast path supports with any value: those of the stem, which is outside the
 # blocks, the width of the blocks and the epsilon of their norm. Any other switch turns the fast
-# path off where it departs from the paper. So does a new one, until it is listed here.
+# path off when it differs from the paper's value; so does a new switch until it is listed here.
 FUSIBLE = ('stem', 'stem_patch_size', 'expansion_ratio', 'norm_eps')
 
 # Official code (models/convnext.py) for LN; torch's default for batch norms; timm's for SimpleNorm.
@@ -55,7 +55,7 @@ class Design:
             BN with LN"); 'SimpleNorm' is that of timm's ``convnext_zepto_rms``.
         norm_after: 'spatial', one norm per block, after the spatial convolution, or 'every_conv'
             (section 2.6, "Fewer normalization layers").
-        norm_eps: added to the variance; None takes 1e-5 for batch norms, 1e-6 for the others.
+        norm_eps: added to the variance; None means 1e-5 for batch norms, 1e-6 for the others.
 
     Raises:
         ValueError: a value outside the ranges above.
@@ -93,7 +93,7 @@ class Design:
             self._refuse('expansion_ratio', 'a positive number')
         if not isinstance(self.spatial_first, bool):
             self._refuse('spatial_first', 'True or False')
-        if isinstance(self.kernel_size, list):  # a config's; fields are hashable
+        if isinstance(self.kernel_size, list):  # from a config; fields must be hashable
             object.__setattr__(self, 'kernel_size', tuple(self.kernel_size))
         kernels = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
         if not kernels or any(not _is_int(k) or k < 1 or k % 2 == 0 for k in kernels):
@@ -110,7 +110,7 @@ class Design:
 
         Raises:
             ValueError: an unknown field or a value out of range.
-            TypeError: anything else than None, a dict or a Design.
+            TypeError: anything other than None, a dict or a Design.
         """
         if isinstance(value, cls):
             return value
@@ -152,7 +152,7 @@ class Design:
 
     @property
     def eps(self) -> float:
-        """The epsilon in force, added to the variance by every norm."""
+        """The epsilon that every norm adds to the variance."""
         return DEFAULT_EPS[self.norm] if self.norm_eps is None else float(self.norm_eps)
 
     def _refuse(self, name: str, allowed: str) -> None:

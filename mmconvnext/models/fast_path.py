@@ -14,7 +14,7 @@ from ..kernels.parameters import Options, Parameters
 
 
 def run_fast(block: nn.Module, x: Tensor, p: Parameters) -> Tensor:
-    """The block of (N, C, H, W), with what :func:`.fusion.fast_parameters` returned."""
+    """The block on (N, C, H, W), with the parameters from :func:`.fusion.fast_parameters`."""
     keep, dtype = block.drop_path.draw(len(x)), branch_dtype(x)
     options = Options(
         eps=block.norm.eps,
@@ -23,7 +23,7 @@ def run_fast(block: nn.Module, x: Tensor, p: Parameters) -> Tensor:
         scale=1.0 if keep is None else 1 / (1 - block.drop_path.rate),
         keep=None if keep is None or keep.all() else keep.nonzero().flatten().tolist(),
     )
-    # The plain path adds x and the branch, times gamma: the sum has the widest of their types.
+    # The plain path computes x + gamma * branch; the result has the widest of the three types.
     branch = dtype if p.gamma is None else torch.promote_types(dtype, p.gamma.dtype)
     x = x.to(torch.promote_types(x.dtype, branch))
     if keep is None and not needs_gradients(x, p):
@@ -50,7 +50,7 @@ def _folded(block: nn.Module, p: Parameters, options: Options) -> Folded:
 
 
 def branch_dtype(x: Tensor) -> torch.dtype:
-    """The type in which the branch computes."""
+    """The dtype that the branch is computed in."""
     return autocast_dtype(x.device.type) or x.dtype
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Whether a call of the block takes the fast path: only if that computes what the modules would.
+"""Decides whether a call of the block takes the fast path: only if the result stays the same.
 
-The fast path calls none of the block's modules. Whatever a user or a tool puts into, around or onto
-them (LoRA, spectral norm, pruning, quantization, sharding, a profiler's hooks) must be detected
-here; the block then runs plain. What is not known to be safe counts as unsafe: modules and
-parameters are compared by their exact type, methods by identity.
+The fast path calls none of the block's modules. Any change that a user or a tool makes to them
+(LoRA, spectral norm, pruning, quantization, sharding, a profiler's hooks) must be detected here;
+the block then runs plain. Anything not known to be safe counts as unsafe: modules and parameters
+are compared by their exact type, methods by identity.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..kernels.selection import slower, stand_aside, unmeasured, why_not
 from .fast_path import branch_dtype, needs_gradients
 from .layers import DropPath, GlobalResponseNorm
 
-# The children that the fast path replaces, and the only type of each that it can replace.
+# The submodules that the fast path replaces, each with the only type that it supports.
 KINDS = {
     'dwconv': nn.Conv2d,
     'norm': nn.LayerNorm,
@@ -38,7 +38,7 @@ OWN_FOLDERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
 def _original(owner: object, name: str) -> object:
-    """The function; None if it is neither torch's nor ours, because it was patched before."""
+    """The function, or None if it was patched before, so it is neither torch's nor ours."""
     function = getattr(owner, name)
     code = getattr(function, '__code__', None)  # builtin functions have none
     return function if code is None or code.co_filename.startswith(OWN_FOLDERS) else None
@@ -57,12 +57,12 @@ PATCHED = {
     if hasattr(owner, name)
 }
 METHODS = ('_branch',)  # the block's methods that the fast path replaces
-# The parameters as the state dict names them, in the order of the tuple's fields.
+# The parameters' names in the state dict, in the order of the tuple's fields.
 NAMES = tuple(field.replace('_', '.', 1) for field in Parameters._fields)
 
 
 def fusible(kind: type) -> type:
-    """Class decorator of the block: records its methods, so that overridden ones are detected."""
+    """Class decorator for the block: records its methods, so that overrides are detected."""
     kind.plain_methods = {name: getattr(kind, name) for name in METHODS}
     return kind
 
@@ -70,11 +70,11 @@ def fusible(kind: type) -> type:
 def fast_parameters(block: nn.Module, x: Tensor) -> Parameters | None:
     """The parameters for :func:`.fast_path.run_fast`, or None if this call must run plain.
 
-    The block's report notes which, and why.
+    The path and the reason are recorded in the block's report.
 
     Raises:
-        RuntimeError: the block was built with kernels='fast', and that is not possible; the message
-            says why.
+        RuntimeError: the block was built with kernels='fast', but cannot run fast; the message says
+            why.
     """
     p, why = None, _call_fault(block, x)
     if not why:
@@ -92,7 +92,7 @@ def fast_parameters(block: nn.Module, x: Tensor) -> Parameters | None:
 
 
 def _call_fault(block: nn.Module, x: Tensor) -> str:
-    """Why this call runs plain whatever the block holds, or ''."""
+    """Why this call runs plain regardless of the block's layers, or ''."""
     if block.kernels == 'plain':
         return "kernels='plain'"
     why = stand_aside(x)
@@ -126,19 +126,19 @@ def parameters_of(block: nn.Module) -> Parameters:
 
 
 def structure_fault(block: nn.Module) -> str:
-    """What in the block the fast path would silently ignore, or ''."""
+    """What the fast path would silently ignore in this block, or ''."""
     if block.design.unfusible:
         return f'design {block.design.unfusible}'
     for name, method in block.plain_methods.items():
         if name in block.__dict__ or getattr(type(block), name) is not method:
-            return f'it has another {name}'
+            return f'its {name} was replaced'
     if block.is_ablated:
-        return 'it has more norms or activations, or another order'
+        return 'it has extra norms or activations, or a different layer order'
     for (owner, name), function in PATCHED.items():
         if getattr(owner, name) is not function:
             return f'{owner.__name__}.{name} was replaced'
     if any(getattr(torch_module, hooks, None) for hooks in GLOBAL_HOOKS):
-        return 'there are hooks on all modules'
+        return 'hooks are registered for all modules'
     for name, kind in KINDS.items():
         module = getattr(block, name)
         fault = '' if module is None and name == 'grn' else _module_fault(module, kind)
@@ -153,10 +153,10 @@ def _module_fault(module: object, kind: type) -> str:
     own = module.__dict__
     for name in CALLED:
         if name in own:
-            return f'has another {name}'
+            return f'has a replaced {name}'
     if any(own.get(hooks) for hooks in HOOKS):
         return 'has hooks'
-    return f'holds {next(iter(own["_modules"]))}' if own['_modules'] else ''
+    return f'contains {next(iter(own["_modules"]))}' if own['_modules'] else ''
 
 
 def _full_name(kind: type) -> str:
@@ -168,20 +168,20 @@ def _settings_fault(block: nn.Module) -> str:
     conv, channels = block.dwconv, block.pwconv1.in_features
     given = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.padding_mode)
     if given != ((7, 7), (1, 1), (3, 3), (1, 1), 'zeros'):
-        return f'dwconv is another convolution: {conv}'
+        return f'dwconv is a different convolution: {conv}'
     if conv.groups != channels:
-        return f'dwconv has {conv.groups} groups of {channels} channels'
+        return f'dwconv has {conv.groups} groups for {channels} channels'
     if block.act.approximate != 'none':
-        return f'act is GELU by {block.act.approximate}'
+        return f'act is GELU with approximate={block.act.approximate!r}'
     if block.norm.normalized_shape != (channels,):
-        return f'norm is over {block.norm.normalized_shape}'
+        return f'norm has normalized_shape={block.norm.normalized_shape}'
     return ''
 
 
 def parameters_fault(p: Parameters, grn: bool) -> str:
-    """What is wrong with the parameters of a block with or without GRN, or ''.
+    """Why the fast path cannot use the parameters of a block with or without GRN, or ''.
 
-    Quantization, pruning and sharding leave tensors of another type or shape.
+    Quantization, pruning and sharding leave tensors of a different type or shape.
     """
     K, C = p.pwconv1_weight.shape if p.pwconv1_weight.ndim == 2 else (len(p.pwconv1_weight), -1)
     sizes = Parameters(
@@ -205,14 +205,14 @@ def parameters_fault(p: Parameters, grn: bool) -> str:
         elif type(tensor) not in (Tensor, nn.Parameter):
             return f'{name} is a {type(tensor).__name__}'
         elif tensor.shape != size:
-            return f'{name} has the shape {tuple(tensor.shape)}, not {size}'
+            return f'{name} has shape {tuple(tensor.shape)}, not {size}'
     return ''
 
 
 def input_fault(x: Tensor, p: Parameters) -> str:
     """Why the parameters do not fit the input, or ''. The plain path raises in most such cases."""
     if x.ndim != 4 or x.shape[1] != len(p.pwconv2_bias):
-        return f'the input has the shape {tuple(x.shape)}'
+        return f'the input has shape {tuple(x.shape)}'
     cast = autocast_dtype(x.device.type)
     allowed = (x.dtype,) if cast is None else (torch.float32, cast)
     dtype, device = p.dwconv_weight.dtype, x.device
@@ -220,7 +220,7 @@ def input_fault(x: Tensor, p: Parameters) -> str:
         if tensor is None:
             continue
         if not tensor.data_ptr():
-            return f'{name} has no memory'
+            return f'{name} has no storage'
         if tensor.device != device or tensor.layout != torch.strided:
             return f'{name} is a {tensor.layout} tensor on {tensor.device}'
         if tensor.dtype not in allowed or tensor.dtype != dtype:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def check_images(x: Tensor, in_channels: int, patch: int) -> None:
-    """Check an input of ``in_channels`` channels; the stem needs at least ``patch`` pixels a side.
+    """Check an input of ``in_channels`` channels and at least ``patch`` pixels per side.
 
     Raises:
         ValueError: the shape is not (N, in_channels, H, W), the images are smaller than one patch,
@@ -17,7 +17,7 @@ def check_images(x: Tensor, in_channels: int, patch: int) -> None:
     if x.ndim != 4 or x.shape[1] != in_channels:
         raise ValueError(
             f'the backbone takes (N, {in_channels}, H, W), got {tuple(x.shape)}; set '
-            'in_channels to that of your images, and mean and std of the data preprocessor too'
+            'in_channels, and mean and std of the data preprocessor, to match your images'
         )
     if min(x.shape[2:]) < patch:
         raise ValueError(
@@ -26,5 +26,5 @@ def check_images(x: Tensor, in_channels: int, patch: int) -> None:
         )
     if x.dtype == torch.float16 and x.device.type == 'cpu':
         raise ValueError(
-            'float16 on a CPU is neither fast nor exact; use bfloat16 or float32 there'
+            'float16 on a CPU is neither fast nor accurate; use bfloat16 or float32 there'
         )

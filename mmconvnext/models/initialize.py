@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Initial weights, of a new network and of one that was built on the meta device."""
+"""Initial weights for a new network, and for one that was built on the meta device."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def initialize_layer(layer: nn.Module, name: str = '') -> None:
 
     Convolutions and linear layers: weights from a truncated normal of std 0.02, zero biases
     (official models/convnext.py). All other layers: their ``reset_parameters``, the usual name in
-    torch. Norms start at 1 and 0, GRN at 0, layer scale at its argument.
+    torch. Norms start at 1 and 0, GRN at 0, layer scale at ``layer_scale_init_value``.
 
-    FSDP calls ``reset_parameters`` for all layers, so convolutions would get torch's default. Pass
+    FSDP calls ``reset_parameters`` of all layers, which gives convolutions torch's defaults. Pass
     ``param_init_fn=lambda layer: initialize_layer(layer.to_empty(device='cuda', recurse=False))``.
 
     Raises:
@@ -51,8 +51,8 @@ def initialize_layer(layer: nn.Module, name: str = '') -> None:
         layer.reset_parameters()
     else:
         raise ValueError(
-            f'{what} holds {sorted(own)} but has no reset_parameters(), so their initial values '
-            'are unknown; add that method to its class, or build the backbone on a real device'
+            f'{what} has {sorted(own)} but no reset_parameters(), so their initial values are '
+            'unknown; add that method to its class, or build the backbone on a real device'
         )
 
 
@@ -73,7 +73,7 @@ def refuse_meta(model: nn.Module) -> None:
 
 
 def start_before_loading(backbone: nn.Module, state_dict: Mapping, metadata: Mapping) -> bool:
-    """Initialize what the state dict may lack, before it is loaded.
+    """Before a state dict is loaded, initialize the parameters that it may lack.
 
     With ``assign=True`` the backbone may still be on the meta device: the state dict's tensors
     become the parameters. Only a classifier's state dict lacks the output norms; they are

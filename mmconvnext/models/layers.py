@@ -33,7 +33,7 @@ class SimpleNorm(nn.LayerNorm):
     in float32 or wider.
 
     Raises:
-        ValueError: there is a single channel, whose deviation is undefined.
+        ValueError: there is only one channel, so the standard deviation is undefined.
     """
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
@@ -86,8 +86,8 @@ class DropPath(nn.Module):
     """Stochastic depth: zero a residual branch per sample, scale the kept ones by 1 / (1 - rate).
 
     "Deep Networks with Stochastic Depth" (arXiv 1603.09382), per sample as in timm. The first
-    dimension is the samples. In evaluation mode it is the identity. The random numbers are drawn on
-    the CPU, so that the fast path can skip a branch without waiting for the device.
+    dimension is the samples. In evaluation mode it is the identity. Random numbers are drawn on the
+    CPU, so that the fast path can skip a branch without waiting for the device.
     """
 
     def __init__(self, rate: float = 0.0) -> None:
@@ -113,8 +113,8 @@ class DropPath(nn.Module):
 class Downsample(nn.Sequential):
     """Norm, then a 2x2 convolution of stride 2: halves H and W, rounding down (section 2.6).
 
-    A side of one pixel is padded with a zero to two, so that the smallest map is 1 x 1 instead of
-    an error.
+    A side of one pixel is zero-padded to two, so that the smallest map is 1 x 1 instead of an
+    error.
     """
 
     def __init__(self, in_channels: int, out_channels: int, design: Design) -> None:
@@ -152,7 +152,7 @@ def build_stem(design: Design, in_channels: int, channels: int) -> nn.Sequential
 
 
 def _tier(channels: int) -> int:
-    """Half of the channels, rounded to a multiple of 8 but not below 90 % of it.
+    """Half of the channels, rounded to a multiple of 8 that is at least 90 % of the half.
 
     Source: ``make_divisible`` of timm.
     """
@@ -174,8 +174,8 @@ def build_norm(design: Design, channels: int, channels_last: bool = False) -> nn
 def norm_last(norm: nn.Module, x: Tensor, design: Design) -> Tensor:
     """Apply ``norm`` to (N, H, W, C): the design's norm, or a module that has replaced or wraps it.
 
-    Batch norms take (N, C, H, W), here too: mmengine and torch convert SyncBN to BN and back by
-    building such modules.
+    Batch norms take (N, C, H, W) here too, because mmengine and torch convert SyncBN to BN and back
+    by building new modules.
     """
     if isinstance(norm, (nn.LayerNorm, _BatchNorm)):
         channels_last = isinstance(norm, nn.LayerNorm)
@@ -194,7 +194,7 @@ def build_act(design: Design) -> nn.Module:
 
 
 # Functions that depend on the input's shape or type, or on random numbers: torch.fx records calls
-# of them instead of tracing into them.
+# to them instead of tracing into them.
 
 
 @fx.wrap

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Learning rates: layer-wise decay for every backbone that knows the depth of its parameters."""
+"""Learning rates: layer-wise decay for any backbone with a method ``get_layer_depth``."""
 
 from .layer_decay import LayerDecayOptimWrapperConstructor
 

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Log lines for ``custom_keys`` that change whole backbones: a base config may have set them.
+"""Log lines about ``custom_keys`` that change a whole backbone: a base config may have set them.
 
 In mmdet and mmseg, DINO, Deformable DETR and Mask2Former train the backbone at a tenth of the rate.
-A config that inherits from them multiplies this factor with the layer-wise decay.
+In a config that inherits from them, this factor multiplies the layer-wise decay.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ def whole_backbones(
     """One line for each backbone in which ``custom_keys`` change every weight.
 
     Norms, biases and scales are not considered: a key may leave them out. The line names the keys
-    and the part of ``paramwise_cfg`` that undoes them.
+    and shows the ``custom_keys`` that undo them.
 
     Args:
-        places: of the trained parameters.
+        places: places of the trained parameters.
         custom_keys: as in ``paramwise_cfg``.
         shapes: by ``id``, the unsharded shapes of sharded parameters.
     """
@@ -59,15 +59,16 @@ def _line(place: Place, counts: Mapping[str, int], custom_keys: Mapping[str, Map
     ]
     undo = ', '.join(f'{key!r}: dict(_delete_=True)' for key in counts)
     return (
-        f'{name} at {", ".join(effects)}, from custom_keys; if a base config sets them, '
+        f'custom_keys give {name} {", ".join(effects)}; if they come from a base config, '
         f'undo them in paramwise_cfg with custom_keys={{{undo}}}'
     )
 
 
 def _effect(settings: Mapping) -> str:
-    """Such as '0.1 of its rate and 1 of the weight decay, norms and biases too'."""
+    """Such as '0.1 times the learning rate and 0 times the weight decay, also of norms and ...'."""
     words = dict(
-        lr_mult='{:g} of its rate', decay_mult='{:g} of the weight decay, norms and biases too'
+        lr_mult='{:g} times the learning rate',
+        decay_mult='{:g} times the weight decay, also of norms and biases',
     )
     parts = [
         words[name].format(value) if name in words else f'{name}={value!r}'

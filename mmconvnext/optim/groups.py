@@ -27,8 +27,8 @@ def merge(rows: list[tuple[nn.Parameter, int, dict]], base_lr: float) -> list[Gr
     """Merge (parameter, depth, settings) rows whose settings are equal.
 
     A group at ``base_lr`` comes first, because mmengine logs the rate of the first group as ``lr``;
-    the others follow by falling rate. Within a group parameters keep the model's order, so equal
-    models give equal groups; resuming relies on that.
+    the others follow by decreasing rate. Within a group, parameters keep the model's order, so
+    equal models give equal groups; resuming relies on that.
     """
     groups: dict[tuple, Group] = {}
     for param, depth, settings in rows:

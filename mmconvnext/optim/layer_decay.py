@@ -40,13 +40,13 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     A parameter in depth group d of n has the learning rate ``lr * decay_rate ** (n - d - 1)``;
     output norms and everything outside the backbone have ``lr``. The backbone defines the groups:
-    every outermost module with a method ``get_layer_depth(name, prefix, decay_type)`` is one,
-    wherever it is, whatever its name and in any wrapper. A shard (FSDP, ZeRO) gets the settings of
-    its whole parameter.
+    every outermost module with a method ``get_layer_depth(name, prefix, decay_type)`` counts as a
+    backbone, whatever its place, name or wrapper. A shard (FSDP, ZeRO) gets the settings of its
+    whole parameter.
 
-    In the backbone norms, biases, GRN, layer scale and other 1-D parameters have no weight decay
-    (official code) unless an option says otherwise. Outside it biases and 1-D parameters have none,
-    as with mmdet's and mmseg's ``LearningRateDecayOptimizerConstructor``. If one of the
+    In the backbone, norms, biases, GRN, layer scale and other 1-D parameters have no weight decay
+    (official code) unless an option says otherwise. Outside it, biases and 1-D parameters have
+    none, as with mmdet's and mmseg's ``LearningRateDecayOptimizerConstructor``. If one of the
     weight-decay options is given, all of them have mmengine's meaning, and those for norms, biases
     and 1-D parameters default to 0.
 
@@ -60,13 +60,13 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     Args:
         optim_wrapper_cfg: type of the wrapper and ``optimizer``, as for mmengine's constructor.
-            Without ``weight_decay`` the optimizer's default applies to what is decayed.
+            Without ``weight_decay``, decayed parameters get the optimizer's default.
         paramwise_cfg: ``decay_rate`` (required, above 0, up to 1); ``decay_type``, 'layer_wise'
             (default), 'stage_wise', 'single' (ConvNeXt-V2's) or 'timm', see
             :mod:`mmconvnext.models.layer_depth`; ``head_lr_mult``, a factor for everything outside
-            the backbones; ``num_layers``, checked against the backbone and not needed; and every
+            the backbones; ``num_layers``, optional, only checked against the backbone; and every
             option of mmengine's constructor. In ``custom_keys``, ``lr_mult`` multiplies the layer's
-            rate and ``decay_mult`` the weight decay; the rules above apply to what is left out.
+            rate and ``decay_mult`` the weight decay; without them the rules above apply.
             The longest matching key wins. Keys that change a whole backbone, which a base config
             may have set, are named below the table in the log.
 
@@ -81,8 +81,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if 'optimizer' not in optim_wrapper_cfg:
             raise ValueError(
                 f"optim_wrapper has no 'optimizer', only {sorted(optim_wrapper_cfg)}; this "
-                'constructor builds one optimizer. For several, call it for each in a constructor '
-                'of an OptimWrapperDict'
+                'constructor builds one optimizer. For several, write a constructor that calls it '
+                'for each and returns an OptimWrapperDict'
             )
         options = dict(paramwise_cfg or {})
         refuse_old_options(options)
@@ -109,7 +109,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         options = self.optimizer_cfg
         if not {'fused', 'foreach'} & options.keys() and can_fuse(options['type'], model):
             self.optimizer_cfg = {**options, 'fused': True}
-        # mmengine would unwrap an attribute `module`, and with it FSDP, which has the shapes.
+        # mmengine would unwrap an attribute `module`, and so lose FSDP, which has the shapes.
         return super().__call__(shell(model))
 
     def add_params(self, params: list[dict], module: nn.Module) -> None:
@@ -161,12 +161,12 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             raise ValueError(
                 'some parameters appear in more than one module and would be updated several '
                 f'times: {_some(duplicates)}; set bypass_duplicate=True in paramwise_cfg to update '
-                'each once, with the settings of its first place'
+                'each once, with the settings of its first occurrence'
             )
         if duplicates:
             MMLogger.get_current_instance().warning(
                 f'bypass_duplicate=True: {len(duplicates)} shared parameters get the settings of '
-                f'their first place: {_some(duplicates)}'
+                f'their first occurrence: {_some(duplicates)}'
             )
         return list(first.values())
 
@@ -193,7 +193,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         return depths
 
     def _ask(self, place: Place) -> tuple[int, int]:
-        """Depth group of a parameter of a backbone, and the number of its groups."""
+        """Depth group of a backbone's parameter, and the number of groups of the backbone."""
         backbone = place.backbone
         if 'decay_type' in inspect.signature(backbone.get_layer_depth).parameters:
             answer = backbone.get_layer_depth(place.inner, decay_type=self.decay_type)
@@ -218,7 +218,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def can_fuse(optimizer: str | type, model: nn.Module) -> bool:
-    """Whether torch has a fused step of this optimizer for ``model``'s devices and dtypes."""
+    """Whether torch has a fused version of this optimizer for ``model``'s devices and dtypes."""
     kind = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else optimizer
     if kind not in (torch.optim.Adam, torch.optim.AdamW):
         return False
@@ -232,16 +232,16 @@ def can_fuse(optimizer: str | type, model: nn.Module) -> bool:
 
 
 def _without_flattened(places: Iterable[Place]) -> list[Place]:
-    """The places without those of parameters that FSDP flattened, which must be frozen."""
+    """The places without those of flattened FSDP parameters, which must be frozen."""
     kept = []
     for place in places:
         if place.own != FLAT:
             kept.append(place)
         elif place.param.requires_grad:
             raise ValueError(
-                f'{place.name} is made of several parameters, which need learning rates and weight '
-                'decays of their own; wrap the model with FullyShardedDataParallel(..., '
-                'use_orig_params=True)'
+                f'FSDP flattened several parameters into {place.name}, but each needs its own '
+                'learning rate and weight decay; wrap the model with '
+                'FullyShardedDataParallel(..., use_orig_params=True)'
             )
     return kept
 
@@ -249,8 +249,8 @@ def _without_flattened(places: Iterable[Place]) -> list[Place]:
 def _no_backbone(model: nn.Module) -> ValueError:
     kinds = sorted({type(child).__name__ for child in model.children()})
     return ValueError(
-        f'layer-wise decay needs a module with get_layer_depth(), and {type(model).__name__} '
-        f"of {kinds} has none; use the backbone type='mmconvnext.ConvNeXt', or the default "
+        f'layer-wise decay needs a module with get_layer_depth(), but {type(model).__name__}, '
+        f"made of {kinds}, has none; use the backbone type='mmconvnext.ConvNeXt', or the default "
         'constructor without decay_rate'
     )
 

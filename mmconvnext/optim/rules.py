@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Factors of learning rate and weight decay, from mmengine's parameter-wise options.
+"""Factors for learning rate and weight decay, from mmengine's parameter-wise options.
 
 The options work as in ``DefaultOptimWrapperConstructor.add_params`` of mmengine 0.10.7, with three
 differences: whether a parameter is 1-D is decided by its whole shape, not its shard's; an entry of
@@ -23,7 +23,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from .walk import Place
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
-# Layers of torch whose weights have more than one dimension, though a shard of them has one.
+# torch's layers whose weights have more than one dimension, even if a shard of them has only one.
 MATRICES = (
     nn.Linear,
     nn.Bilinear,
@@ -38,20 +38,20 @@ MATRICES = (
 # beta are (1, 1, 1, C) in Meta's code, torchvision's layer_scale is (C, 1, 1).
 SCALES = ('gamma', 'beta', 'layer_scale', 'layer_scale_parameter')
 FACTORS = ('lr_mult', 'decay_mult')
-# Options of the weight decay, in mmengine's order of precedence.
+# Weight-decay options, in mmengine's order of precedence.
 DECAY_OPTIONS = ('norm_decay_mult', 'bias_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
-# The official rule as these options.
+# The official rule, expressed with these options.
 OFFICIAL_DECAY = dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0)
 NEAR = 0.7  # our choice: lr_multiplier and wd_mult are near lr_mult; lr, eps, weight_decay are not
 
 
 def check_options(options: Mapping, weight_decay: float | None) -> None:
-    """Check options that mmengine would accept silently, without effect or with a wrong one.
+    """Check options that mmengine would accept silently, with no effect or the wrong one.
 
     Raises:
-        ValueError: a factor that is not a finite number from 0 up; in ``custom_keys``, an entry
-            that is not a dict, a misspelt ``lr_mult`` or ``decay_mult``, ``params``, or a
-            ``_delete_`` with nothing to delete; a weight-decay factor for an optimizer without
+        ValueError: a factor that is not a finite number >= 0; in ``custom_keys``, an entry that is
+            not a dict, a misspelt ``lr_mult`` or ``decay_mult``, ``params``, or a ``_delete_``
+            with nothing to delete; a weight-decay factor for an optimizer without
             ``weight_decay``.
     """
     for name, value in options.items():
@@ -60,8 +60,8 @@ def check_options(options: Mapping, weight_decay: float | None) -> None:
     custom_keys = options.get('custom_keys') or {}
     if not isinstance(custom_keys, Mapping) or not all(isinstance(k, str) for k in custom_keys):
         raise ValueError(
-            'paramwise_cfg custom_keys must be a dict of parts of parameter names, for example '
-            f'dict(neck=dict(lr_mult=0.1)), got {custom_keys!r}'
+            'paramwise_cfg custom_keys must be a dict whose keys are parts of parameter names, for '
+            f'example dict(neck=dict(lr_mult=0.1)), got {custom_keys!r}'
         )
     for key, settings in custom_keys.items():
         where = f'custom_keys[{key!r}]'
@@ -78,7 +78,7 @@ def check_options(options: Mapping, weight_decay: float | None) -> None:
     decays += [f'custom_keys[{k!r}]' for k in custom_keys if 'decay_mult' in custom_keys[k]]
     if decays and weight_decay is None:
         raise ValueError(
-            f'paramwise_cfg multiplies the weight decay in {decays}, but the optimizer has none; '
+            f'paramwise_cfg scales the weight decay in {decays}, but the optimizer has none; '
             'set it, for example optimizer=dict(..., weight_decay=0.05)'
         )
 
@@ -86,7 +86,7 @@ def check_options(options: Mapping, weight_decay: float | None) -> None:
 def _check_factor(where: str, value: object) -> None:
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0 <= value < math.inf:
-        raise ValueError(f'paramwise_cfg {where} must be a finite number from 0 up, got {value!r}')
+        raise ValueError(f'paramwise_cfg {where} must be a finite number >= 0, got {value!r}')
 
 
 def _check_setting(where: str, name: object) -> None:
@@ -104,7 +104,7 @@ def _check_setting(where: str, name: object) -> None:
         )
     if plain == 'params' or not isinstance(name, str):
         raise ValueError(
-            f'paramwise_cfg {where} has the key {name!r}; it may hold {list(FACTORS)} and options '
+            f'paramwise_cfg {where} has the key {name!r}; it may have {list(FACTORS)} and options '
             'of the optimizer, but not the parameters themselves'
         )
 
@@ -148,7 +148,7 @@ def decay_factor(place: Place, options: Mapping, shape: torch.Size) -> float:
 def is_flat(module: nn.Module, name: str, shape: torch.Size) -> bool:
     """Whether a parameter of ``module`` is 1-D before sharding.
 
-    A shard may be 1-D although its parameter is not, so the usual layers' weights go by name.
+    A shard may be 1-D although its parameter is not, so the name decides for common layers.
     """
     weight = name.startswith('weight') or name.endswith('proj_weight')
     return len(shape) == 1 and not (weight and (isinstance(module, MATRICES) or _is_dcn(module)))
@@ -157,14 +157,14 @@ def is_flat(module: nn.Module, name: str, shape: torch.Size) -> bool:
 def custom_key(name: str, custom_keys: Iterable[str]) -> str | None:
     """The longest key that a parameter's name contains, or None.
 
-    Of several equally long keys the first in alphabetical order wins, as in mmengine.
+    Among keys of equal length the first in alphabetical order wins, as in mmengine.
     """
     matching = [key for key in custom_keys if key in name]
     return min(matching, key=lambda key: (-len(key), key), default=None)
 
 
 def _is_dcn(module: nn.Module | None) -> bool:
-    """Whether it is a deformable convolution of mmcv; by name, as this package needs no mmcv."""
+    """Whether it is a deformable convolution of mmcv; by name, as mmcv may not be installed."""
     kinds = ('DeformConv2d', 'ModulatedDeformConv2d')
     return any(
         kind.__name__ in kinds and kind.__module__.startswith('mmcv.')

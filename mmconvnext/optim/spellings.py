@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Layer-decay constructors of other packages and their options: errors with the lines to write.
 
-None means exactly what ours means, so none is accepted.
+None of them means exactly the same as ours, so none is accepted.
 
 Sources: ``LearningRateDecayOptimWrapperConstructor`` of mmpretrain 1.2
 (``engine/optimizers/layer_decay_optim_wrapper_constructor.py``); the two constructors of mmseg 1.2
@@ -74,7 +74,7 @@ def _as_in_mmpretrain(options: Mapping) -> str:
     as_there = {**ours, **{key: ours.get(key, full) for key, full in FULL_DECAY.items()}}
     return (
         "Norms, biases and scales have no weight decay here, as in Meta's recipes; in mmpretrain "
-        f'they have. Write\n  {_paramwise(ours)}\nor, for weight decay as in mmpretrain,\n  '
+        f'they do. Write\n  {_paramwise(ours)}\nor, for weight decay as in mmpretrain,\n  '
         f'{_paramwise(as_there)}'
     )
 

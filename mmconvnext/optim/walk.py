@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-# Where wrappers keep the module that they wrap: torch.compile, activation checkpointing and
+# Attributes where wrappers keep the wrapped module: torch.compile, activation checkpointing and
 # offloading, FSDP1 (`FullyShardedDataParallel`; FSDP2 wraps nothing), data parallelism.
 WRAPPED = ('_orig_mod', '_checkpoint_wrapped_module', '_fsdp_wrapped_module', 'module')
-# FSDP's name for the parameter into which it flattens a module's, with use_orig_params=False.
+# FSDP's name for a module's flattened parameters, with use_orig_params=False.
 FLAT = '_flat_param'
 
 
@@ -38,8 +38,8 @@ def walk(
 ) -> Iterator[Place]:
     """Yield the places of all parameters in the model's order, like mmengine's constructor.
 
-    So a module that two others share comes twice, one that a single module has under two names
-    once. ``start`` is the index in a name where the name inside the backbone begins.
+    A module shared by two parents is therefore visited twice; one that a single parent has under
+    two names, once. ``start`` is the index in a name where the name inside the backbone begins.
     """
     if backbone is None and knows_depth(module):
         backbone, start = module, len(prefix)
@@ -60,7 +60,7 @@ def knows_depth(module: nn.Module) -> bool:
 
 
 def is_wrapper(module: nn.Module) -> bool:
-    """Whether its only child is a module that it wraps."""
+    """Whether the module's only child is a module that it wraps."""
     children = list(module._modules)
     return len(children) == 1 and children[0] in WRAPPED and not knows_depth(module)
 

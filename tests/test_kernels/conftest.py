@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""The Triton kernels for the tests: compiled where there is a GPU, else run by the interpreter."""
+"""The Triton kernels for the tests: compiled if there is a GPU, otherwise interpreted."""
 
 import inspect
 import sys
@@ -15,7 +15,7 @@ BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 1.5e-3}
 
 
 def _modules() -> list[str]:
-    """What to import anew; triton's compiled part can be initialized only once."""
+    """Modules to import again; triton's compiled part can be initialized only once."""
     return [
         name
         for name in sys.modules
@@ -48,7 +48,7 @@ def kernels():
 
 @pytest.fixture
 def variants(kernels, monkeypatch):
-    """A set that collects what a launch would be compiled for; nothing is run."""
+    """A set that collects the signatures that launches would be compiled for; nothing is run."""
     found = set()
     for name in _modules():
         if name.startswith(f'{PACKAGE}.'):
@@ -64,7 +64,7 @@ def _record(kernel, found: set):
         found.add((kernel.fn.__name__, *(f'{n}={kind(n, v)}' for n, v in sorted(names.items()))))
 
     def kind(name, value):
-        """What triton compiles for: types, constants, and of integers whether 1 or 16 divides."""
+        """What triton specializes on: types, constants, integers that are 1 or divisible by 16."""
         if isinstance(value, torch.Tensor):
             return value.dtype, value.data_ptr() % 16 == 0
         if not isinstance(value, int) or name not in parameters:

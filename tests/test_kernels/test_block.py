@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the fused block is the plain one, in value and gradient, whatever samples are kept."""
+"""Contract: the fused block equals the plain one, value and gradient, whatever samples are kept."""
 
 import copy
 import threading
@@ -23,7 +23,7 @@ ARCH = dict(depths=[1, 1, 2, 1], channels=[8, 24, 40, 96])
 
 
 def pair(version: str, **options) -> tuple[ConvNeXt, ConvNeXt]:
-    """Plain and fast, of the same random weights; layer scale is about 1 so that branches count."""
+    """Plain and fast, with equal random weights; layer scale is about 1 so that branches count."""
     if version != 'v2':
         options['layer_scale_init_value'] = 1.0
     version = 'v2' if version == 'both' else version  # GRN and layer scale
@@ -257,7 +257,7 @@ def test_inference_beside_a_thread_that_trains_and_fuses():
         while not stop.is_set():
             fast.fuse()
             fast._folded = None
-            time.sleep(1e-5)  # or else the other thread hardly gets its turn
+            time.sleep(1e-5)  # otherwise the other thread hardly gets a turn
 
     thread = threading.Thread(target=switch)
     thread.start()
@@ -282,7 +282,7 @@ def test_a_second_derivative_is_refused(grn):
 
     assert error(penalty(fast).detach(), penalty(plain).detach()) < 1e-5  # the first is as ever
     penalty(plain).backward()
-    with pytest.raises(RuntimeError, match="no second derivative .* kernels='plain', which has"):
+    with pytest.raises(RuntimeError, match="no second derivative .* kernels='plain'"):
         penalty(fast).backward()
     with pytest.raises(RuntimeError, match='no second derivative'):
         torch.autograd.functional.hessian(lambda t: fast(t).square().sum(), x[:1, :, :2, :2])
@@ -293,7 +293,7 @@ def test_a_second_derivative_is_refused(grn):
 
 
 def test_transforms_of_gradients_are_refused():
-    """They do not see into the operators, and would take what they do not see for constant."""
+    """They cannot see into the operators, and would treat what they cannot see as constant."""
     _, fast = block_pair()
     x = torch.randn(2, 24, 5, 4, requires_grad=True)
     out = fast(x)
@@ -466,7 +466,7 @@ def test_a_dropped_samples_branch_is_not_computed(grn, keep, monkeypatch):
 @pytest.mark.parametrize('grn', [False, True], ids=['v1', 'v2'])
 def test_hidden_maps_of_early_stages_are_computed_again_and_not_kept(grn):
     def kept(side: int) -> float:
-        """Numbers saved for backward that grow with the map, of the input's."""
+        """Elements saved for the backward pass that grow with the map, relative to the input's."""
         sizes, x = [], torch.randn(1, 24, side, side, requires_grad=True)
         hooks = torch.autograd.graph.saved_tensors_hooks(
             lambda t: sizes.append(t.numel()) or t, lambda t: t

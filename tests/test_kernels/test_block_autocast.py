@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: under autocast the fused block is as exact as the plain one, and of the same types.
+"""Contract: under autocast the fused block is as accurate as the plain one, with the same types.
 
-What is measured is the branches alone, without the residual that they are added to: with a small
-layer scale a branch is small beside it, and vanishes in a stream of bfloat16.
+Only the branches are measured, without the residual that they are added to: with a small layer
+scale a branch is small compared with it, and vanishes in a bfloat16 residual stream.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from mmconvnext.models.design import Design
 
 pytestmark = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
 CHANNELS = 24
-# How much larger than plain's an error may be: both are of random roundings.
+# How much larger than plain's an error may be: both come from random roundings.
 BOUND = 1.5
 
 
@@ -50,7 +50,7 @@ def blocks(depth: int, layer_scale: float | None, kernels: str) -> nn.Sequential
 
 
 def run(model: nn.Module, x: torch.Tensor, grad: torch.Tensor, autocast: bool) -> tuple:
-    """What the blocks add to the map and to its gradient, those of parameters; type of the map."""
+    """What the blocks add to the map and to its gradient; parameter gradients; the map's type."""
     leaf = x.clone().requires_grad_()
     with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
         out = model(leaf)
@@ -66,7 +66,7 @@ def relative(found: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 def rms_of_kinds(found: dict, exact: dict) -> dict[str, float]:
-    """Relative errors, over the blocks: that of a single vector is a matter of chance."""
+    """Relative errors over all blocks: that of a single vector depends on chance."""
     errors = defaultdict(list)
     for name, value in found.items():
         errors[name.lstrip('0123456789.')].append(relative(value, exact[name]) ** 2)

@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: DDP needs no find_unused_parameters, although ranks leave out different blocks; and a
-sharded backbone, whole or layer by layer, trains as the plain one does.
+"""Contract: DDP needs no find_unused_parameters, although ranks drop different blocks; and a
+sharded backbone, whole or layer by layer, trains like the plain one.
 """
 
 import os
@@ -38,12 +38,12 @@ def start(function: Callable[[], None]) -> None:
 
 def _process(rank: int, port: int, function: Callable[[], None]) -> None:
     torch.set_num_threads(1)
-    os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # without it gloo looks up the host's name
+    os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # otherwise gloo looks up the host name
     dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
     function()
     dist.barrier()
     dist.destroy_process_group()
-    os._exit(0)  # a thread of gloo that is still ending would abort the process
+    os._exit(0)  # otherwise a gloo thread that is still ending would abort the process
 
 
 def drop_different_blocks() -> None:
@@ -115,7 +115,7 @@ def shard_in_every_way() -> None:
         torch.manual_seed(0)
         return ConvNeXt(ARCH, layer_scale_init_value=1.0, kernels=kernels)
 
-    fusion.slower = lambda *_: ''  # fast wherever it is possible; this process ends here
+    fusion.slower = lambda *_: ''  # fast wherever possible; this process ends here
     expected = _trained(build('plain'))
     for name, (wrap, fast) in WAYS.items():
         model = build('auto')

@@ -1,8 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: whatever a block is given, kernels='auto' agrees with the plain path in float64.
+"""Contract: whatever the input, kernels='auto' agrees with the plain path in float64.
 
-Shapes, strides, types, autocast, ablations, hooks, frozen parts, stochastic depth, recomputation,
-threads: drawn together. Where the fast path stands aside the result is the plain one to the bit.
+Shapes, strides, types, autocast, ablations, hooks, frozen parts, stochastic depth, recomputation
+and threads are drawn at random together. If the fast path is not taken, the result equals the
+plain one, bit for bit.
 A longer search: ``MMCONVNEXT_FUZZ=5000 python -m pytest tests/test_kernels/test_block_fuzz.py``.
 """
 
@@ -64,7 +65,7 @@ def designs(draw) -> Design:
 
 CASES = st.fixed_dictionaries(
     dict(
-        # Not 1 or 2: the norm of so few channels is a sign, and a matter of rounding.
+        # Not 1 or 2: the norm of so few channels is just a sign, and depends on rounding.
         channels=st.sampled_from([4, 7, 8, 16, 17, 24, 40, 48, 50, 96]),
         batch=st.integers(0, 4),
         height=st.integers(1, 14),
@@ -181,7 +182,7 @@ def check(case: dict) -> None:
 
 @pytest.fixture(autouse=True)
 def _threads(monkeypatch):
-    monkeypatch.setattr(fusion, 'slower', lambda *_: '')  # fast wherever it is possible
+    monkeypatch.setattr(fusion, 'slower', lambda *_: '')  # fast wherever possible
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -189,7 +190,7 @@ def _threads(monkeypatch):
 
 @settings(
     max_examples=EXAMPLES or 80,
-    derandomize=not EXAMPLES,  # the suite's small share is the same each time
+    derandomize=not EXAMPLES,  # the few cases in the suite are the same each time
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),

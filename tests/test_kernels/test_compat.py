@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the same answers from every torch, from the names that older ones have too."""
+"""Contract: the same results with every torch, also with the names that only older ones have."""
 
 from types import SimpleNamespace
 

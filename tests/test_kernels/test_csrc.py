@@ -2,7 +2,7 @@
 """The house rules of the C++ sources, executed: short functions, one format, a README that names
 every file, no warnings.
 
-Each rule is a function that returns what breaks it, so that it is tried on a bad example too.
+Each rule is a function that returns the violations, so that it is also tested on a bad example.
 """
 
 import ast
@@ -27,8 +27,8 @@ MAX_LINES = 60  # of a function; our choice
 
 
 def spans(source: str) -> dict[int, int]:
-    """How many lines the braces span that open in each line; types and namespaces are left out."""
-    text = re.sub(r'//[^\n]*|"[^"\n]*"', '', source)  # neither comments nor strings hold code
+    """For each line, how many lines its opening brace spans; types and namespaces are left out."""
+    text = re.sub(r'//[^\n]*|"[^"\n]*"', '', source)  # comments and strings contain no code
     lines, found, opened = text.splitlines(), {}, []
     for number, line in enumerate(lines, 1):
         for brace in re.findall('[{}]', line):
@@ -98,7 +98,7 @@ def setup_constant(name: str):
 
 
 def warnings(source: Path) -> str:
-    """What the compiler says of a file, with the warnings that setup.py asks for."""
+    """The compiler's output for a file, with the warning options of setup.py."""
     headers = [*cpp_extension.include_paths(), sysconfig.get_paths()['include']]
     instructions = 'AVX2' if platform.machine() in ('x86_64', 'AMD64') else 'DEFAULT'
     flags = [*setup_constant('WARNINGS').split(), *setup_constant('CAPABILITY_FLAGS')[instructions]]

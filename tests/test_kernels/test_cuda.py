@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: CUDA's operators are right, and the block on the Triton kernels is the plain block.
+"""Contract: the CUDA operators are correct, and the block with Triton kernels equals the plain one.
 
-Without a GPU the same functions run on the CPU, the kernels by Triton's interpreter.
+Without a GPU the same functions run on the CPU, the kernels in Triton's interpreter.
 """
 
 import copy

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: a compiled library is loaded where its record says that it fits, and nowhere else."""
+"""Contract: a compiled library is loaded only if its record says that it fits."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from mmconvnext.kernels.library import FILE, load, needs, read, record_file, wri
 from mmconvnext.kernels.ops import capability
 
 compiled = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
-# A file that is no library: loading it fails, and so tells that it would have been loaded.
-LOADED = 'the kernels do not load '
+# Not a library: loading it fails, which shows that it would have been loaded.
+LOADED = 'the kernels cannot be loaded '
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_no_library_is_not_compiled(kernels):
     (kernels / FILE).unlink()
     assert load(kernels) == (
         None,
-        'the kernels are not compiled (that takes a C++ compiler and --no-build-isolation)',
+        'the kernels are not compiled (this needs a C++ compiler and --no-build-isolation)',
     )
 
 
@@ -79,11 +79,11 @@ def test_another_processor(kernels, monkeypatch, compiled, here):
 def test_another_torch(kernels, monkeypatch):
     monkeypatch.setattr(torch, '__version__', '2.13.0+cu130')
     assert load(kernels)[1].startswith(
-        'the kernels were compiled against torch 2.13.0+cpu, this is 2.13.0+cu130; '
+        'the kernels were compiled against torch 2.13.0+cpu, this is torch 2.13.0+cu130; '
     )
     monkeypatch.setattr(torch, '__version__', '2.13.0+cpu')
     monkeypatch.setattr(torch, 'compiled_with_cxx11_abi', lambda: False)
-    assert 'this is 2.13.0+cpu with the old C++ ABI; ' in load(kernels)[1]
+    assert 'this is torch 2.13.0+cpu with the old C++ ABI; ' in load(kernels)[1]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_another_torch(kernels, monkeypatch):
 )
 def test_other_sources(kernels, change, what):
     change(kernels)
-    told = f'the kernels were compiled from other {what} than those installed; '
+    told = f'the kernels were compiled from {what} other than those installed; '
     assert load(kernels)[1].startswith(told)
 
 
@@ -123,7 +123,7 @@ def test_without_its_own_record(kernels, break_it):
     assert read(kernels / FILE) is None
     found, why = load(kernels)
     assert found is None
-    assert why.startswith('the kernels have no record of what they were compiled for, or one of ')
+    assert why.startswith('the kernels have no valid record of what they were compiled for; ')
 
 
 def test_remedy_in_a_checkout_and_elsewhere(kernels):
@@ -150,7 +150,7 @@ def test_record_of_the_real_library():
 
 
 def forward(package: Path, folder: Path, **env: str) -> tuple[list[str], str]:
-    """A small forward pass of another process: the shape and the mapped library, and the log."""
+    """A small forward pass in another process: the shape and the mapped library, and the log."""
     code = """
 import torch, mmconvnext
 model = mmconvnext.ConvNeXt(dict(depths=[1], channels=[8]), out_indices=0)
@@ -167,7 +167,7 @@ print([line.split()[-1] for line in open('/proc/self/maps') if '/_cpu.' in line]
 @compiled
 @pytest.mark.skipif(capability()[0] == 'DEFAULT', reason='it runs on every processor')
 def test_a_library_that_does_not_fit_is_not_even_mapped(tmp_path):
-    """Mapping it would run its initialisers, in instructions that the processor may not have."""
+    """Mapping it would run its initializers, with instructions that the processor may not have."""
     found, log = forward(module.FOLDER.parent, tmp_path, ATEN_CPU_CAPABILITY='default')
     assert found == ['(1, 8, 2, 2)', '[]']
     told = f'compiled for {capability()[0]}, this processor has DEFAULT .*to recompile them: '
@@ -186,4 +186,4 @@ def test_a_changed_schema_does_not_meet_the_old_library(tmp_path):
     ops.write_text(changed)
     found, log = forward(package, tmp_path)
     assert found == ['(1, 8, 2, 2)', '[]']
-    assert 'compiled from other operators than those installed; to recompile' in log
+    assert 'compiled from operators other than those installed; to recompile' in log

@@ -145,7 +145,7 @@ def test_gelu_of_huge_values_is_torchs():
     leaf = h.clone().requires_grad_()
     expected = torch.nn.functional.gelu(leaf)
     expected.sum().backward()
-    expected = expected.detach().where(h != float('inf'), h)  # torch's vector code says NaN there
+    expected = expected.detach().where(h != float('inf'), h)  # torch's vector code gives NaN there
     grad = torch.ones(1, len(h))
     act, _ = OPS.gelu_backward(grad, h[None], None)
     torch.testing.assert_close(act[0], expected, equal_nan=True)
@@ -313,7 +313,7 @@ print(capability()[0], has_products())
 @compiled
 @pytest.mark.parametrize('isa', ['AVX512_CORE', 'AVX2', 'SSE41'])
 def test_onednn_without_newer_instructions(isa):
-    """oneDNN has no products of bfloat16, or none at all, and says so by an error of its own."""
+    """oneDNN has no bfloat16 products, or none at all, and raises an error of its own type."""
     env = {**os.environ, 'ONEDNN_MAX_CPU_ISA': isa, 'OMP_NUM_THREADS': '1'}
     command = [sys.executable, '-W', 'ignore', '-c', PROGRAM]
     done = subprocess.run(command, env=env, capture_output=True, text=True)

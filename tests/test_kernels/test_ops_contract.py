@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the operators keep torch's rules for operators, in all that ``opcheck`` looks at, and
-refuse what would need a derivative, which they do not have.
+"""Contract: the operators pass torch's ``opcheck``, and refuse calls that would need a derivative,
+which they do not have.
 """
 
 import pytest
@@ -16,7 +16,7 @@ C, K = 8, 12
 
 
 def calls(images: int, dtype: torch.dtype, grn: bool, requires_grad: bool = False) -> dict:
-    """Arguments for each operator: of maps of 5 x 6 pixels, of some images or none."""
+    """Arguments for each operator: maps of 5 x 6 pixels, for several images or none."""
     x, grad = torch.randn(images, 5, 6, C).to(dtype), torch.randn(images, 5, 6, C).to(dtype)
     dw_weight, dw_bias = torch.randn(C, 1, 7, 7), torch.randn(C)
     norm, layer1 = (torch.randn(C), torch.randn(C)), (torch.randn(K, C), torch.randn(K))
@@ -62,7 +62,7 @@ def calls(images: int, dtype: torch.dtype, grn: bool, requires_grad: bool = Fals
 @pytest.mark.parametrize('requires_grad', [False, True])
 @pytest.mark.parametrize('name', OF_MAPS)
 def test_opcheck(name, requires_grad, images, dtype, grn):
-    """Parameters that want gradients arrive in no-grad mode: the block is an autograd.Function."""
+    """Parameters that require grad arrive in no-grad mode: the block is an autograd.Function."""
     arguments = calls(images, dtype, grn, requires_grad)[name]
     with torch.set_grad_enabled(not requires_grad):
         torch.library.opcheck(getattr(OPS, name).default, arguments)

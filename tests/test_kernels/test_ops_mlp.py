@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the pointwise layers and their gradients are those of the reference, whether a device
-has operators of its own or they are made of smaller ones, for any number of pixels and channels.
+"""Contract: the pointwise layers and their gradients equal the reference, whether a device has its
+own operators or composes them from smaller ones, for any number of pixels and channels.
 """
 
 from types import SimpleNamespace

@@ -20,7 +20,7 @@ def test_fields_are_the_names_in_the_state_dict():
 
 
 def test_views_and_operators_follow_the_order_of_the_fields():
-    p = Parameters(*Parameters._fields)  # the names in the place of tensors
+    p = Parameters(*Parameters._fields)  # the names instead of tensors
     spread = [*p.norm, *p.pwconv1, *p.pwconv2, p.gamma, *p.grn]
     assert ['dwconv_weight', 'dwconv_bias', *spread] == list(p)
     arguments = [a.name for a in OPS.mlp_backward.default._schema.arguments]

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: one line says which blocks run plain and why, once for each state of affairs."""
+"""Contract: one line says which blocks run plain and why; it is logged again if that changes."""
 
 import copy
 
@@ -18,7 +18,7 @@ IMAGE = torch.zeros(1, 3, 32, 32)
 
 @pytest.fixture(autouse=True)
 def _fast_wherever_possible(monkeypatch):
-    """Whatever was measured on a processor like this one."""
+    """Ignore what was measured on a processor like this one."""
     monkeypatch.setattr(fusion, 'slower', lambda *_: '')
 
 

@@ -39,7 +39,7 @@ def test_types_and_devices():
         assert why_not(X.to(dtype), dtype) == ''
     assert why_not(X, torch.bfloat16) == ''  # autocast
     assert why_not(X.bfloat16(), torch.float32) == (
-        'there are no kernels for a torch.bfloat16 input of a torch.float32 branch'
+        'there are no kernels for a torch.bfloat16 input with a torch.float32 branch'
     )
     for dtype in (torch.float16, torch.float64):
         assert why_not(X.to(dtype), dtype) == f'there are no kernels for {dtype}'
@@ -69,11 +69,11 @@ def test_cuda_has_to_be_asked_for():
         device = torch.device('cuda')
         dtype = torch.float32
 
-    assert "kernels='fast' takes them" in unmeasured(Cuda)
+    assert "kernels='fast' turns them on" in unmeasured(Cuda)
     assert unmeasured(X) == ''
 
 
-# Which processor, whether there are products; type, training, frozen; whether plain is faster.
+# Processor, oneDNN's products or not; type, training, frozen; whether plain is faster.
 MEASURED = [
     ('AVX512', True, torch.float32, True, False, False),
     ('AVX512', True, torch.float32, True, True, False),
@@ -126,13 +126,13 @@ def test_subclasses_and_modes_are():
     assert stand_aside(X.as_subclass(Other)) == 'the input is a Other'
     assert stand_aside(torch.zeros(0)) == 'the map is empty'
     with Mode():
-        assert stand_aside(X) == 'a function mode looks at each function'
+        assert stand_aside(X) == 'a function mode intercepts the functions'
 
 
 @compiled
 @pytest.mark.filterwarnings('ignore:TF32 acceleration')
 def test_onednn_turned_off_leaves_the_plain_path(tiny_arch):
-    """At run time, after the kernels found its products; it is asked each time."""
+    """At run time, after the kernels found oneDNN's products; the setting is read each time."""
     model, x = ConvNeXt(tiny_arch).bfloat16(), torch.randn(1, 3, 32, 32).bfloat16()
     assert not why_not(x, x.dtype)
     with torch.backends.mkldnn.flags(enabled=False):

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the branch for ablations contains the paper's, and only ablations take it."""
+"""Contract: the branch for ablations can compute the paper's, and only ablations take it."""
 
 import pytest
 import torch

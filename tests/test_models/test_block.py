@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the block is the paper's formula; each ablation turns back its one idea, in value.
+"""Contract: the block computes the paper's formula; each ablation reverts its one idea, in value.
 
 The formulas here are written on (N, C, H, W) with functional calls only, the block works on
 (N, H, W, C) with modules.
@@ -71,7 +71,7 @@ def branch_of_v2(block: ConvNeXtBlock, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize('kernels', ['plain', 'auto'])
 def test_layer_scale_beside_grn_multiplies_the_branch(kernels):
-    """As in mmpretrain's block: GRN within the branch, layer scale at its end; and in gradient."""
+    """As in mmpretrain's block: GRN within the branch, layer scale at its end; also in gradient."""
     block = make(grn=True, layer_scale_init_value=1.0, kernels=kernels)
     x, weight = torch.randn(2, 6, 7, 9, requires_grad=True), torch.randn(2, 6, 7, 9)
     inputs = dict(block.named_parameters()) | {'x': x}
@@ -144,7 +144,7 @@ def test_expansion_ratio(ratio, hidden):
 def test_expansion_ratio_that_leaves_nothing_is_named():
     with pytest.raises(
         ValueError,
-        match='expansion_ratio=0.1 leaves no hidden channels in a block of 6; take at least 1/6',
+        match='expansion_ratio=0.1 leaves no hidden channels in a block of 6; use at least 1/6',
     ):
         make(switches=dict(expansion_ratio=0.1))
 
@@ -242,7 +242,7 @@ def test_each_ablation_changes_the_block(switches):
 
 
 def both_ways(rate: float, switches: dict | None = None) -> list[dict]:
-    """Output and gradients, plain and with checkpointing, from the same weights and seed."""
+    """Output and gradients, without and with checkpointing, from the same weights and seed."""
     block = make(6, switches, grn=True, drop_path_rate=rate)
     x = torch.randn(8, 6, 5, 7)
     weight = torch.randn_like(x)

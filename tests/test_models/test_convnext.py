@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: every size builds, every input of a patch or more passes, and the maps are those that
-the attributes announce; no argument of the caller is changed.
+"""Contract: every size builds, every input of at least one patch works, the maps match the
+attributes, and no argument of the caller is changed.
 """
 
 import copy
@@ -134,7 +134,7 @@ def test_pixels_beyond_a_multiple_of_the_patch_are_not_seen(version, tiny_arch):
 
 
 def test_pixels_beyond_a_multiple_of_the_last_stride_have_no_cell_but_are_seen(tiny_arch):
-    """The 7x7 convolutions of the stages before carry them into their neighbours' cells."""
+    """The 7x7 convolutions of earlier stages carry them into neighbouring cells."""
     model = make(tiny_arch)
     x = torch.randn(1, 3, 68, 64)
     changed = x.clone()
@@ -147,7 +147,7 @@ def test_pixels_beyond_a_multiple_of_the_last_stride_have_no_cell_but_are_seen(t
 @pytest.mark.parametrize(
     ('shape', 'match'),
     [
-        ((1, 4, 32, 32), r'takes \(N, 3, H, W\), got \(1, 4, 32, 32\); set in_channels to that'),
+        ((1, 4, 32, 32), r'takes \(N, 3, H, W\), got \(1, 4, 32, 32\); set in_channels, and'),
         ((3, 32, 32), r'takes \(N, 3, H, W\), got \(3, 32, 32\)'),
         ((1, 3, 3, 32), 'an image of 3x32 pixels is smaller than one 4x4 patch'),
     ],
@@ -249,10 +249,10 @@ def test_out_indices_choose_among_the_same_maps(tiny_arch):
 @pytest.mark.parametrize(
     ('given', 'match'),
     [
-        (4, r'out_indices=4: 4 is no stage; this arch has 4 stages, 0 to 3, or -4 to -1'),
-        ((0, -5), r'out_indices=\(0, -5\): -5 is no stage'),
-        ((0, 1.0), r'1\.0 is no stage'),
-        ((True,), 'True is no stage'),
+        (4, r'out_indices=4: 4 is not a stage; this arch has 4, 0 to 3, or -4 to -1'),
+        ((0, -5), r'out_indices=\(0, -5\): -5 is not a stage'),
+        ((0, 1.0), r'1\.0 is not a stage'),
+        ((True,), 'True is not a stage'),
         ((), r'out_indices=\(\) must name at least one stage'),
         ((3, -1), r'out_indices=\(3, -1\) must name .*, each once'),
     ],

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: with ``gap_before_final_norm`` the backbone is a classifier's, logit by logit."""
+"""Contract: with ``gap_before_final_norm`` the backbone gives a classifier's exact logits."""
 
 import pytest
 import torch

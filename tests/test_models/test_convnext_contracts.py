@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: each of our modules, from a layer to the backbone, keeps what torch's own suite asks of
-every module of torch: copies, types, devices, strides, inputs left alone, exact gradients.
+"""Contract: each of our modules, from a layer to the backbone, passes what torch's own suite checks
+for torch's modules: copies, types, devices, strides, unchanged inputs, exact gradients.
 
-That suite (`test_modules.py`) is no part of torch's packages, so its questions are asked here.
+That suite (`test_modules.py`) is not part of torch's packages, so its checks are repeated here.
 """
 
 import copy
@@ -69,7 +69,7 @@ def gradients(module: nn.Module, x: torch.Tensor, memory: str = 'contiguous') ->
 
 
 def strided(x: torch.Tensor) -> torch.Tensor:
-    """The same values, every second one of a larger tensor."""
+    """The same values, as every second element of a larger tensor."""
     return torch.stack([x, torch.full_like(x, float('nan'))], dim=-1)[..., 0]
 
 

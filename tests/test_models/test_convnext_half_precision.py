@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: in half precision nothing overflows and the maps stay those of float32.
+"""Contract: in half precision nothing overflows and the maps stay close to those of float32.
 
-Statistics are what overflows: float16 ends at 65504, which one square of 256 passes.
+Statistics overflow first: float16 ends at 65504, and the square of 256 exceeds it.
 """
 
 import pytest

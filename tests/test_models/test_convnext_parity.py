@@ -42,7 +42,7 @@ RENAMES = [
 
 
 def own_names(tensors: dict) -> dict:
-    """Tensors of a transformers backbone under our names; GRN's (1, 1, 1, C) become (C,)."""
+    """A transformers backbone's tensors under our names; GRN's (1, 1, 1, C) become (C,)."""
     renamed = {}
     for name, tensor in tensors.items():
         for pattern, new in RENAMES:
@@ -52,7 +52,7 @@ def own_names(tensors: dict) -> dict:
 
 
 def randomize(model: nn.Module) -> nn.Module:
-    """Weights with which no parameter is without effect and no map dies out or explodes."""
+    """Weights with which every parameter has an effect and no map vanishes or explodes."""
     with torch.no_grad():
         for param in model.parameters():
             if param.ndim > 1 and param.shape[:3] != (1, 1, 1):

@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: torch's tracers and transforms of functions take the whole backbone, with every design,
-and what they give computes the same; the fast path steps aside for them.
+"""Contract: torch's tracers and function transforms accept the whole backbone, with every design,
+and their results compute the same; under them the blocks run plain.
 """
 
 import pytest
@@ -90,8 +90,8 @@ def test_a_trace_trains():
 
 
 def test_features_are_extracted_by_name():
-    """As torchvision's `create_feature_extractor` does: other outputs, then what is not needed
-    for them is erased."""
+    """As in torchvision's `create_feature_extractor`: choose other outputs, then erase what they do
+    not need."""
 
     class Tracer(fx.Tracer):
         def is_leaf_module(self, module, name):

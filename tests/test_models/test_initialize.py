@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: no weight is ever raw memory, however the backbone came off the meta device; and
-nothing is drawn anew where weights are there already.
+"""Contract: no weight is ever uninitialized memory, however the backbone left the meta device; and
+existing weights are never drawn again.
 """
 
 import copy
@@ -33,7 +33,7 @@ def on_meta(version: str = 'v1', **options) -> ConvNeXt:
 
 
 def filled(model: nn.Module) -> nn.Module:
-    """``to_empty``, with memory that is surely not what a weight should be."""
+    """``to_empty``, with memory that no weight should have."""
     model = model.to_empty(device='cpu')
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data.fill_(RAW)
@@ -41,7 +41,7 @@ def filled(model: nn.Module) -> nn.Module:
 
 
 def assert_fresh(model: ConvNeXt, version: str = 'v1', **options) -> None:
-    """All but the drawn weights are those of a backbone that was built as usual."""
+    """All but the random weights equal those of a backbone that was built as usual."""
     if version == 'v1':
         options.setdefault('layer_scale_init_value', 0.25)
     other = ConvNeXt(ARCH, version, **options)
@@ -198,7 +198,7 @@ class Scale(nn.Module):
 REFUSED = {
     'a layer of others': (
         lambda block: setattr(block, 'pwconv2', Scale(block.pwconv2)),
-        r"stages\.1\.0\.pwconv2 \(a Scale\) holds \['scale'\] but has no reset_parameters\(\)",
+        r"stages\.1\.0\.pwconv2 \(a Scale\) has \['scale'\] but no reset_parameters\(\)",
     ),
     'a parametrization': (
         lambda block: parametrizations.weight_norm(block.pwconv2),

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: depth groups are the official ones where published, and sane for any other depths.
+"""Contract: depth groups are the official ones for published depths, and sensible for any others.
 
 The official code has two tables, for depths (3, 3, 9, 3) with ``num_layers`` 6 and (3, 3, 27, 3)
 with 12; ``OFFICIAL`` spells both out by hand. ``test_layer_decay_by_block.py`` has golden tables of
@@ -167,8 +167,8 @@ def test_backbone_answers_for_names_below_a_prefix(tiny_arch):
     expected = get_layer_depth('stages.2.1.gamma', (1, 1, 2, 1), 'stage_wise')
     full = 'detector.backbone.stages.2.1.gamma'
     assert model.get_layer_depth(full, 'detector.backbone.', 'stage_wise') == expected
-    depth, num_depths = model.get_layer_depth('stages.2.1.gamma')  # as mmpretrain's tools ask
+    depth, num_depths = model.get_layer_depth('stages.2.1.gamma')  # as mmpretrain's tools call it
     assert (depth, num_depths) == (3, 8)
-    # What is outside of the prefix is the head's, as mmpretrain's constructor expects.
+    # Everything outside the prefix is in the head's group, as mmpretrain's constructor expects.
     assert model.get_layer_depth('head.weight', 'backbone.') == (7, 8)
     assert model.get_layer_depth('head.weight', 'backbone.', 'timm') == (6, 7)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: each layer is its formula, in the memory order and the precision that it promises."""
+"""Contract: each layer computes its formula, in the memory format and precision it promises."""
 
 import pytest
 import torch

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: equal settings are one group, in an order that no run and no hash seed changes."""
+"""Contract: equal settings form one group, in an order that is the same in every run."""
 
 import random
 

@@ -1,6 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: each trainable parameter is in exactly one group, with the rate of its depth and the
-decay of its role, wherever the backbone is nested; what cannot be right is refused by name.
+decay of its role, wherever the backbone is nested; errors name the wrong option or parameter.
 """
 
 import copy
@@ -181,7 +181,7 @@ def test_keys_of_a_whole_backbone_stand_below_the_table(log_records):
     build(Detector(), custom_keys=dict(backbone=dict(lr_mult=0.1), neck=dict(lr_mult=2)))
     (record,) = log_records
     *_, last = record.getMessage().splitlines()
-    assert last.startswith("backbone at 0.1 of its rate (69 tensors, key 'backbone')")
+    assert last.startswith('custom_keys give backbone 0.1 times the learning rate (69 tensors, ')
     assert last.endswith("custom_keys={'backbone': dict(_delete_=True)}")
 
 
@@ -189,7 +189,7 @@ def test_keys_of_a_whole_backbone_stand_below_the_table(log_records):
 
 
 class Wrapper(nn.Module):
-    """As data-parallel wrappers: the model is the attribute `module`."""
+    """Like data-parallel wrappers: the model is the attribute `module`."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -311,7 +311,7 @@ def test_unknown_parameter_of_the_backbone_is_named(name):
 def test_flat_parameter_is_refused_unless_frozen():
     model = Detector()
     model.head._flat_param = nn.Parameter(torch.rand(5))  # FSDP with use_orig_params=False
-    with pytest.raises(ValueError, match='head._flat_param is made of .* use_orig_params=True'):
+    with pytest.raises(ValueError, match='into head._flat_param, but .*use_orig_params=True'):
         build(model)
     model.head._flat_param.requires_grad_(False)
     model.backbone._flat_param = model.head._flat_param
@@ -320,7 +320,7 @@ def test_flat_parameter_is_refused_unless_frozen():
 
 @pytest.mark.parametrize('version', ['v1', 'v2'])
 def test_decay_of_flattened_parameters_is_that_of_the_whole(version):
-    """As shards of FSDP and ZeRO are: one dimension, of any length."""
+    """Like the shards of FSDP and ZeRO: one dimension, of any length."""
     model = Detector(version)
     plain = settings(model, build(model))
     for module in model.modules():
@@ -352,13 +352,13 @@ def test_backbones_of_other_depths_have_their_own_scales():
 
 def test_model_without_such_a_backbone_is_refused():
     model = nn.ModuleDict(dict(backbone=nn.Conv2d(3, 4, 1), head=nn.Linear(4, 1)))
-    match = r"a module with get_layer_depth\(\), and ModuleDict of \['Conv2d', 'Linear'\] has"
+    match = r"a module with get_layer_depth\(\), but ModuleDict, made of \['Conv2d', 'Linear'\]"
     with pytest.raises(ValueError, match=match):
         build(model)
 
 
 class OtherBackbone(nn.Module):
-    """Knows its depths as mmpretrain's backbones do: two arguments, a plain tuple."""
+    """Returns depths like mmpretrain's backbones: two arguments, a plain tuple."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -433,7 +433,7 @@ def test_missing_lr_is_named():
 
 
 def test_without_weight_decay_the_optimizers_default_is_that_of_weights_alone(log_records):
-    """As in mmengine: SGD's is 0, AdamW's 0.01. Norms, biases and scales have none as ever."""
+    """As in mmengine: SGD's is 0, AdamW's 0.01. Norms, biases and scales have none, as always."""
     model = Detector()
     wrapper = build(model, dict(optimizer=dict(type='SGD', lr=LR)))
     assert {decay for _, decay in settings(model, wrapper).values()} == {0.0}
@@ -594,7 +594,7 @@ def test_custom_keys_need_dicts():
     with pytest.raises(ValueError, match=match):
         build(Detector(), custom_keys=dict(neck=0.1))
     for custom_keys in (['neck'], 'neck', {1: dict(lr_mult=0.1)}):
-        with pytest.raises(ValueError, match='custom_keys must be a dict of parts of parameter'):
+        with pytest.raises(ValueError, match='custom_keys must be a dict whose keys are parts'):
             build(Detector(), custom_keys=custom_keys)
 
 
@@ -615,7 +615,7 @@ def test_near_misses_in_custom_keys_are_refused(meant, name):
 
 @pytest.mark.parametrize('name', ['params', 'Params', 7])
 def test_custom_keys_hold_no_parameters(name):
-    match = rf"custom_keys\['neck'\] has the key {name!r}; it may hold"
+    match = rf"custom_keys\['neck'\] has the key {name!r}; it may have"
     with pytest.raises(ValueError, match=match):
         build(Detector(), custom_keys=dict(neck={name: []}))
 
@@ -634,7 +634,7 @@ BAD_FACTORS = (-1, -1e-9, float('nan'), float('inf'), True, '0.1', [0.1])
 @pytest.mark.parametrize('value', [*BAD_FACTORS, None], ids=repr)
 @pytest.mark.parametrize('name', ['lr_mult', 'decay_mult'])
 def test_factors_in_custom_keys_are_finite_and_not_negative(name, value):
-    match = rf"custom_keys\['neck'\] {name} must be a finite number from 0 up, got"
+    match = rf"custom_keys\['neck'\] {name} must be a finite number >= 0, got"
     with pytest.raises(ValueError, match=match):
         build(Detector(), custom_keys=dict(neck={name: value}))
     build(Detector(), custom_keys=dict(neck={name: 0}))
@@ -643,7 +643,7 @@ def test_factors_in_custom_keys_are_finite_and_not_negative(name, value):
 @pytest.mark.parametrize('value', BAD_FACTORS, ids=repr)
 @pytest.mark.parametrize('name', ['bias_lr_mult', 'norm_decay_mult', 'flat_decay_mult'])
 def test_factors_are_finite_and_not_negative(name, value):
-    with pytest.raises(ValueError, match=f'paramwise_cfg {name} must be a finite number from 0 up'):
+    with pytest.raises(ValueError, match=f'paramwise_cfg {name} must be a finite number >= 0'):
         build(Detector(), **{name: value})
 
 
@@ -715,7 +715,7 @@ def test_decay_options_of_mmengine(option, changed):
 
 
 class Shared(Detector):
-    """Two heads with one convolution, as mmdet's RTMDet shares it between the levels."""
+    """Two heads with one convolution, shared as between the levels of mmdet's RTMDet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -761,7 +761,7 @@ def test_shared_parameters_have_the_settings_of_their_first_place():
 
 
 def test_what_mmengine_sees_once_is_not_shared():
-    """A module under two names of one other, and frozen parameters."""
+    """A module that one parent has under two names, and frozen parameters."""
     model = Detector()
     model.second = model.head
     model.heads = nn.Sequential(model.neck.requires_grad_(False))
@@ -912,7 +912,7 @@ def test_auto_scaling_multiplies_every_group():
 
 
 def test_resume_continues_the_run():
-    """Two steps in one run are two steps with a restart between them."""
+    """Two steps in one run equal two steps with a restart between them."""
     states = []
     for restart in (False, True):
         torch.manual_seed(1)

@@ -2,9 +2,9 @@
 """Contract: ``decay_type`` 'single' and 'timm' give every parameter the rate and decay of
 ConvNeXt-V2's code and of timm's.
 
-As in ``test_layer_decay_golden.py`` three tables must be one: the two rules, written out again
-below in the names of their models; the golden files in ``tests/data/layer_decay/by_block``; and
-what our constructor hands to the optimizer. Run as a program this file writes the golden files.
+As in ``test_layer_decay_golden.py``, three tables must be equal: the two rules, written out again
+below with the names of their models; the golden files in ``tests/data/layer_decay/by_block``; and
+what our constructor passes to the optimizer. Run as a program, this file writes the golden files.
 """
 
 import re
@@ -39,7 +39,7 @@ HEADER = """\
 
 
 def single_depth(name: str, depths: list[int]) -> int:
-    """By ConvNeXt-V2: downsampling layers as the block behind them, the stem among them."""
+    """By ConvNeXt-V2: downsampling layers and the stem have the depth of the block after them."""
     kind, *numbers = name.split('.')
     if kind == 'downsample_layers':
         return sum(depths[: int(numbers[0])]) + 1

@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: whatever wraps or shards the model, groups, rates and weight decays are those of the
 plain model. ``python tests/test_optim/test_layer_decay_distributed.py TABLES`` starts two gloo
-processes on the CPU and writes what both of them got.
+processes on the CPU and writes the tables of both.
 """
 
 import json
@@ -36,7 +36,7 @@ WRAPPERS = r'_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|module'
 
 
 class Neck(nn.Module):
-    """Parameters whose whole shape neither the module's kind nor the name tells."""
+    """Parameters whose full shape does not follow from the module's type or the name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,12 +207,12 @@ def work(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope='module')
 def tables(tmp_path_factory) -> list[dict]:
-    """What each process got; they are started once for all tests."""
+    """The tables of each process; the processes are started once for all tests."""
     if not (dist.is_available() and dist.is_gloo_available()):
         pytest.skip('this torch has no gloo')
     folder = tmp_path_factory.mktemp('tables')
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'MMCONVNEXT_KERNELS': 'plain'}
-    if sys.platform == 'linux':  # without it gloo asks for the address of the machine's name
+    if sys.platform == 'linux':  # otherwise gloo looks up the host name
         env.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     run = subprocess.run(
         [sys.executable, __file__, folder], env=env, capture_output=True, text=True, timeout=300
@@ -239,7 +239,7 @@ def test_groups_rates_and_decay_are_those_of_the_plain_model(tables, case):
         assert table[case]['shrunk'], 'the optimizer steps with other settings'
     elements = [table[case]['elements'] for table in tables]
     whole = tables[0]['plain']['elements']
-    if 'fsdp' in case:  # the shards are such indeed
+    if 'fsdp' in case:  # the shards really are
         assert max(elements) < 0.6 * whole
         assert sum(elements) == whole
     else:
@@ -274,7 +274,7 @@ def test_plain_table_is_what_it_should_be(tables):
 
 @pytest.mark.slow
 def test_parameters_that_fsdp_made_one_are_refused(tables):
-    match = r'_flat_param is made of several parameters.*use_orig_params=True'
+    match = r'parameters into \S*_flat_param, but each .*use_orig_params=True'
     assert all(re.search(match, table['flat']) for table in tables), tables[0]['flat']
 
 

@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: the published recipes give every parameter the rate and decay of the official code.
 
-Three tables must be one: the official rule, written out again below; the golden file in
-``tests/data/layer_decay``; and what our constructor hands to the optimizer for the whole detector
-or segmentor of the recipe. ``python tests/test_optim/test_layer_decay_golden.py`` writes the
-golden files anew from the rule below, without touching the package's own arithmetic.
+Three tables must be equal: the official rule, written out again below; the golden file in
+``tests/data/layer_decay``; and what our constructor passes to the optimizer for the whole detector
+or segmentor of the recipe. ``python tests/test_optim/test_layer_decay_golden.py`` rewrites the
+golden files from the rule below, without using the package's own arithmetic.
 """
 
 from pathlib import Path

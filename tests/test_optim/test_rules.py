@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: rates and decays are mmengine's, and no shape of a shard changes them."""
+"""Contract: rates and decays are mmengine's, whatever the shape of a shard."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ LR, DECAY = 1e-2, 0.1
 
 
 class Plain(nn.Module):
-    """A parameter of each kind that mmengine's options tell apart."""
+    """A parameter of each kind that mmengine's options distinguish."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def theirs(model: nn.Module, options: dict) -> dict:
 
 
 def ours(model: nn.Module, options: dict, shapes: dict | None = None) -> dict:
-    """With mmengine's defaults, not ours: what is not given is None."""
+    """With mmengine's defaults, not ours: options that are not given are None."""
     result, options = {}, {**dict.fromkeys(DECAY_OPTIONS), **options}
     for place in walk(model):
         if place.param.requires_grad:
@@ -127,8 +127,8 @@ def test_offsets_are_found_in_wrappers():
 
 @pytest.mark.parametrize('shard', ['flattened', 'half', 'empty'])
 def test_shards_are_what_their_parameter_is(shard):
-    """A shard has one dimension; kind and name of the module tell, and where they do not, the
-    shape that the wrapper keeps."""
+    """A shard has one dimension; the module's type and name decide, or else the shape that the
+    wrapper keeps."""
     model = WithOffsets()
     options = dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0)
     expected = ours(model, options)
@@ -173,7 +173,7 @@ def test_flat_parameter_of_a_usual_layer_that_is_not_its_weight():
 
 @pytest.mark.parametrize('shard', [slice(None), slice(0, 1), slice(0, 0)], ids=str)
 def test_outside_of_backbones_biases_and_one_dimension_have_no_decay(shard):
-    """As with mmdet's constructor, which does not ask for the kind of the module."""
+    """As with mmdet's constructor, which ignores the type of the module."""
     model = WithOffsets()
     model.table = nn.Module()
     model.table.bias = nn.Parameter(torch.rand(2, 2))
@@ -184,7 +184,7 @@ def test_outside_of_backbones_biases_and_one_dimension_have_no_decay(shard):
     assert expected['norms.2.weight'] == 1.0  # normalizes three dimensions
     assert expected['deformable.conv_offset.bias'] == expected['table.bias'] == 0.0
     shapes = {name: param.shape for name, param in model.named_parameters()}
-    # What neither the kind of the module nor the name of a shard tells.
+    # Cases that neither the module's type nor the shard's name decides.
     untold = {'level_embed', 'scale', 'attention.bias_k', 'attention.bias_v', 'norms.2.weight'}
     for module in model.modules():
         for name, param in list(module._parameters.items()):

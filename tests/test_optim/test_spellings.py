@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: old names of layer decay are answered with lines that mean what they meant."""
+"""Contract: old names of layer decay raise errors with lines that mean the same."""
 
 import re
 
@@ -75,7 +75,7 @@ def test_the_second_line_is_what_mmpretrain_does(depths, custom_keys):
     expected = {n: in_mmpretrain(n, depths, 0.8, custom_keys) for n, _ in model.named_parameters()}
     same = settings(model, wrapper(model, OURS, **full))
     assert same == {name: pytest.approx(pair) for name, pair in expected.items()}
-    # The first line has the rates, and no weight decay for what is flat.
+    # The first line has the rates, and no weight decay for flat parameters.
     own = settings(model, wrapper(model, OURS, **plain))
     assert {n: lr for n, (lr, _) in own.items()} == {n: lr for n, (lr, _) in same.items()}
     inside = {n: param for n, param in model.named_parameters() if n.startswith('backbone.')}

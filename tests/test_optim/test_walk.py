@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: parameters are found with the names and backbone they have in the plain model."""
+"""Contract: parameters are found with the names and backbone that they have in the plain model."""
 
 from types import SimpleNamespace
 
@@ -28,7 +28,7 @@ class Model(nn.Module):
 
 
 class Forwarding(nn.Module):
-    """A wrapper that has every attribute of what it wraps, as torch's have."""
+    """A wrapper that forwards every attribute of the wrapped module, as torch's do."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def test_depth_is_known_by_class_or_instance_but_not_by_forwarding():
 
 
 def test_places_are_as_many_as_mmengine_sees():
-    """One of a module that one other holds twice, two of one that two others hold."""
+    """One for a module that one parent has twice, two for one that two parents have."""
     model = Model()
     model.again = model.head
     assert [place.name for place in walk(model)] == NAMES

@@ -8,7 +8,7 @@
 //   C         channels
 //   K         hidden channels; 4 * C in ConvNeXt
 //   M         rows of a map as a matrix: its pixels, N * H * W
-//   m, n, k   a product (GEMM): C (m, n) = A (m, k) * B (k, n)
+//   m, n, k   sizes of a product (GEMM): C (m, n) = A (m, k) * B (k, n)
 //   lda, ldb, ldc   leading dimensions: elements from one row of A, B, C to the next
 //   V         floats in a vector register
 //   Cp, Kp    C and K rounded up to whole vectors
@@ -17,14 +17,14 @@
 //
 //   S         stored residual stream: the block's input and output, and their gradients
 //   T         stored maps of the branch. Under autocast T is bfloat16 while S stays float.
-//   G         inputs of a product: bfloat16 if T is and the processor multiplies it, else float
+//   G         inputs of a product: bfloat16 if T is and the processor supports it, else float
 //
 // Partitions, one word for each kind. All depend on shapes only, never on the number of threads.
 //
 //   strip     rows of an image that one thread walks down (dwconv.h)
 //   tile      rows of a map that pass through all steps while they are in the cache (gemm.h)
 //   panel     columns of B and of the result C of a product (gemm.h)
-//   k-block   the terms of a product that one call of the micro-kernel sums (gemm.h)
+//   k-block   the terms of a product that one micro-kernel call sums (gemm.h)
 //   block     rows and columns of a (C, K) weight gradient (weight_gemm.h)
 //   split     rows with a partial sum of their own; partial sums are added in order
 //   chunk     bytes that one thread hashes (fingerprint.h)
@@ -52,7 +52,7 @@ constexpr int64_t V = Vec::size();
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-// Equal splits of some items, at most `wanted` of them. Each has a partial sum of its own.
+// Divides items into equal splits, at most `wanted` of them, each with its own partial sum.
 struct Splits {
   int64_t items, size, count;
   Splits(int64_t all, int64_t wanted)
@@ -73,7 +73,7 @@ void dispatch(const Tensor& x, F f) {
   }
 }
 
-// Calls f with values of the types S of the residual stream and T of the branch.
+// Calls f with a value of type S (residual stream) and one of type T (branch).
 template <typename F>
 void dispatch(const Tensor& stream, const Tensor& branch, F f) {
   dispatch(branch, [&](auto t) {

@@ -2,7 +2,7 @@
 // 7x7 depthwise convolution of (N, H, W, C) and its weight gradient, one row of an image at a time.
 //
 // A thread walks down a strip of rows. A ring holds the last seven of them, as float and padded
-// with zeros: the borders need no branches, and each row is loaded and converted once.
+// with zeros, so borders need no branches and each row is loaded and converted only once.
 #pragma once
 
 #include "rows.h"
@@ -12,8 +12,8 @@ namespace mmconvnext {
 constexpr int64_t TAPS = 7;         // of the kernel in each direction
 constexpr int64_t HALO = TAPS / 2;  // rows and columns that an output needs on each side
 
-// Sizes of a map and of a padded row, [columns][Cp]: on the left HALO columns, on the right HALO
-// and what completes the last group of outputs.
+// Sizes of a map and of a padded row, [columns][Cp], with HALO more columns on the left, and on the
+// right HALO and those that complete the last group of outputs.
 struct ConvShape {
   static constexpr int64_t OUTPUTS = 8;  // along W, computed together in registers; our choice
   int64_t N, H, W, C, Cp, columns;
@@ -25,8 +25,8 @@ struct ConvShape {
         Cp(round_up(C, V)),
         columns(round_up(W, OUTPUTS) + TAPS - 1) {}
   int64_t row_size() const { return columns * Cp; }
-  // Rows of a strip: about 64 strips in a batch, so that many threads have work, but at least 4
-  // rows each, as every strip loads 2 * HALO rows of its neighbours; our choice.
+  // Rows of a strip: about 64 strips per batch, so that many threads have work, but at least 4 rows
+  // each, as every strip also loads 2 * HALO rows of its neighbours; our choice.
   int64_t strip_rows() const {
     return std::clamp<int64_t>(ceil_div(N * H, 64), 4, std::max<int64_t>(H, 4));
   }
@@ -56,8 +56,8 @@ class Ring {
   std::vector<float> data_;
 };
 
-// Walks down a strip: load(h, pixels) fills row h of the ring from its first pixel on, use(h) is
-// called when all rows around h are there.
+// Walks down a strip: load(h, pixels) fills row h of the ring, starting at its first pixel; use(h)
+// is called when all rows around h are loaded.
 template <typename Load, typename Use>
 void walk(const Strip& strip, int64_t H, Ring& ring, Load load, Use use) {
   for (int64_t h = strip.first - HALO; h < strip.last + HALO; ++h) {
@@ -114,7 +114,7 @@ inline void convolve(Ring& ring, int64_t h, const float* weight, const float* bi
   }
 }
 
-// Adds what row h gives to the weight gradient [tap][Cp]:
+// Adds the contribution of row h to the weight gradient [tap][Cp]:
 // grad[kh][kw] += sum over w of x[w] * dy[h + HALO - kh][w + HALO - kw]; x is [columns][Cp].
 inline void accumulate_taps(Ring& dy, int64_t h, const float* x, const ConvShape& s, float* grad) {
   constexpr int64_t INPUTS = 4;  // along W, in registers; our choice

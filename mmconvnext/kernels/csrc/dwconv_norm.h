@@ -38,8 +38,8 @@ void dwconv_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bi
   });
 }
 
-// The input gradient, and of each strip the partial weight gradient [tap][Cp] and, in one more row,
-// the bias gradient.
+// The input gradient, and for each strip the partial weight gradient [tap][Cp] with one more row
+// for the bias gradient.
 template <typename S, typename T>
 struct DwconvNormBackward {
   ConvShape s;

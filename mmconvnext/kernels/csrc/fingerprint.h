@@ -1,7 +1,7 @@
 // Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 // The operator `fingerprint`: a number that changes whenever the values of tensors do.
 //
-// torch counts writes in a tensor's version, but not those of fused optimizers or through `.data`.
+// A tensor's version in torch counts writes, but not those by fused optimizers or through `.data`.
 // Reading the weights of ConvNeXt-T takes 2 to 3 ms on two cores, folding them 10 ms (bfloat16) to
 // 36 ms (float).
 #pragma once
@@ -16,16 +16,16 @@ constexpr uint64_t MULTIPLIER = 0x9E3779B97F4A7C15;  // odd: 2^64 / golden ratio
 constexpr int64_t LANES = 64;             // independent hashes that a loop computes; our choice
 constexpr int64_t CHUNK = 8 * (1 << 15);  // bytes; our choice
 
-// Adds a word to a hash in two steps that can be inverted. The shift brings high bits down: the
-// multiplication alone would pass a change of the highest bit on as it is, and two such changes
-// would cancel.
+// Adds a word to a hash in two invertible steps. The shift moves high bits down: with the
+// multiplication alone, a change of the highest bit would only change the highest bit, and two such
+// changes would cancel.
 inline uint64_t mix(uint64_t hash, uint64_t word) {
   hash = (hash ^ word) * MULTIPLIER;
   return hash ^ hash >> 29;
 }
 
-// The hash of a chunk. Every word goes through one of LANES chains of invertible steps: a change of
-// one word always changes the result, changes of several do with probability 1 - 2^-64.
+// The hash of a chunk. Every word goes through one of LANES chains of invertible steps, so changing
+// one word always changes the result; changing several does so with probability 1 - 2^-64.
 inline uint64_t hash_chunk(const char* data, int64_t bytes) {
   uint64_t lanes[LANES], words[LANES];
   for (int64_t i = 0; i < LANES; ++i) lanes[i] = i + 1;

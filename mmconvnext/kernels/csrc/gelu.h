@@ -9,8 +9,8 @@ namespace mmconvnext {
 constexpr int64_t ROW_SPLITS = 64;  // our choice
 
 // exp(x) for x <= 0, relative error 1e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], fitted
-// by least squares at Chebyshev points. Zero for NaN and below SMALLEST: there the result, or what
-// is later multiplied by it, would be denormal (the smallest normal float is exp(-87.3)), and
+// by least squares at Chebyshev points. Zero for NaN and below SMALLEST: there the result, or a
+// later product with it, would be denormal (the smallest normal float is exp(-87.3)), and
 // arithmetic with denormal numbers is slow.
 inline Vec exp_negative(const Vec& given) {
   using at::vec::fmadd;

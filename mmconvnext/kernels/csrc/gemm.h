@@ -1,7 +1,7 @@
 // Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-// Matrix products of one tile, by oneDNN's micro-kernels (cpublas::brgemm of torch).
+// Matrix products of one tile, with oneDNN's micro-kernels (torch's cpublas::brgemm).
 //
-// A tile of a map goes through all steps before and after a product while it lies in the cache.
+// A tile of a map goes through all steps before and after a product while it is in the cache.
 // oneDNN compiles a micro-kernel for each (m, n, k) at run time. Ours depend on the number of
 // channels and on a few tile heights, so that a new image size compiles at most a few more.
 #pragma once
@@ -18,7 +18,7 @@ constexpr int64_t MC = 128;  // rows of a tile, so that it fits a cache of 1 MB
 constexpr int64_t NC = 48;   // columns of a panel: three AVX512 registers
 constexpr int64_t KC = 256;  // terms of a k-block
 
-// Tiles of a map's rows; no tile belongs to two samples.
+// Tiles of a map's rows; no tile spans two samples.
 struct Tiles {
   int64_t sample_rows, height, per_sample, count;
   Tiles(int64_t M, int64_t samples)
@@ -84,9 +84,9 @@ void micro_kernel(const Arguments&...) {
 inline void release_micro_kernels() {}
 #endif
 
-// One panel of C = A * B; lda = k, ldc = NC. The micro-kernel sums all its terms one after the
-// other, and rounding errors grow with their number: float sums go by k-blocks. For bfloat16 the
-// rounding of the inputs matters more.
+// One panel of C = A * B; lda = k, ldc = NC. The micro-kernel sums its terms one after the other,
+// and rounding errors grow with their number, so float sums are split into k-blocks. For bfloat16
+// the rounding of the inputs matters more.
 template <typename G>
 void gemm_panel(int64_t m, const G* a, const MatrixB<G>& b, const Panel& p, float* c) {
   const int64_t block = std::is_same_v<G, float> ? KC : b.k, ldb = b.ldb(p);
@@ -158,7 +158,7 @@ const G* matrix_a(const T* from, int64_t rows, int64_t height, int64_t k, std::v
   return copy.data();
 }
 
-// Whether torch has micro-kernels for G on this processor, and they are right: tries a small one.
+// Whether torch has correct micro-kernels for G on this processor: tries a small product.
 template <typename G>
 bool has_micro_kernels() {
   static const bool has = [] {
@@ -171,7 +171,7 @@ bool has_micro_kernels() {
     try {
       micro_kernel<G>(m, n, k, a.data(), k, b.data(), n, c.data(), n, false);
       release_micro_kernels();
-    } catch (const std::exception&) {  // c10::Error, or oneDNN's own if it has no such kernel
+    } catch (const std::exception&) {  // c10::Error, or oneDNN's own error if it lacks the kernel
       return false;
     }
     for (int64_t i = 0; i < m; ++i) {

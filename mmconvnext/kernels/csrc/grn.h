@@ -44,7 +44,7 @@ inline Tensor grn_slope(const Tensor& d_relative, const Tensor& squares, double 
   const Tensor norms = squares.sqrt(), total = norms.mean(1, true) + eps;
   const Tensor share = (d_relative * norms).sum(1, true) / (total * total * norms.size(1));
   const Tensor d_norms = d_relative / total - share;
-  return at::where(norms > 0, d_norms / norms, at::zeros_like(norms));  // norm 0: act is 0 anyway
+  return at::where(norms > 0, d_norms / norms, at::zeros_like(norms));  // norm 0: all act are 0
 }
 
 }  // namespace mmconvnext

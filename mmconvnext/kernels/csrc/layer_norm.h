@@ -17,7 +17,7 @@ inline void center(float* x, int64_t n) {
 // Normalizes x in place; returns rstd = 1 / standard deviation.
 inline float normalize(float* x, int64_t n, float eps) {
   center(x, n);
-  // The mean is rounded, so what it leaves is subtracted once more. If all channels are equal the
+  // The mean is rounded, so the remaining mean is subtracted too. If all channels are equal the
   // variance is 0, and 1 / sqrt(eps) would turn that remainder into large values.
   const float mean = sum(x, n) / n;
   Vec squares(0.f);
@@ -32,7 +32,7 @@ inline float normalize(float* x, int64_t n, float eps) {
     x[i] -= mean;
     variance += x[i] * x[i];
   }
-  // With an infinite variance rstd would be 0: an overflow would become zeros and stay unnoticed.
+  // With an infinite variance rstd would be 0: an overflow would silently become zeros.
   const float rstd = std::isfinite(variance) ? 1.f / std::sqrt(variance / n + eps) : std::nanf("");
   for (i = 0; i + V <= n; i += V) (Vec::loadu(x + i) * Vec(rstd)).store(x + i);
   for (; i < n; ++i) x[i] *= rstd;

@@ -1,7 +1,7 @@
 // Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-// The operator `mlp`: both pointwise layers, GELU and GRN between them, the residual after them,
-// one tile after the other. The hidden map is written to memory only if backward wants it or for
-// GRN, which needs the norms over all pixels before the second layer.
+// The operator `mlp`: both pointwise layers, with GELU and GRN between them and the residual after
+// them, one tile after the other. The hidden map is written to memory only if the backward pass
+// needs it, or for GRN, which needs the norms over all pixels before the second layer.
 #pragma once
 
 #include "fold.h"
@@ -51,7 +51,7 @@ struct MlpForward {
   const float *bias1, *bias2;
   S* out;
   T* hidden;           // (M, K), or null if neither backward nor GRN needs it
-  bool hidden_is_act;  // it holds act, which GRN scales, as backward does not want h
+  bool hidden_is_act;  // it holds act, which GRN scales, as backward does not need h
 
   // Without GRN: both layers of a tile.
   void run() {
@@ -93,7 +93,7 @@ struct MlpForward {
   }
 
  private:
-  // h = x * weight1 + bias1 and gelu(h); what is null is not written. `squares` are sums over the
+  // h = x * weight1 + bias1 and gelu(h); null outputs are not written. `squares` are sums over the
   // tile's rows.
   void first_layer(int64_t tile, std::vector<G>& copy, G* act, float* squares) {
     const int64_t rows = tiles.rows(tile), first = tiles.first(tile);
@@ -152,8 +152,8 @@ struct MlpForward {
 };
 
 // residual + the block's branch, from `normalized` (M, C) and layers as `fold` returns them.
-// Returns it, the hidden map before the activation if `save_hidden`, and GRN's sums of squares (N,
-// K); what does not apply has no rows.
+// Returns this sum, the hidden map before the activation if `save_hidden`, and GRN's sums of
+// squares (N, K); a result that does not apply has no rows.
 inline std::tuple<Tensor, Tensor, Tensor> mlp(const Tensor& normalized, const Tensor& residual,
                                               const Tensor& weight1, const Tensor& bias1,
                                               const Tensor& weight2, const Tensor& bias2,

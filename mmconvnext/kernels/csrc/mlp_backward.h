@@ -37,13 +37,13 @@ struct MlpBackwardInputs {
   }
 };
 
-// A gradient without elements stands for one that is not wanted or does not exist.
+// A gradient without elements is one that is not wanted or does not exist.
 struct MlpGradients {
   Tensor normalized, norm_weight, norm_bias, weight1, bias1, weight2, bias2, gamma, grn_gamma,
       grn_beta;
 };
 
-// Of a batch without pixels.
+// The gradients for a batch without pixels.
 inline MlpGradients zero_gradients(const MlpBackwardInputs& in) {
   const auto zeros = [&](const OptionalTensor& like, bool wanted) {
     const auto options = in.grad.options().dtype(at::kFloat);
@@ -97,8 +97,8 @@ struct MlpBackward {
   // with the splits above. One split would keep other threads idle.
   bool sums_in_splits() const { return splits.count > 1; }
 
-  // The first layer as in forward. GRN uses the hidden map twice, so it is written; else each tile
-  // recomputes its own part.
+  // The first layer, as in the forward pass. GRN uses the hidden map twice, so it is written;
+  // otherwise each tile recomputes its own part.
   void recompute_hidden() {
     const bool bf16 = std::is_same_v<G, BFloat16>;
     std::tie(folded1, folded_bias1) =
@@ -258,14 +258,14 @@ struct MlpBackward {
   const MlpBackwardInputs& in;
   const int64_t M, C, K;
   const at::TensorOptions options;
-  const Tiles tiles;    // GRN needs the products of each sample, so no tile may lie in two
+  const Tiles tiles;    // GRN needs the products of each sample, so no tile spans two
   const Splits splits;  // of the tiles
   const Tensor weight1, weight2, out_scale;  // float
 
   Tensor hidden;                            // saved, recomputed, or without rows
   Tensor folded1, folded_bias1;             // if the hidden map is recomputed
   Tensor response, slope, sample_products;  // of GRN
-  Tensor act, dh, products1, products2;     // what the pass over the tiles leaves
+  Tensor act, dh, products1, products2;     // results of the pass over the tiles
   Tensor d_out_bias;                        // gradient of the scaled bias of the second layer
   MlpGradients out;
 };

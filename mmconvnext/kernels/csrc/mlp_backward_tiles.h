@@ -7,7 +7,7 @@
 
 namespace mmconvnext {
 
-// A null pointer stands for what is not there or not wanted.
+// A null pointer means that a tensor does not exist or is not wanted.
 //
 // The weight gradients are products of two maps, summed over all pixels. Either each split of the
 // tiles sums its products here, or the maps are written, for `weight_gemm`; mlp_backward.h chooses.
@@ -138,7 +138,7 @@ struct MlpBackwardTiles {
       if (act) store_row(h_row, act + from, p.width);
       if (dh) store_row(d_row, dh + from, p.width);
     }
-    // Rows beyond the tile's last count as zeros in A^T; here NaN times zero would be NaN.
+    // Rows beyond the tile's last are zeros in A^T, but NaN here times zero would be NaN.
     std::fill(d + rows * NC, d + height * NC, 0.f);
     std::fill(h + rows * NC, h + height * NC, 0.f);
   }

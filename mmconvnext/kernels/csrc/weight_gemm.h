@@ -29,8 +29,8 @@ void parallel_for_blocks(int64_t C, int64_t K, F f) {
   });
 }
 
-// The rows of two maps in equal k-blocks, a multiple of 16 rows each. Beyond the last row there are
-// zeros.
+// The rows of two maps in equal k-blocks, each a multiple of 16 rows, with zeros beyond the last
+// row.
 struct KBlocks {
   int64_t M, count, size;
   explicit KBlocks(int64_t rows)
@@ -65,7 +65,7 @@ class KBlocksOfB {
         packed_(blocks.size * NC),
         act_(take_gelu ? blocks.size * NC : 0) {}
 
-  // One k-block of a panel, as it lies in memory or packed; `ldb` is set.
+  // One k-block of a panel, in place or packed; sets `ldb`.
   const G* load(int64_t block, const Panel& p, int64_t& ldb) {
     const int64_t rows = blocks_.rows(block);
     const T* from = b_ + blocks_.first(block) * K_ + p.first;
@@ -93,7 +93,7 @@ class KBlocksOfB {
   }
 
  private:
-  // The rows of a panel lie K elements apart, too far for the processor to prefetch them by itself.
+  // The rows of a panel are K elements apart, too far for the processor to prefetch on its own.
   void gelu_rows(const T* from, int64_t rows, int64_t width) {
     constexpr int64_t AHEAD = 8;              // rows; our choice
     constexpr int64_t LINE = 64 / sizeof(T);  // elements of a cache line

@@ -20,7 +20,7 @@ DEFINED: list[str] = []  # names, as they are declared
 
 
 def define(schema: str) -> None:
-    """Declare the operator of a schema.
+    """Declare an operator by its schema.
 
     No operator has a derivative of its own: calls that would need one raise a RuntimeError.
     """
@@ -31,12 +31,12 @@ def define(schema: str) -> None:
 
 
 def fake(name: str) -> Callable[[Callable], Callable]:
-    """Decorate the function that returns empty results, of the right shapes and types."""
+    """Decorate the function that returns empty results of the right shapes and types."""
     return register_fake(f'mmconvnext::{name}')
 
 
 def composite(name: str) -> Callable[[Callable], Callable]:
-    """Decorate what computes the operator on a device without its own implementation."""
+    """Decorate the function that computes the operator on devices without an implementation."""
 
     def register(function: Callable) -> Callable:
         LIBRARY.impl(name, function, 'CompositeExplicitAutograd')
@@ -46,7 +46,7 @@ def composite(name: str) -> Callable[[Callable], Callable]:
 
 
 def _refuse_derivatives(name: str) -> None:
-    """Raise where autograd would take the results for constants.
+    """Raise where autograd would treat the results as constants.
 
     A composition would be worse: autograd would see torch's operators in it, but not ours.
     """

@@ -23,7 +23,7 @@ define(
 
 
 class Folded(NamedTuple):
-    """What ``mlp`` multiplies with. A device may permute the elements within a tensor."""
+    """The layers as ``mlp`` uses them. A device may permute the elements within a tensor."""
 
     weight1: Tensor  # (K, C)
     bias1: Tensor  # (K,)
@@ -48,7 +48,7 @@ def branch_scale(gamma: Tensor | None, scale: float, bias2: Tensor) -> Tensor | 
 
 @fake('fold')
 def _(norm_weight, norm_bias, weight1, bias1, weight2, bias2, out_scale, grn_beta, dtype):
-    # A CPU adds the biases to its float32 sums, so it keeps them in that type.
+    # On a CPU the biases are added to float32 sums, so they stay float32.
     bias_dtype = torch.float32 if weight1.device.type == 'cpu' else dtype
     return (
         torch.empty_like(weight1, dtype=dtype),
@@ -70,7 +70,7 @@ def fold_composite(
     grn_beta: Tensor | None,
     dtype: torch.dtype,
 ) -> Folded:
-    """Both layers by ``scale_linear``."""
+    """Fold both layers with ``scale_linear``."""
     first = OPS.scale_linear(weight1, bias1, norm_weight, norm_bias, None, dtype)
     second = OPS.scale_linear(weight2, bias2, None, grn_beta, out_scale, dtype)
     return Folded(*first, *second)

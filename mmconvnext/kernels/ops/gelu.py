@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""GELU with the sums that its neighbours need, taken in the same pass over the hidden map."""
+"""GELU, with the sums that the layers around it need, in the same pass over the hidden map."""
 
 from __future__ import annotations
 

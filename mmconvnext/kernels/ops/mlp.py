@@ -68,12 +68,12 @@ def mlp_composite(
     else:
         act_MK, squares_NK = OPS.gelu_squares(hidden_MK, samples)
         weights_NCK = weights_of_samples(weight2_CK, respond(squares_NK, grn_gamma, grn_eps))
-        act_NRK = act_MK.unflatten(0, (samples, -1))  # R rows a sample
+        act_NRK = act_MK.unflatten(0, (samples, -1))  # R rows per sample
         branch_MC = torch.baddbmm(bias2, act_NRK, weights_NCK.transpose(1, 2)).flatten(0, 1)
     if not save_hidden:
         hidden_MK = hidden_MK.new_empty((0, hidden_MK.shape[1]))
-    # The residual may be of a wider type. The branch is complete before it is added, so its small
-    # terms are not lost beside the residual.
+    # The residual may have a wider type. The branch is summed first and then added, so that its
+    # small terms are not lost next to the residual.
     return residual_MC + branch_MC, hidden_MK, squares_NK
 
 
@@ -101,13 +101,13 @@ def mlp_backward(
     Args:
         grad_MC: gradient of the block's output.
         normalized_MC: what ``mlp`` was called with.
-        hidden_MK: what ``mlp`` returned; if it has no rows, it is computed again.
+        hidden_MK: what ``mlp`` returned; if it has no rows, it is recomputed.
         squares_NK: what ``mlp`` returned.
         p: the parameters, before folding.
         options: those of the forward pass.
         samples: N.
-        wanted: a bool for each parameter. Products over all rows whose results nobody wants are
-            skipped, and these gradients are empty.
+        wanted: a bool for each parameter. Products over all rows are skipped if their results are
+            not wanted, and these gradients are empty.
     """
     first = wanted.norm_weight or wanted.norm_bias or wanted.pwconv1_weight
     second = wanted.pwconv2_weight or wanted.gamma or wanted.grn_beta
@@ -190,7 +190,7 @@ def mlp_backward_composite(
     first: bool = True,
     second: bool = True,
 ) -> tuple[Tensor, ...]:
-    """See :func:`mlp_backward`; an empty tensor stands for a gradient that is not there."""
+    """See :func:`mlp_backward`; an empty tensor means no gradient."""
     out_scale = branch_scale(gamma, scale, bias2)
     folded = fold_composite(
         norm_weight=norm_weight,
@@ -258,9 +258,9 @@ def _grn_act_backward(
     response = respond(squares_NK, grn_gamma, grn_eps)
     act_NRK = F.gelu(hidden_MK).unflatten(0, per_sample)
     grad_NRC = grad_MC.unflatten(0, per_sample)
-    # The gradient of each sample's own copy of weight2 also holds the gradient of its factors.
+    # The gradient of each sample's own copy of weight2 also gives the gradient of its factors.
     products_NCK = torch.bmm(grad_NRC.transpose(1, 2), act_NRK).float()
-    del act_NRK  # the largest map: not kept beside the next one
+    del act_NRK  # the largest map; freed before the next one is allocated
     d_factor_NK = (products_NCK * weight2_CK.float()).sum(1)
     d_weight2 = (products_NCK * response.factor[:, None]).sum(0)
     d_grn_gamma = (d_factor_NK * response.relative).sum(0)

@@ -1,15 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The 7x7 depthwise convolution and LayerNorm of (N, H, W, C), and the backward of both.
 
-A program has a few columns and 32 channels and walks down the rows of a strip. It reads each row
-once, at seven shifts along W that hit the L1 cache, and adds it to the seven output rows it
+A program handles a few columns and 32 channels and walks down the rows of a strip. It reads each
+row once, at seven shifts along W that hit the L1 cache, and adds it to the seven output rows it
 contributes to. These stay in registers until their last row is read. So an element costs 7 loads
 for its 49 products, not 49. The taps come from the L1 cache, at offsets known at compile time.
 
-The normalization is a separate kernel, in place. Here it would need all channels of a pixel in one
-program: C is 3 * 2^k, so a quarter of the lanes would idle, a warp would load more taps per
-product, and each row would need a reduction across lanes. We estimate that this would take longer
-than one more pass of the tensor through the L2 cache.
+The normalization is a separate, in-place kernel. Fused into this one, it would need all channels of
+a pixel in one program: C is 3 * 2^k, so a quarter of the lanes would idle, a warp would load more
+taps per product, and each row would need a reduction across lanes. We estimate that this would take
+longer than one more pass over the tensor through the L2 cache.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .dwconv_weight import weight_gradient
 from .norm import normalize_, normalize_backward
 from .tiles import BLOCK_C, cut
 
-# Our choice: two columns of two channels a thread, 28 sums and 72 to 80 registers as compiled for
-# sm_80 and sm_90. With 2 warps it is twice the work for each tap loaded, at 128 to 153 registers.
+# Our choice: two columns of two channels per thread, 28 sums and 72 to 80 registers when compiled
+# for sm_80 and sm_90. With 2 warps it is twice the work per loaded tap, at 128 to 153 registers.
 BLOCK_W = 16
 WARPS = 4
 
@@ -41,7 +41,7 @@ def dwconv_norm(
         weight: (C, 1, 7, 7).
         bias: (C,).
         eps: added to the variance.
-        dtype: of the result.
+        dtype: type of the result.
 
     Returns:
         The result and float32 1 / standard deviation (N, H, W).
@@ -66,11 +66,11 @@ def dwconv_norm_backward(
 
     Args:
         grad: gradient of the result.
-        normalized: the result.
-        rstd: its second part.
+        normalized: the first result.
+        rstd: the second result.
         x: the input.
         weight: (C, 1, 7, 7).
-        residual: what is added to the gradient of x.
+        residual: is added to the gradient of x.
         weights: compute the gradients of weight and bias; otherwise they are zero.
 
     Returns:
@@ -145,7 +145,7 @@ def _walk(
     BLOCK_W: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    channels = vectors * VEC  # tells the compiler how rows are aligned, and no more
+    channels = vectors * VEC  # only tells the compiler how rows are aligned
     # Blocks of channels follow each other, then columns, then strips: neighbours share cache lines.
     blocks, columns = tl.cdiv(channels, BLOCK_C), tl.cdiv(width, BLOCK_W)
     block, place = tl.program_id(0) % blocks, tl.program_id(0) // blocks

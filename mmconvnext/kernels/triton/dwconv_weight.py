@@ -3,7 +3,7 @@
 
 A program walks down strips of rows and keeps seven rows of the input in registers. It reads each
 row of the output's gradient once, at seven shifts along W: 8 loads for 49 products. The 49 sums and
-the bias's stay in registers over all strips; at the end they are reduced over the columns.
+that of the bias stay in registers over all strips; at the end they are reduced over the columns.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 from .sums import sum_parts
 from .tiles import BLOCK_C, PROGRAMS, cut
 
-# Our choice: one column of two channels a thread, 100 sums and 161 to 168 registers as compiled for
-# sm_80 and sm_90; one channel would take 124, but a third more instructions for each product.
+# Our choice: one column of two channels per thread, 100 sums and 161 to 168 registers when compiled
+# for sm_80 and sm_90; one channel would take 124, but a third more instructions per product.
 BLOCK_W = 8
 WARPS = 4
 
@@ -66,7 +66,7 @@ def _weight_parts(
     BLOCK_W: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    channels = vectors * VEC  # tells the compiler how rows are aligned, and no more
+    channels = vectors * VEC  # only tells the compiler how rows are aligned
     blocks, columns = tl.cdiv(channels, BLOCK_C), tl.cdiv(width, BLOCK_W)
     part = tl.program_id(0) // blocks
     c = tl.program_id(0) % blocks * BLOCK_C + tl.arange(0, BLOCK_C)

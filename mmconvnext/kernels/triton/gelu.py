@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The exact GELU and its gradient, with the sums over the hidden tensor in the same pass.
 
-A program has a block of columns and a segment of the rows of one sample. So it loads the sample's
-slope once, and sums over samples and over rows are both sums over programs.
+A program handles a block of columns and a segment of the rows of one sample. So it loads the
+sample's slope once, and sums over samples and over rows are both sums over programs.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 from .checks import check
 from .sums import sum_parts
 
-# Our choice: 128 columns of bfloat16 are 256 bytes a row; 8 elements a thread are 16 bytes of it.
+# Our choice: 128 columns of bfloat16 are 256 bytes per row; 8 elements per thread are 16 bytes.
 BLOCK_K = 128
 BLOCK_M = 8
-# Our choice: about 8 programs for each of the 132 processors of an H100. A constant, since the
+# Our choice: about 8 programs for each of the 132 multiprocessors of an H100. A constant, since the
 # number of parts decides the order of a sum, and every device must give the same result.
 PROGRAMS = 1024
 
@@ -54,14 +54,14 @@ def _first_stage(
     check('slope', slope, (None, h.shape[1]))
     rows, columns = h.shape
     if samples and rows % samples:
-        raise ValueError(f'{rows} rows cannot be shared by {samples} samples; take a divisor')
+        raise ValueError(f'{rows} rows cannot be divided equally among {samples} samples')
     act = torch.empty_like(h)
     if not h.numel():
         return h.new_zeros((samples, 0, columns), dtype=torch.float32), act
     rows //= samples
     blocks = triton.cdiv(columns, BLOCK_K)
     segments = max(1, min(triton.cdiv(rows, BLOCK_M), PROGRAMS // (blocks * samples)))
-    # Whole blocks of rows for each program; then perhaps fewer programs are needed.
+    # Each program gets whole blocks of rows, so fewer programs may be needed.
     length = triton.cdiv(triton.cdiv(rows, segments), BLOCK_M) * BLOCK_M
     segments = triton.cdiv(rows, length)
     parts = h.new_empty((samples, segments, columns), dtype=torch.float32)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Our choice: 2048 elements are 16 registers a thread in each of the two or three tiles.
+# Our choice: 2048 elements are 16 registers per thread in each of the two or three tiles.
 TILE = 2048
 THREADS = 128
 
@@ -27,7 +27,7 @@ def normalize_(x: Tensor, eps: float) -> Tensor:
 
 
 def normalize_backward(grad: Tensor, normalized: Tensor, rstd: Tensor) -> Tensor:
-    """Gradient of what was normalized, in the type of ``grad``."""
+    """Gradient of the input of the normalization, in the type of ``grad``."""
     out = torch.empty_like(grad)
     if grad.numel():
         grid, blocks = _launch(grad)
@@ -37,7 +37,7 @@ def normalize_backward(grad: Tensor, normalized: Tensor, rstd: Tensor) -> Tensor
 
 
 def _launch(x: Tensor) -> tuple[tuple[int], dict[str, int]]:
-    """Grid and blocks, which depend on the channels alone."""
+    """The grid, and the block sizes, which depend only on the channels."""
     channels = x.shape[-1]
     block_c = triton.next_power_of_2(channels)
     block_m = max(1, TILE // block_c)
@@ -56,7 +56,7 @@ def _normalize(x, rstd, pixels, channels, eps, BLOCK_M: tl.constexpr, BLOCK_C: t
     value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     mean = tl.sum(value, axis=1) / channels
     value = tl.where(inside, value - mean[:, None], 0.0)
-    # Again what the rounding of the mean has left: beside a variance near 0 it is not small.
+    # Subtract what the rounding of the mean has left: it matters if the variance is near 0.
     mean = tl.sum(value, axis=1) / channels
     value = tl.where(inside, value - mean[:, None], 0.0)
     scale = 1.0 / tl.sqrt(tl.sum(value * value, axis=1) / channels + eps)

@@ -21,9 +21,9 @@ def sum_parts(parts: Tensor, taps: int = 0) -> Tensor:
     """(groups, parts, columns) -> (groups, columns), all float32 and contiguous.
 
     Args:
-        parts: what the programs of a first stage wrote.
-        taps: if not 0, the columns are (taps + 1, C), as the weight gradient leaves them, and
-            the sums are stored as (C, taps) followed by the C sums of the last row.
+        parts: the partial sums that a first stage wrote.
+        taps: if not 0, the columns are (taps + 1, C), as in the weight gradient, and the sums are
+            stored as (C, taps) followed by the C sums of the last row.
     """
     groups, count, columns = parts.shape
     out = torch.empty((groups, columns), dtype=torch.float32, device=parts.device)

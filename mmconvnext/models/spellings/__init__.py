@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Arguments of other packages' ConvNeXts, which our constructor accepts.
 
-An argument that means the same here is translated. One that means something else, or asks for
-something a backbone does not have, is an error with the line to write. None is ignored.
+An argument that means the same here is translated. One that means something else, or that a
+backbone does not have, raises an error with the line to write. No argument is ignored.
 :mod:`.table` defines them for the constructor, the errors and ``docs/spellings.md``.
 """
 

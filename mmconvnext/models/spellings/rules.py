@@ -15,7 +15,7 @@ Rule = Callable[[object, Mapping], Mapping]
 
 
 def same(ours: str) -> Rule:
-    """Our argument with another name."""
+    """The same argument under our name."""
     return lambda value, call: {ours: value}
 
 
@@ -25,7 +25,7 @@ def design(read: Callable[[object], Mapping]) -> Rule:
 
 
 def switch(ours: str) -> Rule:
-    """A field of ``design``; others may have one value per stage or side."""
+    """A field of ``design``; other packages may give one value per stage or side."""
     return design(lambda value: {ours: values.one(value)})
 
 
@@ -64,24 +64,24 @@ def stages(value, call):
         return dict(arch=values.size_of(depths, widths, version))
     tiny = ARCHS['tiny']  # the default size of all these packages
     instead = values.size_of(depths or tiny.depths, widths or tiny.channels, version)
-    reason = 'arch gives the size too; write only one of them'
+    reason = 'arch sets the size as well; write only one of them'
     if 'arch' not in call:
         missing = 'the widths' if depths else 'depths'
-        reason = f'depths and widths make a size; {missing} default to those of tiny there'
+        reason = f'a size needs depths and widths; there, {missing} default to those of tiny'
     raise Refused(reason, dict(arch=instead))
 
 
 def model_name(value, call):
     found = values.called(value)
     if found is None:
-        raise Refused(f'no ConvNeXt of this name can be built here; sizes are {list(ARCHS)}')
-    (ours, weights), reason = found, 'it names the size and its weights at once'
+        raise Refused(f'no ConvNeXt of this name can be built here; the sizes are {list(ARCHS)}')
+    (ours, weights), reason = found, 'it names both the size and the weights'
     named_elsewhere = call.get('checkpoint_path') or call.get('init_cfg')
     if call.get('pretrained', True) and not named_elsewhere:
         ours = {**ours, 'init_cfg': values.weights(weights or '...')}
         if not weights:
-            reason += f'; the nearest names of weights are {zoo.nearest(f"timm/{value}")}'
-    raise Refused(f'{reason}. Here each map has an output norm, in timm none has', ours)
+            reason += f'; the closest names of weights are {zoo.nearest(f"timm/{value}")}'
+    raise Refused(f'{reason}. Here each map has an output norm, unlike in timm', ours)
 
 
 def pretrained(value, call):
@@ -116,8 +116,8 @@ def checkpoint_path(value, call):
 def ls_init_value(value, call):
     if value is not None and value == 0:
         raise Refused(
-            'in timm that is a layer scale that starts at 0; write None for no layer scale, or a '
-            'start above 0'
+            'in timm, 0 builds a layer scale that starts at 0; write None for no layer scale, or a '
+            'positive initial value'
         )
     return dict(layer_scale_init_value=0.0 if value is None else value)
 

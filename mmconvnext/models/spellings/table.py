@@ -26,7 +26,7 @@ class Spelling(NamedTuple):
 
 
 _one_of_two = rules.only(True, False, otherwise='it must be True or False')
-_BOTH = 'accepted: True and False compute the same, and weights of both load'
+_BOTH = 'accepted: True and False compute the same, and weights of either kind load'
 _SIZE = '`arch`, from depths and widths together'
 _HEAD = 'error: a backbone has no classifier'
 
@@ -41,7 +41,7 @@ _ROWS = [
         'use_grn',
         'mmpretrain, timm',
         rules.use_grn,
-        "True: `version='v2'`, with `layer_scale_init_value=1e-6`, the default there, unless it is "
+        "True: `version='v2'`, with `layer_scale_init_value=1e-6` (their default) unless it is "
         "given; False: `version='v1'`",
     ),
     Spelling(
@@ -67,7 +67,7 @@ _ROWS = [
         'patch_size',
         'timm, transformers',
         rules.switch('stem_patch_size'),
-        '`design.stem_patch_size`; in timm values other than 4 also change later strides: an error',
+        "`design.stem_patch_size`; timm's values other than 4: error, as later strides change too",
     ),
     Spelling('hidden_act', 'transformers', rules.design(values.activation), '`design.act`'),
     Spelling('num_stages', 'transformers', rules.num_stages, 'accepted if it agrees with `arch`'),
@@ -86,7 +86,7 @@ _ROWS = [
     Spelling(
         'layer_norm_eps',
         'transformers',
-        rules.only(otherwise="it is the classifier's; the maps have design.norm_eps, 1e-6 in both"),
+        rules.only(otherwise='it affects the classifier only; the maps use design.norm_eps'),
         _HEAD,
     ),
     Spelling(
@@ -150,7 +150,7 @@ _ROWS = [
     Spelling(
         'norm_eval',
         'mmdet, mmseg',
-        rules.only(False, otherwise='LayerNorm keeps no statistics that could be frozen'),
+        rules.only(False, otherwise='LayerNorm has no running statistics to freeze'),
         'False: accepted; True: error',
     ),
     *_head('num_classes', 'head_init_scale', whose='Meta, timm'),

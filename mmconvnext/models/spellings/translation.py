@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Translates a call with other packages' arguments into one with ours, or raises with it."""
+"""Translates other packages' constructor arguments into ours, or raises with the line to write."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def translate(foreign: Mapping, given: Mapping, own: Sequence[str] = ()) -> dict
 
     Args:
         foreign: keyword arguments that are not ours.
-        given: our arguments in the same call. ``arch`` may be another package's name there, and
-            ``frozen_stages`` and ``out_indices`` may count as in another package.
+        given: our arguments in the same call. ``arch`` may be another package's name, and
+            ``frozen_stages`` and ``out_indices`` may be numbered as in another package.
         own: the names of all our arguments, for the message about unknown ones.
 
     Returns:
@@ -58,7 +58,7 @@ def translate(foreign: Mapping, given: Mapping, own: Sequence[str] = ()) -> dict
         faults += [left] if left else []
         line = _said(dict(backbone=dict(type='mmconvnext.ConvNeXt', **whole)))
         mend = f'\nWrite {line}' if can_be_written and not left else ''
-        raise ValueError('ConvNeXt does not take\n- ' + '\n- '.join(faults) + mend)
+        raise ValueError('ConvNeXt does not accept\n- ' + '\n- '.join(faults) + mend)
     return ours
 
 
@@ -79,18 +79,18 @@ def takes_spellings(init: Callable) -> Callable:
 
 
 def _other_meanings(foreign: Mapping, given: Mapping) -> Iterator[tuple[str, Refused]]:
-    """Our arguments that another package has too, with another meaning."""
+    """Our arguments that have a different meaning in another package."""
     arch, out_indices = given.get('arch'), given.get('out_indices')
     found = values.called(arch) if isinstance(arch, str) and arch not in ARCHS else None
     if found:
         ours, weights = found
         if weights and 'init_cfg' not in given:
             ours = {**ours, 'init_cfg': values.weights(weights)}
-        yield 'arch', Refused('here it names the size only', ours)
+        yield 'arch', Refused('here it names only the size', ours)
     whose = {TABLE[name].whose for name in foreign}
     patch = values.one(foreign.get('patch_size', 4))
     if patch != 4 and 'transformers' not in whose:
-        reason = 'in timm later strides change with it, so that the last map has stride 32; '
+        reason = 'in timm later strides change with it so that the last map has stride 32; '
         reason += 'here, as in transformers, every stage after the first halves the map'
         yield 'patch_size', Refused(reason, dict(design=dict(stem_patch_size=patch)))
     mmpretrain = whose & {'mmpretrain', 'mmpretrain, timm'}
@@ -98,11 +98,11 @@ def _other_meanings(foreign: Mapping, given: Mapping) -> Iterator[tuple[str, Ref
     if mmpretrain or given.get('gap_before_final_norm') is False:
         frozen = given.get('frozen_stages')
         if frozen == 0 and not isinstance(frozen, bool):
-            reason = 'with arguments of mmpretrain, where 0 freezes nothing; here, as in mmdet, '
-            reason += '0 freezes the stem and -1 nothing; write which you mean'
+            reason = 'the config seems to be for mmpretrain, where 0 freezes nothing; here, as in '
+            reason += 'mmdet, 0 freezes the stem and -1 nothing; write the one you mean'
             yield 'frozen_stages', Refused(reason, dict(frozen_stages=-1))
     if 'transformers' in whose and out_indices is not None:
-        reason = 'with arguments of transformers, where 0 is the stem; here it is the first stage'
+        reason = 'the config is for transformers, where 0 is the stem; here 0 is the first stage'
         ours = dict(out_indices=values.without_stem(out_indices))
         yield 'out_indices', Refused(reason, ours)
 
@@ -169,10 +169,10 @@ def _unknown(names: Sequence[str], own: Sequence[str]) -> str:
     mean = [f'{other[0]} for {name}' for name, other in zip(names, near) if other]
     way = "backbone=dict(_delete_=True, type='mmconvnext.ConvNeXt', ...)"
     if '_delete_' in names:  # after model.update(...), in a config with read_base()
-        way = f'model.merge(dict({way})): update() does not act on _delete_'
+        way = f'model.merge(dict({way})): update() ignores _delete_'
     return (
         f'ConvNeXt got unexpected keyword arguments {list(names)}'
-        + (f'; did you mean {", ".join(mean)}?' if mean else ';')
+        + (f'; did you mean {", ".join(mean)}?' if mean else '.')
         + (f' Its arguments are {list(own)}.' if own else '')
-        + f" Remove those of a base config's backbone with {way}"
+        + f' To remove the arguments that a base config sets, write {way}'
     )

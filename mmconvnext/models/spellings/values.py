@@ -75,7 +75,7 @@ class Refused(ValueError):
 
 
 class Named(NamedTuple):
-    """A published network: size, version, our name of its weights."""
+    """A published network: its size, its version, and our name for its weights."""
 
     arch: str
     version: str
@@ -89,7 +89,7 @@ def named(name: object) -> Named | None:
 
 
 def called(name: object) -> tuple[dict, str | None] | None:
-    """Our arguments, and weights, for what :func:`named` reads and for timm's other sizes."""
+    """Our arguments and the weights for the names that :func:`named` reads, and timm's others."""
     found = _read(name)
     if not found:
         return None
@@ -141,7 +141,7 @@ def size_of(depths: object, channels: object, version: str) -> str | dict:
 
 
 def num_stages(arch: object) -> int | None:
-    """The number of stages of an ``arch`` in any spelling, or None if it is wrong anyway."""
+    """The number of stages of an ``arch`` in any spelling, or None if it is invalid."""
     if isinstance(arch, Mapping):
         return length(arch.get('depths'))
     if not isinstance(arch, str):
@@ -153,7 +153,7 @@ def num_stages(arch: object) -> int | None:
 
 
 def length(values: object) -> int | None:
-    """The length of a list, or None if it is empty or no list."""
+    """The length of a list, or None if it is empty or not a list."""
     return len(values) or None if isinstance(values, (list, tuple)) else None
 
 
@@ -164,11 +164,11 @@ def norm(cfg: object) -> dict:
     eps = given.pop('eps', TIMM_EPS if kind.islower() else TORCH_EPS)
     chosen = NORMS.get(kind)
     if chosen not in CHOICES['norm']:
-        raise Refused(f'there is no norm {kind!r} here; choose one of {list(CHOICES["norm"])}')
+        raise Refused(f'norm {kind!r} is not supported; choose one of {list(CHOICES["norm"])}')
     design = dict(norm=chosen, norm_eps=eps)
     if given.pop('requires_grad', True) is not True:
         raise Refused(
-            'norms are not frozen alone: frozen_stages freezes whole stages', dict(design=design)
+            'norms alone cannot be frozen; frozen_stages freezes whole stages', dict(design=design)
         )
     if given:
         raise Refused(f'{sorted(given)} cannot be set here', dict(design=design))
@@ -179,19 +179,19 @@ def activation(cfg: object) -> dict:
     """``design`` of an ``act_cfg`` dict, or of the name or class of an activation."""
     given = dict(cfg) if isinstance(cfg, Mapping) else dict(type=cfg)
     kind = _type_name(given.pop('type', None))
-    given.pop('inplace', None)  # a matter of memory, not of the result
+    given.pop('inplace', None)  # affects memory, not the result
     tanh = '_tanh' if given.pop('approximate', 'none') == 'tanh' else ''
     chosen = ACTIVATIONS.get(kind.lower() + tanh)
     if chosen not in CHOICES['act'] or given:
         options = ''.join(f', {key}={value!r}' for key, value in given.items())
         raise Refused(
-            f'there is no activation {kind!r}{options} here; choose one of {list(CHOICES["act"])}'
+            f'activation {kind!r}{options} is not supported; choose one of {list(CHOICES["act"])}'
         )
     return dict(act=chosen)
 
 
 def one(value: object) -> object:
-    """7 for (7, 7, 7, 7); a tuple whose values differ, or a single number, is returned as it is."""
+    """7 for (7, 7, 7, 7); a tuple whose values differ, or a single number, is left unchanged."""
     if not isinstance(value, (list, tuple)):
         return value
     return value[0] if len(set(value)) == 1 else tuple(value)
@@ -210,7 +210,7 @@ def stages(names: object) -> tuple[int, ...]:
     """``out_indices`` of transformers' ``out_features``: 'stage1' is our stage 0."""
     numbers = [re.fullmatch(r'stage([1-9]\d*)', str(name)) for name in names]
     if not all(numbers):
-        raise Refused("stages are returned, 'stage1' and so on, and the stem is none")
+        raise Refused("only stages ('stage1', 'stage2', ...) can be returned, not the stem")
     return tuple(int(number[1]) - 1 for number in numbers)
 
 
@@ -221,7 +221,7 @@ def without_stem(indices: object) -> object:
 
 
 def other_network(checkpoint: str) -> bool:
-    """Whether weights are another network's by their place, such as 'open-mmlab://resnet50_v1c'."""
+    """Whether the path shows another network's weights, such as 'open-mmlab://resnet50_v1c'."""
     return bool(_ZOOS.match(checkpoint)) and 'convnext' not in checkpoint.lower()
 
 

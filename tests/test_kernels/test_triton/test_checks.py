@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: sizes and strides that would be read out of bounds are refused."""
+"""Contract: sizes and strides that would cause reads out of bounds are refused."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ CALLS = [
     ('h must be contiguous', 'gelu_squares', (H.t(), 1)),
     ('grad must have', 'gelu_backward', (H[:3], H, None)),
     ('slope must have', 'gelu_backward', (H.clone(), H, H[:1, :3])),
-    ('6 rows cannot be shared by 4 samples', 'gelu_squares', (H, 4)),
+    ('6 rows cannot be divided equally among 4 samples', 'gelu_squares', (H, 4)),
 ]
 
 

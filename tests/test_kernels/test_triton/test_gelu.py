@@ -84,7 +84,7 @@ def test_no_rows_give_zeros(kernels):
 
 
 def test_rows_that_samples_cannot_share(kernels):
-    with pytest.raises(ValueError, match='7 rows cannot be shared by 2 samples'):
+    with pytest.raises(ValueError, match='7 rows cannot be divided equally among 2'):
         kernels.gelu_squares(torch.zeros(7, 8), 2)
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: LayerNorm over channels wide and narrow, where the mean dwarfs the deviation too."""
+"""Contract: LayerNorm over few and many channels, also where the mean dwarfs the deviation."""
 
 import sys
 

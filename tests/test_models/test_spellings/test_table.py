@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: the manual has the tables that the code works by, and every row does something."""
+"""Contract: the docs contain the tables that the code uses, and every row has an effect."""
 
 import inspect
 from pathlib import Path
@@ -25,6 +25,6 @@ def test_no_row_is_an_argument_of_ours():
 
 @pytest.mark.parametrize('name', TABLE)
 def test_no_argument_is_taken_whatever_it_says(name):
-    """A value that nobody can mean ends in an error: of the row, or of our own argument."""
+    """A value that makes no sense raises an error, from the row or from our own argument."""
     with pytest.raises((ValueError, TypeError)):
         ConvNeXt(arch=dict(depths=[1], channels=[8]), **{name: object()})

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what means the same is taken, the rest is an error with the line to write."""
+"""Contract: arguments that mean the same are accepted, others are errors with the line to write."""
 
 import inspect
 import re
@@ -25,7 +25,7 @@ def refusal(foreign: dict, given: dict | None = None) -> str:
 
 
 def line_of(message: str) -> dict:
-    """The backbone of the line to write."""
+    """The backbone in the line to write."""
     return eval(re.search(r'^Write backbone=(.*)$', message, re.MULTILINE)[1], {'dict': dict})
 
 
@@ -183,7 +183,7 @@ def test_a_ported_backbone_is_the_same_network(theirs, ours):
 
 
 def test_arguments_of_ours_are_untouched(tiny_arch):
-    """Neither the signature nor positions change, and no other argument is looked at."""
+    """Neither the signature nor positions change, and no other argument is inspected."""
     names = list(inspect.signature(ConvNeXt).parameters)
     assert names[:3] == ['arch', 'version', 'in_channels'] and 'kwargs' not in names
 
@@ -203,7 +203,7 @@ def test_arguments_of_ours_are_untouched(tiny_arch):
 # Refused
 
 REFUSED = [
-    (dict(ls_init_value=0.0), {}, 'starts at 0; write None for no layer scale, or a start'),
+    (dict(ls_init_value=0.0), {}, 'starts at 0; write None for no layer scale, or a pos'),
     # values that contradict each other
     (
         dict(use_grn=False),
@@ -228,14 +228,14 @@ REFUSED = [
         'patch_size, here design.stem_patch_size=4, contradicts design.stem_patch_size=2',
     ),
     # what we do not have, with what there is
-    (dict(norm_cfg=dict(type='GN', num_groups=2)), {}, r"no norm 'GN' here; .*\['LN', 'BN'"),
-    (dict(act_cfg=dict(type='HSwish')), {}, r"no activation 'HSwish' here; .*\['GELU'"),
-    (dict(act_cfg=dict(type='ReLU', negative_slope=1)), {}, "'ReLU', negative_slope=1 here"),
+    (dict(norm_cfg=dict(type='GN', num_groups=2)), {}, r"norm 'GN' is not supported; .*\['LN'"),
+    (dict(act_cfg=dict(type='HSwish')), {}, r"activation 'HSwish' is not supported; .*\['GELU'"),
+    (dict(act_cfg=dict(type='ReLU', negative_slope=1)), {}, "'ReLU', negative_slope=1 is not"),
     (dict(use_grn='yes'), {}, 'it must be True or False'),
     (dict(stem_type='conv'), {}, r"choose one of \['patch'"),
     (dict(model_name='resnet50'), {}, 'no ConvNeXt of this name can be built here'),
     (dict(model_name='convnext_atto_rms'), {}, 'no ConvNeXt of this name'),
-    (dict(out_features=['stem', 'stage4']), {}, 'the stem is none'),
+    (dict(out_features=['stem', 'stage4']), {}, 'not the stem'),
     # what would still be wrong in the line
     (dict(depths=[1, 1]), {}, 'arch has 2 depths .* but 4 channels'),
     (dict(model_name='convnext_small', pretrained=False), dict(version='v2'), 'never published'),
@@ -261,7 +261,7 @@ LINES = [
     (
         dict(norm_cfg=dict(type='BN', requires_grad=False)),
         {},
-        'norms are not frozen alone',
+        'norms alone cannot be frozen',
         dict(design=dict(norm='BN')),
     ),
     (
@@ -273,20 +273,20 @@ LINES = [
     (
         dict(use_grn=True, norm_cfg=dict(type='LN2d', eps=1e-6)),
         dict(arch='base', layer_scale_init_value=0.0, frozen_stages=0),
-        'frozen_stages=0: with arguments of mmpretrain, where 0 freezes nothing; here, as in '
-        'mmdet, 0 freezes the stem and -1 nothing',
+        'frozen_stages=0: the config seems to be for mmpretrain, where 0 freezes nothing; here, as '
+        'in mmdet, 0 freezes the stem and -1 nothing',
         dict(arch='base', layer_scale_init_value=0.0, frozen_stages=-1, version='v2'),
     ),
     (
         {},
         dict(gap_before_final_norm=False, frozen_stages=0),
-        'frozen_stages=0: with arguments of mmpretrain',
+        'frozen_stages=0: the config seems to be for mmpretrain',
         dict(gap_before_final_norm=False, frozen_stages=-1),
     ),
     # Meta
     (dict(depths=[3, 3, 27, 3]), {}, 'the widths default to those of tiny', dict(arch='small')),
     (dict(dims=[96, 192, 384, 768]), {}, 'depths default to those of tiny', dict(arch='tiny')),
-    (META, dict(arch='tiny'), 'arch gives the size too', dict(arch=SMALL)),
+    (META, dict(arch='tiny'), 'arch sets the size as well', dict(arch=SMALL)),
     (
         dict(num_classes=1000, head_init_scale=1.0),
         dict(arch='tiny'),
@@ -297,7 +297,7 @@ LINES = [
     (
         dict(model_name='convnext_tiny.fb_in1k', features_only=True, pretrained=True),
         dict(out_indices=(0, 1, 2, 3)),
-        'Here each map has an output norm, in timm none',
+        'Here each map has an output norm, unlike in timm',
         dict(
             out_indices=(0, 1, 2, 3),
             arch='tiny',
@@ -307,13 +307,13 @@ LINES = [
     (
         dict(model_name='convnextv2_base', features_only=True, pretrained=True),
         {},
-        "the nearest names of weights are .'timm/convnextv2_base.fcmae'",
+        "the closest names of weights are .'timm/convnextv2_base.fcmae'",
         dict(arch='base', version='v2', init_cfg=dict(type='Pretrained', checkpoint='...')),
     ),
     (
         dict(model_name='convnext_tiny', pretrained=False),
         dict(in_channels=4),
-        'it names the size and its weights at once',
+        'it names both the size and the weights',
         dict(in_channels=4, arch='tiny'),
     ),
     (
@@ -325,7 +325,7 @@ LINES = [
     (
         dict(model_name='convnext_tiny'),
         dict(init_cfg=PRETRAINED),
-        'it names the size and its weights at once',
+        'it names both the size and the weights',
         dict(init_cfg=PRETRAINED, arch='tiny'),
     ),
     (
@@ -345,7 +345,7 @@ LINES = [
         dict(out_indices=[0, 1, 2, 3], in_channels=3, arch='tiny'),
     ),
     (dict(num_stages=3), dict(arch='tiny'), 'the arch has 4 stages', dict(arch='tiny')),
-    (dict(layer_norm_eps=1e-12), {}, "it is the classifier's; the maps have design.norm_eps", {}),
+    (dict(layer_norm_eps=1e-12), {}, 'classifier only; the maps use design.norm_eps', {}),
     (dict(image_size=224), {}, 'the backbone accepts any size', {}),
     # mmseg and others
     (
@@ -372,9 +372,9 @@ LINES = [
         ),
     ),
     (dict(pretrained=dict(a=1)), {}, 'a path, a URL or a short name', {}),
-    (dict(norm_eval=True), {}, 'LayerNorm keeps no statistics', {}),
+    (dict(norm_eval=True), {}, 'LayerNorm has no running statistics', {}),
     # names of sizes
-    ({}, dict(arch='convnext_tiny'), "arch='convnext_tiny': .* the size only", dict(arch='tiny')),
+    ({}, dict(arch='convnext_tiny'), "arch='convnext_tiny': .* only the size", dict(arch='tiny')),
     ({}, dict(arch='T'), "arch='T'", dict(arch='tiny')),
     (
         {},
@@ -385,7 +385,7 @@ LINES = [
     (
         {},
         dict(arch='facebook/convnext-tiny-224'),
-        'the size only',
+        'only the size',
         dict(
             arch='tiny',
             init_cfg=dict(type='Pretrained', checkpoint='hf/facebook/convnext-tiny-224'),
@@ -443,14 +443,14 @@ def test_delete_that_update_left(tiny_arch):
     own = dict(_delete_=True, type='mmconvnext.ConvNeXt', arch=tiny_arch)
     updated = model.copy().backbone
     updated.update(own)
-    with pytest.raises(TypeError, match=r'with model\.merge\(dict\(backbone=dict'):
+    with pytest.raises(TypeError, match=r'write model\.merge\(dict\(backbone=dict'):
         MODELS.build(updated)
     model._cfg_dict.merge(dict(backbone=own))
     assert MODELS.build(model.backbone).in_channels == 3
 
 
 def test_configs_of_the_field(tiny_arch):
-    """Nested dicts of a config are read as dicts, and the config stays as it is."""
+    """Nested dicts of a config are read as dicts, and the config stays unchanged."""
     backbone = Config(
         dict(
             type='mmconvnext.ConvNeXt',

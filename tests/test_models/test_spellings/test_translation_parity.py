@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: what is taken gives the maps of the package that it was written for."""
+"""Contract: accepted arguments give the same maps as in the package that they were written for."""
 
 import re
 
@@ -69,7 +69,7 @@ def test_weights_of_either_pointwise_layer_load(linear_pw_conv, tiny_arch):
 
 @pytest.mark.parametrize(('eps', 'expected'), [(None, 1e-5), (1e-6, 1e-6), (1e-3, 1e-3)])
 def test_the_epsilon_is_the_one_in_force_there(eps, expected, tiny_arch):
-    """``dict(type='LN2d')`` builds a subclass of torch's LayerNorm without saying the epsilon."""
+    """``dict(type='LN2d')`` builds a subclass of torch's LayerNorm without giving the epsilon."""
     norm_cfg = dict(type='LN2d') if eps is None else dict(type='LN2d', eps=eps)
     backbone = ConvNeXt(tiny_arch, norm_cfg=norm_cfg)
     norms = [module for module in backbone.modules() if isinstance(module, nn.LayerNorm)]

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: ``pretrained``, which mmseg's EncoderDecoder hands from the model to the backbone."""
+"""Contract: ``pretrained``, which mmseg's EncoderDecoder passes from the model to the backbone."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ BASE = Path(mmseg.__path__[0], '.mim/configs/_base_/models/upernet_r50.py')
 
 @pytest.fixture
 def build(monkeypatch, tiny_arch):
-    """Builds the base model of UPerNet with our backbone."""
+    """Build UPerNet's base model with our backbone."""
     from mmseg.registry import MODELS
 
     monkeypatch.setattr(DefaultScope, '_instance_dict', {})

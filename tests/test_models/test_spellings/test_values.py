@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: names that other packages publish sizes and weights under are read, and no others."""
+"""Contract: names under which other packages publish sizes and weights are read, and no others."""
 
 import pytest
 from mmengine.registry import MODELS

@@ -120,7 +120,7 @@ def test_out_indices_choose_the_channels(load):
     cfg.model.neck.in_channels = [192, 768]
     check_channels(cfg)
     cfg.model.backbone.out_indices = (0, 4)
-    with pytest.raises(RecipeError, match='model.backbone: .*is no stage'):
+    with pytest.raises(RecipeError, match='model.backbone: .*is not a stage'):
         check_channels(cfg)
 
 
