@@ -109,3 +109,10 @@ def test_wrong_arch_is_named(arch, match):
 def test_wrong_version_is_named(version):
     with pytest.raises(ValueError, match=rf"version={version!r} is unknown.*\['v1', 'v2'\]"):
         get_arch('tiny', version)
+
+
+def test_the_old_module_is_there_for_pickles():
+    from mmconvnext import arch
+    from mmconvnext.models import arch as old
+
+    assert old.Arch is arch.Arch and old.get_arch is get_arch and old.ARCHS is ARCHS

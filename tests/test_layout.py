@@ -44,6 +44,7 @@ MAY_IMPORT = {
     '.checkpoint.convert': '.checkpoint safetensors torch',
     '.checkpoint.load': '.checkpoint mmengine torch',
     '.models': '.models .arch',
+    '.models.arch': '.arch',
     '.models.design': '',
     '.models.layer_depth': '',
     '.models.arguments': '',

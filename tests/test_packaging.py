@@ -233,7 +233,9 @@ def fake_torch(folder: Path, content: str, cpp_extension: str) -> str:
     ],
 )
 def test_torch_that_does_not_work_leaves_the_kernels_out(own_checkout, tmp_path, content, told):
-    fake = fake_torch(tmp_path / 'fake', content, 'BuildExtension = CppExtension = object')
+    fake = fake_torch(
+        tmp_path / 'fake', content, 'BuildExtension = CppExtension = include_paths = object'
+    )
     env = {'PYTHONPATH': fake, 'MMCONVNEXT_BUILD': ''}
     result = call('wheel', own_checkout, tmp_path / 'out', **env)
     assert result.returncode == 0, result.stderr
@@ -242,6 +244,7 @@ def test_torch_that_does_not_work_leaves_the_kernels_out(own_checkout, tmp_path,
 
 
 NO_COMPILER = """
+include_paths = list
 from setuptools import Extension as CppExtension
 from setuptools.command.build_ext import build_ext
 

@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract of tools/*.py: options are read before anything slow is imported."""
 
+import shutil
 import subprocess
 import sys
 
@@ -36,6 +37,22 @@ def test_help_and_wrong_options_import_nothing_slow(tool):
     done, imported = run(tool, '--no-such-option')
     assert done.returncode == 2 and f'usage: {tool.name}' in done.stderr
     assert not imported & SLOW
+
+
+@pytest.mark.parametrize('tool', ['train', 'test', 'convert_checkpoint', 'migrate_config'])
+def test_a_copied_tool_starts(tool, tmp_path):
+    """Away from `_start.py`, as with `python -m tools.train`, it starts as well, only slower."""
+    copy = shutil.copy(ROOT / f'tools/{tool}.py', tmp_path)
+    done, _ = run(copy, '--help')
+    assert done.returncode == 0 and done.stdout.startswith(f'usage: {tool}.py')
+
+
+def test_no_name_of_a_users_module_is_taken():
+    code = 'import sys, _start; _start.load("cli/options.py"); assert "options" not in sys.modules'
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT / 'tools', capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_pairs_are_checked_before_the_imports():

@@ -35,8 +35,10 @@ def run(main: Callable[[], object]) -> None:
 def load(file: str) -> ModuleType:
     """Load a file that imports only the standard library, without importing the package."""
     (folder,) = find_spec('mmconvnext').submodule_search_locations
-    spec = spec_from_file_location(Path(file).stem, Path(folder, file))
+    # A name of its own, for this moment only: a config may import a module called `options`.
+    spec = spec_from_file_location(f'_mmconvnext_{Path(file).stem}', Path(folder, file))
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
+    del sys.modules[spec.name]
     return module

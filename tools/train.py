@@ -1,7 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Train a detector or a segmentor: python tools/train.py CONFIG [options]."""
 
-from _start import start
+try:
+    from _start import start
+except ModuleNotFoundError:  # a copy of this file, or `python -m`
+    from mmconvnext.cli.run import start
 
 if __name__ == '__main__':
     start('train')

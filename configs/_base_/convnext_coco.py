@@ -2,10 +2,10 @@
 # package, and the warm-up is the official one. Two bases must not define the same key, so the
 # changes are kept under one name until a recipe applies them:
 #
-#     _base_ = ['mmdet::<recipe>', './convnext_coco.py']
+#     _base_ = ['mmdet::convnext/<recipe>', './convnext_coco.py']
 #     locals().update(_base_.pop('changes'))
 changes = dict(
-    custom_imports=dict(_delete_=True, imports=['mmconvnext'], allow_failed_imports=False),
+    custom_imports=dict(imports=['mmconvnext'], allow_failed_imports=False),
     checkpoint_file=None,  # mmdet's recipe sets it; here each leaf names its file in init_cfg
     model=dict(
         backbone=dict(

@@ -3,7 +3,7 @@
 # 8 GPUs with 2 images each. A leaf config sets the size, channels, weights, drop path and learning
 # rate. Recipes apply `changes` as in convnext_coco.py.
 changes = dict(
-    custom_imports=dict(_delete_=True, imports=['mmconvnext'], allow_failed_imports=False),
+    custom_imports=dict(imports=['mmconvnext'], allow_failed_imports=False),
     checkpoint_file=None,  # mmseg's recipe sets it; here each leaf names its file in init_cfg
     model=dict(
         backbone=dict(

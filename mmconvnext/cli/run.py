@@ -5,9 +5,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
 from ..checkpoint.errors import CheckpointError
 from ..recipe.errors import RecipeError
+
+
+def start(tool: str) -> None:
+    """Run ``main`` of a module of this folder, as `tools/_start.py` does, which is faster."""
+    run_tool(import_module(f'{__package__}.{tool}').main)
 
 
 def run_tool(main: Callable[[], object]) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Checks that our classes are named with their scope, so that every MM project finds them."""
+"""Checks of the names in a model: ours have their scope, and every part has a type."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, Registry
 from ..errors import RecipeError
 from ..walk import dicts
 
+# Parts of a detector or segmentor that a registry builds.
+PARTS = ('neck', 'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'panoptic_head', 'decode_head')
+PARTS += ('auxiliary_head',)
 BACKBONE = 'ConvNeXt'
 CONSTRUCTOR = 'LayerDecayOptimWrapperConstructor'
 
@@ -17,14 +20,27 @@ def check_names(cfg: Config, *, training: bool = True) -> None:
     """Check that no class of ours is named without its scope, which release 0.1.0 allowed.
 
     Raises:
-        RecipeError: a name without scope is one of ours, and no other package registers it.
+        RecipeError: a name without scope is one of ours, and no other package registers it; or a
+            part of the model has no type, since the base config has no such part.
     """
+    _require_types(cfg)
     names = [(f'{path}.type', node.get('type')) for path, node in dicts(cfg.model, 'model')]
     _require(cfg, MODELS, BACKBONE, names)
     if training:
         constructor = (cfg.get('optim_wrapper') or {}).get('constructor')
         names = [('optim_wrapper.constructor', constructor)]
         _require(cfg, OPTIM_WRAPPER_CONSTRUCTORS, CONSTRUCTOR, names)
+
+
+def _require_types(cfg: Config) -> None:
+    for path, node in dicts(cfg.model, 'model'):
+        part = path.removesuffix('.0').rpartition('.')[2]
+        if part in PARTS and node and not node.get('type'):
+            raise RecipeError(
+                f'{path}={dict(node)} has no type: the model of the base config has no {part}. Take '
+                'it out, and set in_channels of the part that takes the maps of the backbone '
+                'instead, such as panoptic_head or decode_head'
+            )
 
 
 def _require(cfg: Config, root: Registry, plain: str, names: list[tuple[str, object]]) -> None:

@@ -124,7 +124,7 @@ def _ids(reader: Reader, folder: str) -> Iterator[Finding]:
             yield Finding(f'{reader.path}: {file} cannot be read ({error})', 'segments')
             return
         in_png = set(np.unique(rgb @ (1, 256, 256**2)).tolist()) - {0}
-        listed = {segment['id'] for segment in entry['segments_info']}
+        listed = {segment.get('id') for segment in entry['segments_info']} - {None}
         if in_png != listed:
             unknown, absent = sorted(in_png - listed), sorted(listed - in_png)
             text = f'has the ids {short(unknown)}, which match no segment' if unknown else ''
