@@ -37,7 +37,7 @@ def _require_types(cfg: Config) -> None:
         part = path.removesuffix('.0').rpartition('.')[2]
         if part in PARTS and node and not node.get('type'):
             raise RecipeError(
-                f'{path}={dict(node)} has no type: the model of the base config has no {part}. Take '
+                f'{path}={dict(node)} has no type: the base config has no {part}. Take '
                 'it out, and set in_channels of the part that takes the maps of the backbone '
                 'instead, such as panoptic_head or decode_head'
             )
