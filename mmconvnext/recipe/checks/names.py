@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, Registry
 
 from ..errors import RecipeError
-from ..walk import dicts
+from ..walk import SCOPES, dicts, registered
 
 # Parts of a detector or segmentor that a registry builds.
 PARTS = ('neck', 'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'panoptic_head', 'decode_head')
@@ -33,14 +33,20 @@ def check_names(cfg: Config, *, training: bool = True) -> None:
 
 
 def _require_types(cfg: Config) -> None:
+    """A class of mmdet or mmseg builds its parts by type; what others do with a dict is theirs."""
     for path, node in dicts(cfg.model, 'model'):
-        part = path.removesuffix('.0').rpartition('.')[2]
-        if part in PARTS and node and not node.get('type'):
-            raise RecipeError(
-                f'{path}={dict(node)} has no type: the base config has no {part}. Take '
-                'it out, and set in_channels of the part that takes the maps of the backbone '
-                'instead, such as panoptic_head or decode_head'
-            )
+        module = getattr(registered(cfg, MODELS, node), '__module__', '')
+        if module.partition('.')[0] not in SCOPES:
+            continue
+        for part in PARTS:
+            given = node.get(part)
+            given = given[0] if isinstance(given, (list, tuple)) and given else given
+            if isinstance(given, dict) and given and not given.get('type'):
+                raise RecipeError(
+                    f'{path}.{part}={dict(given)} has no type: the base config has no {part}. Take '
+                    'it out, and set in_channels of the part that takes the maps of the backbone '
+                    'instead, such as panoptic_head or decode_head'
+                )
 
 
 def _require(cfg: Config, root: Registry, plain: str, names: list[tuple[str, object]]) -> None:

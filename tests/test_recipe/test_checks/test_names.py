@@ -58,16 +58,19 @@ def test_other_names_and_classes_are_none_of_our_business():
     check_names(Config(dict(model=dict(), optim_wrapper=None)))
 
 
-@pytest.mark.parametrize('part', ['neck', 'panoptic_head', 'roi_head.bbox_head.0'])
+@pytest.mark.parametrize('part', ['neck', 'panoptic_head', 'roi_head.bbox_head'])
 def test_a_part_that_the_base_lacks_is_named(part):
     """As `neck=dict(in_channels=...)` over Mask2Former, which has no neck."""
     node = dict(in_channels=[40, 80, 160, 320])
-    model = dict(backbone=dict(type='mmconvnext.ConvNeXt'), neck=dict(type='FPN', **node))
-    if '.' in part:
-        model['roi_head'] = dict(type='StandardRoIHead', bbox_head=[node])
-    else:
-        model[part] = node
-    name = part.removesuffix('.0').rpartition('.')[2]
-    match = rf'model\.{part}=.*40, 80.* has no type: .* base config has no {name}\. Take it out'
+    model = dict(type='MaskRCNN', neck=dict(type='FPN', **node))
+    model['roi_head'] = dict(type='StandardRoIHead', bbox_head=[dict(type='Shared2FCBBoxHead')])
+    cfg = Config(dict(default_scope='mmdet', model=model))
+    check_names(cfg)
+    cfg.merge_from_dict({f'model.{part}': [node] if '.' in part else dict(node, _delete_=True)})
+    name = part.rpartition('.')[2]
+    match = rf'model\.{part}=.*40, 80.* has no type: the base config has no {name}\. Take it out'
     with pytest.raises(RecipeError, match=match):
-        check_names(Config(dict(model=model)))
+        check_names(cfg)
+    cfg.model.type = dict  # somebody's own class, whose parts are its own matter
+    if '.' not in part:
+        check_names(cfg)
