@@ -179,7 +179,7 @@ def test_optimizer_gets_no_frozen_parameters(frozen, tiny_arch):
 
 @pytest.mark.parametrize('value', [-2, 5, 1.0, True, None])
 def test_wrong_frozen_stages_are_named(value, tiny_arch):
-    match = f'frozen_stages={value} is out of range: -1 freezes nothing, 0 the stem, 1 to 4'
+    match = f'frozen_stages={value} is out of range: -1 freezes nothing, 0 the stem, and 1 to 4'
     with pytest.raises(ValueError, match=match):
         ConvNeXt(tiny_arch, frozen_stages=value)
 
