@@ -13,7 +13,7 @@ from torch import nn
 from ..checkpoint.lookup import look_up
 from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
-from ..recipe.own_data.data import LABEL_MAPS
+from ..recipe.own_data.kinds import label_maps
 from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.walk import LOADERS, dicts, evaluators, task
 from .cfg_options import read_cfg_options
@@ -57,7 +57,9 @@ def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.out:
         _save_predictions(cfg, args.out)
     for metric in evaluators(cfg):
-        if metric.get('output_dir') == LABEL_MAPS:  # one folder for all runs: give each its own
+        if (
+            metric.get('output_dir') == label_maps.OUTPUT
+        ):  # one folder for all runs: give each its own
             metric.output_dir = os.path.join(cfg.work_dir, 'label_maps')
 
 

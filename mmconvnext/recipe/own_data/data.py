@@ -14,7 +14,6 @@ from mmengine.dataset import BaseDataset
 from ..errors import RecipeError
 from ..walk import LOADERS, pipelines, unimported_name
 from .given import OwnData
-from .kinds.label_maps import OUTPUT as LABEL_MAPS  # noqa: F401  # where its users look for it
 
 # Settings that a dataset keeps when its type changes: mmengine's, and those that most types share.
 KEPT = set(inspect.signature(BaseDataset.__init__).parameters) - {'ann_file'}
