@@ -57,9 +57,8 @@ def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.out:
         _save_predictions(cfg, args.out)
     for metric in evaluators(cfg):
-        if (
-            metric.get('output_dir') == label_maps.OUTPUT
-        ):  # one folder for all runs: give each its own
+        # The default folder would be shared by all runs: give each its own.
+        if metric.get('output_dir') == label_maps.OUTPUT:
             metric.output_dir = os.path.join(cfg.work_dir, 'label_maps')
 
 
