@@ -1,0 +1,65 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""New processes in a tenth of a second: forks of one that has imported torch and mmengine.
+
+For tests that need a process of their own: for several ranks, to be killed, or because nothing of
+ours may be imported yet. What a user starts, such as a tool, a test starts in the same way.
+"""
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable
+from subprocess import CompletedProcess
+
+SECONDS = 120
+_FORKS = multiprocessing.get_context('forkserver')
+_FORKS.set_forkserver_preload(['torch', 'mmengine.runner'])
+
+
+def call(function: Callable, *arguments: object, count: int = 1) -> list[CompletedProcess]:
+    """Call ``function(rank, *arguments)`` in ``count`` processes that run side by side.
+
+    It must be importable by name. Changed variables of the environment count, except those that
+    torch reads at its import.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        outs = [(f'{folder}/{rank}.out', f'{folder}/{rank}.err') for rank in range(count)]
+        state = os.getcwd(), dict(os.environ)
+        processes = [
+            _FORKS.Process(target=_call, args=(*outs[rank], *state, function, rank, *arguments))
+            for rank in range(count)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(SECONDS)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        return [
+            CompletedProcess(function, process.exitcode, *map(_read, files))
+            for process, files in zip(processes, outs)
+        ]
+
+
+def run(code: str) -> CompletedProcess:
+    """Run a program, as ``python -c`` does."""
+    return call(_run, code)[0]
+
+
+def _read(file: str) -> str:
+    with open(file) as opened:
+        return opened.read()
+
+
+def _call(out: str, err: str, folder: str, environment: dict, function: Callable, *arguments):
+    for number, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    function(*arguments)
+
+
+def _run(rank: int, code: str) -> None:
+    exec(compile(code, '<test>', 'exec'), {'__name__': '__main__'})
