@@ -71,16 +71,38 @@ def _make_folders() -> None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
-# No test uses the network
+# What each test leaves as it was
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[STATE] = os.getcwd(), dict(os.environ)
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown() -> None:
+def pytest_runtest_teardown(item: pytest.Item) -> None:
     log = Path(os.environ[no_network.LOG])
     if log.stat().st_size:
         tried = log.read_text()
         log.write_text('')
         pytest.fail(f'the test tried to use the network:\n{tried}', pytrace=False)
+    folder, variables = item.stash[STATE]
+    if os.getcwd() != folder:
+        left = os.getcwd()
+        os.chdir(folder)
+        pytest.fail(f'the test left another working folder: {left!r}', pytrace=False)
+    now = {**os.environ, CURRENT: variables.get(CURRENT)}
+    changed = {k for k in {*now, *variables} if now.get(k) != variables.get(k)}
+    if changed:
+        for name in changed:
+            os.environ.pop(name, None)
+        os.environ.update({k: variables[k] for k in changed if k in variables})
+        text = f'the test left variables of the environment changed: {sorted(changed)}'
+        pytest.fail(text, pytrace=False)
+
+
+CURRENT = 'PYTEST_CURRENT_TEST'
+STATE = pytest.StashKey[tuple]()
 
 
 # No test leaves a file
