@@ -7,11 +7,13 @@ ours may be imported yet. What a user starts, such as a tool, a test starts in t
 
 import multiprocessing
 import os
+import runpy
+import sys
 import tempfile
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
-SECONDS = 120
+SECONDS = 300
 _FORKS = multiprocessing.get_context('forkserver')
 _FORKS.set_forkserver_preload(['torch', 'mmengine.runner'])
 
@@ -47,6 +49,11 @@ def run(code: str) -> CompletedProcess:
     return call(_run, code)[0]
 
 
+def script(file: object, *arguments: object) -> CompletedProcess:
+    """Run a file, as ``python FILE ARGUMENTS`` does."""
+    return call(_script, str(file), [str(value) for value in arguments])[0]
+
+
 def _read(file: str) -> str:
     with open(file) as opened:
         return opened.read()
@@ -59,6 +66,12 @@ def _call(out: str, err: str, folder: str, environment: dict, function: Callable
     os.environ.clear()
     os.environ.update(environment)
     function(*arguments)
+
+
+def _script(rank: int, file: str, arguments: list[str]) -> None:
+    sys.argv = [file, *arguments]
+    sys.path.insert(0, os.path.dirname(file))
+    runpy.run_path(file, run_name='__main__')
 
 
 def _run(rank: int, code: str) -> None:
