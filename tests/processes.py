@@ -18,15 +18,17 @@ _FORKS = multiprocessing.get_context('forkserver')
 _FORKS.set_forkserver_preload(['torch', 'mmengine.runner'])
 
 
-def call(function: Callable, *arguments: object, count: int = 1) -> list[CompletedProcess]:
+def call(
+    function: Callable, *arguments: object, count: int = 1, folder: object = '.', **variables: str
+) -> list[CompletedProcess]:
     """Call ``function(rank, *arguments)`` in ``count`` processes that run side by side.
 
-    It must be importable by name. Changed variables of the environment count, except those that
-    torch reads at its import.
+    It must be importable by name. Variables of the environment count as they are now, with
+    ``variables``, except those that torch reads at its import.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        outs = [(f'{folder}/{rank}.out', f'{folder}/{rank}.err') for rank in range(count)]
-        state = os.getcwd(), dict(os.environ)
+    with tempfile.TemporaryDirectory() as outputs:
+        outs = [(f'{outputs}/{rank}.out', f'{outputs}/{rank}.err') for rank in range(count)]
+        state = os.path.abspath(folder), os.environ | variables
         processes = [
             _FORKS.Process(target=_call, args=(*outs[rank], *state, function, rank, *arguments))
             for rank in range(count)
@@ -49,9 +51,9 @@ def run(code: str) -> CompletedProcess:
     return call(_run, code)[0]
 
 
-def script(file: object, *arguments: object) -> CompletedProcess:
-    """Run a file, as ``python FILE ARGUMENTS`` does."""
-    return call(_script, str(file), [str(value) for value in arguments])[0]
+def script(file: object, *arguments: object, **options: object) -> CompletedProcess:
+    """Run a file, as ``python FILE ARGUMENTS`` does, with the ``options`` of ``call``."""
+    return call(_script, str(file), [str(value) for value in arguments], **options)[0]
 
 
 def _read(file: str) -> str:

@@ -47,8 +47,8 @@ def test_peers_compute_what_ours_does(peer, version, monkeypatch):
     theirs = getattr(peers, peer)(ours)
     image = torch.randn(2, 3, 32, 24)
     torch.testing.assert_close(theirs.eval()(image), [*ours(image)], rtol=1e-4, atol=1e-4)
-    theirs.train()
-    assert not torch.equal(theirs(image)[-1], theirs(image)[-1])  # it drops samples
+    maps = theirs.train()(image[:1].expand(16, -1, -1, -1))[-1]
+    assert len(maps.unique(dim=0)) > 1  # it drops samples
 
 
 @pytest.mark.slow
