@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,19 @@ def test_processes_start_from_what_is_here_now(tmp_path, monkeypatch):
     assert done.stderr == 'said' and done.returncode == 3
     done = processes.run('1 / 0')
     assert done.returncode == 1 and 'ZeroDivisionError' in done.stderr
+
+
+def _fails_or_waits(rank: int) -> None:
+    if rank:
+        raise ValueError('rank 1 has a bug')
+    time.sleep(100)
+
+
+def test_a_failed_process_ends_those_that_wait_for_it(monkeypatch):
+    monkeypatch.setattr(processes, 'GRACE', 0.3)
+    waiting, failed = processes.call(_fails_or_waits, count=2)
+    assert waiting.returncode == -9 and failed.returncode == 1
+    assert 'rank 1 has a bug' in failed.stderr and 'bug' not in waiting.stderr
 
 
 def without_reason(source: str) -> list[str]:
