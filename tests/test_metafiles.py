@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from recipe_table import PUBLISHED, load
 from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,7 +20,6 @@ FOLDERS = {'mask_rcnn', 'cascade_mask_rcnn', 'faster_rcnn', 'upernet'}
 each_row = pytest.mark.parametrize('config', ROWS, ids=lambda config: Path(config).stem)
 
 OFFICIAL = 'https://dl.fbaipublicfiles.com/convnext/'
-PUBLISHED = yaml.safe_load((ROOT / 'tests/data/published_recipes.yml').read_text())['recipes']
 # Meta's name of a column: the metafile's.
 METRICS = {
     'box_ap': 'box AP',
@@ -79,7 +78,7 @@ def test_the_readme_tells_the_same(config):
 @each_row
 def test_the_config_tells_the_same(config):
     """Schedule, precision in the file name, pretrained file and hyper-parameters of the README."""
-    cfg, cells = Config.fromfile(ROOT / config), table_row(config)
+    cfg, cells = load(config.removeprefix('configs/')), table_row(config)
     meta = ROWS[config]['Metadata']
     assert cfg.train_cfg.get('max_epochs') == meta.get('Epochs')
     assert cfg.train_cfg.get('max_iters') == meta.get('Iterations')
@@ -98,13 +97,13 @@ def test_the_config_tells_the_same(config):
     assert link is None or link[1] == backbone.init_cfg.checkpoint
 
 
-@pytest.mark.parametrize('recipe', PUBLISHED, ids=lambda recipe: Path(recipe['config']).stem)
-def test_published_figures(recipe):
-    row = ROWS['configs/' + recipe['config']]
-    figures = {METRICS[key]: value for key, value in recipe.items() if key in METRICS}
-    assert figures and metrics(row) == figures
-    assert f'{row["Metadata"]["Parameters"] / 1e6:.0f}' == f'{recipe["params"]:g}'
-    assert row['Metadata']['FLOPs'] == recipe['flops'] * 10**9
+@pytest.mark.parametrize('name', PUBLISHED, ids=lambda name: Path(name).stem)
+def test_published_figures(name):
+    row, results = ROWS[f'configs/{name}'], PUBLISHED[name]['results']
+    figures = {METRICS[key]: value for key, value in results.items() if key in METRICS}
+    assert len(figures) == 2 and metrics(row) == figures
+    assert f'{row["Metadata"]["Parameters"] / 1e6:.0f}' == f'{results["params"]:g}'
+    assert row['Metadata']['FLOPs'] == results['flops'] * 10**9
     assert 'Weights' in row
 
 
@@ -125,7 +124,7 @@ def forward(model, image: torch.Tensor) -> None:
 @each_row
 def test_parameters_and_flops_are_counted(config):
     """On the meta device, which computes shapes only."""
-    cfg, meta = Config.fromfile(ROOT / config), ROWS[config]['Metadata']
+    cfg, meta = load(config.removeprefix('configs/')), ROWS[config]['Metadata']
     init_default_scope(cfg.default_scope)
     with torch.device('meta'):
         model = MODELS.build(cfg.model).eval()
