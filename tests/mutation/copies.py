@@ -33,6 +33,7 @@ class Copy:
         for command in (['init', '-q'], ['add', '-A']):
             subprocess.run(['git', *command], cwd=folder, check=True, capture_output=True)
         temp = folder.parent / f'{folder.name}-temp'
+        self.log = temp / 'log.txt'  # of the last run
         for name in ('home', 'tmp'):
             (temp / name).mkdir(parents=True, exist_ok=True)
         env = {

@@ -38,7 +38,7 @@ def faults_of(path: str, source: str) -> list[Fault]:
     """The faults of a module, at most two on each line, chosen by hash."""
     tree, silent = get_ast(source), _without_effect(source)
     nodes, digest = list(ast_nodes(tree)), hashlib.sha256(source.encode()).hexdigest()
-    lines = defaultdict(list)
+    rows, lines = source.splitlines(), defaultdict(list)
     for kind, operator in operators().items():
         places = chain.from_iterable(operator.mutation_positions(node) for node in nodes)
         for occurrence, (start, end) in enumerate(places):
@@ -46,6 +46,8 @@ def faults_of(path: str, source: str) -> list[Fault]:
                 continue  # plus one is enough
             if any(first <= start and end <= last for first, last in silent):
                 continue
+            if rows[start[0] - 1].strip() == '*,':
+                continue  # of a signature, no product
             name = f'{path}\0{digest}\0{kind}\0{occurrence}'
             key = hashlib.sha256(name.encode()).hexdigest()[:16]
             lines[start[0]].append(Fault(path, start[0], kind, occurrence, key))
@@ -53,9 +55,7 @@ def faults_of(path: str, source: str) -> list[Fault]:
     return [
         fault
         for line, found in sorted(lines.items())
-        for fault in sorted(found, key=lambda f: _lot(f, source.splitlines()[line - 1], found))[
-            :MAX_PER_LINE
-        ]
+        for fault in sorted(found, key=lambda f: _lot(f, rows[line - 1], found))[:MAX_PER_LINE]
     ]
 
 

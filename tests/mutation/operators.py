@@ -121,9 +121,7 @@ class DropElement(_ByText):
         if len(elements) < 2:
             return []
         comma = ',' if len(elements) == 2 else ''
-        return [
-            ', '.join(elements[:i] + elements[i + 1 :]) + comma for i in range(len(elements))
-        ]
+        return [', '.join(elements[:i] + elements[i + 1 :]) + comma for i in range(len(elements))]
 
     @classmethod
     def examples(cls):

@@ -14,7 +14,7 @@ first, until one fails. See docs/testing.md.
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import random
 import subprocess
 import sys
@@ -82,38 +82,34 @@ class Run:
         self.total = len(faults)
         copies = [Copy(ROOT, self.session.folder / f'copy{i}') for i in range(self.args.workers)]
         selection = Selection(self.session.folder, ROOT)
-        parts = sorted({part for f in faults for part in selection.parts(f.path)})
-        self.parallel(copies, [p for p in parts if not selection.known(p)], selection.measure)
-        selection.load(parts)
-        threads = [
-            threading.Thread(target=self.work, args=(copy, selection, sources)) for copy in copies
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        own = {selection.own(fault.path) for fault in faults}
+        parts = own if self.args.since or self.args.paths else selection.all_parts()
+        self.measure(copies, selection, [p for p in parts if not selection.is_known(p)])
+        selection.load()
+        self.in_parallel(copies, lambda copy: self.work(copy, selection, sources))
         for copy in copies:
             copy.close()
         print()
 
-    @staticmethod
-    def parallel(copies: list[Copy], parts: list[str], measure) -> None:
-        todo: Queue[str] = Queue()
-        for part in parts:
-            todo.put(part)
-
-        def work(copy):
-            while True:
-                try:
-                    measure(todo.get_nowait(), copy)
-                except Empty:
-                    return
-
+    def in_parallel(self, copies: list[Copy], work) -> None:
         threads = [threading.Thread(target=work, args=(copy,)) for copy in copies]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def measure(self, copies: list[Copy], selection: Selection, parts: list[str]) -> None:
+        """Measure which lines the tests run. The largest part comes first."""
+        todo: Queue[str] = Queue()
+        for part in sorted(parts, key=lambda p: -len(selection.files(p))):
+            todo.put(part)
+
+        def work(copy):
+            with contextlib.suppress(Empty):
+                while True:
+                    selection.measure(todo.get_nowait(), copy)
+
+        self.in_parallel(copies, work)
 
     def work(self, copy: Copy, selection: Selection, sources: dict[str, str]) -> None:
         while time.monotonic() < self.until:
