@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Puts faults into the package, one at a time, and reports those that no test notices.
 
-    python tests/mutation/run.py                         # all rooms: hours; stop and go on as you like
+    python tests/mutation/run.py                         # all rooms: hours; resumable
     python tests/mutation/run.py mmconvnext/optim        # a folder or files
     python tests/mutation/run.py --since main            # the files changed since a commit
     python tests/mutation/run.py --again                 # try again what was not noticed

@@ -13,6 +13,7 @@ It reads requests from stdin, one JSON object in each line, and answers each wit
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -23,6 +24,12 @@ from pathlib import Path
 
 ROOT = Path.cwd()  # the copy of the checkout
 TEMP = ROOT.parent / f'{ROOT.name}-temp'
+# What the tests import from elsewhere. Not triton: it reads a variable that tests set.
+WARM = (
+    'cv2 mmcv.ops mmdet.apis mmdet.datasets mmdet.evaluation mmdet.models mmengine.hub '
+    'mmengine.runner mmseg.apis mmseg.datasets mmseg.evaluation mmseg.models PIL.Image '
+    'pycocotools.coco pytest yaml'
+).split()
 OPTIONS = ('-q', '-o', 'addopts=', '-p', 'no:cacheprovider', '-p', 'no:randomly', '-p', 'no:xdist')
 
 
@@ -144,25 +151,9 @@ def in_fork(request: dict) -> dict:
 
 
 def warm_up() -> None:
-    import cv2
-    import mmcv.ops
-    import mmdet.apis
-    import mmdet.datasets
-    import mmdet.evaluation
-    import mmdet.models
-    import mmengine.hub
-    import mmengine.runner
-    import mmseg.apis
-    import mmseg.datasets
-    import mmseg.evaluation
-    import mmseg.models
-    import PIL.Image
-    import pycocotools.coco
-    import pytest
-    import torch
-    import yaml
-
-    torch.set_num_threads(1)
+    for name in WARM:
+        importlib.import_module(name)
+    importlib.import_module('torch').set_num_threads(1)
 
 
 def main() -> None:
