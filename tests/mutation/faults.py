@@ -10,7 +10,6 @@ import ast
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import chain
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -40,14 +39,16 @@ def faults_of(path: str, source: str) -> list[Fault]:
     nodes, digest = list(ast_nodes(tree)), hashlib.sha256(source.encode()).hexdigest()
     rows, lines = source.splitlines(), defaultdict(list)
     for kind, operator in operators().items():
-        places = chain.from_iterable(operator.mutation_positions(node) for node in nodes)
-        for occurrence, (start, end) in enumerate(places):
+        places = [
+            (start, end, node) for node in nodes for start, end in operator.mutation_positions(node)
+        ]
+        for occurrence, (start, end, node) in enumerate(places):
+            if node.parent.type in ('parameters', 'typedargslist'):
+                continue  # the * of a signature is no product
             if kind == 'NumberReplacer' and occurrence % 2:
                 continue  # plus one is enough
             if any(first <= start and end <= last for first, last in silent):
                 continue
-            if rows[start[0] - 1].strip() == '*,':
-                continue  # of a signature, no product
             name = f'{path}\0{digest}\0{kind}\0{occurrence}'
             key = hashlib.sha256(name.encode()).hexdigest()[:16]
             lines[start[0]].append(Fault(path, start[0], kind, occurrence, key))
@@ -79,9 +80,11 @@ def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
     """Where a change has no effect, or one on words only: annotations, messages, log lines."""
     spans = []
 
-    def add(node):
-        if node is not None:
-            spans.append(((node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)))
+    def add(*nodes):
+        if nodes and nodes[0] is not None:
+            first, last = nodes[0], nodes[-1]
+            end = (last.end_lineno, last.end_col_offset)
+            spans.append(((first.lineno, first.col_offset), end))
 
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.arg):
@@ -93,12 +96,10 @@ def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
         elif isinstance(node, ast.JoinedStr):
             add(node)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            for argument in node.exc.args:
-                add(argument)
+            add(*node.exc.args)
         elif isinstance(node, ast.Call):
             if getattr(node.func, 'attr', getattr(node.func, 'id', '')) in SPEAKERS:
-                for argument in node.args:
-                    add(argument)
+                add(*node.args)
         elif isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test):
             add(node)
     return spans
