@@ -10,12 +10,13 @@ TORCH ?= 2.1.2
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch lint
+.PHONY: help setup demo test test-torch lint mutants
 
 help:
 	@echo 'make demo        train and evaluate a small detector on toy data, on a CPU'
 	@echo 'make test        lint, then all tests'
 	@echo 'make test-torch  test backbone, learning rates and checkpoints on another torch'
+	@echo 'make mutants     put faults into the package and list those that no test notices; takes hours'
 	@echo 'make lint        ruff: rules and format; clang-format'
 	@echo 'make setup       create the environment only; compiles mmcv once, about 15 minutes on 2 cores'
 	@echo
@@ -23,6 +24,7 @@ help:
 	@echo 'VENV=.venv       the environment; if it has a torch already (CUDA), that torch is kept'
 	@echo 'PYTHON=python3   the interpreter for a new environment: 3.11 or 3.12'
 	@echo 'TORCH=2.1.2      the torch for test-torch; known to pass: 2.1.2 (the oldest), 2.4.1'
+	@echo 'SINCE=main       for mutants: only the files changed since this commit, ten minutes'
 	@echo 'MAX_JOBS=2       parallel compiler processes; default: one per CPU, 2 GiB of memory each'
 
 setup:
@@ -51,3 +53,8 @@ lint: setup
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/clang-format --dry-run --Werror mmconvnext/kernels/csrc/*.h mmconvnext/kernels/csrc/*.cpp
+
+# Stop it and call it again as you like. SINCE=COMMIT, or ARGS with options of run.py.
+mutants: setup
+	$(VENV)/bin/pip install -q -r requirements/mutants.txt -c requirements/$(STACK).txt
+	$(VENV)/bin/python tests/mutation/run.py $(if $(SINCE),--since $(SINCE) --minutes 10) $(ARGS)
