@@ -20,7 +20,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,45 +160,42 @@ class Checker:
             file.write_text(original)
 
 
-def run(
-    paths: list[Path] = (),
-    record: Callable[[ConfigFault, str, str, float], None] = lambda *row: None,
-    done: set[str] = frozenset(),
-) -> list[tuple[ConfigFault, str, str]]:
-    """Try the faults of the files, or all, except those whose key is done. Record each."""
+def config_faults(paths: Iterable[Path | str] = ()) -> list[ConfigFault]:
+    """The faults of these files and folders, or of all in configs/."""
     paths = [Path(path).resolve() for path in paths] or [ROOT / 'configs']
     files = sorted({f for p in paths for f in (p.rglob('*.py') if p.is_dir() else [p])})
-    results = []
+    return [fault for f in files for fault in faults_of(str(f.relative_to(ROOT)), f.read_text())]
+
+
+def try_faults(
+    faults: Iterable[ConfigFault], record: Callable[[ConfigFault, str, str, float], None]
+) -> None:
+    """Call ``record`` with each fault, its outcome, the reason, and the seconds it took."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore')  # what a broken config makes mmengine say
         check = Checker(folder)
-        for file in files:
-            path = str(file.relative_to(ROOT))
-            for fault in faults_of(path, file.read_text()):
-                if fault.key not in done:
-                    start = time.monotonic()
-                    outcome, why = check(fault)
-                    record(fault, outcome, why, time.monotonic() - start)
-                    results.append((fault, outcome, why))
-    return results
+        for fault in faults:
+            start = time.monotonic()
+            outcome, why = check(fault)
+            record(fault, outcome, why, time.monotonic() - start)
 
 
 def main() -> None:
-    files, counts = Counter(), Counter()
+    counts = Counter()
 
     def show(fault, outcome, why, seconds):
         counts[fault.path, outcome] += 1
-        files[fault.path] += 1
         if outcome != 'noticed':
             print(f'{fault}: {outcome} ({why})', flush=True)
 
-    run(sys.argv[1:], show)
-    print('\n| file | faults | noticed | missed | no change |\n|---|---|---|---|---|')
-    for path, number in files.items():
-        row = [counts[path, outcome] for outcome in ('noticed', 'missed', 'same')]
-        print(f'| {path} | {number} | {row[0]} | {row[1]} | {row[2]} |')
-    row = [sum(n for (_, o), n in counts.items() if o == k) for k in ('noticed', 'missed', 'same')]
-    print(f'| all | {sum(files.values())} | {row[0]} | {row[1]} | {row[2]} |')
+    try_faults(config_faults(sys.argv[1:]), show)
+    print('\n| file | tried | noticed | missed | no change |\n|---|---|---|---|---|')
+    outcomes = ('noticed', 'missed', 'same')
+    for path in sorted({path for path, _ in counts}):
+        row = [counts[path, outcome] for outcome in outcomes]
+        print(f'| {path} | {sum(row)} | {row[0]} | {row[1]} | {row[2]} |')
+    row = [sum(n for (_, o), n in counts.items() if o == outcome) for outcome in outcomes]
+    print(f'| all | {sum(row)} | {row[0]} | {row[1]} | {row[2]} |')
     sys.exit(1 if row[1] else 0)
 
 
