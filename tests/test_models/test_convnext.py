@@ -11,7 +11,7 @@ import torch
 from mmengine import ConfigDict
 from torch import nn
 
-from mmconvnext.models import ARCHS, ConvNeXt
+from mmconvnext.models import ARCHS, ConvNeXt, Design
 from mmconvnext.models.layers import GlobalResponseNorm
 
 # Parameters of the classifiers in millions, head of 1000 classes included. Published to fewer
@@ -68,6 +68,21 @@ def test_every_size_builds_with_the_published_parameters(version, name):
     )
     head = 1000 * channels[-1] + 1000
     assert round((backbone + head) / 1e6, 2) == PARAMETERS[version, name]
+
+
+def test_without_arguments_it_is_the_papers_tiny_v1(monkeypatch):
+    monkeypatch.delenv('MMCONVNEXT_KERNELS', raising=False)
+    with torch.device('meta'):
+        model = ConvNeXt()
+    assert model.arch == ARCHS['tiny'] and model.version == 'v1'
+    assert model.out_indices == (0, 1, 2, 3) and model.out_channels == (96, 192, 384, 768)
+    assert model.in_channels == model.downsample_layers[0][0].in_channels == 3
+    assert model.layer_scale_init_value == 1e-6 and not model.gap_before_final_norm
+    assert model.design == Design() and model.init_cfg is None
+    assert model.frozen_stages == -1 and all(p.requires_grad for p in model.parameters())
+    blocks = [block for stage in model.stages for block in stage]
+    assert {b.drop_path.rate for b in blocks} == {0} and not any(b.with_cp for b in blocks)
+    assert {b.kernels for b in blocks} == {'auto'}
 
 
 @pytest.mark.parametrize('version', ['v1', 'v2'])
@@ -149,6 +164,9 @@ def test_pixels_beyond_a_multiple_of_the_last_stride_have_no_cell_but_are_seen(t
     [
         ((1, 4, 32, 32), r'takes \(N, 3, H, W\), got \(1, 4, 32, 32\); set in_channels, and'),
         ((3, 32, 32), r'takes \(N, 3, H, W\), got \(3, 32, 32\)'),
+        ((3, 3, 32), r'takes \(N, 3, H, W\), got \(3, 3, 32\)'),
+        ((1, 3, 2, 32, 32), r'takes \(N, 3, H, W\), got \(1, 3, 2, 32, 32\)'),
+        ((1, 3, 32, 3), 'an image of 32x3 pixels is smaller than one 4x4 patch'),
         ((1, 3, 3, 32), 'an image of 3x32 pixels is smaller than one 4x4 patch'),
     ],
 )
@@ -287,3 +305,14 @@ def test_roi_features_of_the_maps_are_those_of_a_plain_copy(tiny_arch):
         assert all(map.is_contiguous() for map in maps)
         copy = torch.tensor(maps[0].tolist())
         assert torch.allclose(align(maps[0].detach(), rois), align(copy, rois), atol=1e-6)
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_the_network_works_on_channels_last_memory(version, tiny_arch):
+    """The norms read rows of channels; a map in the other order would be copied at each layer."""
+    seen, model = [], make(tiny_arch, version, kernels='plain')
+    for module in (*model.downsample_layers, *model.stages, *model.stages[2]):
+        module.register_forward_hook(lambda _, args, out: seen.extend([args[0], out]))
+    model(torch.randn(2, 3, 64, 96))
+    assert len(seen) == 20
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)

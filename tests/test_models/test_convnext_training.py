@@ -101,6 +101,20 @@ def test_with_cp_equals_plain_in_value_and_gradient(version, rate, frozen, tiny_
             torch.testing.assert_close(results[1][1][name], grad, rtol=1e-5, atol=1e-7, msg=name)
 
 
+@pytest.mark.parametrize('kernels', ['plain', 'auto'])
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_with_cp_keeps_fewer_activations_and_is_off_by_default(version, kernels, tiny_arch):
+    def kept(**options) -> int:
+        model, sizes = make(tiny_arch, version, kernels=kernels, **options), []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.append(t.numel()) or t, lambda t: t
+        ):
+            model(torch.randn(2, 3, 64, 96))
+        return sum(sizes)
+
+    assert kept(with_cp=True) < 0.7 * kept() and kept(with_cp=False) == kept()
+
+
 # --- freezing -------------------------------------------------------------------------------------
 
 # mmdet's convention: what is frozen at -1, 0, 1, ... of four stages, by the start of the names.
@@ -240,7 +254,8 @@ def test_pretrained_by_its_other_names(tiny_arch, tmp_path, kind):
     model = ConvNeXt(tiny_arch, init_cfg=dict(type=kind, checkpoint=str(tmp_path / 'weights.pth')))
     model.init_weights()
     assert torch.equal(model.norm3.weight, weights['model']['norm3.weight'])
-    model = ConvNeXt(init_cfg=dict(type=kind, checkpoint=str(tmp_path / 'weights.pth')))
+    wider = {**tiny_arch, 'channels': [8, 16, 32, 72]}
+    model = ConvNeXt(wider, init_cfg=dict(type=kind, checkpoint=str(tmp_path / 'weights.pth')))
     with pytest.raises(CheckpointMismatch):
         model.init_weights()
 

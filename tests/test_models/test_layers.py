@@ -73,6 +73,18 @@ def test_grn_is_its_formula():
     torch.testing.assert_close(layer(x), layer.gamma * (x * scale) + layer.beta + x)
 
 
+@pytest.mark.parametrize(('options', 'eps'), [({}, 1e-6), (dict(eps=0.25), 0.25)])
+def test_the_epsilon_of_grn_is_added_to_the_mean_of_the_norms(options, eps):
+    """On a map as small as the epsilon, one image far below the other."""
+    layer = randomize(GlobalResponseNorm(6, **options))
+    x = torch.randn(2, 3, 5, 6) * torch.tensor([1e-6, 1e-8]).view(2, 1, 1, 1)
+    norm = x.square().sum((1, 2), keepdim=True).sqrt()
+    scale = norm / (norm.mean(-1, keepdim=True) + eps)
+    layer.beta.data.zero_()  # beside it, values this small are lost
+    expected = (1 + layer.gamma * scale).expand_as(x)
+    torch.testing.assert_close(layer(x) / x, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_grn_starts_as_the_identity():
     layer, x = GlobalResponseNorm(6), torch.randn(2, 3, 5, 6)
     assert torch.equal(layer(x), x)
@@ -184,13 +196,22 @@ def test_both_memory_orders_of_layer_norm_agree():
     torch.testing.assert_close(last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), first(x))
 
 
-@pytest.mark.parametrize(
-    ('norm', 'kind'), [('LN', nn.LayerNorm), ('BN', nn.BatchNorm2d), ('SyncBN', nn.SyncBatchNorm)]
-)
-def test_kind_and_eps_of_a_norm(norm, kind):
-    layer = build_norm(Design(norm=norm, norm_eps=0.25), 6)
-    assert isinstance(layer, kind)
-    assert layer.eps == 0.25
+# For (N, C, H, W) and for (N, H, W, C), and the default epsilon.
+NORMS = {
+    'LN': (LayerNorm2d, nn.LayerNorm, 1e-6),
+    'SimpleNorm': (SimpleNorm2d, SimpleNorm, 1e-6),
+    'BN': (nn.BatchNorm2d, nn.BatchNorm2d, 1e-5),
+    'SyncBN': (nn.SyncBatchNorm, nn.SyncBatchNorm, 1e-5),
+}
+
+
+@pytest.mark.parametrize('norm', NORMS)
+def test_kind_and_eps_of_a_norm(norm):
+    first, last, eps = NORMS[norm]
+    for kind, options in ((first, {}), (last, dict(channels_last=True))):
+        layer = build_norm(Design(norm=norm, norm_eps=0.25), 6, **options)
+        assert type(layer) is kind and layer.weight.shape == (6,)
+        assert layer.eps == 0.25 and build_norm(Design(norm=norm), 6, **options).eps == eps
 
 
 @pytest.mark.parametrize(
