@@ -119,9 +119,10 @@ def test_layer_scale_beside_grn_is_built_where_asked_for(tiny_arch):
     assert ConvNeXt(tiny_arch, 'v2').stages[0][0].gamma is None
 
 
-def test_negative_layer_scale_is_named(tiny_arch):
-    with pytest.raises(ValueError, match='must be 0 .none. or positive, got -1'):
-        ConvNeXt(tiny_arch, layer_scale_init_value=-1)
+@pytest.mark.parametrize('value', [-1, float('nan')])
+def test_negative_layer_scale_is_named(value, tiny_arch):
+    with pytest.raises(ValueError, match=f'must be 0 .none. or positive, got {value}'):
+        ConvNeXt(tiny_arch, layer_scale_init_value=value)
 
 
 # --- inputs ---------------------------------------------------------------------------------------
@@ -173,6 +174,27 @@ def test_pixels_beyond_a_multiple_of_the_last_stride_have_no_cell_but_are_seen(t
 def test_wrong_input_is_named(shape, match, tiny_arch):
     with pytest.raises(ValueError, match=match):
         ConvNeXt(tiny_arch)(torch.randn(shape))
+
+
+@pytest.mark.parametrize(
+    ('design', 'smallest'),
+    [
+        (dict(stem='resnet'), 1),
+        (dict(stem='overlap'), 1),
+        (dict(stem_patch_size=1), 1),
+        (dict(stem_patch_size=2), 2),
+        (dict(), 4),
+    ],
+    ids=str,
+)
+def test_the_smallest_image_is_a_patch_or_a_pixel(design, smallest, tiny_arch):
+    model = ConvNeXt(tiny_arch, design=design)
+    maps = model(torch.randn(1, 3, smallest, smallest + 1))
+    assert {m.shape[2] for m in maps} == {1}
+    if smallest > 1:
+        patch = f'{smallest}x{smallest} patch'
+        with pytest.raises(ValueError, match=f'of 9x{smallest - 1} pixels is .* than one {patch}'):
+            model(torch.randn(1, 3, 9, smallest - 1))
 
 
 @pytest.mark.parametrize('channels', [1, 4, 13])
@@ -227,6 +249,7 @@ def test_design_is_not_changed_and_wrong_keys_are_named(tiny_arch):
         ([1, 3], (1, 3)),
         (2, (2,)),
         (-1, (3,)),
+        (-4, (0,)),
         ([-1], (3,)),
         ((0, -2), (0, 2)),
         ((3, 0), (3, 0)),
@@ -286,6 +309,12 @@ def test_stages_behind_the_last_map_keep_their_weights_but_wait_for_no_gradient(
     waiting = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert waiting == []
     assert 'stages.3.0.dwconv.weight' in model.state_dict()
+    computed = [name for name, p in model.named_parameters() if p.grad is not None]
+    assert all(n.split('.')[1] in '01' for n in computed if n[:4] != 'norm')
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trained == computed and 'stages.1.0.gamma' in trained
+    model.stages[2].register_forward_hook(lambda *_: pytest.fail('a stage in vain'))
+    model(torch.randn(1, 3, 32, 32))
 
 
 def test_arguments_of_the_arch_are_not_changed(tiny_arch):
@@ -316,3 +345,19 @@ def test_the_network_works_on_channels_last_memory(version, tiny_arch):
     model(torch.randn(2, 3, 64, 96))
     assert len(seen) == 20
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
+
+
+def test_the_path_of_the_blocks_is_logged_once(tiny_arch, log_records, monkeypatch):
+    model, x = make(tiny_arch, kernels='plain'), torch.randn(1, 3, 32, 32)
+    with monkeypatch.context() as patch:
+        patch.setattr('mmconvnext.models.convnext.is_compiling', lambda: True)
+        model(x)
+    assert log_records == []  # a compiler cannot trace the log
+    model(x), model(x)
+    (record,) = log_records
+    assert record.getMessage() == ("ConvNeXt on cpu: plain PyTorch (kernels='plain') in all blocks")
+    assert list(model._report.why) == [
+        f'stages.{stage}.{block}'
+        for stage, depth in enumerate([1, 1, 2, 1])
+        for block in range(depth)
+    ]
