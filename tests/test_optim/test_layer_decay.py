@@ -5,6 +5,7 @@ decay of its role, wherever the backbone is nested; errors name the wrong option
 
 import copy
 import logging
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -386,6 +387,33 @@ def test_backbones_of_mmpretrain_work_layer_wise_only():
         build(model, num_layers=6)
 
 
+class Adapter(nn.Module):
+    """A backbone around a backbone, as those for adapters: it has its own answer for its names."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.extra, self.asked = net, nn.Conv2d(3, 4, 1), []
+
+    def get_layer_depth(self, name: str, prefix: str = '', decay_type: str = 'layer_wise'):
+        self.asked.append(name)
+        return (2 if name.startswith('extra.') else 1), 4
+
+
+@pytest.mark.parametrize('wrap', [lambda m: m, Wrapper, torch.compile], ids=['', 'wrapped', 'two'])
+def test_of_nested_backbones_the_outermost_one_is_asked_once_for_each_parameter(wrap):
+    model = Detector()
+    names = [f'net.{name}' for name, _ in model.backbone.named_parameters()]
+    model.backbone = adapter = Adapter(wrap(model.backbone))
+    adapters = Wrapper(model) if wrap is Wrapper else model
+    groups = build(adapters).optimizer.param_groups
+    assert sorted(adapter.asked) == sorted([*names, 'extra.weight', 'extra.bias'])
+    found = {id(p): group['lr'] / LR for group in groups for p in group['params']}
+    assert len(found) == sum(len(group['params']) for group in groups)
+    assert {found[id(p)] for p in adapter.net.parameters()} == {RATE**2}
+    assert {found[id(p)] for p in adapter.extra.parameters()} == {RATE}
+    assert {found[id(p)] for p in model.head.parameters()} == {1.0}
+
+
 # --- options --------------------------------------------------------------------------------------
 
 
@@ -737,6 +765,18 @@ def test_shared_parameters_are_refused_as_in_mmengine():
             build(Shared(), **given)
 
 
+@pytest.mark.parametrize(
+    ('shared', 'end'), [(1, ''), (3, ''), (4, ' and 1 more')], ids=['one', 'three', 'four']
+)
+def test_at_most_three_shared_parameters_are_named(shared, end):
+    model = Detector()
+    model.head.bias.requires_grad_(False)
+    model.heads = nn.ModuleList(nn.Sequential(model.head) for _ in range(shared))
+    named = ', '.join(f'heads.{i}.0.weight is head.weight' for i in range(min(shared, 3)))
+    with pytest.raises(ValueError, match=re.escape(f'several times: {named}{end}; set bypass')):
+        build(model)
+
+
 def test_shared_parameters_are_updated_once_if_asked(log_records):
     model, plain = Shared(), Detector()
     wrapper = build(model, bypass_duplicate=True)
@@ -894,6 +934,30 @@ def test_adam_is_not_fused_where_torch_cannot(monkeypatch):
 
     monkeypatch.setattr(torch.optim, 'AdamW', Old)
     assert not can_fuse('AdamW', Detector())
+    model = Detector()
+    assert not {group.get('fused') for group in build(model).optimizer.param_groups} - {None, False}
+
+
+def test_whether_adam_is_fused_depends_on_what_is_trained(monkeypatch):
+    class Half(torch.optim.AdamW):
+        """Fused for one type of device and one dtype alone."""
+
+        def __init__(self, params, fused=None, **options):
+            kinds = {(p.device.type, p.dtype) for p in params}
+            if fused and not kinds <= {('cpu', torch.float32)}:
+                raise RuntimeError(f'fused=True is not supported for {kinds}')
+            super().__init__(params, **options)
+
+    monkeypatch.setattr(torch.optim, 'AdamW', Half)
+    model = Detector()
+    assert can_fuse('AdamW', model) and can_fuse(Half, model)
+    for other in ('SGD', 'Lion', torch.optim.SGD):  # a name that is not torch's is no error
+        assert not can_fuse(other, model)
+    for options in (dict(device='meta'), dict(dtype=torch.bfloat16)):
+        model.head.table = nn.Parameter(torch.zeros(3, **options), requires_grad=False)
+        assert can_fuse('AdamW', model)
+        model.head.table.requires_grad_()
+        assert not can_fuse('AdamW', model)
 
 
 def test_auto_scaling_multiplies_every_group():
