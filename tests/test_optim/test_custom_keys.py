@@ -52,6 +52,7 @@ DECAY = 'times the weight decay, also of norms and biases'
         ({'bone': dict(lr_mult=0)}, f"backbone 0 {RATE} (69 tensors, key 'bone'); if they"),
         ({'': dict(lr_mult=2)}, f"backbone 2 {RATE} (69 tensors, key ''); if they"),
         ({'backbone': dict(decay_mult=0)}, f'backbone 0 {DECAY} (69 tensors, '),
+        ({'backbone': dict(decay_mult=1.0)}, f'backbone 1 {DECAY} (69 tensors, '),
         (
             {'backbone': dict(lr_mult=0.1, decay_mult=1.0)},
             f'backbone 0.1 {RATE} and 1 {DECAY} (69 ',
@@ -117,6 +118,8 @@ def test_only_what_is_trained_counts():
     (line,) = lines_of(model, {'stages': TENTH})
     assert '(45 tensors' in line
     model.backbone.requires_grad_(False)
+    assert lines_of(model, {'backbone': TENTH}) == []
+    model.backbone.norm0.requires_grad_()  # no weight
     assert lines_of(model, {'backbone': TENTH}) == []
 
 
