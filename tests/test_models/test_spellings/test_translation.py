@@ -141,6 +141,12 @@ TAKEN = [
         dict(design=Design(act='ReLU')),
         dict(design=dict(act='ReLU', norm='BN')),
     ),
+    (dict(norm_eps=1e-5), dict(design=dict(norm='BN')), {}),
+    (
+        dict(norm_eps=1e-6),
+        dict(design=dict(norm='BN')),
+        dict(design=dict(norm='BN', norm_eps=1e-6)),
+    ),
     (dict(in_chans=4), dict(in_channels=4), dict(in_channels=4)),
 ]
 
@@ -412,6 +418,18 @@ LINES = [
             init_cfg=dict(type='Pretrained', checkpoint='hf/facebook/convnext-tiny-224'),
         ),
     ),
+    (
+        {},
+        dict(arch='facebook/convnext-tiny-224', init_cfg=PRETRAINED),
+        'only the size',
+        dict(arch='tiny', init_cfg=PRETRAINED),
+    ),
+    (
+        dict(num_classes=9),
+        dict(design=Design(act='ReLU', kernel_size=5)),
+        'no classifier',
+        dict(design=dict(act='ReLU', kernel_size=5)),
+    ),
 ]
 
 
@@ -475,6 +493,11 @@ def test_all_faults_are_told_at_once():
     for part in ('num_classes=10', 'conv_bias=False', "arch='T'"):
         assert f'\n- {part}' in message
     assert line_of(message) == {**PLAIN, 'arch': 'tiny', 'in_channels': 1}
+
+
+def test_false_is_no_number_of_stages(tiny_arch):
+    with pytest.raises(ValueError, match='frozen_stages=False is out of range'):
+        ConvNeXt(tiny_arch, gap_before_final_norm=False, frozen_stages=False)
 
 
 def test_the_line_can_be_built(tiny_arch):
