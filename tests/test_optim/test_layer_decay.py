@@ -338,7 +338,7 @@ def test_model_that_is_a_backbone_only():
     }
 
 
-def test_backbones_of_other_depths_have_their_own_scales():
+def test_backbones_of_other_depths_have_their_own_scales(log_records):
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -349,6 +349,12 @@ def test_backbones_of_other_depths_have_their_own_scales():
     result = settings(model, build(model))
     assert result['rgb.downsample_layers.0.0.weight'][0] == pytest.approx(RATE**7)
     assert result['depth.downsample_layers.0.0.weight'][0] == pytest.approx(RATE**13)
+    log_records.clear()
+    model.depth.requires_grad_(False)
+    model.rgb.requires_grad_(False)
+    model.head = nn.Linear(2, 1, bias=False)
+    build(model)
+    assert log_records[0].getMessage().splitlines()[2].split()[0] == '13'  # below all stages
 
 
 def test_model_without_such_a_backbone_is_refused():
@@ -615,6 +621,10 @@ def test_custom_key_that_no_name_contains_is_reported(log_records):
     warnings = [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert warnings[0].startswith("custom_keys ['bakbone'] have no effect: no parameter name")
+    log_records.clear()
+    model = Detector(frozen_stages=0)
+    build(model, custom_keys={'downsample_layers.0': dict(lr_mult=0.1)})
+    assert all(r.levelno < logging.WARNING for r in log_records)  # it names frozen parameters
 
 
 def test_custom_keys_need_dicts():

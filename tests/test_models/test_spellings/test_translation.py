@@ -338,6 +338,21 @@ LINES = [
         dict(arch='base', version='v2', init_cfg=dict(type='Pretrained', checkpoint='...')),
     ),
     (
+        dict(model_name='convnext_atto.d2_in1k'),  # mmseg's wrapper loads weights by default
+        {},
+        'it names both the size and the weights',
+        dict(
+            arch='atto',
+            init_cfg=dict(type='Pretrained', checkpoint='timm/convnext_atto.d2_in1k'),
+        ),
+    ),
+    (
+        dict(pretrained=True, checkpoint_path='a.pth'),
+        {},
+        r"^ConvNeXt does not accept\n- checkpoint_path='a.pth' \(timm\): .*\nWrite",
+        dict(init_cfg=PRETRAINED),
+    ),
+    (
         dict(model_name='convnext_tiny', pretrained=False),
         dict(in_channels=4),
         'it names both the size and the weights',
