@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmconvnext import ConvNeXt
 from mmconvnext.kernels import selection as module
 from mmconvnext.kernels.ops import capability
+from mmconvnext.kernels.report import PathReport
 from mmconvnext.kernels.selection import check_setting, slower, stand_aside, unmeasured, why_not
 from mmconvnext.models import fusion
 from mmconvnext.models.block import ConvNeXtBlock
@@ -144,15 +145,16 @@ def test_auto_runs_plain_on_what_was_not_measured_and_fast_does_not(monkeypatch)
 
 
 def test_float16_runs_plain_and_is_refused_where_fast_was_asked_for():
-    with torch.autocast('cpu', torch.float16):
-        told = (
-            r"kernels='fast' is not possible in the block: .* no kernels for torch\.float16; use "
-        )
-        with pytest.raises(RuntimeError, match=told):
-            small_block('fast')(IMAGE)
-        plain, auto = small_block('plain'), small_block('auto')
-        auto.load_state_dict(plain.state_dict())
-        assert torch.equal(plain(IMAGE), auto(IMAGE))
+    image, report = IMAGE.half(), PathReport()
+    auto, fast = (small_block(kernels).half() for kernels in ('auto', 'fast'))
+    auto.report = report
+    assert fusion.fast_parameters(auto, image) is None
+    assert report.why == {'the block': 'there are no kernels for torch.float16'}
+    told = (
+        "kernels='fast' is not possible in the block: there are no kernels for torch.float16; use"
+    )
+    with pytest.raises(RuntimeError, match=told):
+        fast(image)
 
 
 def test_a_block_asks_how_it_is_called(monkeypatch):
