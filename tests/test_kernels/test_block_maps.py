@@ -226,6 +226,22 @@ def test_neighbouring_samples_are_taken_without_a_copy(operators, spy):
 
 
 @pytest.mark.parametrize('operators', ['compiled', 'composed'], indirect=True)
+@pytest.mark.parametrize('keep', [None, [], [1], [0, 2]], ids=str)
+def test_results_share_no_memory_with_what_was_given(operators, keep):
+    x, p = torch.randn(3, 2, 5, 4), [t.detach() for t in tensors()]
+    leaves = [t.requires_grad_() for t in (x, *p)]
+    before = [t.detach().clone() for t in leaves]
+    out = FusedBlock.apply(x, OPTIONS._replace(keep=keep), *p)
+    given = torch.ones_like(out)
+    grads = torch.autograd.grad(out, leaves, given)
+    for result in (out, *grads):
+        result.detach().fill_(7)
+    assert all(torch.equal(old, new) for old, new in zip(before, leaves))
+    assert (given == 1).all()
+    assert len({t.data_ptr() for t in (out, *grads)}) == 1 + len(leaves)
+
+
+@pytest.mark.parametrize('operators', ['compiled', 'composed'], indirect=True)
 def test_autocast_is_the_callers_business(operators):
     """Which type a branch has is in the options; autocast changes no product in it, forward or
     backward."""
