@@ -69,6 +69,12 @@ def operators(request, monkeypatch):
     return found
 
 
+@pytest.fixture
+def device(request) -> str:
+    """Where the operators of this test run: Triton's on a GPU if there is one."""
+    return DEVICE if request.node.callspec.params['operators'] == 'triton' else 'cpu'
+
+
 def _wide(*tensors):
     return [None if t is None else t.double() for t in tensors]
 

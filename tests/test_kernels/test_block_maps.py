@@ -65,15 +65,17 @@ def pair(version: str, channels: int = 4, quiet: bool = False, **options) -> lis
     return blocks
 
 
-def run(block: ConvNeXtBlock, x: torch.Tensor) -> dict[str, torch.Tensor]:
+def run(block: ConvNeXtBlock, x: torch.Tensor, device: str = 'cpu') -> dict[str, torch.Tensor]:
     """Result and gradients in training, and the result without gradients."""
-    leaf = x.detach().to(block.norm.weight.dtype).requires_grad_()
+    block.to(device)
+    leaf = x.detach().to(device, block.norm.weight.dtype).requires_grad_()
     out = block(leaf)
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
-    out.backward(weights.to(out.dtype))
+    out.backward(weights.to(out))
     with torch.no_grad():
         found = {'result': out.detach(), 'without gradients': block(leaf), 'x': leaf.grad}
-    return found | {name: p.grad for name, p in block.named_parameters()}
+    found |= {name: p.grad for name, p in block.named_parameters()}
+    return {name: t.cpu() for name, t in found.items()}
 
 
 def assert_same(found: dict, expected: dict, bound: float = 2e-5) -> None:
@@ -88,10 +90,10 @@ def assert_same(found: dict, expected: dict, bound: float = 2e-5) -> None:
 
 
 @pytest.mark.parametrize(('operators', 'name', 'version'), CASES, indirect=['operators'])
-def test_every_map(operators, name, version):
+def test_every_map(operators, device, name, version):
     x, quiet = MAPS[name]
     plain, fast = pair(version, x.shape[1], quiet)
-    assert_same(run(fast, x), run(plain.double(), x))
+    assert_same(run(fast, x, device), run(plain.double(), x))
 
 
 @pytest.mark.parametrize('operators', ['compiled', 'composed'], indirect=True)
@@ -108,12 +110,12 @@ def test_every_map_in_bfloat16(operators, name, version):
 
 
 @pytest.mark.parametrize('operators', ['compiled', 'composed', 'triton'], indirect=True)
-def test_each_epsilon_is_that_of_its_layer(operators):
+def test_each_epsilon_is_that_of_its_layer(operators, device):
     plain, fast = pair('both')
     for block in (plain, fast):
         block.norm.eps, block.grn.eps = 0.3, 2.0
     x = MAPS['smaller than the kernel'][0]
-    assert_same(run(fast, x), run(plain.double(), x))
+    assert_same(run(fast, x, device), run(plain.double(), x))
 
 
 @pytest.mark.parametrize('operators', ['compiled', 'composed'], indirect=True)

@@ -17,7 +17,7 @@ from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
 from mmconvnext.models.fusion import parameters_of
 
-from .conftest import composed, use_operators
+from .conftest import DEVICE, composed, use_operators
 
 pytest.importorskip('triton')
 
@@ -115,18 +115,20 @@ def test_block_on_triton_kernels_is_the_plain_block(
     own |= {name: getattr(cuda, name) for name in ('scale_linear', 'scale_linear_backward')}
     use_operators(composed(**own), monkeypatch)
     options = dict(grn=grn, layer_scale_init_value=scale, drop_path_rate=0.4)
-    plain, fast = (ConvNeXtBlock(8, Design(), kernels=k, **options) for k in ('plain', 'fast'))
+    plain, fast = (
+        ConvNeXtBlock(8, Design(), kernels=k, **options).to(DEVICE) for k in ('plain', 'fast')
+    )
     with torch.no_grad():
         for parameter in plain.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     fast.load_state_dict(plain.state_dict())
     exact = copy.deepcopy(plain).double()
-    x, grad = torch.randn(2, 8, 5, 4), torch.randn(2, 8, 5, 4)
+    x, grad = torch.randn(2, 2, 8, 5, 4, device=DEVICE)
     results = []
     for block in (plain, fast, exact):
         monkeypatch.setattr(block.drop_path, 'draw', lambda n: torch.tensor(keep, dtype=torch.bool))
         leaf = x.clone().to(block.norm.weight.dtype).requires_grad_()
-        with torch.autocast('cpu', torch.bfloat16, enabled=autocast and block is not exact):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=autocast and block is not exact):
             out = block(leaf)
         out.backward(grad.to(out.dtype))
         results.append([out.detach(), leaf.grad, *(p.grad for p in block.parameters())])

@@ -169,6 +169,7 @@ def test_capability_is_the_librarys(monkeypatch):
     for answer in (('AVX2', ''), (None, 'they are not compiled')):
         monkeypatch.setattr(module, 'load', lambda answer=answer: answer)
         assert module.capability.__wrapped__() == answer
+    assert module.capability() is module.capability()  # loaded once
 
 
 @pytest.mark.parametrize(
