@@ -78,6 +78,19 @@ def test_folded_weights_share_no_memory_with_the_parameters(dtype, cuda, monkeyp
     assert all(torch.equal(old, new) and new.any() for old, new in zip(before, folded, strict=True))
 
 
+def test_autocast_does_not_change_how_weights_are_folded(cuda, monkeypatch):
+    monkeypatch.setattr(fold, 'OPS', composed(scale_linear=cuda.scale_linear))
+    block = ConvNeXtBlock(8, Design(), grn=True, layer_scale_init_value=0.5)
+    with torch.no_grad():
+        block.norm.bias.normal_()
+        block.grn.beta.normal_()
+    results = []
+    for enabled in (False, True):
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            results.append(fold.fold(parameters_of(block), Options(1e-6, 1e-6, torch.float32)))
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
 def test_each_operator_is_registered_for_cuda(cuda):
     def registered(name: str) -> bool:
         return torch._C._dispatch_has_kernel_for_dispatch_key(f'mmconvnext::{name}', 'CUDA')
