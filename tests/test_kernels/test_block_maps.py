@@ -13,7 +13,7 @@ import torch
 from mmconvnext.kernels import block as block_module
 from mmconvnext.kernels.block import FusedBlock, infer
 from mmconvnext.kernels.ops import mlp as mlp_module
-from mmconvnext.kernels.ops.fold import fold
+from mmconvnext.kernels.ops.fold import branch_scale, fold
 from mmconvnext.kernels.parameters import Options, Parameters
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
@@ -286,6 +286,18 @@ def test_inference_keeps_no_hidden_map(operators, version, spy):
         found = infer(torch.randn(2, 3, 5, 4), p, OPTIONS, fold(p, OPTIONS))
     assert spy.given['mlp'][-1] is False
     assert found.shape == (2, 4, 3, 5)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('scale', [1.0, 1 / 0.7, 0.25])
+def test_the_scale_of_a_branch_is_float32(dtype, scale):
+    bias, gamma = torch.randn(5).to(dtype), torch.randn(5).to(dtype)
+    found = branch_scale(gamma, scale, bias)
+    assert found.dtype == torch.float32 and torch.equal(found, gamma.float() * scale)
+    found = branch_scale(None, scale, bias)
+    assert (found is None) == (scale == 1)
+    if found is not None:
+        assert found.dtype == torch.float32 and torch.equal(found, torch.full((5,), scale))
 
 
 def test_options_compute_all_samples_unscaled_by_default():
