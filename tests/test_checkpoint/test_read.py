@@ -191,6 +191,17 @@ def test_what_is_no_checkpoint_is_named(fault, tmp_path):
     assert_refused(tmp_path / 'w.pth', match.replace('<?xml', r'<\?xml'))
 
 
+@pytest.mark.parametrize('source', ['~/a b.pth', '~//a b.pth', '{}/a b.pth'])
+def test_a_damaged_file_of_the_user_stays_however_it_is_named(source, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'a b.pth').write_bytes(b'PK\x03\x04, and no more')
+    for given in (source.format(tmp_path), Path(source.format(tmp_path))):
+        with pytest.raises(CheckpointUnreadable, match='damaged or truncated') as error:
+            read_checkpoint(given)
+        assert 'downloaded' not in str(error.value) and 'renamed' not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ['a b.pth']
+
+
 @pytest.mark.parametrize('kind', ['safetensors', 'bin'])
 def test_faults_of_shards_are_named(kind, tmp_path):
     index = write_shards(tmp_path / 'missing', kind)
