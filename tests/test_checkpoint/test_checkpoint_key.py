@@ -152,3 +152,6 @@ def test_dict_that_holds_itself_ends():
     content['model'] = content
     with pytest.raises(CheckpointUnreadable, match=r"holds no weights, .* \['model'\]"):
         unwrap(content)
+    content['a.weight'] = WEIGHTS['a.weight']
+    found = unwrap(content)
+    assert list(found.tensors) == ['a.weight'] and found.path == '.'.join(['model'] * 9)

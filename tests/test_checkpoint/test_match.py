@@ -174,6 +174,7 @@ def test_one_value_of_the_grn_shows_that_it_was_trained(row, name, tmp_path):
                 continue
             with pytest.raises(CheckpointMismatch, match='every gamma and beta of the global resp'):
                 load()
+        assert 'Loaded' in load_pretrained(ConvNeXt(ARCH, 'v2'), tmp_path / 'w.pth', strict=False)
 
 
 def test_norm_of_a_classifier_is_reused_by_a_classifier_only_where_it_fits(tmp_path):
