@@ -7,7 +7,6 @@ import pytest
 
 from mmconvnext.recipe import ranks
 
-
 # Of torchrun, slurm and Open MPI; the first that is set counts.
 RANK = ['RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK']
 WORLD_SIZE = ['WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE']
