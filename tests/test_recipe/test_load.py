@@ -132,9 +132,10 @@ def test_other_imports_stay(tmp_path):
         load_config(written(tmp_path, *lines))
 
 
-def test_other_failures_to_import_are_told_as_they_are(tmp_path):
+def test_other_failures_to_import_are_told_as_they_are(tmp_path, log_records):
     with pytest.raises(ImportError, match=r'mmconvnext\.gone'):
         load_config(written(tmp_path, "custom_imports = dict(imports='mmconvnext.gone')\n"))
+    assert log_records == []
 
 
 # Lazy configs
