@@ -80,6 +80,7 @@ def test_a_subclass_of_ones_own():
         (dict(panoptic_head=dict(type='A')), 'query-based detectors'),
         (dict(num_queries=100, bbox_head=dict(type='A')), 'query-based detectors'),
         (dict(bbox_head=dict(type='A')), 'dense one-stage detectors'),
+        (dict(mask_head=dict(type='A')), 'dense one-stage detectors'),
         (dict(decode_head=dict(type='A')), 'encoder-decoder segmentors'),
     ],
 )
