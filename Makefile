@@ -8,6 +8,8 @@ VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 TORCH ?= 2.1.2
 # The interpreter for a new environment: 3.11 or 3.12, which the lock files need.
 PYTHON ?= python3
+# Processes that run tests side by side; each takes 2 GiB of memory.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-torch lint mutants
@@ -23,6 +25,7 @@ help:
 	@echo 'STACK=openmmlab  or onedl, the maintained fork; it has its own environment, .venv-onedl'
 	@echo 'VENV=.venv       the environment; if it has a torch already (CUDA), that torch is kept'
 	@echo 'PYTHON=python3   the interpreter for a new environment: 3.11 or 3.12'
+	@echo 'JOBS=2           processes that run the tests'
 	@echo 'TORCH=2.1.2      the torch for test-torch; known to pass: 2.1.2 (the oldest), 2.4.1'
 	@echo 'SINCE=main       for mutants: only the files changed since this commit, ten minutes'
 	@echo 'MAX_JOBS=2       parallel compiler processes; default: one per CPU, 2 GiB of memory each'
@@ -34,7 +37,7 @@ demo: setup
 	$(VENV)/bin/python tools/demo.py
 
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal
 
 # In an environment without mmcv and mmdet. The package is installed as a copy, so that the compiled
 # library of the checkout stays; bin/pytest, unlike python -m pytest, imports that copy.

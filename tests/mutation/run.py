@@ -1,21 +1,21 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Puts faults into the package, one at a time, and reports those that no test notices.
+"""Puts faults into the package and the recipes, one at a time, and reports which no test notices.
 
     python tests/mutation/run.py                         # all rooms: hours; resumable
     python tests/mutation/run.py mmconvnext/optim        # a folder or files
+    python tests/mutation/run.py configs                 # the recipes: minutes
     python tests/mutation/run.py --since main            # the files changed since a commit
     python tests/mutation/run.py --again                 # try again what was not noticed
     python tests/mutation/run.py --report                # only the table and the list
 
-For each fault it runs the tests that run the changed line, those of the module's own test file
-first, until one fails. See docs/testing.md.
+For each fault of a module it runs the tests that run the changed line, those of the module's own
+test file first, until one fails. Recipes are compared with their table. See docs/testing.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import random
 import subprocess
 import sys
 import threading
@@ -30,6 +30,8 @@ from faults import Fault, apply, faults_of
 from report import print_report
 from selection import Selection
 from session import Session
+
+from configs import config_faults, try_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'mmconvnext'
@@ -49,21 +51,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def modules(args: argparse.Namespace) -> list[str]:
-    """The modules to change, as paths from the root."""
+def files(args: argparse.Namespace) -> list[str]:
+    """The modules and recipes to change, as paths from the root."""
     if args.since:
-        done = subprocess.run(
-            ['git', 'diff', '--name-only', args.since, '--', 'mmconvnext'],
-            cwd=ROOT, check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        found = [ROOT / name for name in done.stdout.split() if name.endswith('.py')]
+        command = ['git', 'diff', '--name-only', args.since, '--', 'mmconvnext', 'configs']
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        given = [ROOT / name for name in done.stdout.split()]
     elif args.paths:
         given = [Path(path).resolve() for path in args.paths]
-        found = [f for p in given for f in (p.rglob('*.py') if p.is_dir() else [p])]
     else:
-        found = [f for room in ROOMS for f in (PACKAGE / room).rglob('*.py')]
-        found += [PACKAGE / name for name in ('arch.py', 'registry.py', '__init__.py')]
-    return sorted(str(f.relative_to(ROOT)) for f in found if f.is_file())
+        given = [ROOT / 'configs', *(PACKAGE / room for room in ROOMS), *PACKAGE.glob('*.py')]
+    found = {f for p in given for f in (p.rglob('*.py') if p.is_dir() else [p])}
+    return sorted(str(f.relative_to(ROOT)) for f in found if f.is_file() and f.suffix == '.py')
 
 
 class Run:
@@ -77,6 +76,8 @@ class Run:
         self.lock = threading.Lock()
 
     def start(self, faults: list[Fault], sources: dict[str, str]) -> None:
+        if not faults:
+            return
         for fault in faults:
             self.queue.put(fault)
         self.total = len(faults)
@@ -148,14 +149,28 @@ def difference(before: str, after: str) -> str:
 def main() -> None:
     args = parse_args()
     session = Session(args.session)
-    sources = {path: (ROOT / path).read_text(encoding='utf-8') for path in modules(args)}
-    faults = [fault for path, source in sources.items() for fault in faults_of(path, source)]
-    random.Random(0).shuffle(faults)  # so that a run that stops early has tried some of each room
-    faults = sorted(faults, key=lambda f: f.key)[: round(args.sample * len(faults))]
+    sources = {path: (ROOT / path).read_text(encoding='utf-8') for path in files(args)}
+    faults, recipes = [], []
+    for path, source in sources.items():
+        if path.startswith('configs'):
+            recipes += config_faults([ROOT / path])
+        else:
+            faults += faults_of(path, source)
+    # In the order of their hashes, so that a run that stops early has tried some of each room.
+    faults, recipes = (
+        sorted(found, key=lambda fault: fault.key)[: round(args.sample * len(found))]
+        for found in (faults, recipes)
+    )
     if not args.report:
         done = session.done(again=args.again)
-        Run(args, session).start([f for f in faults if f.key not in done], sources)
-    print_report(session, faults)
+
+        def record(fault, outcome, by, seconds):
+            change = difference(sources[fault.path], fault.source)
+            session.set(fault, outcome, by, seconds, change)
+
+        try_faults([fault for fault in recipes if fault.key not in done], record)
+        Run(args, session).start([fault for fault in faults if fault.key not in done], sources)
+    print_report(session, faults + recipes)
 
 
 if __name__ == '__main__':
