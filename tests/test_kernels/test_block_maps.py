@@ -288,6 +288,23 @@ def test_inference_keeps_no_hidden_map(operators, version, spy):
     assert found.shape == (2, 4, 3, 5)
 
 
+@pytest.mark.parametrize('operators', ['compiled', 'composed'], indirect=True)
+def test_gradients_of_rows(operators):
+    """A hidden map that was kept is not computed again, and sums over rows are float32."""
+    p = Parameters(*(t.detach() for t in tensors()))._replace(gamma=None)
+    rows, grad = torch.randn(2, 70, 4).bfloat16()
+    no_squares, layers = torch.zeros(0, 16), (*p.norm, *p.pwconv1, *p.pwconv2)
+    rest = (*layers, None, None, None, 1.0, 0.0, 1)
+    asleep = torch.full((70, 16), -100.0).bfloat16()  # where GELU and its slope are zero
+    with torch.no_grad():
+        found = operators.mlp_backward(grad, rows, asleep, no_squares, *rest)
+        again = operators.mlp_backward(grad, rows, asleep[:0], no_squares, *rest)
+    assert not any(found[i].any() for i in (0, 1, 2, 3, 4, 5))
+    assert all(again[i].any() for i in (0, 1, 2, 3, 4, 5))
+    for bias in (found[6], again[6]):
+        torch.testing.assert_close(bias.double(), grad.double().sum(0), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize('scale', [1.0, 1 / 0.7, 0.25])
 def test_the_scale_of_a_branch_is_float32(dtype, scale):
