@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from recipe_table import PUBLISHED, load
 from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,8 +19,10 @@ ROWS = {row['Config']: row for rows in MODELS_OF.values() for row in rows}
 FOLDERS = {'mask_rcnn', 'cascade_mask_rcnn', 'faster_rcnn', 'upernet'}
 each_row = pytest.mark.parametrize('config', ROWS, ids=lambda config: Path(config).stem)
 
+V2 = 'configs/mask_rcnn/mask-rcnn_convnext-v2-b_fpn_lsj-3x-fcmae_coco.py'
+META = 'https://github.com/facebookresearch/ConvNeXt/blob/main/'
 OFFICIAL = 'https://dl.fbaipublicfiles.com/convnext/'
-PUBLISHED = yaml.safe_load((ROOT / 'tests/data/published_recipes.yml').read_text())['recipes']
+SIZES = dict(tiny='T', small='S', base='B', large='L', xlarge='XL')
 # Meta's name of a column: the metafile's.
 METRICS = {
     'box_ap': 'box AP',
@@ -70,6 +72,10 @@ def test_the_readme_tells_the_same(config):
     # FLOPs are written in G, parameters in M, results with one decimal.
     assert f'{row["Metadata"]["Parameters"] / 1e6:.0f}M' in cells
     assert f'{row["Metadata"]["FLOPs"] / 1e9:.0f}G' in cells
+    size = SIZES[load(config.removeprefix('configs/')).model.backbone.arch]
+    name = f'ConvNeXt V2-{size}' if '-v2-' in config else f'ConvNeXt-{size}'
+    assert re.sub(r'\[(.+)\]\(.+\)', r'\1', cells[0]) == name
+    assert row['Metadata']['Architecture'] == [name]
     results = [cell for cell in cells if re.fullmatch(r'\d\d\.\d', cell)]
     assert results == [f'{value:.1f}' for value in metrics(row).values()]
     links = re.findall(r'\[official\]\((.+?)\)', ' '.join(cells))
@@ -79,7 +85,7 @@ def test_the_readme_tells_the_same(config):
 @each_row
 def test_the_config_tells_the_same(config):
     """Schedule, precision in the file name, pretrained file and hyper-parameters of the README."""
-    cfg, cells = Config.fromfile(ROOT / config), table_row(config)
+    cfg, cells = load(config.removeprefix('configs/')), table_row(config)
     meta = ROWS[config]['Metadata']
     assert cfg.train_cfg.get('max_epochs') == meta.get('Epochs')
     assert cfg.train_cfg.get('max_iters') == meta.get('Iterations')
@@ -94,18 +100,38 @@ def test_the_config_tells_the_same(config):
         del numbers[1]
     (stated,) = [cell for cell in cells if ' / ' in cell]
     assert [float(number) for number in stated.split(' / ')] == numbers
-    link = re.search(rf'\(({OFFICIAL}convnext.+?)\)', ' '.join(cells))
-    assert link is None or link[1] == backbone.init_cfg.checkpoint
+    label, link = re.fullmatch(r'\[?(.+?)\]?(?:\((.+)\))?', cells[1]).groups()
+    weights = backbone.init_cfg.checkpoint
+    assert link == weights or link is None and config.endswith('_amp-1x_coco.py')
+    start = 'ImageNet-22K' if '_22k_' in weights else 'ImageNet-1K'
+    assert label == start + (', FCMAE' if 'fcmae' in weights else '')
+    if 'upernet' in config:
+        assert cells[2] == str(cfg.model.data_preprocessor['size'][0])
+    else:
+        schedule = {12: '1x', 36: '3x'}[cfg.train_cfg.max_epochs]
+        assert cells[2] == ('LSJ ' if '-v2-' in config else '') + schedule
 
 
-@pytest.mark.parametrize('recipe', PUBLISHED, ids=lambda recipe: Path(recipe['config']).stem)
-def test_published_figures(recipe):
-    row = ROWS['configs/' + recipe['config']]
-    figures = {METRICS[key]: value for key, value in recipe.items() if key in METRICS}
-    assert figures and metrics(row) == figures
-    assert f'{row["Metadata"]["Parameters"] / 1e6:.0f}' == f'{recipe["params"]:g}'
-    assert row['Metadata']['FLOPs'] == recipe['flops'] * 10**9
-    assert 'Weights' in row
+@pytest.mark.parametrize('name', PUBLISHED, ids=lambda name: Path(name).stem)
+def test_published_figures(name):
+    row, results = ROWS[f'configs/{name}'], PUBLISHED[name]['results']
+    figures = {METRICS[key]: value for key, value in results.items() if key in METRICS}
+    assert len(figures) == 2 and metrics(row) == figures
+    assert f'{row["Metadata"]["Parameters"] / 1e6:.0f}' == f'{results["params"]:g}'
+    assert row['Metadata']['FLOPs'] == results['flops'] * 10**9
+    assert row['Weights'] == PUBLISHED[name]['weights']
+    # The recipe's name is a link to the file that the table was typed from.
+    source = PUBLISHED[name]['groups'][0]['source']
+    assert f'({META}{source})' in table_row(f'configs/{name}')[0]
+
+
+def test_no_other_row_has_weights_or_figures_of_meta():
+    others = set(ROWS) - {f'configs/{name}' for name in PUBLISHED}
+    assert all('Weights' not in ROWS[config] for config in others)
+    assert {config for config in others if metrics(ROWS[config])} == {V2}
+    # mmdet's project: projects/ConvNeXt-V2/README.md.
+    assert metrics(ROWS[V2]) == {'box AP': 52.9, 'mask AP': 46.4}
+    assert ROWS[V2]['Metadata']['Training Memory (GB)'] == 22.5
 
 
 def forward(model, image: torch.Tensor) -> None:
@@ -122,10 +148,20 @@ def forward(model, image: torch.Tensor) -> None:
             stage(image.new_zeros(proposals, 256, size, size))
 
 
+def columns(config: str) -> dict[str, str]:
+    """What the README's small table says under each size; empty if it has none."""
+    lines = (ROOT / config).with_name('README.md').read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+    for names, values in zip(cells, cells[2:]):
+        if names[0].split()[0:1] == ['T'] and len(names) > 1:
+            return dict(zip(names, values, strict=True))
+    return {}
+
+
 @each_row
 def test_parameters_and_flops_are_counted(config):
     """On the meta device, which computes shapes only."""
-    cfg, meta = Config.fromfile(ROOT / config), ROWS[config]['Metadata']
+    cfg, meta = load(config.removeprefix('configs/')), ROWS[config]['Metadata']
     init_default_scope(cfg.default_scope)
     with torch.device('meta'):
         model = MODELS.build(cfg.model).eval()
@@ -136,4 +172,11 @@ def test_parameters_and_flops_are_counted(config):
         forward(model, torch.zeros(1, 3, height, width, device='meta'))
     # It counts a multiply-add as two, and neither norms nor RoIAlign, which the paper's counter
     # does: up to 1G.
-    assert meta['FLOPs'] - 1e9 <= counter.get_total_flops() / 2 <= meta['FLOPs'] + 0.5e9
+    flops = counter.get_total_flops() / 2
+    assert meta['FLOPs'] - 1e9 <= flops <= meta['FLOPs'] + 0.5e9
+    size = SIZES[cfg.model.backbone.arch] + (f' {side}' if 'upernet' in config else '')
+    counted = columns(config)
+    if counted:
+        assert counted[size] == f'{flops / 1e9:.1f}G'
+    elif config != V2:  # which the README does not tell
+        assert f'{flops / 1e9:.1f}G' in (ROOT / config).with_name('README.md').read_text()

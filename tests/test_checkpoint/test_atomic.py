@@ -4,20 +4,20 @@
 import contextlib
 import os
 import resource
+import signal
 import stat
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import processes
 import pytest
 import torch
 from mmengine.fileio import LocalBackend
 from mmengine.runner.checkpoint import save_checkpoint
 
 from mmconvnext.checkpoint.atomic import atomic_path
-from mmconvnext.checkpoint.mmengine_io import AtomicLocalBackend
+from mmconvnext.checkpoint.mmengine_io import AtomicLocalBackend, install
 
 
 def names(folder) -> list[str]:
@@ -138,43 +138,36 @@ def test_without_our_backend_a_full_disk_leaves_half_a_file(tmp_path):
 
 # A killed process
 
-# Saves a small checkpoint, then a large one; a thread kills the process in the middle of it.
-SAVE = """
-import os, signal, sys, threading
-from pathlib import Path
-import torch
-from mmengine.runner.checkpoint import save_checkpoint
 
-folder = Path(sys.argv[1])
-if sys.argv[2] == 'ours':
-    from mmconvnext.checkpoint.mmengine_io import install
-    install()
-final = str(folder / 'latest.pth')
-save_checkpoint({'state_dict': {'weight': torch.ones(3)}}, final)
-small = (folder / 'latest.pth').stat().st_size
+def save(rank: int, folder: Path, backend: str) -> None:
+    """A small checkpoint, then a large one; a thread kills the process in the middle of it."""
+    if backend == 'ours':
+        install()
+    final = str(folder / 'latest.pth')
+    save_checkpoint({'state_dict': {'weight': torch.ones(3)}}, final)
+    small = (folder / 'latest.pth').stat().st_size
 
-def watch():
-    while not any(path.stat().st_size > 2 * small for path in folder.iterdir()):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
+    def watch():
+        while not any(path.stat().st_size > 2 * small for path in folder.iterdir()):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
 
-large = {'state_dict': {'weight': torch.ones(50_000_000)}}
-threading.Thread(target=watch, daemon=True).start()
-save_checkpoint(large, final)
-"""
+    large = {'state_dict': {'weight': torch.ones(50_000_000)}}
+    threading.Thread(target=watch, daemon=True).start()
+    save_checkpoint(large, final)
+
+
 LARGE = 200_000_000  # bytes of its tensor
 
 
 def save_and_be_killed(folder, backend: str):
     """The file that is left at the final path."""
     folder.mkdir()
-    command = [sys.executable, '-c', SAVE, str(folder), backend]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    (result,) = processes.call(save, folder, backend)
     assert result.returncode == -9, result.stderr
     return folder / 'latest.pth'
 
 
-@pytest.mark.slow
 def test_killed_process_leaves_the_old_checkpoint(tmp_path):
     final = save_and_be_killed(tmp_path / 'ours', 'ours')
     assert len(torch.load(final, weights_only=True)['state_dict']['weight']) == 3

@@ -4,16 +4,16 @@
 import dataclasses
 import hashlib
 import io
-import json
+import os
 import re
 import signal
-import subprocess
-import sys
 from http.client import IncompleteRead
 from urllib.error import URLError
 
+import processes
 import pytest
 import torch
+import torch.distributed as dist
 
 from mmconvnext.checkpoint import download as module
 from mmconvnext.checkpoint import zoo
@@ -370,28 +370,20 @@ def test_who_downloads_and_renames_for_its_node(rank, environment, leads, monkey
     assert (tmp_path / 'a b.pth.bad').read_bytes() == (b'new' if leads else b'old')
 
 
-RANK = """
-import json, os, sys
-import torch
-import torch.distributed as dist
-from mmconvnext.checkpoint import download
-from mmconvnext.checkpoint.read import read_checkpoint
-
-rank, folder, host, cases = int(sys.argv[1]), *sys.argv[2:]
-download.HASHING_HOSTS = (host,)
-dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=4)
-for homes, local_ranks, url in json.loads(cases):
-    os.environ['TORCH_HOME'] = f'{folder}/{homes[rank]}'
-    os.environ['LOCAL_RANK'] = local_ranks[rank]
-    try:
-        print(len(read_checkpoint(url)['weight']))
-    except Exception as error:
-        print(type(error).__name__, error)
-dist.barrier()
-"""
+def read_all(rank: int, folder: str, host: str, cases: list) -> None:
+    """In each of four processes; print what is read, or the error."""
+    module.HASHING_HOSTS = (host,)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=4)
+    for homes, local_ranks, url in cases:
+        os.environ['TORCH_HOME'] = f'{folder}/{homes[rank]}'
+        os.environ['LOCAL_RANK'] = local_ranks[rank]
+        try:
+            print(len(read_checkpoint(url)['weight']))
+        except Exception as error:
+            print(type(error).__name__, error)
+    dist.barrier()
 
 
-@pytest.mark.slow
 def test_one_rank_a_node_asks_the_server_and_all_learn_of_errors(server, cache, tmp_path):
     """Two nodes of two ranks: with a shared disk, and with a disk each."""
     good, bad = f'/w-{SHA[:8]}.pth', '/w-abcdef01.pth'
@@ -415,21 +407,12 @@ def test_one_rank_a_node_asks_the_server_and_all_learn_of_errors(server, cache, 
         (['f', 'f', *['damaged'] * 2], known, good, 'CheckpointUnreadable .*/damaged/', 1),
         (['g', 'g', *['blocked'] * 2], known, good, 'FileExistsError .*/blocked/', 1),
     ]
-    plan = json.dumps([[homes, local, server.url(path)] for homes, local, path, *_ in cases])
+    plan = [(homes, local, server.url(path)) for homes, local, path, *_ in cases]
     host = f'127.0.0.1:{server.server_port}'
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, '-c', RANK, str(rank), str(tmp_path), host, plan],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(4)
-    ]
-    said = [rank.communicate(timeout=100) for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * 4, said
-    assert [out for out, _ in said[1:]] == [said[0][0]] * 3
-    lines = said[0][0].splitlines()
+    ranks = processes.call(read_all, str(tmp_path), host, plan, count=4)
+    assert [rank.returncode for rank in ranks] == [0] * 4, ranks
+    assert [rank.stdout for rank in ranks[1:]] == [ranks[0].stdout] * 3
+    lines = ranks[0].stdout.splitlines()
     assert len(lines) == len(cases)
     for line, case in zip(lines, cases):
         assert re.match(case[3], line), case

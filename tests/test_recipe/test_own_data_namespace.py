@@ -2,12 +2,11 @@
 """recipe/own_data/namespace.py: with the line every tool sees the same config, in both styles."""
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 
 import mmdet
 import mmseg
+import processes
 import pytest
 from fixtures import COCO_CLASSES, MASK_RCNN, SEG_CLASSES, UPERNET, as_lazy, stem
 from mmengine.config import Config
@@ -117,7 +116,7 @@ def test_a_lazy_config_without_a_default_scope(tmp_path, load, data):
             f'cfg = Config.fromfile({str(file)!r})\n'
             "print(cfg._cfg_dict['own_data']['applied'], 'mmcv' in sys.modules)\n"
         )
-        done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+        done = processes.run(code)
         assert done.stdout.split()[1:] == ['False'], done.stderr
         cfg = Config.fromfile(file)
         assert cfg.train_dataloader.dataset.type.startswith(f'{scope}.')

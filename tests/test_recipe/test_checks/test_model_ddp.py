@@ -3,12 +3,12 @@
 
 import copy
 import os
-import socket
+from pathlib import Path
 
+import processes
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from fixtures import found, public_config
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
@@ -63,21 +63,19 @@ def mended(cfg: Config) -> Config:
     return cfg
 
 
-def train(processes: int, refused: Config, *passing: dict) -> None:
+def train(count: int, folder: Path, refused: Config, *passing: dict) -> None:
     """Two steps of each; in each process the first raises, the others do not."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    args = (processes, port, refused.default_scope, refused.model.to_dict(), passing)
-    mp.spawn(_process, args=args, nprocs=processes)
+    args = (count, folder, refused.default_scope, refused.model.to_dict(), passing)
+    done = processes.call(_process, *args, count=count)
+    assert [process.returncode for process in done] == [0] * count, [p.stderr for p in done]
 
 
-def _process(rank, processes, port, scope, refused, passing) -> None:
+def _process(rank, count, folder, scope, refused, passing) -> None:
     from mmengine.registry import init_default_scope
 
     torch.set_num_threads(1)
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # without it gloo looks up the host's name
-    dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=processes)
+    dist.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=count)
     init_default_scope(scope)
     with pytest.raises(RuntimeError, match='Expected to have finished reduction'):
         _steps(refused)
@@ -112,15 +110,15 @@ def _tensors(value):
     return [value] if torch.is_tensor(value) else [t for part in value for t in _tensors(part)]
 
 
-@pytest.mark.parametrize('processes', [1, 2])
-def test_a_detector_that_leaves_the_first_map_out(config, processes):
+@pytest.mark.parametrize('count', [1, 2])
+def test_a_detector_that_leaves_the_first_map_out(config, count, tmp_path):
     refused = config('mmdet', detector())
     assert refused.model.neck.start_level == 1
     other_way = dict(model=refused.model.to_dict(), find_unused_parameters=True)
     mend = mended(copy.deepcopy(refused))
-    train(processes, refused, dict(model=mend.model.to_dict()), other_way)
+    train(count, tmp_path, refused, dict(model=mend.model.to_dict()), other_way)
 
 
-def test_a_segmentor_that_leaves_maps_out(config):
+def test_a_segmentor_that_leaves_maps_out(config, tmp_path):
     refused = config('mmseg', segmentor())
-    train(2, refused, dict(model=mended(copy.deepcopy(refused)).model.to_dict()))
+    train(2, tmp_path, refused, dict(model=mended(copy.deepcopy(refused)).model.to_dict()))
