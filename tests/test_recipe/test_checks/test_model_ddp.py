@@ -63,26 +63,32 @@ def mended(cfg: Config) -> Config:
     return cfg
 
 
-def train(processes: int, refused: Config, *passing: dict) -> None:
-    """Two steps of each; in each process the first raises, the others do not."""
+def train(*cases: tuple) -> None:
+    """Two steps of each model in two processes: in each case the first raises, the others do not.
+
+    One start of processes serves all cases, because it takes seconds. ``alone`` groups have one
+    process each, as a run on one GPU has.
+    """
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    args = (processes, port, refused.default_scope, refused.model.to_dict(), passing)
-    mp.spawn(_process, args=args, nprocs=processes)
+    mp.spawn(_process, args=(port, cases), nprocs=2)
 
 
-def _process(rank, processes, port, scope, refused, passing) -> None:
+def _process(rank, port, cases) -> None:
     from mmengine.registry import init_default_scope
 
     torch.set_num_threads(1)
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # without it gloo looks up the host's name
-    dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=processes)
-    init_default_scope(scope)
-    with pytest.raises(RuntimeError, match='Expected to have finished reduction'):
-        _steps(refused)
-    for case in passing:
-        _steps(**case)
+    dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    alone = [dist.new_group([one]) for one in range(2)][rank]
+    for scope, refused, *passing in cases:
+        init_default_scope(scope)
+        for group in (None, alone):
+            with pytest.raises(RuntimeError, match='Expected to have finished reduction'):
+                _steps(refused, process_group=group)
+            for case in passing:
+                _steps(**case, process_group=group)
     dist.barrier()
     dist.destroy_process_group()
     os._exit(0)  # a thread of gloo that is still ending would abort the process
@@ -112,15 +118,12 @@ def _tensors(value):
     return [value] if torch.is_tensor(value) else [t for part in value for t in _tensors(part)]
 
 
-@pytest.mark.parametrize('processes', [1, 2])
-def test_a_detector_that_leaves_the_first_map_out(config, processes):
-    refused = config('mmdet', detector())
-    assert refused.model.neck.start_level == 1
-    other_way = dict(model=refused.model.to_dict(), find_unused_parameters=True)
-    mend = mended(copy.deepcopy(refused))
-    train(processes, refused, dict(model=mend.model.to_dict()), other_way)
-
-
-def test_a_segmentor_that_leaves_maps_out(config):
-    refused = config('mmseg', segmentor())
-    train(2, refused, dict(model=mended(copy.deepcopy(refused)).model.to_dict()))
+def test_what_is_refused_stops_and_what_passes_trains(config):
+    cases = []
+    for scope, model in (('mmdet', detector()), ('mmseg', segmentor())):
+        refused = config(scope, model)
+        mend = mended(copy.deepcopy(refused)).model.to_dict()
+        other_way = dict(model=refused.model.to_dict(), find_unused_parameters=True)
+        cases.append((scope, refused.model.to_dict(), dict(model=mend), other_way))
+    assert cases[0][1]['neck']['start_level'] == 1
+    train(*cases)
