@@ -8,21 +8,26 @@ VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 TORCH ?= 2.1.2
 # The interpreter for a new environment: 3.11 or 3.12, which the lock files need.
 PYTHON ?= python3
+# Processes that run tests side by side; each takes 2 GiB of memory.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch lint
+.PHONY: help setup demo test test-torch lint mutants
 
 help:
 	@echo 'make demo        train and evaluate a small detector on toy data, on a CPU'
 	@echo 'make test        lint, then all tests'
 	@echo 'make test-torch  test backbone, learning rates and checkpoints on another torch'
+	@echo 'make mutants     put faults into the package and list those that no test notices; takes hours'
 	@echo 'make lint        ruff: rules and format; clang-format'
 	@echo 'make setup       create the environment only; compiles mmcv once, about 15 minutes on 2 cores'
 	@echo
 	@echo 'STACK=openmmlab  or onedl, the maintained fork; it has its own environment, .venv-onedl'
 	@echo 'VENV=.venv       the environment; if it has a torch already (CUDA), that torch is kept'
 	@echo 'PYTHON=python3   the interpreter for a new environment: 3.11 or 3.12'
+	@echo 'JOBS=2           processes that run the tests'
 	@echo 'TORCH=2.1.2      the torch for test-torch; known to pass: 2.1.2 (the oldest), 2.4.1'
+	@echo 'SINCE=main       for mutants: only the files changed since this commit, ten minutes'
 	@echo 'MAX_JOBS=2       parallel compiler processes; default: one per CPU, 2 GiB of memory each'
 
 setup:
@@ -32,7 +37,7 @@ demo: setup
 	$(VENV)/bin/python tools/demo.py
 
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal
 
 # In an environment without mmcv and mmdet. The package is installed as a copy, so that the compiled
 # library of the checkout stays; bin/pytest, unlike python -m pytest, imports that copy.
@@ -51,3 +56,8 @@ lint: setup
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/clang-format --dry-run --Werror mmconvnext/kernels/csrc/*.h mmconvnext/kernels/csrc/*.cpp
+
+# Stop it and call it again as you like. SINCE=COMMIT, or ARGS with options of run.py.
+mutants: setup
+	$(VENV)/bin/pip install -q -r requirements/mutants.txt -c requirements/$(STACK).txt
+	$(VENV)/bin/python tests/mutation/run.py $(if $(SINCE),--since $(SINCE) --minutes 10) $(ARGS)

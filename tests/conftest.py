@@ -1,7 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Fixtures for all tests: seeds, a tiny network, the log, configs, tiny data, working folders."""
 
+# isort: off
+import isolation  # first: it sets what torch reads at its import
+
+# isort: on
 import copy
+import itertools
 import logging
 import random
 import sys
@@ -23,12 +28,28 @@ from fixtures import (
 sys.path.append(str(Path(__file__).parent / 'stand_ins'))
 
 
-@pytest.fixture(autouse=True)
-def _seeds():
-    """Make every test independent of those before it."""
+def pytest_configure(config):
+    config.pluginmanager.register(isolation)
+    # pytest-randomly orders the tests; their random numbers are the same in every run.
+    config.option.randomly_reset_seed = False
+
+
+def seed() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Make fixtures of a module or a session independent of the tests before."""
+    seed()
+
+
+@pytest.fixture(autouse=True)
+def _seeds():
+    """Make every test independent of those before it."""
+    seed()
 
 
 @pytest.fixture
@@ -99,12 +120,19 @@ def load(config_cache):
     return read
 
 
+@pytest.fixture(scope='session')
+def caches(tmp_path_factory):
+    """The numbered paths of the caches of label maps."""
+    root = tmp_path_factory.mktemp('caches')
+    return (root / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def label_map_cache(tmp_path_factory, monkeypatch):
-    """An empty folder for the cache of label maps, so that no test writes to a home directory."""
+def label_map_cache(caches, monkeypatch):
+    """The path of an empty cache of label maps, so that no test reads what another wrote."""
     from mmconvnext.recipe.checks import label_maps
 
-    root = tmp_path_factory.mktemp('cache')
+    root = next(caches)  # a folder for each of 7000 tests would take a minute
     monkeypatch.setattr(label_maps, 'cache_root', lambda: root)
     return root
 

@@ -9,11 +9,10 @@ import ast
 import functools
 import re
 import shlex
-import subprocess
-import sys
 from fnmatch import fnmatch
 from importlib import import_module
 
+import processes
 import pytest
 from fixtures import ROOT
 
@@ -182,8 +181,8 @@ def options(script: str) -> frozenset[str]:
     if script.endswith('.sh'):
         tools = re.findall(r'(\w+\.py)', (ROOT / script).read_text())
         return frozenset().union(*(options(f'tools/{name}') for name in set(tools)))
-    command = [sys.executable, str(ROOT / script), '--help']
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = processes.script(ROOT / script, '--help')
+    assert done.returncode == 0, done.stderr
     return frozenset(re.findall(r'(?<![\w-])--?[a-zA-Z][\w-]*', done.stdout))
 
 

@@ -192,13 +192,12 @@ def main(folder: Path) -> dict:
     imported = snapshot(*PACKAGES)
     names = import_all()
     unlike = [key for key, value in process().items() if value != around[key]]
-    all_imported = snapshot(*PACKAGES)
     weights = use_ours(folder)
     wrong = misread(folder, weights)
     used = snapshot(*PACKAGES)
     unlike += [key for key, value in process().items() if value != around[key] and key not in DRAWN]
 
-    steps = (before, imported), (imported, all_imported), (all_imported, used)
+    steps = (before, imported), (imported, used)
     found = [changes(*step) for step in steps]
     return dict(
         changed=[

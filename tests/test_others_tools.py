@@ -2,15 +2,13 @@
 """A config with own data in mmdet's and mmseg's own tools, functions and inferencers."""
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import mmdet
 import mmseg
 import numpy as np
+import processes
 import pytest
 import torch
 from fixtures import CONFIGS, UPERNET, forget_runs
@@ -125,13 +123,7 @@ def run(name, tool, folder, *arguments) -> str:
     """Run an installed tool of mmdet or mmseg; return its output."""
     package = mmdet if name in DETECTORS else mmseg
     script = Path(package.__path__[0], '.mim/tools', tool)
-    done = subprocess.run(
-        [sys.executable, str(script), *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES=''),
-    )
+    done = processes.script(script, *arguments, folder=folder, CUDA_VISIBLE_DEVICES='')
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 

@@ -1,39 +1,274 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract of the suite itself: unknown warnings are errors, and the result is the last line."""
+"""Contract of the suite itself: what it reports as an error, and that the result comes last.
 
+The inner runs of pytest are of files that the tests write.
+"""
+
+import ast
+import os
+import random
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
+import processes
 import pytest
+import torch
 from fixtures import ROOT
 
+TESTS = ROOT / 'tests'
 
-def run_pytest(*args: object) -> list[str]:
-    """The lines printed by pytest and at the interpreter's exit."""
+
+def run_pytest(*args: object) -> subprocess.CompletedProcess:
     command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *map(str, args)]
-    done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    env = {name: value for name, value in os.environ.items() if 'XDIST' not in name}
+    env['COLUMNS'] = '200'
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
     )
-    return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize(
-    ('warning', 'result'),
-    [
-        ("'ours'", '1 failed'),
-        ("'old', DeprecationWarning", '1 failed'),
-        ("'`reduce_zero_label` will be deprecated, if'", '1 passed'),
-    ],
-)
-def test_warnings_are_errors_unless_they_are_listed(tmp_path, warning, result):
+def test_warnings_are_errors_unless_they_are_listed(tmp_path):
     file = tmp_path / 'test_warns.py'
-    file.write_text(f'import warnings\n\ndef test_it():\n    warnings.warn({warning})\n')
-    lines = run_pytest('-c', ROOT / 'pyproject.toml', file)
-    assert lines[-1].startswith(f'{result} in ')
+    file.write_text(
+        'import warnings\nimport pytest\n'
+        '@pytest.mark.parametrize("warning", [("ours",), ("old", DeprecationWarning), '
+        '("`reduce_zero_label` will be deprecated, if",)])\n'
+        'def test_it(warning):\n    warnings.warn(*warning)\n'
+    )
+    done = run_pytest('-c', ROOT / 'pyproject.toml', file)
+    assert done.stdout.splitlines()[-1].startswith('2 failed, 1 passed in ')
+    assert 'UserWarning: ours' in done.stdout and 'DeprecationWarning: old' in done.stdout
 
 
 def test_the_result_is_the_last_line():
     """Also after the interpreted Triton kernels: Triton reports at exit what was not cleaned up."""
     pytest.importorskip('triton')
-    lines = run_pytest('tests/test_kernels/test_triton/test_sums.py')
+    lines = run_pytest('tests/test_kernels/test_triton/test_sums.py').stdout.splitlines()
     assert ' passed' in lines[-1] or ' skipped' in lines[-1], '\n'.join(lines[-30:])
+
+
+# isolation.py
+
+INNER = """
+import socket, subprocess, sys, tempfile, time, urllib.request
+from pathlib import Path
+import isolation, pytest
+
+def connect(*address):
+    with socket.socket() as client, pytest.raises(ConnectionRefusedError):
+        client.connect(address)
+
+def test_this_machine():
+    connect('127.0.0.1', 9)
+    connect('localhost', 9)
+
+def test_swallows():
+    with pytest.raises(Exception, match='the tests use no network, but .*: example.com'):
+        urllib.request.urlopen('http://example.com')
+
+def test_address():
+    with socket.socket() as client, pytest.raises(RuntimeError, match="connect: .*192.0.2.1', 80"):
+        client.connect(('192.0.2.1', 80))
+
+def test_datagram():
+    kind = socket.SOCK_DGRAM
+    with socket.socket(type=kind) as client, pytest.raises(RuntimeError, match='sendto'):
+        client.sendto(b'', ('192.0.2.1', 80))
+
+def test_another_program():
+    code = 'import socket; socket.gethostbyname("example.org")'
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 1
+
+def test_leaves_a_file():
+    (isolation.ROOT / 'sub').mkdir()
+    (isolation.ROOT / 'sub/new.txt').touch()
+    (isolation.ROOT / '__pycache__').mkdir()
+    (isolation.ROOT / 'old.txt').unlink()
+    Path(tempfile.mkstemp(prefix='tmpleft')[1])
+    Path('~/home.txt').expanduser().touch()
+
+@pytest.mark.slow
+def test_marked():
+    time.sleep(0.3)
+
+def test_not_marked():
+    time.sleep(0.3)
+
+@pytest.mark.parametrize('turn', [1, 2])
+def test_variables(turn):
+    import os
+    assert 'LEFT' not in os.environ and 'HOME' in os.environ
+    os.environ['LEFT'] = '1'
+    del os.environ['HOME']
+
+def test_folder():
+    import os
+    os.chdir('/')
+
+def test_fine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('SET', '1')
+"""
+INNER_CONFTEST = f"""
+import sys
+sys.path.append({str(TESTS)!r})
+from pathlib import Path
+import isolation
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'slow: is marked')
+    isolation.ROOT, isolation.SECONDS = Path(__file__).parent / 'checkout', 0.2
+    config.pluginmanager.register(isolation)
+"""
+
+
+@pytest.fixture(scope='module')
+def inner(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('inner')
+    (folder / 'conftest.py').write_text(INNER_CONFTEST)
+    (folder / 'test_inner.py').write_text(INNER)
+    return folder
+
+
+@pytest.fixture
+def run_inner(inner):
+    def run(*options: str) -> subprocess.CompletedProcess:
+        shutil.rmtree(inner / 'checkout', ignore_errors=True)
+        (inner / 'checkout').mkdir()
+        (inner / 'checkout/old.txt').touch()
+        return run_pytest('--rootdir', inner, '-rE', *options, inner)
+
+    return run
+
+
+def test_what_a_test_must_not_do_is_an_error(run_inner):
+    done = run_inner()
+    text = done.stdout
+    assert done.returncode == 1
+    assert re.search(r'\n12 passed, 6 errors in ', text), text
+    errors = re.findall(r'^ERROR \S*::test_(\w+) - Failed: the test (.*)$', text, re.MULTILINE)
+    network = 'tried to use the network:'
+    assert dict(errors) == {
+        **dict.fromkeys(('swallows', 'address', 'datagram', 'another_program'), network),
+        'folder': "left another working folder: '/'",
+    }
+    for tried in ('getaddrinfo: example.com', 'gethostbyname: example.org', "sendto: ('192.0.2.1"):
+        assert f'\nsocket.{tried}' in text
+    left = text.partition('ERROR at teardown of files left behind')[2].splitlines()[1:6]
+    checkout = Path(re.search(r'new: (.*)/sub\n', text)[1])
+    assert left[:3] == [
+        f'new: {checkout}/sub',
+        f'new: {checkout}/sub/new.txt',
+        f'gone: {checkout}/old.txt',
+    ]
+    assert left[3].startswith('left in the temporary folder: tmpleft')
+    assert not Path(os.environ['HOME'], 'home.txt').exists()
+    # Not an error, because a busy machine is slow.
+    assert re.search(r'\n1 tests are marked slow; they took 0 s\n', text)
+    assert '::test_not_marked took 0.3 s and is not marked slow\n' in text
+    assert '::test_marked took' not in text and '::test_this_machine took' not in text
+
+
+def test_workers_of_xdist_are_held_to_the_same(run_inner):
+    pytest.importorskip('xdist')
+    done = run_inner('-n', '2', '-k', 'swallows or leaves_a_file or fine')
+    assert done.returncode == 1
+    assert '3 passed, 2 errors in ' in done.stdout, done.stdout
+    assert 'network:' in done.stdout and '/sub/new.txt\n' in done.stdout
+
+
+def test_the_folders_of_a_session_go_with_it(run_inner, tmp_path, monkeypatch):
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    done = run_inner('-k', 'fine')
+    assert done.returncode == 0 and 'slow' not in done.stdout, done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+# Random numbers, processes, skips
+
+
+@pytest.fixture(scope='module')
+def drawn():
+    """Random numbers of a fixture that is made once."""
+    return random.random(), np.random.random(), torch.rand(1).item()
+
+
+def test_random_numbers_are_the_same_in_every_run(drawn):
+    """Whatever ran before, and whatever seed pytest-randomly has drawn for the order."""
+    now = random.random(), np.random.random(), torch.rand(1).item()
+    expected = (
+        random.Random(0).random(),
+        np.random.RandomState(0).random(),
+        torch.rand(1, generator=torch.Generator().manual_seed(0)).item(),
+    )
+    assert now == drawn == expected
+
+
+def test_processes_start_from_what_is_here_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('NOW', 'here')
+    done = processes.run(
+        'import os, sys\n'
+        'print(os.getcwd(), os.environ["NOW"], "torch" in sys.modules)\n'
+        'assert "mmconvnext" not in sys.modules\n'
+        'os.write(2, b"said")\n'
+        'raise SystemExit(3)'
+    )
+    assert done.stdout.split() == [str(tmp_path), 'here', 'True']
+    assert done.stderr == 'said' and done.returncode == 3
+    done = processes.run('1 / 0')
+    assert done.returncode == 1 and 'ZeroDivisionError' in done.stderr
+
+
+def without_reason(source: str) -> list[str]:
+    """The calls that skip a test without saying why."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            said = [*node.args, *(k.value for k in node.keywords if k.arg in ('reason', 'msg'))]
+            if name.endswith('mark.skipif'):
+                said = said[1:]
+            elif not name.endswith(('pytest.skip', 'mark.skip', 'mark.xfail', 'pytest.xfail')):
+                continue
+            if not any(getattr(value, 'value', 'computed') for value in said):
+                found.append(ast.unparse(node))
+        elif isinstance(node, ast.Attribute) and ast.unparse(node).endswith('mark.skip'):
+            found.append(ast.unparse(node))
+    # `mark.skip` is also the function of each call of it.
+    return [call for call in found if not (call.endswith('mark.skip') and f'{call}(' in source)]
+
+
+@pytest.mark.parametrize(
+    'source, count',
+    [
+        ('pytest.skip()', 1),
+        ('pytest.skip("")', 1),
+        ('@pytest.mark.skip\ndef test(): pass', 1),
+        ('@pytest.mark.skip()\ndef test(): pass', 1),
+        ('@pytest.mark.skipif(True)\ndef test(): pass', 1),
+        ('@pytest.mark.skipif(True, reason="")\ndef test(): pass', 1),
+        ('pytest.skip("no compiler")', 0),
+        ('pytest.skip(table["skip"])', 0),
+        ('@pytest.mark.skip(reason="no compiler")\ndef test(): pass', 0),
+        ('@pytest.mark.skipif(True, reason=f"{1}")\ndef test(): pass', 0),
+    ],
+)
+def test_a_skip_without_a_reason_is_seen(source, count):
+    assert len(without_reason(source)) == count
+
+
+def test_skipped_tests_say_why():
+    found = {str(file): without_reason(file.read_text()) for file in TESTS.rglob('test_*.py')}
+    assert {file: calls for file, calls in found.items() if calls} == {}

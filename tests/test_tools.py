@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import processes
 import pytest
 from fixtures import ROOT
 
@@ -43,7 +44,7 @@ def test_help_and_wrong_options_import_nothing_slow(tool):
 def test_a_copied_tool_starts(tool, tmp_path):
     """Away from `_start.py`, as with `python -m tools.train`, it starts as well, only slower."""
     copy = shutil.copy(ROOT / f'tools/{tool}.py', tmp_path)
-    done, _ = run(copy, '--help')
+    done = processes.script(copy, '--help')
     assert done.returncode == 0 and done.stdout.startswith(f'usage: {tool}.py')
 
 

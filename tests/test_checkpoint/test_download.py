@@ -4,19 +4,21 @@
 import dataclasses
 import hashlib
 import io
-import json
+import os
 import re
 import signal
-import subprocess
-import sys
+from http.client import IncompleteRead
+from urllib.error import URLError
 
+import processes
 import pytest
 import torch
+import torch.distributed as dist
 
 from mmconvnext.checkpoint import download as module
 from mmconvnext.checkpoint import zoo
 from mmconvnext.checkpoint.download import cached, download, is_url
-from mmconvnext.checkpoint.errors import CheckpointUnreadable
+from mmconvnext.checkpoint.errors import CheckpointUnreachable, CheckpointUnreadable
 from mmconvnext.checkpoint.read import read_checkpoint
 
 
@@ -149,6 +151,50 @@ def test_elsewhere_digits_are_no_hash(name, server, cache):
     assert server.asked == [f'/{name}']
 
 
+@pytest.mark.parametrize(
+    ('name', 'hashed'),
+    [
+        ('w-9fceb02.pth', False),  # seven digits
+        ('w-9fceb02d.pth', True),
+        (f'w-{SHA}.pth', True),
+        (f'w-{SHA}0.pth', False),  # more than SHA-256 has
+        ('w-9fceb02d.safetensors', True),
+        ('w-9fceb02d.pth.tar', False),
+        ('w-9FCEB02D.pth', False),
+        ('w_9fceb02d.pth', False),
+        ('w-9fceb02g.pth', False),
+        ('w-9fceb02d', False),
+    ],
+)
+def test_what_is_a_hash(name, hashed, cache):
+    for end in ('', '?download=1'):
+        url = f'https://download.pytorch.org/models/{name}{end}'
+        own = hashlib.sha256(url.encode()).hexdigest()[:8]
+        assert cached(url) == cache / (name if hashed else f'{own}--{name}')
+
+
+def test_names_in_the_cache(cache):
+    hf = 'https://huggingface.co'
+    for url, name in {
+        zoo.find('convnext-tiny_in1k').url: 'convnext_tiny_1k_224.pth',
+        zoo.find('torchvision/convnext_tiny').url: 'convnext_tiny-983f1562.pth',
+        f'{hf}/timm/convnext_nano.in12k/resolve/main/model.safetensors': (
+            'timm--convnext_nano.in12k--model.safetensors'
+        ),
+        f'{hf}/facebook/convnext-tiny-224/resolve/main/pytorch_model.bin': (
+            'facebook--convnext-tiny-224--pytorch_model.bin'
+        ),
+    }.items():
+        assert cached(url) == cache / name
+    for url, name in {
+        f'{hf}/me/mine/resolve/main/model.safetensors': 'model.safetensors',
+        'https://x.org/a%20b/gr%C3%BC%C3%9F%20w.pth?id=3': 'gr%C3%BC%C3%9F%20w.pth',
+        'https://x.org/': 'x.org',
+        'https://x.org/folder/': 'folder',
+    }.items():
+        assert cached(url) == cache / f'{hashlib.sha256(url.encode()).hexdigest()[:8]}--{name}'
+
+
 def test_who_keeps_to_the_custom(monkeypatch):
     monkeypatch.setattr(torch.hub, '_hub_dir', None)
     for host in ('download.openmmlab.com/mmdet', 'download.pytorch.org/models'):
@@ -238,6 +284,32 @@ def test_host_that_does_not_speak_http(server, cache, monkeypatch):
     assert kept(cache) == []
 
 
+@pytest.mark.parametrize(
+    ('error', 'kind', 'match'),
+    [
+        (URLError('no route'), CheckpointUnreachable, r'/w-9fceb02d\.pth: no route\. Download it'),
+        (TimeoutError('timed out'), CheckpointUnreachable, ': timed out. Download it on another'),
+        (ConnectionResetError('reset'), CheckpointUnreachable, ': reset. Download it'),
+        (IncompleteRead(b''), CheckpointUnreachable, ': IncompleteRead.0 bytes read.'),
+        (RuntimeError('invalid'), CheckpointUnreadable, ': invalid; the file was discarded'),
+        (OSError('disk full'), OSError, '^disk full$'),
+    ],
+)
+def test_every_failure_says_what_to_do(error, kind, match, cache, monkeypatch):
+    asked = []
+
+    def fail(*args: str, **options: str) -> None:
+        asked.append((args, options))
+        raise error
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fail)
+    url = 'https://download.pytorch.org/models/w-9fceb02d.pth'
+    with pytest.raises(kind, match=match) as found:
+        download(url)
+    assert found.type is kind and (kind is OSError or found.value.__cause__ is error)
+    assert asked == [((url, str(cache / 'w-9fceb02d.pth')), {'hash_prefix': '9fceb02d'})]
+
+
 # Interruptions
 
 
@@ -267,28 +339,51 @@ def test_ctrl_c_leaves_nothing(server, cache):
 
 # Several processes
 
-RANK = """
-import json, os, sys
-import torch
-import torch.distributed as dist
-from mmconvnext.checkpoint import download
-from mmconvnext.checkpoint.read import read_checkpoint
 
-rank, folder, host, cases = int(sys.argv[1]), *sys.argv[2:]
-download.HASHING_HOSTS = (host,)
-dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=4)
-for homes, local_ranks, url in json.loads(cases):
-    os.environ['TORCH_HOME'] = f'{folder}/{homes[rank]}'
-    os.environ['LOCAL_RANK'] = local_ranks[rank]
-    try:
-        print(len(read_checkpoint(url)['weight']))
-    except Exception as error:
-        print(type(error).__name__, error)
-dist.barrier()
-"""
+@pytest.mark.parametrize(
+    ('rank', 'environment', 'leads'),
+    [
+        (0, {}, True),
+        (0, {'LOCAL_RANK': '1'}, True),
+        (1, {}, False),
+        (4, {'LOCAL_RANK': '0'}, True),  # torchrun, and mmengine under slurm
+        (5, {'LOCAL_RANK': '1'}, False),
+        (4, {'OMPI_COMM_WORLD_LOCAL_RANK': '0'}, True),  # Open MPI
+        (5, {'OMPI_COMM_WORLD_LOCAL_RANK': '1'}, False),
+        (5, {'LOCAL_RANK': '1', 'OMPI_COMM_WORLD_LOCAL_RANK': '0'}, False),
+        (10, {'LOCAL_RANK': '10'}, False),
+    ],
+)
+def test_who_downloads_and_renames_for_its_node(rank, environment, leads, monkeypatch, tmp_path):
+    for name in ('LOCAL_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(module, 'get_dist_info', lambda: (rank, 16))
+    assert module.leads_node() is leads
+    (tmp_path / 'a b.pth').write_bytes(b'new')
+    (tmp_path / 'a b.pth.bad').write_bytes(b'old')
+    assert module.set_aside(tmp_path / 'a b.pth') == tmp_path / 'a b.pth.bad'
+    assert (tmp_path / 'a b.pth').exists() is not leads
+    assert (tmp_path / 'a b.pth.bad').read_bytes() == (b'new' if leads else b'old')
+    module.set_aside(tmp_path / 'a b.pth')  # another rank was first
+    assert (tmp_path / 'a b.pth.bad').read_bytes() == (b'new' if leads else b'old')
 
 
-@pytest.mark.slow
+def read_all(rank: int, folder: str, host: str, cases: list) -> None:
+    """In each of four processes; print what is read, or the error."""
+    module.HASHING_HOSTS = (host,)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=4)
+    for homes, local_ranks, url in cases:
+        os.environ['TORCH_HOME'] = f'{folder}/{homes[rank]}'
+        os.environ['LOCAL_RANK'] = local_ranks[rank]
+        try:
+            print(len(read_checkpoint(url)['weight']))
+        except Exception as error:
+            print(type(error).__name__, error)
+    dist.barrier()
+
+
 def test_one_rank_a_node_asks_the_server_and_all_learn_of_errors(server, cache, tmp_path):
     """Two nodes of two ranks: with a shared disk, and with a disk each."""
     good, bad = f'/w-{SHA[:8]}.pth', '/w-abcdef01.pth'
@@ -312,21 +407,12 @@ def test_one_rank_a_node_asks_the_server_and_all_learn_of_errors(server, cache, 
         (['f', 'f', *['damaged'] * 2], known, good, 'CheckpointUnreadable .*/damaged/', 1),
         (['g', 'g', *['blocked'] * 2], known, good, 'FileExistsError .*/blocked/', 1),
     ]
-    plan = json.dumps([[homes, local, server.url(path)] for homes, local, path, *_ in cases])
+    plan = [(homes, local, server.url(path)) for homes, local, path, *_ in cases]
     host = f'127.0.0.1:{server.server_port}'
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, '-c', RANK, str(rank), str(tmp_path), host, plan],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(4)
-    ]
-    said = [rank.communicate(timeout=100) for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * 4, said
-    assert [out for out, _ in said[1:]] == [said[0][0]] * 3
-    lines = said[0][0].splitlines()
+    ranks = processes.call(read_all, str(tmp_path), host, plan, count=4)
+    assert [rank.returncode for rank in ranks] == [0] * 4, ranks
+    assert [rank.stdout for rank in ranks[1:]] == [ranks[0].stdout] * 3
+    lines = ranks[0].stdout.splitlines()
     assert len(lines) == len(cases)
     for line, case in zip(lines, cases):
         assert re.match(case[3], line), case

@@ -61,7 +61,7 @@ def widened(tensor: torch.Tensor, rows: int) -> torch.Tensor:
 
 def change(run, file: str, *changes, **extra) -> str:
     """The checkpoint of a run, changed, without what only a resumed run needs."""
-    content = torch.load(run.checkpoint, weights_only=True)
+    content = torch.load(run.checkpoint, weights_only=False)
     content = {'meta': content['meta'], 'state_dict': content['state_dict'], **extra}
     for apply in changes:
         apply(content)
@@ -161,7 +161,7 @@ def test_init_cfg_of_any_part_that_the_file_fills_is_not_read(segmentor_run, wor
 
 
 def test_the_same_classes_in_a_foreign_envelope(segmentor_run, workplace, capsys):
-    content = torch.load(segmentor_run.checkpoint, weights_only=True)
+    content = torch.load(segmentor_run.checkpoint, weights_only=False)
     torch.save({'model': content['state_dict'], 'epoch': 3}, 'w.pth')
     runner = segmentor(options=('load_from=w.pth', *FETCHES))
     total = len(runner.model.state_dict())
@@ -479,7 +479,7 @@ def test_a_resumed_run_fetches_nothing(segmentor_run, workplace, capsys):
 
 def test_a_run_that_goes_on_elsewhere_spares_the_best_of_the_first(segmentor_run, workplace):
     """CheckpointHook deletes what it remembers as the best when there is a better one."""
-    content = torch.load(segmentor_run.checkpoint, weights_only=True)
+    content = torch.load(segmentor_run.checkpoint, weights_only=False)
     Path('first').mkdir()
     best = Path('first/best_mIoU_iter_1.pth').resolve()
     best.touch()

@@ -228,7 +228,7 @@ ZOO = {'dwconv': 'depthwise_conv', 'pwconv': 'pointwise_conv'}  # mmpretrain's n
 
 
 def test_a_detector_of_the_zoo_evaluates_as_it_is(detector_run, workplace):
-    content = torch.load(detector_run.checkpoint, weights_only=True)
+    content = torch.load(detector_run.checkpoint, weights_only=False)
     weights = content['state_dict']
     for ours, theirs in ZOO.items():
         weights = {k.replace(ours, theirs): v for k, v in weights.items()}
@@ -240,7 +240,7 @@ def test_a_detector_of_the_zoo_evaluates_as_it_is(detector_run, workplace):
 
 @pytest.mark.parametrize('fault', ['missing', 'shape'])
 def test_heads_that_the_checkpoint_does_not_fill_are_refused(fault, segmentor_run, workplace):
-    content = torch.load(segmentor_run.checkpoint, weights_only=True)
+    content = torch.load(segmentor_run.checkpoint, weights_only=False)
     weights = content['state_dict']
     head = weights.pop('decode_head.conv_seg.weight')
     match = r'does not fill the model:\n1 missing: decode_head\.conv_seg\.weight\nUse'
@@ -253,7 +253,7 @@ def test_heads_that_the_checkpoint_does_not_fill_are_refused(fault, segmentor_ru
 
 
 def test_a_classifier_is_no_segmentor(segmentor_run, workplace):
-    content = torch.load(segmentor_run.checkpoint, weights_only=True)['state_dict']
+    content = torch.load(segmentor_run.checkpoint, weights_only=False)['state_dict']
     weights = {k: v for k, v in content.items() if k.startswith('backbone.')}
     torch.save({'state_dict': weights}, 'classifier.pth')
     with pytest.raises(RecipeError, match=r'missing: decode_head\.'):
@@ -267,7 +267,7 @@ def test_a_classifier_is_no_segmentor(segmentor_run, workplace):
 
 @pytest.mark.parametrize('fault', ['norms', 'stem'])
 def test_a_backbone_that_would_be_completed_is_refused(fault, segmentor_run, workplace):
-    weights = torch.load(segmentor_run.checkpoint, weights_only=True)['state_dict']
+    weights = torch.load(segmentor_run.checkpoint, weights_only=False)['state_dict']
     if fault == 'norms':
         weights = {k: v for k, v in weights.items() if not k.startswith('backbone.norm')}
         match = r'not match the whole backbone; missing: norm0\.bias'

@@ -190,7 +190,7 @@ def test_a_run_whose_note_was_cut_off_resumes_from_its_newest_checkpoint(segment
     ids=['optimizer', 'message hub', 'iteration', 'head'],
 )
 def test_resume_from_what_is_no_run_is_refused(change, match, segmentor_run, workplace):
-    content = torch.load(segmentor_run.checkpoint, weights_only=True)
+    content = torch.load(segmentor_run.checkpoint, weights_only=False)
     change(content)
     torch.save(content, 'published.pth')
     with pytest.raises(RecipeError, match=match):

@@ -4,13 +4,13 @@ sharded backbone, whole or layer by layer, trains like the plain one.
 """
 
 import os
-import socket
 from collections.abc import Callable
+from pathlib import Path
 
+import processes
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP1
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
@@ -28,18 +28,16 @@ pytestmark = [
 ARCH = dict(depths=[1, 2], channels=[8, 16])
 
 
-def start(function: Callable[[], None]) -> None:
+def start(function: Callable[[], None], folder: Path) -> None:
     """Run a function in two gloo processes on the CPU."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    mp.spawn(_process, args=(port, function), nprocs=2)
+    done = processes.call(_process, folder, function, count=2)
+    assert [process.returncode for process in done] == [0, 0], [p.stderr for p in done]
 
 
-def _process(rank: int, port: int, function: Callable[[], None]) -> None:
+def _process(rank: int, folder: Path, function: Callable[[], None]) -> None:
     torch.set_num_threads(1)
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # otherwise gloo looks up the host name
-    dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    dist.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=2)
     function()
     dist.barrier()
     dist.destroy_process_group()
@@ -60,8 +58,8 @@ def drop_different_blocks() -> None:
         assert grads.any() and torch.equal(*both)
 
 
-def test_ranks_that_drop_different_blocks_agree():
-    start(drop_different_blocks)
+def test_ranks_that_drop_different_blocks_agree(tmp_path):
+    start(drop_different_blocks, tmp_path)
 
 
 def _shard(model: nn.Module, kinds: tuple[type, ...]) -> nn.Module:
@@ -128,5 +126,5 @@ def shard_in_every_way() -> None:
 @pytest.mark.skipif(
     not hasattr(torch.distributed.fsdp, 'fully_shard'), reason='this torch has no FSDP2'
 )
-def test_sharded_backbones_train_as_the_plain_one():
-    start(shard_in_every_way)
+def test_sharded_backbones_train_as_the_plain_one(tmp_path):
+    start(shard_in_every_way, tmp_path)

@@ -1,18 +1,17 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: whatever wraps or shards the model, groups, rates and weight decays are those of the
-plain model. ``python tests/test_optim/test_layer_decay_distributed.py TABLES`` starts two gloo
-processes on the CPU and writes the tables of both.
+plain model.
 """
 
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import processes
 import pytest
 import torch
 import torch.distributed as dist
@@ -189,6 +188,9 @@ def refusal_of_flat_parameters() -> str:
 
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
+    os.environ['MMCONVNEXT_KERNELS'] = 'plain'
+    if sys.platform == 'linux':  # otherwise gloo looks up the host name
+        os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=PROCESSES
     )
@@ -203,6 +205,8 @@ def work(rank: int, folder: str) -> None:
     tables['flat'] = refusal_of_flat_parameters()
     Path(folder, f'{rank}.json').write_text(json.dumps(tables))
     dist.destroy_process_group()
+    sys.stderr.flush()
+    os._exit(0)  # otherwise a gloo thread that is still ending would abort the process
 
 
 @pytest.fixture(scope='module')
@@ -211,13 +215,8 @@ def tables(tmp_path_factory) -> list[dict]:
     if not (dist.is_available() and dist.is_gloo_available()):
         pytest.skip('this torch has no gloo')
     folder = tmp_path_factory.mktemp('tables')
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'MMCONVNEXT_KERNELS': 'plain'}
-    if sys.platform == 'linux':  # otherwise gloo looks up the host name
-        env.setdefault('GLOO_SOCKET_IFNAME', 'lo')
-    run = subprocess.run(
-        [sys.executable, __file__, folder], env=env, capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
+    done = processes.call(work, str(folder), count=PROCESSES)
+    assert [process.returncode for process in done] == [0] * PROCESSES, done[0].stderr[-3000:]
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in range(PROCESSES)]
 
 
@@ -276,7 +275,3 @@ def test_plain_table_is_what_it_should_be(tables):
 def test_parameters_that_fsdp_made_one_are_refused(tables):
     match = r'parameters into \S*_flat_param, but each .*use_orig_params=True'
     assert all(re.search(match, table['flat']) for table in tables), tables[0]['flat']
-
-
-if __name__ == '__main__':
-    torch.multiprocessing.spawn(work, (sys.argv[1],), nprocs=PROCESSES)

@@ -2,12 +2,11 @@
 """recipe/own_data/namespace.py: with the line every tool sees the same config, in both styles."""
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 
 import mmdet
 import mmseg
+import processes
 import pytest
 from fixtures import COCO_CLASSES, MASK_RCNN, SEG_CLASSES, UPERNET, as_lazy, stem
 from mmengine.config import Config
@@ -114,11 +113,10 @@ def test_a_lazy_config_without_a_default_scope(tmp_path, load, data):
             f'    from .{scope}_base import *\nown_data = {data(base)!r}\n{LINE}\n'
         )
     code = (
-        'import sys\nfrom mmengine.config import Config\nfor file in sys.argv[1:]:\n'
+        f'import sys\nfrom mmengine.config import Config\nfor file in {[*map(str, files.values())]}:\n'
         "    print(Config.fromfile(file)._cfg_dict['own_data']['applied'], 'mmcv' in sys.modules)\n"
     )
-    command = [sys.executable, '-c', code, *map(str, files.values())]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = processes.run(code)
     said = [line.split() for line in done.stdout.splitlines()]
     assert [imported for _, imported in said] == ['False', 'False'], done.stderr
     for (scope, file), (applied, _) in zip(files.items(), said):

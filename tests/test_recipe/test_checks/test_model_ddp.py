@@ -3,12 +3,11 @@
 
 import copy
 import os
-import socket
 
+import processes
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from fixtures import found, public_config
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
@@ -63,24 +62,16 @@ def mended(cfg: Config) -> Config:
     return cfg
 
 
-def train(*cases: tuple) -> None:
-    """Two steps of each model in two processes: in each case the first raises, the others do not.
+def _process(rank, folder, cases) -> None:
+    """In each case the first model raises, and the others train, in one process and in two.
 
-    One start of processes serves all cases, because it takes seconds. ``alone`` groups have one
-    process each, as a run on one GPU has.
+    One start of processes serves all cases, because it takes seconds.
     """
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    mp.spawn(_process, args=(port, cases), nprocs=2)
-
-
-def _process(rank, port, cases) -> None:
     from mmengine.registry import init_default_scope
 
     torch.set_num_threads(1)
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # without it gloo looks up the host's name
-    dist.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    dist.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=2)
     alone = [dist.new_group([one]) for one in range(2)][rank]
     for scope, refused, *passing in cases:
         init_default_scope(scope)
@@ -118,7 +109,7 @@ def _tensors(value):
     return [value] if torch.is_tensor(value) else [t for part in value for t in _tensors(part)]
 
 
-def test_what_is_refused_stops_and_what_passes_trains(config):
+def test_what_is_refused_stops_and_what_passes_trains(config, tmp_path):
     cases = []
     for scope, model in (('mmdet', detector()), ('mmseg', segmentor())):
         refused = config(scope, model)
@@ -126,4 +117,5 @@ def test_what_is_refused_stops_and_what_passes_trains(config):
         other_way = dict(model=refused.model.to_dict(), find_unused_parameters=True)
         cases.append((scope, refused.model.to_dict(), dict(model=mend), other_way))
     assert cases[0][1]['neck']['start_level'] == 1
-    train(*cases)
+    done = processes.call(_process, tmp_path, cases, count=2)
+    assert [process.returncode for process in done] == [0, 0], [p.stderr for p in done]

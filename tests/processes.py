@@ -1,0 +1,80 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""New processes in a tenth of a second: forks of one that has imported torch and mmengine.
+
+For tests that need a process of their own: for several ranks, to be killed, or because nothing of
+ours may be imported yet. What a user starts, such as a tool, a test starts in the same way.
+"""
+
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+from collections.abc import Callable
+from subprocess import CompletedProcess
+
+SECONDS = 300
+_FORKS = multiprocessing.get_context('forkserver')
+_FORKS.set_forkserver_preload(['torch', 'mmengine.runner'])
+
+
+def call(
+    function: Callable, *arguments: object, count: int = 1, folder: object = '.', **variables: str
+) -> list[CompletedProcess]:
+    """Call ``function(rank, *arguments)`` in ``count`` processes that run side by side.
+
+    It must be importable by name. Variables of the environment count as they are now, with
+    ``variables``, except those that torch reads at its import.
+    """
+    with tempfile.TemporaryDirectory() as outputs:
+        outs = [(f'{outputs}/{rank}.out', f'{outputs}/{rank}.err') for rank in range(count)]
+        state = os.path.abspath(folder), os.environ | variables
+        processes = [
+            _FORKS.Process(target=_call, args=(*outs[rank], *state, function, rank, *arguments))
+            for rank in range(count)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(SECONDS)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        return [
+            CompletedProcess(function, process.exitcode, *map(_read, files))
+            for process, files in zip(processes, outs)
+        ]
+
+
+def run(code: str) -> CompletedProcess:
+    """Run a program, as ``python -c`` does."""
+    return call(_run, code)[0]
+
+
+def script(file: object, *arguments: object, **options: object) -> CompletedProcess:
+    """Run a file, as ``python FILE ARGUMENTS`` does, with the ``options`` of ``call``."""
+    return call(_script, str(file), [str(value) for value in arguments], **options)[0]
+
+
+def _read(file: str) -> str:
+    with open(file) as opened:
+        return opened.read()
+
+
+def _call(out: str, err: str, folder: str, environment: dict, function: Callable, *arguments):
+    for number, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    function(*arguments)
+
+
+def _script(rank: int, file: str, arguments: list[str]) -> None:
+    sys.argv = [file, *arguments]
+    sys.path.insert(0, os.path.dirname(file))
+    runpy.run_path(file, run_name='__main__')
+
+
+def _run(rank: int, code: str) -> None:
+    exec(compile(code, '<test>', 'exec'), {'__name__': '__main__'})
