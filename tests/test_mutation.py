@@ -209,5 +209,6 @@ def test_worker_runs_chosen_tests_in_forks(tmp_path):
         text=True,
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [answer['outcome'] for answer in answers] == ['ready', 'passed', *['failed'] * 3]
+    outcomes = [answer['outcome'] for answer in answers]
+    assert outcomes == ['ready', 'passed', *['failed'] * 3], answers
     assert [answer['by'] for answer in answers[2:]] == ['test_a.py::test_fail', 'timeout', 'crash']
