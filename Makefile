@@ -8,16 +8,21 @@ VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 TORCH ?= 2.1.2
 # The interpreter for a new environment: 3.11 or 3.12, which the lock files need.
 PYTHON ?= python3
+# For mutants: a commit, to try only the files changed since, for ten minutes; options of
+# tests/mutation/run.py.
+SINCE ?=
+ARGS ?=
 # Processes that run tests side by side; each takes 2 GiB of memory.
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch lint
+.PHONY: help setup demo test test-torch lint mutants
 
 help:
 	@echo 'make demo        train and evaluate a small detector on toy data, on a CPU'
 	@echo 'make test        lint, then all tests'
 	@echo 'make test-torch  test backbone, learning rates and checkpoints on another torch'
+	@echo 'make mutants     put faults into the package and list those that no test notices; takes hours'
 	@echo 'make lint        ruff: rules and format; clang-format'
 	@echo 'make setup       create the environment only; compiles mmcv once, about 15 minutes on 2 cores'
 	@echo
@@ -26,6 +31,8 @@ help:
 	@echo 'PYTHON=python3   the interpreter for a new environment: 3.11 or 3.12'
 	@echo 'JOBS=2           processes that run the tests'
 	@echo 'TORCH=2.1.2      the torch for test-torch; known to pass: 2.1.2 (the oldest), 2.4.1'
+	@echo 'SINCE=main       for mutants: only the files changed since this commit, ten minutes'
+	@echo 'ARGS=PATH        for mutants: a folder or file, or options of tests/mutation/run.py'
 	@echo 'MAX_JOBS=2       parallel compiler processes; default: one per CPU, 2 GiB of memory each'
 
 setup:
@@ -54,3 +61,8 @@ lint: setup
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/clang-format --dry-run --Werror mmconvnext/kernels/csrc/*.h mmconvnext/kernels/csrc/*.cpp
+
+# Stop it and call it again as you like.
+mutants: setup
+	$(VENV)/bin/pip install -q -r requirements/mutants.txt -c requirements/$(STACK).txt
+	$(VENV)/bin/python tests/mutation/run.py $(if $(SINCE),--since $(SINCE) --minutes 10) $(ARGS)

@@ -120,10 +120,6 @@ def kernels() -> dict:
             # No ninja: setuptools cannot recognize its failures, and there is only one file.
             super().__init__(*args, **{**options, 'use_ninja': False})
 
-        def initialize_options(self) -> None:
-            super().initialize_options()
-            self.force = True
-
         def build_extensions(self) -> None:
             try:
                 super().build_extensions()
@@ -132,7 +128,8 @@ def kernels() -> dict:
 
         def build_extension(self, ext) -> None:
             library = Path(self.get_ext_fullpath(ext.name))
-            library.unlink(missing_ok=True)  # otherwise a failure would leave the old one
+            # Otherwise a failure would leave the old one, and one of the same age would stay.
+            library.unlink(missing_ok=True)
             needed = LIBRARY.needs(folder)  # first: files may change during compilation
             super().build_extension(ext)
             LIBRARY.write(library, capability, needed)

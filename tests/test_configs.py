@@ -1,45 +1,29 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Contract: every recipe parses, builds, survives a dump, and holds the published values.
+"""Contract: every recipe holds, on the merged config, exactly what ``data/recipes`` says.
 
-The values are in ``data/published_recipes.yml``, typed from the official files. Parameters here
-are of the whole model; FLOPs are held against the same file in ``test_metafiles.py``.
+The table is typed from the published files. Parameters and FLOPs are held against it in
+``test_metafiles.py``, learning rates over the run in ``test_configs_rates.py``, and what the
+pipelines and test settings do in ``test_configs_data.py``.
 """
 
-import copy
 import functools
-import math
-from pathlib import Path
 
 import fixtures
+import mmengine
 import pytest
+import recipe_table
 import torch
-import yaml
-from fixtures import CONFIGS, ROOT
+from fixtures import CONFIGS
 from mmengine import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope
+from recipe_table import PARTS, PUBLISHED, ROWS, differences, expected, leaves, load
 from torch import nn
 
 LEAVES = [str(path.relative_to(CONFIGS)) for path in fixtures.LEAVES]
-PUBLISHED = {
-    row['config']: row
-    for row in yaml.safe_load((ROOT / 'tests/data/published_recipes.yml').read_text())['recipes']
-}
-COCO = [name for name in PUBLISHED if 'rcnn' in name]
-ADE = [name for name in PUBLISHED if 'upernet' in name]
+CPU = '_base_/mask-rcnn_convnext-atto_cpu.py'
 V2 = 'mask_rcnn/mask-rcnn_convnext-v2-b_fpn_lsj-3x-fcmae_coco.py'
-ONE_X = 'mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-1x_coco.py'
 FASTER = 'faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
-RELEASED = [*PUBLISHED, V2, ONE_X, FASTER]
-
-
-@functools.cache
-def parsed(name: str) -> Config:
-    return Config.fromfile(CONFIGS / name)
-
-
-def load(name: str) -> Config:
-    return copy.deepcopy(parsed(name))
 
 
 @functools.cache
@@ -49,16 +33,77 @@ def build(name: str) -> nn.Module:
         return MODELS.build(config.model)
 
 
-def plain(value):
-    """The value without mmengine's containers; tuples are lists, as after any dump."""
+def scopes(value) -> set:
+    """All scopes that mmengine wrote into what a config inherits from another package."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        own = {value['_scope_']} if '_scope_' in value else set()
+        return own.union(*map(scopes, value.values()))
+    return set().union(*map(scopes, value)) if isinstance(value, (list, tuple)) else set()
 
 
-def test_all_recipes_are_there():
+# --- the table ------------------------------------------------------------------------------------
+
+
+def test_the_table_has_all_recipes():
+    """The CPU base too: others' configs build on it."""
+    assert set(ROWS) == {*LEAVES, CPU}
     assert len(PUBLISHED) == 13
-    assert set(RELEASED) <= set(LEAVES)
+    assert {part for row in ROWS.values() for part in row['parts']} == set(PARTS)
+
+
+@pytest.mark.parametrize('name', ROWS)
+def test_every_value_is_that_of_the_table(name):
+    config = load(name)
+    assert not differences(leaves(config.to_dict()), expected(name))
+    assert scopes(config.to_dict()) <= {config.default_scope}
+
+
+def other(value):
+    """A value of the same type that nobody could mean."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value * 1.1 if isinstance(value, float) and value else value + 1
+    if isinstance(value, str):
+        return value + '-'
+    if isinstance(value, list):
+        return value[1:] or [0]
+    return 0 if value is None else None
+
+
+@pytest.mark.parametrize('name', ROWS)
+def test_the_comparison_notices_each_key(name):
+    config, table = leaves(load(name).to_dict()), expected(name)
+    for key, value in config.items():
+        for wrong in (other(value), None if value is not None else ''):
+            (line,) = differences({**config, key: wrong}, table)
+            assert line.startswith(f'{key} is {wrong!r}, should be ') and table[key].reason in line
+        (line,) = differences({k: v for k, v in config.items() if k != key}, table)
+        assert line.startswith(f'{key} is missing, should be ')
+        (line,) = differences({**config, f'{key}_more': value}, table)
+        assert line == f'{key}_more is {value!r}, which tests/data/recipes does not know'
+
+
+def test_the_comparison_notices_types_order_and_numbers():
+    assert leaves(dict(a=(1, (2, 3)), b=[], c={}, d=[dict(e=1, _scope_='x')])) == {
+        'a': [1, [2, 3]],
+        'b': [],
+        'c': {},
+        'd[0].e': 1,
+    }
+    table = {'a': recipe_table.Expected([1, [2, 3]], ''), 'b': recipe_table.Expected('~ [ab]+', '')}
+    assert differences({'a': [1, [2, 3]], 'b': 'abba'}, table) == []
+    for wrong in (
+        [1, [3, 2]],
+        [[2, 3], 1],
+        [1, [2]],
+        [1, [2, 3], 4],
+        [1.0, [2, 3]],
+        [True, [2, 3]],
+    ):
+        assert len(differences({'a': wrong, 'b': 'a'}, table)) == 1
+    for wrong in ('abc', '', None, 'ab\n'):
+        assert len(differences({'a': [1, [2, 3]], 'b': wrong}, table)) == 1
 
 
 # --- every leaf -----------------------------------------------------------------------------------
@@ -72,23 +117,12 @@ def test_leaf_says_only_what_is_its_own(name):
 
 
 @pytest.mark.parametrize('name', LEAVES)
-def test_dump_reloads_equal(name, tmp_path):
+def test_dump_reloads_equal(name, tmp_path, monkeypatch):
+    # yapf only indents, for seconds (onedl's mmengine does without).
+    monkeypatch.setattr(mmengine.config.config, 'FormatCode', lambda text, **_: (text, True), False)
     config = load(name)
     config.dump(tmp_path / 'dump.py')
-    assert plain(Config.fromfile(tmp_path / 'dump.py').to_dict()) == plain(config.to_dict())
-
-
-@pytest.mark.parametrize('name', LEAVES)
-def test_no_helper_of_the_bases_is_left(name):
-    """`changes` is removed from ``_base_``: other tools only see the keys of their own recipes."""
-    assert 'changes' not in load(name)
-    assert 'Resize' in str(load(name).get('tta_pipeline', 'Resize'))
-
-
-@pytest.mark.parametrize('name', LEAVES)
-def test_only_this_package_is_imported(name):
-    assert load(name).custom_imports.imports == ['mmconvnext']
-    assert 'mmpretrain' not in str(plain(load(name).to_dict()))
+    assert leaves(Config.fromfile(tmp_path / 'dump.py').to_dict()) == leaves(config.to_dict())
 
 
 @pytest.mark.parametrize('name', LEAVES)
@@ -115,127 +149,23 @@ def test_optimizer_groups_can_be_made(name):
     assert given == {id(param) for param in build(name).parameters()}
 
 
-# --- the published ones ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('name', PUBLISHED)
-def test_backbone_is_the_published_one(name):
-    row, backbone = PUBLISHED[name], load(name).model.backbone
-    assert backbone.type == 'mmconvnext.ConvNeXt'
-    assert backbone.arch == row['arch']
-    assert backbone.drop_path_rate == row['drop_path_rate']
-    assert backbone.layer_scale_init_value == 1.0
-    assert backbone.init_cfg.type == 'Pretrained'
-    # The file only: mirrors have other hosts.
-    assert backbone.init_cfg.checkpoint.rpartition('/')[2] == row['pretrained']
-    assert 'version' not in backbone and 'frozen_stages' not in backbone
-
-
-@pytest.mark.parametrize('name', PUBLISHED)
-def test_optimizer_is_the_published_one(name):
-    row, wrapper = PUBLISHED[name], load(name).optim_wrapper
-    assert wrapper.type == ('AmpOptimWrapper' if row['amp'] else 'OptimWrapper')
-    assert ('amp' in Path(name).stem) == row['amp']
-    assert wrapper.constructor == 'mmconvnext.LayerDecayOptimWrapperConstructor'
-    assert plain(wrapper.optimizer) == dict(
-        type='AdamW', lr=row['lr'], betas=[0.9, 0.999], weight_decay=0.05
-    )
-    assert wrapper.paramwise_cfg == dict(decay_rate=row['decay_rate'], decay_type=row['decay_type'])
-    # mmengine adds `_scope_` to what comes from another package. No gradient clipping.
-    others = set(wrapper) - {'type', 'constructor', 'optimizer', 'paramwise_cfg', '_scope_'}
-    assert others == set()
-
-
-@pytest.mark.parametrize('name', PUBLISHED)
-def test_parameters_are_the_published_ones(name):
-    millions = sum(param.numel() for param in build(name).parameters()) / 1e6
-    assert abs(millions - PUBLISHED[name]['params']) < 0.5
+# --- what the text says ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_first_line_states_the_published_result(name):
-    row = PUBLISHED[name]
+    results, table = PUBLISHED[name]['results'], expected(name)
     line = (CONFIGS / name).read_text().splitlines()[0]
-    if 'miou' in row:
-        result = f'{row["miou"]} mIoU, {row["miou_ms"]} multi-scale and flipped'
+    if 'miou' in results:
+        result = f'{results["miou"]} mIoU, {results["miou_ms"]} multi-scale and flipped'
     else:
-        result = f'{row["box_ap"]} box AP, {row["mask_ap"]} mask AP'
-    start = 'ImageNet-1K, non-EMA' if '_1k_' in row['pretrained'] else 'ImageNet-22K'
+        result = f'{results["box_ap"]} box AP, {results["mask_ap"]} mask AP'
+    weights = table['model.backbone.init_cfg.checkpoint'].value
+    start = 'ImageNet-1K, non-EMA' if weights.endswith('_1k_224.pth') else 'ImageNet-22K'
     assert f', from {start}: {result}.' in line
 
 
-@pytest.mark.parametrize('name', COCO)
-def test_coco_schedule(name):
-    config = load(name)
-    assert config.train_cfg.max_epochs == 36
-    assert [plain(scheduler) for scheduler in config.param_scheduler] == [
-        dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
-        dict(type='MultiStepLR', begin=0, end=36, by_epoch=True, milestones=[27, 33], gamma=0.1),
-    ]
-
-
-@pytest.mark.parametrize('name', [name for name in COCO if 'cascade' in name])
-def test_cascade_heads(name):
-    heads = load(name).model.roi_head.bbox_head
-    stds = [[0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067]]
-    assert [plain(head.bbox_coder.target_stds) for head in heads] == stds
-    for head in heads:
-        assert (head.num_shared_convs, head.num_shared_fcs) == (4, 1)
-        assert head.norm_cfg.type == 'SyncBN'
-        assert head.loss_bbox == dict(type='GIoULoss', loss_weight=10.0)
-        assert head.reg_decoded_bbox is True
-
-
-@pytest.mark.parametrize('name', ADE)
-def test_ade_schedule_and_crop(name):
-    config = load(name)
-    side = 640 if '640x640' in name else 512
-    assert config.train_cfg.max_iters == 160_000
-    assert plain(config.crop_size) == [side, side]
-    assert plain(config.model.data_preprocessor['size']) == [side, side]
-    stride = {512: 341, 640: 426}[side]
-    assert plain(config.model.test_cfg) == dict(
-        mode='slide', crop_size=[side, side], stride=[stride, stride]
-    )
-    assert config.model.decode_head.num_classes == config.model.auxiliary_head.num_classes == 150
-
-
-def official_poly(iteration: int) -> float:
-    """mmcv 1's poly policy of power 1 under a linear warm-up: both at work from the start."""
-    warmup = 1 - (1 - min(iteration, 1500) / 1500) * (1 - 1e-6)
-    return (1 - iteration / 160_000) * warmup
-
-
-@pytest.mark.parametrize('name', [ADE[0], ADE[-1]])
-def test_ade_rate_is_the_official_one_over_the_run(name):
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedulers = [
-        PARAM_SCHEDULERS.build(dict(cfg, optimizer=optimizer)) for cfg in load(name).param_scheduler
-    ]
-    rates = []
-    for _ in range(4000):
-        rates.append(optimizer.param_groups[0]['lr'])
-        for scheduler in schedulers:
-            scheduler.step()
-    for i in (0, 1, 700, 1499, 1600, 3999):
-        # mmengine's warm-up is over one iteration earlier.
-        assert math.isclose(rates[i], official_poly(i), rel_tol=1e-3, abs_tol=1e-6), i
-
-
-# --- the others -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('name', RELEASED)
-def test_batch_size_of_the_learning_rate(name):
-    config = load(name)
-    images = 4 if name == V2 else 2
-    assert config.train_dataloader.batch_size == images
-    assert config.auto_scale_lr == dict(enable=False, base_batch_size=8 * images)
-
-
 def test_v2_marks_what_was_never_published():
-    config = load(V2)
-    assert config.model.backbone.version == 'v2'
     assert build(V2).backbone.stages[0][0].gamma is None
     assert build(V2).backbone.stages[0][0].grn is not None
     guessed = ('drop_path_rate=', 'lr=', 'decay_rate=')
@@ -244,40 +174,9 @@ def test_v2_marks_what_was_never_published():
     assert len(marked) == 3
     assert all('# not published' in line for line in marked)
     assert 'CC BY-NC 4.0' in (CONFIGS / V2).read_text()
-    assert config.model.backbone.init_cfg.checkpoint.endswith('convnextv2_base_1k_224_fcmae.pt')
-
-
-def test_one_x_differs_from_three_x_in_schedule_and_regularization_only():
-    short, long = load(ONE_X), load(COCO[0])
-    assert short.train_cfg.max_epochs == 12
-    warmup, steps = short.param_scheduler
-    assert (warmup.end, steps.end, plain(steps.milestones)) == (500, 12, [8, 11])
-    assert short.model.backbone.drop_path_rate == 0.2
-    short.model.backbone.drop_path_rate = long.model.backbone.drop_path_rate
-    assert short.model == long.model
-    assert short.optim_wrapper == long.optim_wrapper
 
 
 def test_faster_rcnn_needs_no_masks():
-    config, model = load(FASTER), build(FASTER)
+    model = build(FASTER)
     assert type(model).__name__ == 'FasterRCNN'
     assert not model.roi_head.with_mask
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        (step,) = [s for s in loader.dataset.pipeline if s.type == 'LoadAnnotations']
-        assert not step.get('with_mask')
-    assert config.val_evaluator.metric == config.test_evaluator.metric == 'bbox'
-
-
-@pytest.mark.parametrize('name', [V2, ONE_X, FASTER])
-def test_warm_up_of_the_others(name):
-    warmup = load(name).param_scheduler[0]
-    iterations = 1000 if name == V2 else 500  # V2: as in mmdet's project of it
-    assert plain(warmup) == dict(
-        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=iterations
-    )
-
-
-def test_the_cpu_recipe_trains_on_a_cpu_with_the_tools_of_others():
-    """Only our tools turn mixed precision off without a GPU."""
-    config = Config.fromfile(str(CONFIGS / '_base_/mask-rcnn_convnext-atto_cpu.py'))
-    assert config.optim_wrapper.type == 'OptimWrapper'

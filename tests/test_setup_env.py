@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from packaging.requirements import Requirement
@@ -51,7 +52,7 @@ def env(setup_env, tmp_path):
 @pytest.fixture
 def linked(setup_env, tmp_path, monkeypatch):
     """A checkout with `mmconvnext/.mim`, so that its absence here does not matter."""
-    root = tmp_path / 'checkout'
+    root = tmp_path / 'my checkout \u00fc'
     (root / 'mmconvnext/.mim/configs').mkdir(parents=True)
     (root / 'requirements').mkdir()
     (root / 'setup.py').touch()
@@ -109,6 +110,11 @@ def test_python_versions(setup_env):
     for refused in ('3.9.18', '3.10.13', '3.13.0'):
         with pytest.raises(setup_env.SetupError, match=f'{refused} is not .* 3.11 to 3.12 are'):
             setup_env.check_python(refused)
+    for use in setup_env.PYTHONS:
+        setup_env.check_python('3.12.10', use)
+    for refused in ('3.9.18', '3.13.0'):
+        with pytest.raises(setup_env.SetupError, match=f'{refused} is not .* 3.10 to 3.12 are'):
+            setup_env.check_python(refused, 'own torch')
 
 
 def test_other_set_is_refused(setup_env, env):
@@ -119,12 +125,26 @@ def test_other_set_is_refused(setup_env, env):
     message = r'onedl-mmcv .* beside mmengine, mmcv, .* make setup STACK=openmmlab VENV=<folder>'
     with pytest.raises(setup_env.SetupError, match=message):
         setup_env.check_one_stack(env, 'openmmlab')
+    sets = {
+        'openmmlab': ('mmengine', 'mmcv', 'mmdet', 'mmsegmentation'),
+        'onedl': ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation'),
+    }
+    for stack, other in (tuple(sets), tuple(sets)[::-1]):
+        for name in sets[other]:
+            env.state['dists'] = {'torch': '2.13.0', name: '1.0'}
+            with pytest.raises(setup_env.SetupError, match=f"holds {name} of the set '{other}', "):
+                setup_env.check_one_stack(env, stack)
 
 
-def test_stamp_equal_means_ready(setup_env, env, linked):
-    env.state['source'] = f'file://{linked}'
+def test_stamp_equal_means_ready(setup_env, env, linked, capsys):
+    env.state['source'] = f'file://{quote(str(linked))}'  # as pip writes it
     env.stamp.write_text(json.dumps(setup_env.fingerprint(env.state, 'openmmlab')))
-    assert setup_env.is_ready(env, 'openmmlab')
+    assert setup_env.is_ready(env, 'openmmlab') and not capsys.readouterr().out
+    assert not setup_env.is_ready(env, 'onedl')
+    assert 'set-up: stack openmmlab -> onedl\n' in capsys.readouterr().out
+    (linked / 'mmconvnext/.mim/configs').rmdir()
+    assert not setup_env.is_ready(env, 'openmmlab')
+    assert 'mmconvnext/.mim is missing' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -135,9 +155,12 @@ def test_stamp_equal_means_ready(setup_env, env, linked):
         (lambda state: state.update(ops=False), 'ops True -> False'),
         (lambda state: state.update(python='3.12.1'), 'python 3.11.7 -> 3.12.1'),
         (lambda state: state.update(source='file:///elsewhere'), 'mmconvnext of file:///elsewhere'),
+        (lambda state: state.update(source=None), 'mmconvnext of None'),
     ],
 )
 def test_stamp_tells_what_changed(setup_env, env, linked, capsys, change, told):
+    env.state['source'] = f'file://{linked}'
+    env.stamp.write_text(json.dumps(setup_env.fingerprint(env.state, 'openmmlab')))
     change(env.state)
     assert not setup_env.is_ready(env, 'openmmlab')
     assert told in capsys.readouterr().out
@@ -176,8 +199,10 @@ AVX512 = (*AVX2, 'avx512f', 'avx512vl', 'avx512bw', 'avx512dq')
 def test_processor_is_read_from_its_flags(setup_env, tmp_path, monkeypatch):
     monkeypatch.delenv('MMCONVNEXT_BUILD', raising=False)
     monkeypatch.delenv('ATEN_CPU_CAPABILITY', raising=False)
-    cases = {'AVX512': AVX512, 'AVX2': AVX512[:-1], 'DEFAULT': ('avx2',)}
-    for expected, flags in cases.items():
+    cases = [('AVX512', AVX512), ('AVX2', AVX2), ('DEFAULT', ('avx2',)), ('DEFAULT', ('fma',))]
+    cases += [('AVX2', [f for f in AVX512 if f != lacking]) for lacking in AVX512[2:]]
+    cases += [('DEFAULT', [f for f in AVX512 if f != 'fma'])]
+    for expected, flags in cases:
         assert setup_env.processor(flags_file(tmp_path, *flags)) == expected
     assert setup_env.processor(tmp_path / 'none') == 'DEFAULT'
 
@@ -192,11 +217,15 @@ def test_processor_is_what_torch_says(setup_env, monkeypatch):
 def test_variables_name_the_processor(setup_env, tmp_path, monkeypatch):
     file = flags_file(tmp_path, *AVX512)
     monkeypatch.delenv('MMCONVNEXT_BUILD', raising=False)
-    monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'avx2')
-    assert setup_env.processor(file) == 'AVX2'
+    for named in ('default', 'avx2', 'avx512'):
+        monkeypatch.setenv('ATEN_CPU_CAPABILITY', named)
+        assert setup_env.processor(flags_file(tmp_path, *AVX2)) == named.upper()
+    flags_file(tmp_path, *AVX512)
     monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'AVX2')  # torch ignores it
     assert setup_env.processor(file) == 'AVX512'
     monkeypatch.setenv('MMCONVNEXT_BUILD', 'DEFAULT')
+    assert setup_env.processor(file) == 'DEFAULT'
+    monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'avx2')  # setup.py's variable comes first
     assert setup_env.processor(file) == 'DEFAULT'
 
 

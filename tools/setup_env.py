@@ -104,7 +104,7 @@ class Env:
         """The last line of the error that `import <modules>` raises; '' if it succeeds."""
         command = [str(self.python), '-I', '-W', 'ignore', '-c', f'import {modules}']
         result = subprocess.run(command, capture_output=True, text=True)
-        lines = (result.stderr + result.stdout).strip().splitlines() or ['no message']
+        lines = (result.stdout + result.stderr).strip().splitlines() or ['no message']
         return lines[-1] if result.returncode else ''
 
     def pip(self, *args: str, quiet: bool = True) -> None:

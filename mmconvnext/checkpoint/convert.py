@@ -74,6 +74,8 @@ def convert(
             )
         slim = publish or drop_optimizer or destination.suffix == '.safetensors'
         output, left = _around(content, found.path, {**rest, **tensors.below(tensors.prefix)}, slim)
+        if destination.suffix == '.safetensors':  # it holds nothing but tensors
+            left = _other_keys(content, found.path)
         for key, value in output.items():
             if key != 'state_dict' and _is_network(value):  # EMAHook's second set of weights
                 ema, ema_rest, _ = _convert(unwrap(value).tensors, to, None, drop_norms)

@@ -22,6 +22,8 @@ from .errors import CheckpointUnreachable, CheckpointUnreadable
 HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
 # Hosts that follow it; elsewhere such digits may be a date, an iteration or a commit.
 HASHING_HOSTS = ('download.openmmlab.com', 'download.pytorch.org')
+# Set by torchrun, and by mmengine under slurm; by Open MPI, under which mmengine sets no other.
+LOCAL_RANK = ('LOCAL_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK')
 
 
 def is_url(source: str) -> bool:
@@ -66,7 +68,7 @@ def download(url: str) -> Path:
     _on(rank == 0, url, path)
     # The others check only now, because NFS caches the absence of a file for a while.
     _on(rank > 0 and leads_node(), url, path)
-    # Without LOCAL_RANK the nodes are unknown: ranks that lack the file download it in turn.
+    # Without a local rank the nodes are unknown: ranks that lack the file download it in turn.
     lacking = [i for i, there in enumerate(all_gather_object(path.is_file())) if not there]
     for i in lacking:
         _on(rank == i and not path.is_file(), url, path)
@@ -75,7 +77,8 @@ def download(url: str) -> Path:
 
 def leads_node() -> bool:
     """Whether this rank downloads and renames files for its node."""
-    return get_dist_info()[0] == 0 or os.environ.get('LOCAL_RANK') == '0'
+    local = next((os.environ[name] for name in LOCAL_RANK if name in os.environ), None)
+    return get_dist_info()[0] == 0 or local == '0'
 
 
 def set_aside(path: Path) -> Path:

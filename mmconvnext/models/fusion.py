@@ -219,10 +219,10 @@ def input_fault(x: Tensor, p: Parameters) -> str:
     for name, tensor in zip(NAMES, p):
         if tensor is None:
             continue
-        if not tensor.data_ptr():
-            return f'{name} has no storage'
         if tensor.device != device or tensor.layout != torch.strided:
             return f'{name} is a {tensor.layout} tensor on {tensor.device}'
+        if not tensor.data_ptr():  # which fails for other layouts
+            return f'{name} has no storage'
         if tensor.dtype not in allowed or tensor.dtype != dtype:
             return f'{name} is {tensor.dtype}, the input is {x.dtype}'
     return ''

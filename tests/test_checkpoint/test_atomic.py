@@ -55,13 +55,45 @@ def test_threads_do_not_meet(tmp_path):
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, [bytes([65 + i]) * 100_000 for i in range(20)]))
-    assert names(tmp_path) == ['file'] and len(set((tmp_path / 'file').read_bytes())) == 1
+        assert names(tmp_path) == ['file'] and len(set((tmp_path / 'file').read_bytes())) == 1
+        with atomic_path(tmp_path / 'file') as path:  # while another thread writes all of it
+            path.write_bytes(b'one')
+            pool.submit(write, b'other').result()
+            assert path.read_bytes() == b'one'
+    assert (tmp_path / 'file').read_bytes() == b'one'
 
 
-def test_what_is_no_file_is_written_to():
-    with atomic_path(os.devnull) as path:
+def test_what_is_no_file_is_written_to(tmp_path):
+    """A pipe; never try it with /dev/null: a fault would replace it for the whole machine."""
+    os.mkfifo(tmp_path / 'pipe')
+    reader = os.open(tmp_path / 'pipe', os.O_RDONLY | os.O_NONBLOCK)
+    with open(reader, 'rb', closefd=True) as read, atomic_path(tmp_path / 'pipe') as path:
         path.write_bytes(b'gone')
-    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+        assert read.read(9) == b'gone'
+    assert names(tmp_path) == ['pipe'] and stat.S_ISFIFO((tmp_path / 'pipe').stat().st_mode)
+
+
+@pytest.mark.parametrize('name', ['latest.pth', 'a b.pth', 'bl\u00e4\u00df.pth', 'w'])
+def test_the_order_is_write_sync_rename(name, tmp_path, monkeypatch):
+    """Without the sync, a crash of the machine after the rename could leave an empty file."""
+    final, calls = tmp_path / name, []
+    final.write_bytes(b'old')
+
+    def sync(descriptor: int) -> None:
+        calls.append(('sync', os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+
+    def rename(part: Path, target: Path) -> Path:
+        calls.append(('rename', part.stat().st_ino, target))
+        return os.rename(part, target)
+
+    monkeypatch.setattr(os, 'fsync', sync)
+    monkeypatch.setattr(Path, 'replace', rename)
+    with atomic_path(final) as part:
+        assert part == tmp_path / f'{name}.{os.getpid()}-{threading.get_ident()}.part'
+        part.write_bytes(b'newer')
+        inode = part.stat().st_ino
+    assert calls == [('sync', inode, 5), ('rename', inode, final)]
+    assert final.read_bytes() == b'newer' and names(tmp_path) == [name]
 
 
 def test_link_stays_one(tmp_path):

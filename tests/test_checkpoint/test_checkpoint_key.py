@@ -57,6 +57,31 @@ def test_preferred_checkpoint_key_and_choice(preferred, other):
     assert_found(unwrap(content, other), AVERAGED, other, (preferred,))
 
 
+# Typed from the code that writes such files; see `checkpoint_key.py`.
+PREFERRED = ['state_dict', 'model', 'module', 'teacher', 'model_ema', 'state_dict_ema']
+PREFERRED += ['ema_state_dict', 'ema', 'student', 'network', 'backbone', 'encoder']
+
+
+def test_of_all_keys_the_first_is_preferred():
+    content = {key: {'a': torch.full((1,), i)} for i, key in enumerate(reversed(PREFERRED))}
+    while content:
+        key, *others = PREFERRED[-len(content) :]
+        assert_found(unwrap(content), content[key], key, tuple(others))
+        del content[key]
+
+
+@pytest.mark.parametrize(('levels', 'found'), [(1, True), (9, True), (10, False)])
+def test_depth_is_limited(levels, found):
+    content = WEIGHTS
+    for _ in range(levels):
+        content = {'model': content}
+    if found:
+        assert_found(unwrap(content), WEIGHTS, '.'.join(['model'] * levels))
+    else:
+        with pytest.raises(CheckpointUnreadable, match=r"only a dict with the keys \['model'\]"):
+            unwrap(content)
+
+
 def test_choice_of_a_key_that_is_not_known():
     content = {'model': WEIGHTS, 'swa': AVERAGED}
     assert_found(unwrap(content), WEIGHTS, 'model')
@@ -127,3 +152,6 @@ def test_dict_that_holds_itself_ends():
     content['model'] = content
     with pytest.raises(CheckpointUnreadable, match=r"holds no weights, .* \['model'\]"):
         unwrap(content)
+    content['a.weight'] = WEIGHTS['a.weight']
+    found = unwrap(content)
+    assert list(found.tensors) == ['a.weight'] and found.path == '.'.join(['model'] * 9)

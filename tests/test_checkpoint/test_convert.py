@@ -2,6 +2,7 @@
 """Contract: a converted file loads again as the same weights; nothing is overwritten or lost."""
 
 import hashlib
+import os
 import re
 
 import pytest
@@ -9,12 +10,16 @@ import torch
 from safetensors.torch import load_file
 
 from mmconvnext import ConvNeXt
-from mmconvnext.checkpoint.convert import SUFFIXES, TARGETS, convert
+from mmconvnext.checkpoint.convert import convert
 from mmconvnext.checkpoint.errors import CheckpointMismatch
 from mmconvnext.checkpoint.formats import from_native
 from mmconvnext.checkpoint.load import load_pretrained
 from mmconvnext.checkpoint.tables import FORMATS
 
+SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
+TARGETS = ('native', 'meta', 'mmpretrain', 'timm', 'hf')
+# What surrounds the names in each format's own files.
+KEYS = {'native': 'state_dict', 'meta': 'model', 'mmpretrain': 'state_dict'}
 HEADS = {'neck.weight': torch.arange(3.0), 'roi_head.bias': torch.arange(4.0)}
 
 
@@ -55,12 +60,15 @@ def test_backbone_alone(to, suffix, detector, tmp_path):
     assert path == tmp_path / f'new/folder/out{suffix}'
     assert_loads(backbone, path, weights, norms=not drop)
     content = load_file(path) if suffix == '.safetensors' else torch.load(path, weights_only=True)
-    if FORMATS[to].checkpoint_key and suffix != '.safetensors':
-        content = content[FORMATS[to].checkpoint_key]
-    prefix = FORMATS[to].prefix
+    if to in KEYS and suffix != '.safetensors':
+        assert list(content) == [KEYS[to]]
+        content = content[KEYS[to]]
+    prefix = 'backbone.' if to == 'mmpretrain' else ''
     kept = {k: v for k, v in weights.items() if not drop or k[:4] != 'norm'}
     assert set(content) == {f'{prefix}{k}' for k in from_native(kept, FORMATS[to])}
-    assert re.match(r'\d+ tensors, (native|meta) -> ', lines[0])
+    given = 'meta' if backbone.version == 'v1' else 'native'  # which have the same names
+    named = 'timm' if to == 'timm' else to
+    assert lines[0] == f'{len(kept)} tensors, {given} -> {named} names'
     assert lines[-1] == 'left out: neck.weight, roi_head.bias, meta, optimizer, message_hub'
 
 
@@ -75,6 +83,50 @@ def test_inside_a_detector_the_rest_stays(to, detector, tmp_path):
     theirs = from_native(weights, FORMATS[to])
     assert set(after['state_dict']) == {*HEADS, *(f'backbone.{k}' for k in theirs)}
     assert_loads(backbone, path, weights)
+
+
+def test_a_safetensors_file_has_the_users_rights_and_no_shared_memory(detector, tmp_path):
+    weights, source, backbone = detector
+    content = torch.load(source, weights_only=True)
+    names = [f'backbone.stages.2.{i}.pwconv1.bias' for i in range(2)]
+    content['state_dict'][names[1]] = content['state_dict'][names[0]]
+    name = 'backbone.stages.0.0.pwconv1.weight'
+    content['state_dict'][name] = content['state_dict'][name].T.contiguous().T
+    torch.save(content, source)
+    before = os.umask(0o027)
+    try:
+        path, lines = convert(source, tmp_path / 'a.safetensors', 'native', publish=True)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert re.fullmatch(r'a-[0-9a-f]{8}\.safetensors', path.name) and len(lines) == 2
+    assert lines[1] == 'left out: meta, optimizer, message_hub'
+    found = load_file(path)
+    assert found.keys() == content['state_dict'].keys()
+    assert all(torch.equal(found[k], v) for k, v in content['state_dict'].items())
+
+
+def test_home_and_unusual_names(detector, tmp_path, monkeypatch):
+    weights, source, backbone = detector
+    monkeypatch.setenv('HOME', str(tmp_path))
+    path, _ = convert('~/epoch_3.pth', '~/new folder/w \u00fc.v2.pth', 'meta', backbone_only=True)
+    assert path == tmp_path / 'new folder/w \u00fc.v2.pth'
+    assert_loads(backbone, path, weights)
+    with pytest.raises(FileExistsError, match='w \u00fc.v2.pth exists'):
+        convert(source, '~/new folder/w \u00fc.v2.pth', 'meta')
+    path, _ = convert(source, path.with_name('x.y.pth'), 'native', publish=True)
+    assert re.fullmatch(r'x\.y-[0-9a-f]{8}\.pth', path.name)
+
+
+def test_one_of_two_networks_is_converted_by_its_prefix(detector, tmp_path):
+    weights, source, backbone = detector
+    both = {f'{who}.backbone.{k}': v + i for k, v in weights.items() for i, who in enumerate('ts')}
+    torch.save({'state_dict': {**both, **HEADS}}, source)
+    with pytest.raises(CheckpointMismatch, match='found 2 ConvNeXts'):
+        convert(source, tmp_path / 'a.pth', 'hf')
+    path, lines = convert(source, tmp_path / 'a.pth', 'hf', prefix='s', backbone_only=True)
+    assert_loads(backbone, path, {k: v + 1 for k, v in weights.items()})
+    assert re.match(r'left out: t\.backbone\..* and \d+ more$', lines[-1])
 
 
 def test_norms_are_not_taken_from_under_the_heads(detector, tmp_path):
@@ -155,6 +207,7 @@ def test_a_classifiers_head_and_norm_are_left_out(tiny_arch, tmp_path):
     head = {'head.weight': torch.ones(5, 64), 'norm.weight': torch.ones(64)}
     torch.save({'model': {**weights, **head}}, tmp_path / 'meta.pth')
     path, lines = convert(tmp_path / 'meta.pth', tmp_path / 'mm.pth', 'mmpretrain')
+    assert lines == [f'{len(weights)} tensors, meta -> mmpretrain names', lines[1]]
     assert lines[1] == 'dropped: head.weight, norm.weight'
     content = torch.load(path, weights_only=True)['state_dict']
     assert not [name for name in content if 'norm3' in name or 'head' in name]
@@ -162,6 +215,7 @@ def test_a_classifiers_head_and_norm_are_left_out(tiny_arch, tmp_path):
     torch.save({'state_dict': content}, tmp_path / 'classifier.pth')
     path, lines = convert(tmp_path / 'classifier.pth', tmp_path / 'back.pth', 'meta')
     assert set(torch.load(path, weights_only=True)['model']) == set(weights)
+    assert lines[1] == 'dropped: norm3.weight, head.fc.weight'
 
 
 def test_ema_weights_can_be_chosen(detector, tmp_path):
@@ -176,26 +230,25 @@ def test_ema_weights_can_be_chosen(detector, tmp_path):
     assert_loads(backbone, path, {k: v + 1 for k, v in weights.items()})
 
 
-ZEPTO = dict(depths=[2, 2, 4, 2], channels=[32, 64, 128, 256])
-TEST2 = dict(depths=[1, 1, 1, 1], channels=[32, 64, 96, 128])
-
-
 @pytest.mark.parametrize(
-    ('arch', 'design', 'axes'),
+    ('channels', 'design', 'axes'),
     [
-        ('atto', {}, 4),
-        ('atto', dict(stem='overlap_tiered'), 4),
-        (ZEPTO, dict(norm='SimpleNorm'), 4),
-        (TEST2, {}, 2),
-        ('tiny', {}, 2),
+        ([40, 80, 160, 320], {}, 4),
+        ([80, 160, 320, 640], {}, 4),
+        ([40, 80, 160, 320], dict(stem='overlap_tiered'), 4),
+        ([32, 64, 128, 256], dict(norm='SimpleNorm'), 4),
+        ([32, 64, 96, 128], {}, 2),
+        ([96, 192, 384, 768], {}, 2),
     ],
-    ids=['atto', 'atto_ols', 'zepto', 'test2', 'tiny'],
+    ids=['atto', 'nano', 'atto_ols', 'zepto', 'test2', 'tiny'],
 )
-def test_timm_gets_the_layout_of_its_variants(arch, design, axes, tmp_path):
+def test_timm_gets_the_layout_of_its_variants(channels, design, axes, tmp_path):
+    arch = dict(depths=[1, 1, 1, 1], channels=channels)
     weights = ConvNeXt(arch, design=design).state_dict()
     torch.save({k: v for k, v in weights.items() if k[:4] != 'norm'}, tmp_path / 'own.pth')
     path, _ = convert(tmp_path / 'own.pth', tmp_path / 'timm.safetensors', 'timm')
-    assert load_file(path)['stages.0.blocks.0.mlp.fc1.weight'].ndim == axes
+    for i, layer in ((0, 'fc1'), (3, 'fc2')):
+        assert load_file(path)[f'stages.{i}.blocks.0.mlp.{layer}.weight'].ndim == axes
 
 
 def test_what_a_format_cannot_say_is_not_written(tiny_arch, tmp_path):

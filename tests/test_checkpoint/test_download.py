@@ -7,6 +7,8 @@ import io
 import os
 import re
 import signal
+from http.client import IncompleteRead
+from urllib.error import URLError
 
 import processes
 import pytest
@@ -16,7 +18,7 @@ import torch.distributed as dist
 from mmconvnext.checkpoint import download as module
 from mmconvnext.checkpoint import zoo
 from mmconvnext.checkpoint.download import cached, download, is_url
-from mmconvnext.checkpoint.errors import CheckpointUnreadable
+from mmconvnext.checkpoint.errors import CheckpointUnreachable, CheckpointUnreadable
 from mmconvnext.checkpoint.read import read_checkpoint
 
 
@@ -149,6 +151,50 @@ def test_elsewhere_digits_are_no_hash(name, server, cache):
     assert server.asked == [f'/{name}']
 
 
+@pytest.mark.parametrize(
+    ('name', 'hashed'),
+    [
+        ('w-9fceb02.pth', False),  # seven digits
+        ('w-9fceb02d.pth', True),
+        (f'w-{SHA}.pth', True),
+        (f'w-{SHA}0.pth', False),  # more than SHA-256 has
+        ('w-9fceb02d.safetensors', True),
+        ('w-9fceb02d.pth.tar', False),
+        ('w-9FCEB02D.pth', False),
+        ('w_9fceb02d.pth', False),
+        ('w-9fceb02g.pth', False),
+        ('w-9fceb02d', False),
+    ],
+)
+def test_what_is_a_hash(name, hashed, cache):
+    for end in ('', '?download=1'):
+        url = f'https://download.pytorch.org/models/{name}{end}'
+        own = hashlib.sha256(url.encode()).hexdigest()[:8]
+        assert cached(url) == cache / (name if hashed else f'{own}--{name}')
+
+
+def test_names_in_the_cache(cache):
+    hf = 'https://huggingface.co'
+    for url, name in {
+        zoo.find('convnext-tiny_in1k').url: 'convnext_tiny_1k_224.pth',
+        zoo.find('torchvision/convnext_tiny').url: 'convnext_tiny-983f1562.pth',
+        f'{hf}/timm/convnext_nano.in12k/resolve/main/model.safetensors': (
+            'timm--convnext_nano.in12k--model.safetensors'
+        ),
+        f'{hf}/facebook/convnext-tiny-224/resolve/main/pytorch_model.bin': (
+            'facebook--convnext-tiny-224--pytorch_model.bin'
+        ),
+    }.items():
+        assert cached(url) == cache / name
+    for url, name in {
+        f'{hf}/me/mine/resolve/main/model.safetensors': 'model.safetensors',
+        'https://x.org/a%20b/gr%C3%BC%C3%9F%20w.pth?id=3': 'gr%C3%BC%C3%9F%20w.pth',
+        'https://x.org/': 'x.org',
+        'https://x.org/folder/': 'folder',
+    }.items():
+        assert cached(url) == cache / f'{hashlib.sha256(url.encode()).hexdigest()[:8]}--{name}'
+
+
 def test_who_keeps_to_the_custom(monkeypatch):
     monkeypatch.setattr(torch.hub, '_hub_dir', None)
     for host in ('download.openmmlab.com/mmdet', 'download.pytorch.org/models'):
@@ -238,6 +284,32 @@ def test_host_that_does_not_speak_http(server, cache, monkeypatch):
     assert kept(cache) == []
 
 
+@pytest.mark.parametrize(
+    ('error', 'kind', 'match'),
+    [
+        (URLError('no route'), CheckpointUnreachable, r'/w-9fceb02d\.pth: no route\. Download it'),
+        (TimeoutError('timed out'), CheckpointUnreachable, ': timed out. Download it on another'),
+        (ConnectionResetError('reset'), CheckpointUnreachable, ': reset. Download it'),
+        (IncompleteRead(b''), CheckpointUnreachable, ': IncompleteRead.0 bytes read.'),
+        (RuntimeError('invalid'), CheckpointUnreadable, ': invalid; the file was discarded'),
+        (OSError('disk full'), OSError, '^disk full$'),
+    ],
+)
+def test_every_failure_says_what_to_do(error, kind, match, cache, monkeypatch):
+    asked = []
+
+    def fail(*args: str, **options: str) -> None:
+        asked.append((args, options))
+        raise error
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fail)
+    url = 'https://download.pytorch.org/models/w-9fceb02d.pth'
+    with pytest.raises(kind, match=match) as found:
+        download(url)
+    assert found.type is kind and (kind is OSError or found.value.__cause__ is error)
+    assert asked == [((url, str(cache / 'w-9fceb02d.pth')), {'hash_prefix': '9fceb02d'})]
+
+
 # Interruptions
 
 
@@ -266,6 +338,36 @@ def test_ctrl_c_leaves_nothing(server, cache):
 
 
 # Several processes
+
+
+@pytest.mark.parametrize(
+    ('rank', 'environment', 'leads'),
+    [
+        (0, {}, True),
+        (0, {'LOCAL_RANK': '1'}, True),
+        (1, {}, False),
+        (4, {'LOCAL_RANK': '0'}, True),  # torchrun, and mmengine under slurm
+        (5, {'LOCAL_RANK': '1'}, False),
+        (4, {'OMPI_COMM_WORLD_LOCAL_RANK': '0'}, True),  # Open MPI
+        (5, {'OMPI_COMM_WORLD_LOCAL_RANK': '1'}, False),
+        (5, {'LOCAL_RANK': '1', 'OMPI_COMM_WORLD_LOCAL_RANK': '0'}, False),
+        (10, {'LOCAL_RANK': '10'}, False),
+    ],
+)
+def test_who_downloads_and_renames_for_its_node(rank, environment, leads, monkeypatch, tmp_path):
+    for name in ('LOCAL_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(module, 'get_dist_info', lambda: (rank, 16))
+    assert module.leads_node() is leads
+    (tmp_path / 'a b.pth').write_bytes(b'new')
+    (tmp_path / 'a b.pth.bad').write_bytes(b'old')
+    assert module.set_aside(tmp_path / 'a b.pth') == tmp_path / 'a b.pth.bad'
+    assert (tmp_path / 'a b.pth').exists() is not leads
+    assert (tmp_path / 'a b.pth.bad').read_bytes() == (b'new' if leads else b'old')
+    module.set_aside(tmp_path / 'a b.pth')  # another rank was first
+    assert (tmp_path / 'a b.pth.bad').read_bytes() == (b'new' if leads else b'old')
 
 
 def read_all(rank: int, folder: str, host: str, cases: list) -> None:

@@ -25,12 +25,18 @@ ALL = [f'norm{i}.{part}' for i in range(4) for part in ('weight', 'bias')]
         (ALONE, False, ALONE, False),
         (TWO, False, ALL, False),
         ([], True, ALL, False),
+        (['norm0.weight', *ALONE], True, [], False),  # one part of another is enough
+        (ALONE, False, TWO, True),
+        (TWO, True, ALONE, False),
+        (TWO[:2], False, ALL, False),  # norm2 is never a classifier's
     ],
 )
 def test_whose_norm3_is(given, has_head, needed, classifiers):
     native = to_native({name: torch.ones(4) for name in given}, FORMATS['mmpretrain'])
     settled = settle_final_norm(native, has_head, needed)
-    assert set(settled.final_norm) == ({'weight', 'bias'} if classifiers else set())
+    own = [name for name in given if name.startswith('norm3')]
+    parts = {name.partition('.')[2] for name in own}
+    assert set(settled.final_norm) == (parts if classifiers else set())
     assert list(settled.tensors) == ([] if classifiers else given)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmconvnext import ConvNeXt
 from mmconvnext.checkpoint import zoo
 from mmconvnext.checkpoint.errors import CheckpointMismatch
-from mmconvnext.checkpoint.formats import detect, from_native, to_native
+from mmconvnext.checkpoint.formats import detect, find_network, from_native, to_native
 from mmconvnext.checkpoint.tables import FORMATS
 
 DATA = Path(__file__).resolve().parents[1] / 'data'
@@ -218,12 +218,113 @@ def test_round_trip_is_bitwise(family):
     back = from_native(native.tensors, FORMATS[name])
     assert set(back) == set(weights) - set(native.dropped)
     for key, value in back.items():
-        if '.grn.' not in key:  # published in several layouts; written in one
+        if family != 'meta_fcmae':  # whose GRN has another layout than Meta's classifiers
             assert value.shape == weights[key].shape, key
         assert torch.equal(value.flatten(), weights[key].flatten()), key
     again = to_native(back, FORMATS[name])
     for key, value in native.tensors.items():
         assert torch.equal(again.tensors[key], value), key
+
+
+BOTH = ('weight', 'bias')
+# family: (the classifier's norm, what is dropped with it, what lies beside the network), all typed
+# from the lists in tests/data/keys.
+AROUND = {
+    'meta_v1': ('norm', 'norm head', ''),
+    'meta_v2': ('norm', 'norm head', ''),
+    'meta_fcmae': ('', '', ''),
+    'meta_fcmae_sparse': ('', '', 'mask_token proj decoder pred'),
+    'dinov3': ('norm', 'norm norms.3', ''),
+    'mmpretrain_v1': ('norm3', '', 'head.fc'),
+    'mmpretrain_v2': ('norm3', '', 'head.fc'),
+    'timm_v1': ('head.norm', 'head.norm head.fc', ''),
+    'timm_v1_conv_mlp': ('head.norm', 'head.norm head.fc', ''),
+    'timm_v2': ('head.norm', 'head.norm head.fc', ''),
+    'timm_hnf': ('', 'norm_pre head.fc', ''),
+    'timm_features': ('', '', ''),
+    'openclip': ('head.norm', 'head.norm', ''),
+    'torchvision': ('classifier.0', 'classifier.0 classifier.2', ''),
+    'hf_v1': ('layernorm', 'layernorm', 'classifier'),
+    'hf_v2': ('layernorm', 'layernorm', 'classifier'),
+    'hf_backbone': ('', '', ''),
+    'hf_dinov3': ('layer_norm', 'layer_norm', ''),
+}
+WITHOUT_HEAD = ('meta_fcmae', 'dinov3', 'timm_features', 'hf_backbone', 'hf_dinov3')
+
+
+@pytest.mark.parametrize('family', AROUND)
+def test_norm_head_and_decoder_of_each_source_are_known(family):
+    norm, dropped, beside = AROUND[family]
+    weights = source(family)[0]
+    network = find_network({f'model.{k}': v for k, v in weights.items()})
+    native = to_native(network.inside, network.row)
+    assert network.prefix == f'model.{FAMILIES[family][1]}'
+    parts = {part: f'{FAMILIES[family][1]}{norm}.{part}' for part in BOTH if norm}
+    assert {k: v.data_ptr() for k, v in native.final_norm.items()} == {
+        part: weights[name].data_ptr() for part, name in parts.items()
+    }
+    owned = {name: re.sub(r'\.(weight|bias)$', '', name) for name in native.dropped}
+    assert set(owned.values()) == set(dropped.split())
+    names = {name.removeprefix('model.') for name in network.beside}
+    assert {name for name in weights if name.startswith(tuple(beside.split()) or '-')} == names
+    assert network.has_head is (family not in WITHOUT_HEAD)
+    assert native.unknown == []
+
+
+BESIDE = ['head.fc.weight', 'head.layers.0.fc.bias', 'classifier.weight']
+DECODER = [
+    'norm.ln.bias',
+    'head.bias',
+    'mask_token',
+    'proj.bias',
+    'decoder.0.norm.bias',
+    'pred.bias',
+]
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_heads_beside_the_network_are_its_own_and_all_else_is_a_models(name):
+    row = FORMATS[name]
+    inside = {'model.backbone.' + row.theirs('stages.0.0.dwconv.weight'): torch.ones(4, 1, 7, 7)}
+    if row.marked_by:
+        shape = (1,) * row.marked_by[1]
+        inside['model.backbone.' + row.theirs(row.marked_by[0])] = torch.ones(shape)
+    known = BESIDE + DECODER * (name == 'meta-sparse')
+    for own in known:
+        network = find_network({**inside, f'model.{own}': torch.ones(1)})
+        assert (network.row, network.beside, network.has_head) == (row, [f'model.{own}'], True)
+    strange = [*DECODER, 'head.fc2.weight', 'neck.head.fc.weight', 'head.x', 'classifiers.weight']
+    weights = {f'model.{own}': torch.ones(1) for own in strange if own not in known}
+    weights.update({own: torch.ones(1) for own in BESIDE})  # not beside it, but above
+    network = find_network({**inside, **weights})
+    found = ['model.head.fc2.weight', 'model.head.x'] if name == 'meta-sparse' else []
+    assert network.beside == found and network.has_head is bool(found)
+    assert network.outside.keys() == weights.keys() and network.prefix == 'model.backbone.'
+
+
+OTHERS = {
+    'native meta': 'head.weight norm.bias norms.3.bias projectors.0.weight mask_token proj.bias '
+    'decoder.0.dwconv.weight pred.weight',
+    'meta-sparse': 'norm.ln.weight head.bias mask_token proj.bias decoder.0.norm.bias pred.bias',
+    'mmpretrain': 'head.fc.weight',
+    'timm timm-conv timm-features': 'head.norm.weight head.fc.fc1.weight norm_pre.bias',
+    'hf': 'layernorm.weight classifier.bias',
+    'hf-dinov3': 'layer_norm.bias',
+    'torchvision': 'classifier.0.bias classifier.2.weight',
+}
+STRANGE = 'heads.weight mask_token.weight projector.bias x.norm.bias norm.extra.y stages.0.weight'
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_every_other_name_that_a_format_knows_is_dropped_and_no_more(name):
+    (known,) = (text.split() for rows, text in OTHERS.items() if name in rows.split())
+    weights = dict.fromkeys([*known, *STRANGE.split()], torch.ones(1))
+    native = to_native(weights, FORMATS[name])
+    assert native.dropped == [*known, *(['norm.extra.y'] if name in LOOSE else [])]
+    assert set(native.unknown) == set(weights) - set(native.dropped)
+
+
+LOOSE = ('native', 'meta', 'meta-sparse')  # whatever begins with norm. belongs to the classifier
 
 
 @pytest.mark.parametrize('row', FORMATS.values(), ids=lambda row: row.name)

@@ -11,7 +11,13 @@ from mmconvnext.checkpoint.errors import CheckpointNotFound
 from mmconvnext.checkpoint.lookup import locate, look_up, needs_mmengine
 
 
-@pytest.mark.parametrize('source', ['https://x.org/w.pth', 's3://bucket/w.pth', 'torchvision://r'])
+@pytest.mark.parametrize(
+    'source',
+    [
+        *('https://x.org/w.pth', 'http://x.org/a b/w.pth?id=1&x=2#c', 's3://bucket/w.pth'),
+        *('torchvision://r', 'file:///tmp/w.pth', 'ftp://x.org/w.pth'),
+    ],
+)
 def test_a_url_stays_what_it_is(source):
     assert look_up(source) == source
     assert needs_mmengine(source) == (not source.startswith('http'))
@@ -23,6 +29,19 @@ def test_a_short_name_is_its_url_unless_a_file_is_called_so(tmp_path, monkeypatc
     Path('convnext-tiny_in1k').touch()
     assert look_up('convnext-tiny_in1k') == locate('convnext-tiny_in1k')
     assert look_up('convnext-tiny_in1k') == Path('convnext-tiny_in1k')
+
+
+@pytest.mark.parametrize(
+    'name', ['a b/w c.pth', 'gr\u00fc\u00df/\u91cd.pth', 'w.pth?raw=1', 'a:b', '50%20.pth']
+)
+def test_paths_with_unusual_signs_are_paths(name, tmp_path, monkeypatch):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    monkeypatch.chdir(tmp_path)
+    for source in (name, str(path), path, Path(name)):
+        assert look_up(source) == locate(source) == Path(source)
+        assert not needs_mmengine(source)
 
 
 def test_the_home_folder_is_known(tmp_path, monkeypatch):

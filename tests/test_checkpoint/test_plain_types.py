@@ -5,6 +5,7 @@ The same holds before torch 2.6, see the fixture ``any_torch``.
 """
 
 import datetime
+import importlib
 import pickle
 from collections import Counter, OrderedDict, defaultdict, deque
 from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath
@@ -14,11 +15,12 @@ import pytest
 import torch
 from addict import Dict
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleLR
 from torch import nn
 
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
-from mmconvnext.checkpoint.plain_types import named
+from mmconvnext.checkpoint.plain_types import named, stored_function
 from mmconvnext.checkpoint.read import read_checkpoint
 
 KINDS = '?bBhHiIlLqQefdgFDG'
@@ -44,7 +46,7 @@ VALUES = [
     *(Counter('aab'), OrderedDict(a=1), {1, 2}, frozenset([1]), range(3), slice(1, 2)),
     *(1 + 2j, b'abc', bytearray(b'abc'), float('inf'), 2**70, None),
     *(Path('a/b'), PureWindowsPath('a/b'), datetime.datetime(2026, 1, 2, 3, 4, 5, 6)),
-    *(datetime.date(2026, 1, 2), datetime.timedelta(3), datetime.timezone.utc),
+    *(datetime.date(2026, 1, 2), datetime.timedelta(3), datetime.timezone.utc, datetime.time(1, 2)),
     *(torch.device('cpu'), torch.Size([1, 2]), torch.uint8, torch.bool, torch.bfloat16),
 ]
 
@@ -179,6 +181,45 @@ def test_scheduler_with_a_function_in_its_state(strategy, any_torch, tmp_path):
     after.load_state_dict(through(before.state_dict(), tmp_path))
     before.step(), after.step()
     assert after.get_last_value() == before.get_last_value()
+
+
+# All that a file may name besides what torch itself allows; each can build plain data only.
+NAMED = {
+    *('argparse.Namespace', '_codecs.encode', 'torch.device', 'addict.addict.Dict'),
+    *('mmengine.config.config.Config', 'mmengine.config.config.ConfigDict'),
+    *('mmcv.utils.config.ConfigDict', 'mmengine.logging.history_buffer.HistoryBuffer'),
+    'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler',
+    *(f'collections.{kind}' for kind in ('OrderedDict', 'Counter', 'defaultdict', 'deque')),
+    *('numpy.ndarray', 'numpy.dtype', 'numpy.core.multiarray._reconstruct'),
+    *('numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar'),
+    *('numpy._core.multiarray._reconstruct', 'builtins.getattr'),
+    *(f'builtins.{kind}' for kind in ('bool', 'int', 'float', 'complex', 'str', 'bytes')),
+    *(f'builtins.{kind}' for kind in ('bytearray', 'tuple', 'list', 'dict', 'set')),
+    *(f'builtins.{kind}' for kind in ('frozenset', 'range', 'slice')),
+    *(f'datetime.{kind}' for kind in ('datetime', 'date', 'time', 'timedelta', 'timezone')),
+    *(f'pathlib.{kind}' for kind in ('PosixPath', 'PurePosixPath')),
+    *(f'pathlib.{kind}' for kind in ('WindowsPath', 'PureWindowsPath')),
+    *(f'pathlib._local.{kind}' for kind in ('PosixPath', 'PurePosixPath')),
+    *(f'pathlib._local.{kind}' for kind in ('WindowsPath', 'PureWindowsPath')),
+}
+
+
+def test_what_a_file_may_name_and_no_more():
+    assert set(named()) == NAMED
+    for name, value in named().items():
+        module, _, kind = name.rpartition('.')
+        if module in ('builtins', 'datetime', 'argparse') and kind != 'getattr':
+            assert value is getattr(importlib.import_module(module), kind)
+        elif module.startswith('pathlib'):
+            assert issubclass(value, PureWindowsPath if 'Windows' in kind else PurePosixPath)
+    assert stored_function is named()['builtins.getattr']
+
+
+@pytest.mark.parametrize('name', ['current', 'max', 'mean', 'min'])
+def test_methods_of_a_history_that_mmengine_stores(name):
+    assert stored_function(HistoryBuffer, name) is getattr(HistoryBuffer, name)
+    with pytest.raises(pickle.UnpicklingError, match=f"getattr.*, '{name}'.* is not safe: refused"):
+        stored_function(np.ndarray, name)
 
 
 # What is refused

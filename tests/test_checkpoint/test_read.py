@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import pytest
@@ -98,6 +99,82 @@ def test_folder_prefers_safetensors(tmp_path):
     assert_whole(read_checkpoint(tmp_path))
 
 
+def test_folder_is_searched_in_a_fixed_order(tmp_path):
+    write_shards(tmp_path, 'safetensors')
+    write_shards(tmp_path, 'bin')
+    save_file({'a': torch.ones(1)}, tmp_path / 'model.safetensors')
+    torch.save({'b': torch.ones(1)}, tmp_path / 'pytorch_model.bin')
+    for shard in tmp_path.glob('pytorch_model-*'):  # so that the last index is told from the first
+        torch.save({'c': torch.ones(1), **torch.load(shard, weights_only=True)}, shard)
+    order = ['model.safetensors', 'model.safetensors.index.json']
+    order += ['pytorch_model.bin', 'pytorch_model.bin.index.json']
+    for name, found in zip(order, [['a'], [*WEIGHTS], ['b'], ['c', *WEIGHTS]]):
+        assert sorted(read_checkpoint(tmp_path)) == found
+        (tmp_path / name).unlink()
+    with pytest.raises(CheckpointUnreadable, match=f'contains none of {", ".join(order)}$'):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('length', 'match'),
+    [(100_000_000, 'damaged or truncated safetensors'), (100_000_001, 'is not a checkpoint')],
+)
+def test_length_of_a_safetensors_header_is_limited(length, match, tmp_path):
+    (tmp_path / 'w').write_bytes(struct.pack('<Q', length) + b'{"a": 1}')
+    assert_refused(tmp_path / 'w', match)
+
+
+@pytest.mark.parametrize(
+    ('map_location', 'device'),
+    [
+        *(('cuda:1', 'cuda:1'), (torch.device('cuda', 2), 'cuda:2'), ('meta', 'meta')),
+        *((None, 'cpu'), ({'cuda:0': 'cpu'}, 'cpu'), (lambda storage, _: storage, 'cpu')),
+    ],
+)
+def test_device_of_safetensors(map_location, device, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        'safetensors.torch.load_file', lambda path, device='?': asked.append(device) or WEIGHTS
+    )
+    WRITERS['safetensors'](tmp_path / 'w')
+    assert read_checkpoint(tmp_path / 'w', map_location) is WEIGHTS
+    assert asked == [device]
+
+
+@pytest.mark.parametrize(
+    ('error', 'kind', 'match'),
+    [
+        (MemoryError('m'), MemoryError, '^m$'),
+        (torch.cuda.OutOfMemoryError('o'), torch.cuda.OutOfMemoryError, '^o$'),
+        (RuntimeError('use map_location'), RuntimeError, '^use map_location$'),
+        (KeyError(), CheckpointUnreadable, r'is damaged or truncated \(4 bytes\): KeyError$'),
+        (
+            RuntimeError('long ' * 50),
+            CheckpointUnreadable,
+            r'is damaged or truncated \(4 bytes\): (long ){23}\.\.\.$',
+        ),
+        (RuntimeError('TorchScript'), CheckpointUnreadable, 'is a TorchScript program, not a'),
+        (
+            UnpicklingError('pickle data was truncated'),
+            CheckpointUnreadable,
+            'w is truncated: pickl',
+        ),
+        (UnpicklingError('Ran out of input'), CheckpointUnreadable, 'w is truncated: Ran out'),
+        (UnpicklingError('odd\n  one'), CheckpointUnreadable, "not read: torch says 'odd one'"),
+    ],
+    ids=str,
+)
+def test_every_error_of_torch_is_passed_on_or_explained(error, kind, match, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr('mmconvnext.checkpoint.read.torch_load', fail)
+    (tmp_path / 'w').write_bytes(b'PK\x03\x04')
+    with pytest.raises(kind, match=match) as found:
+        read_checkpoint(tmp_path / 'w')
+    assert found.type is kind
+
+
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     torch.save(WEIGHTS, tmp_path / 'weights.pth')
@@ -160,6 +237,7 @@ FAULTS = {
         b'\n<!DOCTYPE html><html><title>Sign in</title>',
         r"is a web page, not weights: the server answered with b'<!doctype html><html>.* \(a login",
     ),
+    'only the head': (b'  <HEAD><title>x', "answered with b'<head><title>x'"),
     'html without doctype': (b'<html><body>404</body></html>', 'is a web page, not weights'),
     'xml': (
         b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
@@ -189,6 +267,17 @@ def test_what_is_no_checkpoint_is_named(fault, tmp_path):
     content, match = FAULTS[fault]
     (tmp_path / 'w.pth').write_bytes(content)
     assert_refused(tmp_path / 'w.pth', match.replace('<?xml', r'<\?xml'))
+
+
+@pytest.mark.parametrize('source', ['~/a b.pth', '~//a b.pth', '{}/a b.pth'])
+def test_a_damaged_file_of_the_user_stays_however_it_is_named(source, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'a b.pth').write_bytes(b'PK\x03\x04, and no more')
+    for given in (source.format(tmp_path), Path(source.format(tmp_path))):
+        with pytest.raises(CheckpointUnreadable, match='damaged or truncated') as error:
+            read_checkpoint(given)
+        assert 'downloaded' not in str(error.value) and 'renamed' not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ['a b.pth']
 
 
 @pytest.mark.parametrize('kind', ['safetensors', 'bin'])

@@ -31,7 +31,7 @@ from mmengine.utils import digit_version
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from mmconvnext.checkpoint import plain_types
+from mmconvnext.checkpoint import plain_types, safe_globals
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
 from mmconvnext.checkpoint.read import read_checkpoint
 from mmconvnext.checkpoint.safe_globals import (
@@ -148,6 +148,21 @@ def test_allowing_twice_changes_nothing(cleared):
     once = set(torch.serialization.get_safe_globals())
     allow_own_checkpoints()
     assert set(torch.serialization.get_safe_globals()) == once
+
+
+@pytest.mark.parametrize(
+    ('version', 'listed'),
+    [
+        *(('0.8.0', True), ('0.10.6', True), ('0.10.7', True), ('0.10.8', False)),
+        *(('0.11.0rc1', False), ('0.11.0', False), ('1.0.0', False)),
+    ],
+)
+def test_only_for_an_mmengine_without_a_list(version, listed, monkeypatch):
+    calls = []
+    monkeypatch.setattr(mmengine, '__version__', version)
+    monkeypatch.setattr(safe_globals, 'allow_own_checkpoints', lambda: calls.append(version))
+    safe_globals.allow_for_mmengine()
+    assert calls == [version] * listed
 
 
 IMPORT = """

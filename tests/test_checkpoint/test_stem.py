@@ -20,6 +20,32 @@ def timm_rule(weight: torch.Tensor, channels: int) -> torch.Tensor:
     return torch.cat([weight[:, c % 3 : c % 3 + 1] for c in range(channels)], 1) * 3 / channels
 
 
+@pytest.mark.parametrize(
+    ('rule', 'channels', 'expected'),
+    [
+        ('repeat', 1, [1110]),
+        ('repeat', 2, [15, 150]),
+        ('repeat', 4, [7.5, 75, 750, 7.5]),
+        ('repeat', 6, [5, 50, 500, 5, 50, 500]),
+        ('mean', 1, [1110]),
+        ('mean', 2, [555, 555]),
+        ('mean', 4, [277.5] * 4),
+        ('zero', 3, [10, 100, 1000]),
+        ('zero', 4, [10, 100, 1000, 0]),
+        ('zero', 6, [10, 100, 1000, 0, 0, 0]),
+    ],
+)
+def test_values_for_filters_that_differ(rule, channels, expected):
+    weight = torch.tensor([10.0, 100, 1000]).reshape(1, 3, 1, 1) * torch.ones(2, 1, 4, 3)
+    weight[1] *= -1
+    found = inflate(weight, channels, rule)
+    assert found.shape == (2, channels, 4, 3)
+    assert found[0, :, 0, 0].tolist() == found[0, :, 3, 2].tolist() == expected
+    assert torch.equal(found[1], -found[0])
+    assert rule != 'repeat' or torch.equal(found, inflate(weight, channels))  # the default
+    assert weight[0, :, 0, 0].tolist() == [10, 100, 1000]  # unchanged
+
+
 @pytest.mark.parametrize('channels', [1, 2, 4, 6, 13])
 def test_repeat_is_timms_rule(channels, filters):
     torch.testing.assert_close(inflate(filters, channels), timm_rule(filters, channels))

@@ -31,7 +31,8 @@ def test_design_is_read_as_it_was_built(name):
     with torch.device('meta'):
         tensors = ConvNeXt(arch, design=SHOWN[name]).state_dict()
     shown = {key: value for key, value in SHOWN[name].items() if key in PAPER}
-    expected = {**PAPER, **shown}
+    paper = dict(stem='patchify', stem_patch_size=4, group_width=1, expansion_ratio=4)
+    expected = {**paper, 'kernel_size': 7, 'norm': 'LN', **shown}
     if 'stem' in SHOWN[name]:
         del expected['stem_patch_size']
     assert design_of(tensors) == expected
@@ -46,6 +47,67 @@ def test_what_does_not_show_clearly_is_left_out(tiny_arch):
     del tensors['downsample_layers.0.0.weight']
     assert design_of(tensors) == dict(group_width=1, expansion_ratio=4, norm='LN')
     assert design_of({}) == {}
+
+
+def tensors_of(**shapes: tuple) -> dict:
+    """Filters (`dwconv0` is stage 0), pointwise layers (`pwconv0`) and stem (`stem0`) of shapes."""
+    names = {'dwconv': 'stages.{}.0.dwconv', 'pwconv': 'stages.{}.0.pwconv1'}
+    names['stem'] = 'downsample_layers.0.{}'
+    return {
+        names[key[:-1]].format(key[-1]) + '.weight': torch.empty(shape, device='meta')
+        for key, shape in shapes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ('shapes', 'expected'),
+    [
+        # The stem: a patch, by its side; two or three convolutions; anything else says nothing.
+        (dict(stem0=(8, 3, 2, 2)), dict(stem='patchify', stem_patch_size=2)),
+        (dict(stem0=(8, 3, 6, 6)), dict(stem='patchify', stem_patch_size=6)),
+        (dict(stem0=(8, 3, 7, 7)), {}),
+        (dict(stem0=(8, 3, 4, 2)), {}),
+        (dict(stem0=(8, 48)), {}),
+        (dict(stem0=(8, 3, 3, 3), stem1=(8,)), dict(stem='patchify', stem_patch_size=3)),
+        (dict(stem0=(8, 3, 3, 3), stem1=(8, 8, 3, 3)), dict(stem='overlap')),
+        (dict(stem0=(4, 3, 3, 3), stem1=(8, 4, 3, 3)), dict(stem='overlap_tiered')),
+        (dict(stem0=(8, 3, 3, 3), stem2=(8, 8, 3, 3)), dict(stem='overlap_act')),
+        (dict(stem1=(8, 8, 3, 3)), {}),
+        # Filters: groups of one width, or dense, or neither; sides by stage, in their order.
+        (dict(dwconv0=(8, 2, 5, 5), dwconv1=(12, 2, 5, 5)), dict(group_width=2, kernel_size=5)),
+        (dict(dwconv0=(8, 8, 5, 5), dwconv1=(12, 12, 5, 5)), dict(group_width=None, kernel_size=5)),
+        (dict(dwconv0=(8, 8, 5, 5), dwconv1=(12, 3, 5, 5)), dict(kernel_size=5)),
+        (dict(dwconv1=(8, 1, 5, 5), dwconv0=(8, 1, 7, 7)), dict(group_width=1, kernel_size=[7, 5])),
+        (dict(dwconv0=(8, 1, 5, 7)), dict(group_width=1)),
+        (dict(dwconv0=(8, 1, 5)), dict(kernel_size=5)),
+        # Pointwise layers: one ratio, a whole number if it is one.
+        (dict(pwconv0=(32, 8), pwconv1=(48, 12)), dict(expansion_ratio=4)),
+        (dict(pwconv0=(20, 8)), dict(expansion_ratio=2.5)),
+        (dict(pwconv0=(2, 8)), dict(expansion_ratio=0.25)),
+        (dict(pwconv0=(32, 8), pwconv1=(48, 8)), {}),
+        (dict(pwconv0=(32, 8, 1, 1)), {}),
+        (dict(pwconv0=(32, 0)), {}),
+    ],
+    ids=str,
+)
+def test_what_shapes_say(shapes, expected):
+    found = design_of(tensors_of(**shapes))
+    assert found == expected
+    assert all(type(found[key]) is type(value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ('parts', 'norm'),
+    [
+        (('weight', 'bias'), 'LN'),
+        (('weight', 'bias', 'running_mean', 'running_var'), 'BN'),
+        (('weight',), 'SimpleNorm'),
+        ((), None),
+    ],
+)
+def test_what_the_parts_of_norms_say(parts, norm):
+    tensors = {f'stages.2.1.norm.{part}': torch.ones(3) for part in parts}
+    assert design_of(tensors) == ({'norm': norm} if norm else {})
 
 
 def test_grn_and_layer_scale_together_depart(tiny_arch):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmconvnext.checkpoint import tables
 from mmconvnext.checkpoint.formats import detect, format_to_write, from_native
@@ -33,17 +34,50 @@ def test_formats_of_the_same_names_are_told_apart_by_a_mark():
 @pytest.mark.parametrize(
     ('target', 'channels', 'name'),
     [
+        # timm/models/convnext.py: conv_mlp=True from zepto to nano.
+        ('timm', [32, 64, 128, 256], 'timm-conv'),
         ('timm', [40, 80, 160, 320], 'timm-conv'),
+        ('timm', [48, 96, 192, 384], 'timm-conv'),
+        ('timm', [64, 128, 256, 512], 'timm-conv'),
+        ('timm', [80, 160, 320, 640], 'timm-conv'),
         ('timm', [96, 192, 384, 768], 'timm'),
+        ('timm', [128, 256, 512, 1024], 'timm'),
+        ('timm', [192, 384, 768, 1536], 'timm'),
+        ('timm', [24, 32, 48, 64], 'timm'),
+        ('timm', [32, 64, 96, 128], 'timm'),
+        ('timm', [80, 160, 240, 320], 'timm'),
+        ('timm', [40, 80, 160, 640], 'timm'),
         ('hf', [40, 80, 160, 320], 'hf'),
+        ('meta', [80, 160, 320, 640], 'meta'),
+        ('mmpretrain', [80, 160, 320, 640], 'mmpretrain'),
     ],
 )
 def test_a_size_decides_which_layout_of_a_target_is_written(target, channels, name):
     row = format_to_write(target, tuple(channels))
     assert row is FORMATS[name] and target in TARGETS
-    weights = ConvNeXt(dict(depths=[1, 1, 1, 1], channels=channels)).state_dict()
+    with torch.device('meta'):
+        weights = ConvNeXt(dict(depths=[1, 1, 1, 1], channels=channels)).state_dict()
     weights = {k: v for k, v in weights.items() if not k.startswith('norm')}
     assert detect(from_native(weights, row)) == [(row, '')]
+
+
+def test_what_can_be_written_and_in_which_form():
+    """Target: (checkpoint key, prefix), as the sources' own files have them."""
+    expected = {
+        'native': ('state_dict', ''),
+        'meta': ('model', ''),
+        'mmpretrain': ('state_dict', 'backbone.'),
+        'timm': ('', ''),
+        'hf': ('', ''),
+    }
+    assert {
+        name: (FORMATS[name].checkpoint_key, FORMATS[name].prefix) for name in TARGETS
+    } == expected
+    sizes = (80, 160, 320, 640)
+    found = {name: format_to_write(name, sizes).name for name in TARGETS}
+    assert found == {**{name: name for name in expected}, 'timm': 'timm-conv'}
+    row = FORMATS['meta-sparse']
+    assert (row.checkpoint_key, row.prefix) == ('model', 'encoder.')
 
 
 def test_the_documentation_lists_every_format():

@@ -62,6 +62,13 @@ def test_is_compiling_within_torch_compile_alone():
     assert torch.compile(tell, backend='eager')(torch.zeros(1)) == 1
 
 
+@pytest.mark.parametrize('compiling', [False, True])
+def test_is_compiling_before_torch_2_3(compiling, monkeypatch):
+    monkeypatch.setattr(torch, 'compiler', SimpleNamespace())
+    monkeypatch.setattr(torch._utils, 'is_compiling', lambda: compiling, raising=False)
+    assert compat.is_compiling() is compiling
+
+
 @pytest.mark.filterwarnings('ignore:TF32 acceleration')
 def test_onednn_follows_the_switch():
     with torch.backends.mkldnn.flags(enabled=True):

@@ -55,11 +55,13 @@ def calls(images: int, dtype: torch.dtype, grn: bool, requires_grad: bool = Fals
 
 
 @pytest.mark.parametrize(
-    ('images', 'dtype', 'grn'),
-    [(2, torch.float32, True), (2, torch.bfloat16, False), (0, torch.float32, True)],
+    ('images', 'dtype', 'grn', 'requires_grad'),
+    [
+        *((2, torch.float32, True, False), (2, torch.bfloat16, False, True)),
+        (0, torch.float32, True, False),
+    ],
     ids=['float32', 'bfloat16', 'no images'],
 )
-@pytest.mark.parametrize('requires_grad', [False, True])
 @pytest.mark.parametrize('name', OF_MAPS)
 def test_opcheck(name, requires_grad, images, dtype, grn):
     """Parameters that require grad arrive in no-grad mode: the block is an autograd.Function."""

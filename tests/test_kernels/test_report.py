@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mmconvnext import ConvNeXt
+from mmconvnext.kernels import report as module
 from mmconvnext.kernels.ops import capability
 from mmconvnext.kernels.report import PathReport
 from mmconvnext.models import fusion
@@ -45,6 +46,41 @@ def test_each_state_is_told_once(tiny_arch, log_records):
         f'ConvNeXt on cpu: {fast} in 3 blocks; plain PyTorch ({relu}) in stages.0.0; '
         'plain PyTorch (pwconv1 has hooks) in stages.2.1',
     ]
+
+
+# What each block runs on, in order; the line.
+TABLE = [
+    ({'a': '', 'b': ''}, 'cpu', 'on cpu: fast kernels (AVX2) in all blocks'),
+    ({'a': ''}, 'cuda', 'on cuda: fast kernels (Triton) in all blocks'),
+    ({'a': 'x', 'b': 'x'}, 'cuda', 'on cuda: plain PyTorch (x) in all blocks'),
+    (
+        {'c': 'y', 'a': '', 'd': 'x', 'b': 'y', 'e': ''},
+        'cpu',
+        'on cpu: fast kernels (AVX2) in 2 blocks; plain PyTorch (x) in d; '
+        'plain PyTorch (y) in c, b',
+    ),
+    ({'c': 'y', 'a': 'x'}, 'cpu', 'on cpu: plain PyTorch (x) in a; plain PyTorch (y) in c'),
+]
+
+
+@pytest.mark.parametrize(('why', 'device', 'told'), TABLE)
+def test_lines(why, device, told, monkeypatch, log_records):
+    monkeypatch.setattr(module, 'capability', lambda: ('AVX2', ''))
+    report = PathReport()
+    for block in why:
+        report.note(block, 'not yet known')
+    for block, reason in why.items():
+        report.note(block, reason)
+    assert report.line(device) == f'ConvNeXt {told}'
+    for _ in range(2):
+        report.tell(device)
+    assert lines(log_records) == [f'ConvNeXt {told}']
+    assert [record.levelname for record in log_records] == ['INFO']
+    report.note('b', 'z')
+    report.tell(device)
+    report.note('b', why.get('b', 'z'))
+    report.tell(device)  # a line that was told before, if b was there
+    assert len(set(lines(log_records))) == len(lines(log_records)) == 2
 
 
 def test_what_was_asked_for_is_told(tiny_arch, log_records):

@@ -5,11 +5,14 @@ The formulas here are written on (N, C, H, W) with functional calls only, the bl
 (N, H, W, C) with modules.
 """
 
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmconvnext.models import block as block_module
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import Design
 
@@ -280,6 +283,44 @@ def test_checkpointing_keeps_fewer_activations():
         return sum(sizes)
 
     assert saved(True) < saved(False) / 3
+
+
+@pytest.mark.parametrize(
+    ('with_cp', 'training', 'gradients', 'image_gradients', 'recomputed'),
+    [
+        (True, True, True, True, True),
+        (True, False, True, True, True),
+        (True, True, True, False, False),
+        (True, True, False, True, False),
+        (False, True, True, True, False),
+        (None, True, True, True, False),
+    ],
+)
+def test_checkpointing_where_there_is_a_gradient_to_compute(
+    with_cp, training, gradients, image_gradients, recomputed, monkeypatch
+):
+    calls, real = [], block_module.checkpoint
+    monkeypatch.setattr(
+        block_module, 'checkpoint', lambda *a, **kw: calls.append(kw) or real(*a, **kw)
+    )
+    options = {} if with_cp is None else dict(with_cp=with_cp)
+    with torch.set_grad_enabled(gradients):
+        make(6, **options).train(training)(torch.randn(2, 6, 5, 7, requires_grad=image_gradients))
+    assert calls == [dict(use_reentrant=False)] * recomputed
+
+
+def test_a_copy_is_fused_as_its_original_is():
+    block = make(6)
+    assert pickle.loads(pickle.dumps(block))._folded is None
+    block.fuse()
+    assert pickle.loads(pickle.dumps(block))._folded == block.eval()._folded == {}
+    assert pickle.loads(pickle.dumps(block.train()))._folded is None
+
+
+def test_without_options_it_has_neither_grn_nor_layer_scale():
+    block = ConvNeXtBlock(6, Design())
+    assert (block.grn, block.gamma, block.drop_path.rate, block.with_cp) == (None, None, 0.0, False)
+    assert (block.kernels, block.name, block.report) == ('auto', 'the block', None)
 
 
 def test_dropped_samples_are_the_input_itself():

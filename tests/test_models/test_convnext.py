@@ -11,7 +11,7 @@ import torch
 from mmengine import ConfigDict
 from torch import nn
 
-from mmconvnext.models import ARCHS, ConvNeXt
+from mmconvnext.models import ARCHS, ConvNeXt, Design
 from mmconvnext.models.layers import GlobalResponseNorm
 
 # Parameters of the classifiers in millions, head of 1000 classes included. Published to fewer
@@ -70,6 +70,21 @@ def test_every_size_builds_with_the_published_parameters(version, name):
     assert round((backbone + head) / 1e6, 2) == PARAMETERS[version, name]
 
 
+def test_without_arguments_it_is_the_papers_tiny_v1(monkeypatch):
+    monkeypatch.delenv('MMCONVNEXT_KERNELS', raising=False)
+    with torch.device('meta'):
+        model = ConvNeXt()
+    assert model.arch == ARCHS['tiny'] and model.version == 'v1'
+    assert model.out_indices == (0, 1, 2, 3) and model.out_channels == (96, 192, 384, 768)
+    assert model.in_channels == model.downsample_layers[0][0].in_channels == 3
+    assert model.layer_scale_init_value == 1e-6 and not model.gap_before_final_norm
+    assert model.design == Design() and model.init_cfg is None
+    assert model.frozen_stages == -1 and all(p.requires_grad for p in model.parameters())
+    blocks = [block for stage in model.stages for block in stage]
+    assert {b.drop_path.rate for b in blocks} == {0} and not any(b.with_cp for b in blocks)
+    assert {b.kernels for b in blocks} == {'auto'}
+
+
 @pytest.mark.parametrize('version', ['v1', 'v2'])
 @pytest.mark.parametrize('num_stages', [1, 2, 3, 5])
 def test_any_number_of_stages(num_stages, version):
@@ -104,9 +119,10 @@ def test_layer_scale_beside_grn_is_built_where_asked_for(tiny_arch):
     assert ConvNeXt(tiny_arch, 'v2').stages[0][0].gamma is None
 
 
-def test_negative_layer_scale_is_named(tiny_arch):
-    with pytest.raises(ValueError, match='must be 0 .none. or positive, got -1'):
-        ConvNeXt(tiny_arch, layer_scale_init_value=-1)
+@pytest.mark.parametrize('value', [-1, float('nan')])
+def test_negative_layer_scale_is_named(value, tiny_arch):
+    with pytest.raises(ValueError, match=f'must be 0 .none. or positive, got {value}'):
+        ConvNeXt(tiny_arch, layer_scale_init_value=value)
 
 
 # --- inputs ---------------------------------------------------------------------------------------
@@ -149,12 +165,36 @@ def test_pixels_beyond_a_multiple_of_the_last_stride_have_no_cell_but_are_seen(t
     [
         ((1, 4, 32, 32), r'takes \(N, 3, H, W\), got \(1, 4, 32, 32\); set in_channels, and'),
         ((3, 32, 32), r'takes \(N, 3, H, W\), got \(3, 32, 32\)'),
+        ((3, 3, 32), r'takes \(N, 3, H, W\), got \(3, 3, 32\)'),
+        ((1, 3, 2, 32, 32), r'takes \(N, 3, H, W\), got \(1, 3, 2, 32, 32\)'),
+        ((1, 3, 32, 3), 'an image of 32x3 pixels is smaller than one 4x4 patch'),
         ((1, 3, 3, 32), 'an image of 3x32 pixels is smaller than one 4x4 patch'),
     ],
 )
 def test_wrong_input_is_named(shape, match, tiny_arch):
     with pytest.raises(ValueError, match=match):
         ConvNeXt(tiny_arch)(torch.randn(shape))
+
+
+@pytest.mark.parametrize(
+    ('design', 'smallest'),
+    [
+        (dict(stem='resnet'), 1),
+        (dict(stem='overlap'), 1),
+        (dict(stem_patch_size=1), 1),
+        (dict(stem_patch_size=2), 2),
+        (dict(), 4),
+    ],
+    ids=str,
+)
+def test_the_smallest_image_is_a_patch_or_a_pixel(design, smallest, tiny_arch):
+    model = ConvNeXt(tiny_arch, design=design)
+    maps = model(torch.randn(1, 3, smallest, smallest + 1))
+    assert {m.shape[2] for m in maps} == {1}
+    if smallest > 1:
+        patch = f'{smallest}x{smallest} patch'
+        with pytest.raises(ValueError, match=f'of 9x{smallest - 1} pixels is .* than one {patch}'):
+            model(torch.randn(1, 3, 9, smallest - 1))
 
 
 @pytest.mark.parametrize('channels', [1, 4, 13])
@@ -209,6 +249,7 @@ def test_design_is_not_changed_and_wrong_keys_are_named(tiny_arch):
         ([1, 3], (1, 3)),
         (2, (2,)),
         (-1, (3,)),
+        (-4, (0,)),
         ([-1], (3,)),
         ((0, -2), (0, 2)),
         ((3, 0), (3, 0)),
@@ -268,6 +309,12 @@ def test_stages_behind_the_last_map_keep_their_weights_but_wait_for_no_gradient(
     waiting = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert waiting == []
     assert 'stages.3.0.dwconv.weight' in model.state_dict()
+    computed = [name for name, p in model.named_parameters() if p.grad is not None]
+    assert all(n.split('.')[1] in '01' for n in computed if n[:4] != 'norm')
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trained == computed and 'stages.1.0.gamma' in trained
+    model.stages[2].register_forward_hook(lambda *_: pytest.fail('a stage in vain'))
+    model(torch.randn(1, 3, 32, 32))
 
 
 def test_arguments_of_the_arch_are_not_changed(tiny_arch):
@@ -287,3 +334,30 @@ def test_roi_features_of_the_maps_are_those_of_a_plain_copy(tiny_arch):
         assert all(map.is_contiguous() for map in maps)
         copy = torch.tensor(maps[0].tolist())
         assert torch.allclose(align(maps[0].detach(), rois), align(copy, rois), atol=1e-6)
+
+
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_the_network_works_on_channels_last_memory(version, tiny_arch):
+    """The norms read rows of channels; a map in the other order would be copied at each layer."""
+    seen, model = [], make(tiny_arch, version, kernels='plain')
+    for module in (*model.downsample_layers, *model.stages, *model.stages[2]):
+        module.register_forward_hook(lambda _, args, out: seen.extend([args[0], out]))
+    model(torch.randn(2, 3, 64, 96))
+    assert len(seen) == 20
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
+
+
+def test_the_path_of_the_blocks_is_logged_once(tiny_arch, log_records, monkeypatch):
+    model, x = make(tiny_arch, kernels='plain'), torch.randn(1, 3, 32, 32)
+    with monkeypatch.context() as patch:
+        patch.setattr('mmconvnext.models.convnext.is_compiling', lambda: True)
+        model(x)
+    assert log_records == []  # a compiler cannot trace the log
+    model(x), model(x)
+    (record,) = log_records
+    assert record.getMessage() == ("ConvNeXt on cpu: plain PyTorch (kernels='plain') in all blocks")
+    assert list(model._report.why) == [
+        f'stages.{stage}.{block}'
+        for stage, depth in enumerate([1, 1, 2, 1])
+        for block in range(depth)
+    ]

@@ -101,6 +101,20 @@ def test_with_cp_equals_plain_in_value_and_gradient(version, rate, frozen, tiny_
             torch.testing.assert_close(results[1][1][name], grad, rtol=1e-5, atol=1e-7, msg=name)
 
 
+@pytest.mark.parametrize('kernels', ['plain', 'auto'])
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_with_cp_keeps_fewer_activations_and_is_off_by_default(version, kernels, tiny_arch):
+    def kept(**options) -> int:
+        model, sizes = make(tiny_arch, version, kernels=kernels, **options), []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.append(t.numel()) or t, lambda t: t
+        ):
+            model(torch.randn(2, 3, 64, 96))
+        return sum(sizes)
+
+    assert kept(with_cp=True) < 0.7 * kept() and kept(with_cp=False) == kept()
+
+
 # --- freezing -------------------------------------------------------------------------------------
 
 # mmdet's convention: what is frozen at -1, 0, 1, ... of four stages, by the start of the names.
@@ -123,11 +137,13 @@ def test_frozen_stages_freeze_these_parameters_and_no_others(frozen, tiny_arch):
 @pytest.mark.parametrize('frozen', sorted(FROZEN))
 def test_frozen_stages_survive_train_and_eval(frozen, tiny_arch):
     model = ConvNeXt(tiny_arch, frozen_stages=frozen, design=dict(norm='BN'))
-    for switch in (model.train, model.eval, model.train):
-        assert switch() is model
-    for name, module in model.named_modules():
-        if '.' in name or name.startswith('norm'):  # else a container of frozen and others
-            assert module.training != f'{name}.'.startswith(FROZEN[frozen] or '-'), name
+    # As built, then after an evaluation.
+    for switches in ((), (model.train, model.eval, model.train)):
+        for switch in switches:
+            assert switch() is model
+        for name, module in model.named_modules():
+            if '.' in name or name.startswith('norm'):  # else a container of frozen and others
+                assert module.training != f'{name}.'.startswith(FROZEN[frozen] or '-'), name
     assert model.train(False) is model
     assert not any(module.training for module in model.modules())
 
@@ -240,9 +256,50 @@ def test_pretrained_by_its_other_names(tiny_arch, tmp_path, kind):
     model = ConvNeXt(tiny_arch, init_cfg=dict(type=kind, checkpoint=str(tmp_path / 'weights.pth')))
     model.init_weights()
     assert torch.equal(model.norm3.weight, weights['model']['norm3.weight'])
-    model = ConvNeXt(init_cfg=dict(type=kind, checkpoint=str(tmp_path / 'weights.pth')))
+    wider = {**tiny_arch, 'channels': [8, 16, 32, 72]}
+    model = ConvNeXt(wider, init_cfg=dict(type=kind, checkpoint=str(tmp_path / 'weights.pth')))
     with pytest.raises(CheckpointMismatch):
         model.init_weights()
+
+
+def test_weights_that_were_loaded_are_not_loaded_again(tiny_arch, tmp_path, log_records):
+    """Training in between would be lost without a word."""
+    weights = {name: value + 1 for name, value in ConvNeXt(tiny_arch).state_dict().items()}
+    torch.save(weights, tmp_path / 'weights.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))
+    for given in (init_cfg, [init_cfg]):
+        model = ConvNeXt(tiny_arch, init_cfg=given)
+        model.init_weights()
+        nn.init.constant_(model.norm0.weight, 5)
+        log_records.clear()
+        model.init_weights()
+        assert (model.norm0.weight == 5).all() and (model.norm1.weight == 2).all()
+        (record,) = log_records
+        assert record.levelno == logging.WARNING
+        assert record.getMessage() == 'init_weights was called again; the weights are kept'
+
+
+def test_weights_and_another_initializer_contradict_each_other(tiny_arch):
+    both = [dict(type='Constant', layer='Linear', val=1), dict(type='Pretrained', checkpoint='x')]
+    for init_cfg in (both, both[::-1]):
+        with pytest.raises(ValueError, match='fills the whole backbone, so remove the other init'):
+            ConvNeXt(tiny_arch, init_cfg=init_cfg).init_weights()
+
+
+def test_weights_that_do_not_fit_are_an_error_or_a_warning(tiny_arch, log_records):
+    wrong = {**ConvNeXt(tiny_arch).state_dict(), 'norm0.weight': torch.ones(9)}
+    for options in ({}, dict(strict=True)):
+        with pytest.raises(CheckpointMismatch, match=r'norm0\.weight'):
+            ConvNeXt(tiny_arch).load_state_dict(wrong, **options)
+    assert log_records == []
+    model = ConvNeXt(tiny_arch)
+    nn.init.constant_(model.norm1.weight, 7)
+    del wrong['norm1.weight']
+    model.load_state_dict({**wrong, 'stages.0.0.gamma': torch.full((8,), 3.0)}, False)
+    assert (model.stages[0][0].gamma == 3).all() and (model.norm0.weight == 1).all()
+    assert (model.norm1.weight == 7).all()  # nothing is drawn again
+    assert [record.levelno for record in log_records] == [logging.WARNING]
+    assert 'norm0.weight' in log_records[0].getMessage()
 
 
 def test_init_weights_of_the_model_around_it_leaves_the_backbone(tiny_arch, log_records):
@@ -267,6 +324,17 @@ def test_other_initializers_of_mmengine_work(tiny_arch):
     assert (model.stages[0][0].pwconv1.weight == 0.5).all()
     assert (model.stages[0][0].pwconv1.bias == 0.25).all()
     assert (model.stages[0][0].dwconv.weight != 0.5).all()
+
+
+@pytest.mark.parametrize('frozen', [-1, 2])
+def test_fuse_is_for_evaluation_and_train_undoes_it(frozen, tiny_arch):
+    model = ConvNeXt(tiny_arch, frozen_stages=frozen)
+    blocks = [block for stage in model.stages for block in stage]
+    assert len(blocks) == 5 and {block._folded for block in blocks} == {None}
+    assert model.fuse() is model and not any(module.training for module in model.modules())
+    assert [block._folded for block in blocks] == [{}] * 5
+    model.train()
+    assert {block._folded for block in blocks} == {None}
 
 
 # --- copies and conversions -----------------------------------------------------------------------

@@ -89,6 +89,10 @@ def test_unknown_choice_is_named_with_the_known_ones(field):
         ('kernel_size', '7', "got '7'"),
         ('norm_eps', 0, 'a positive number, or None, got 0'),
         ('norm_eps', '1e-6', "got '1e-6'"),
+        ('norm_eps', -1e-6, 'got -1e-06'),
+        ('expansion_ratio', -1, 'got -1'),
+        *((f, True, 'got True') for f in ('stem_patch_size', 'kernel_size', 'expansion_ratio')),
+        ('norm_eps', True, 'got True'),
     ],
 )
 def test_value_out_of_range_is_named(field, value, match):

@@ -6,9 +6,8 @@ for bit, and kernels='fast' must refuse and say why.
 """
 
 import copy
+import importlib.util
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
@@ -22,11 +21,19 @@ from torch.profiler import profile
 
 from mmconvnext import ConvNeXt
 from mmconvnext.kernels.ops import capability
+from mmconvnext.kernels.report import PathReport
 from mmconvnext.models import fusion
 from mmconvnext.models.block import ConvNeXtBlock
 from mmconvnext.models.design import CHOICES, FUSIBLE, Design
-from mmconvnext.models.fusion import KINDS, fast_parameters
-from mmconvnext.models.layers import DropPath, GlobalResponseNorm, LayerNorm2d
+from mmconvnext.models.fusion import (
+    KINDS,
+    fast_parameters,
+    input_fault,
+    parameters_fault,
+    parameters_of,
+    structure_fault,
+)
+from mmconvnext.models.layers import DropPath, LayerNorm2d
 
 pytestmark = pytest.mark.skipif(capability()[0] is None, reason=f'no kernels: {capability()[1]}')
 C = 16
@@ -95,6 +102,11 @@ def wider(block) -> None:
 
 def bias_free(block) -> None:
     block.pwconv1 = nn.Linear(C, 4 * C, bias=False)
+
+
+def sparse_weight(block) -> None:
+    weight = block.pwconv1.weight.detach()
+    block.pwconv1.weight = nn.Parameter((weight * (weight > 0)).to_sparse_csr())
 
 
 def own_weight(block) -> None:
@@ -193,6 +205,7 @@ CASES = {
         'pwconv1 is a .*quantized.*Linear',
     ),
     'subclass of tensor': (own_weight, 'pwconv1.weight is a Weight'),
+    'sparse weight': (sparse_weight, 'pwconv1.weight is a torch.sparse_csr tensor on cpu'),
     'forward of an instance': (replace_forward, 'pwconv2 has a replaced forward'),
     'method of an instance': (replace_branch, 'its _branch was replaced'),
     'subclass of the block': (lambda b: setattr(b, '__class__', OtherBlock), 'its _branch was'),
@@ -258,6 +271,7 @@ def run(block: nn.Module, x: torch.Tensor = X) -> list[torch.Tensor]:
     return [out.detach(), leaf.grad, *(p.grad for p in block.parameters() if p.grad is not None)]
 
 
+@pytest.mark.filterwarnings('ignore:Sparse CSR tensor support is in beta')
 @pytest.mark.parametrize('case', CASES)
 def test_what_is_put_into_a_block_is_honoured(case):
     change, why = CASES[case]
@@ -330,7 +344,10 @@ def test_what_the_fast_path_can_compute_is_computed(case):
         assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
-@pytest.mark.parametrize('kind', ['forward_hook', 'forward_pre_hook', 'full_backward_hook'])
+@pytest.mark.parametrize(
+    'kind',
+    ['forward_hook', 'forward_pre_hook', 'full_backward_hook', 'full_backward_pre_hook'],
+)
 def test_hooks_on_all_modules(kind):
     register = getattr(nn.modules.module, f'register_module_{kind}')
     seen, block = [], make('auto')
@@ -356,9 +373,10 @@ def test_every_hook_of_a_backbone_fires():
 def test_a_class_that_is_patched_is_noticed(monkeypatch):
     plain, auto = make('plain'), make('auto')
     for owner, name in [
-        *((nn.Linear, 'forward'), (GlobalResponseNorm, 'forward'), (nn.Conv2d, '_conv_forward')),
-        *((nn.functional, 'linear'), (nn.functional, 'gelu')),
+        *((type(getattr(auto, name)), 'forward') for name in KINDS),
+        *((nn.functional, name) for name in ('linear', 'gelu', 'layer_norm', 'conv2d')),
         *((nn.Module, '__call__'), (nn.Module, '_call_impl'), (nn.LayerNorm, '__call__')),
+        (nn.Conv2d, '_conv_forward'),
     ]:
         with monkeypatch.context() as patch:
             original = getattr(owner, name)
@@ -367,22 +385,23 @@ def test_a_class_that_is_patched_is_noticed(monkeypatch):
         assert runs_fast(auto, X)
 
 
-def test_a_class_that_was_patched_before_is_noticed(tmp_path):
-    program = """
-import torch
-forward = torch.nn.Linear.forward
-torch.nn.Linear.forward = lambda self, x: 2 * forward(self, x)
-from mmconvnext.models.block import ConvNeXtBlock
-from mmconvnext.models.design import Design
-try:
-    ConvNeXtBlock(8, Design(), kernels='fast')(torch.zeros(1, 8, 4, 4))
-except RuntimeError as error:
-    print(error)
-"""
-    command = [sys.executable, '-W', 'ignore', '-c', program]
-    # In another folder, so that it is the installed package that is imported.
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert 'Linear.forward was replaced' in done.stdout
+def test_a_class_that_was_patched_before_is_noticed(monkeypatch):
+    """Before the import: a second copy of the module sees the patched class only."""
+    spec = importlib.util.spec_from_file_location(f'{fusion.__name__}_later', fusion.__file__)
+    for owner, name in ((nn.Linear, 'forward'), (nn.functional, 'gelu')):
+        later = importlib.util.module_from_spec(spec)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, lambda *args: 0)
+            spec.loader.exec_module(later)
+            assert later.structure_fault(make('auto')) == f'{owner.__name__}.{name} was replaced'
+            assert runs_fast(make('auto'), X) is False
+
+
+@pytest.mark.parametrize('name', ['forward', '_conv_forward', '_call_impl', '__call__'])
+def test_a_replaced_method_of_a_layer_is_noticed(name):
+    block = make('auto')
+    setattr(block.pwconv1, name, lambda x: x)
+    assert structure_fault(block) == f'pwconv1 has a replaced {name}'
 
 
 def test_taking_it_away_brings_the_fast_path_back():
@@ -437,6 +456,9 @@ TYPES = {
     'one layer': (lambda b: b.pwconv1.bfloat16(), X),
     'too many channels': (lambda b: b, torch.randn(1, C + 1, 5, 5)),
     'three dimensions': (lambda b: b, torch.randn(C, 5, 5)),
+    'stride': (set_('dwconv', lambda: nn.Conv2d(C, C, 7, 2, padding=3, groups=C)), X),
+    'no padding': (set_('dwconv', lambda: nn.Conv2d(C, C, 7, groups=C)), X),
+    'no GRN weight': (lambda b: setattr(b.grn, 'gamma', None), X),
 }
 
 
@@ -446,7 +468,7 @@ def test_what_plain_refuses_is_refused(case):
     for kernels in ('plain', 'auto', 'fast'):
         block = make(kernels)
         change(block)
-        with pytest.raises(RuntimeError):
+        with pytest.raises((RuntimeError, TypeError)):
             block(x)
 
 
@@ -579,3 +601,127 @@ def test_copies_and_pickles_run_fast(tmp_path):
     torch.save(block, tmp_path / 'block.pth')
     for other in (copy.deepcopy(block), torch.load(tmp_path / 'block.pth', weights_only=False)):
         assert isinstance(other.drop_path, DropPath) and runs_fast(other, X)
+
+
+# --- the choice and its report --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('frozen', [(), ('pwconv1',), ('pwconv2',), ('pwconv1', 'pwconv2')])
+@pytest.mark.parametrize(('dtype', 'training'), [(torch.float32, True), (torch.bfloat16, False)])
+def test_auto_alone_asks_what_was_measured(dtype, training, frozen, monkeypatch):
+    asked, half = [], dtype == torch.bfloat16
+    monkeypatch.setattr(fusion, 'slower', lambda *case: asked.append(case) or 'it is slower')
+    for kernels in ('auto', 'fast', 'plain'):
+        block = make(kernels, name='stages.1.0', report=PathReport())
+        for name in frozen:
+            getattr(block, name).requires_grad_(False)
+        with torch.autocast('cpu', enabled=half), torch.set_grad_enabled(training):
+            assert runs_fast(block, X) == (kernels == 'fast')
+        why = dict(auto='it is slower', fast='', plain="kernels='plain'")[kernels]
+        assert block.report.why == {'stages.1.0': why}
+    assert asked == [(dtype, training, len(frozen) == 2)]
+
+
+def test_auto_alone_leaves_unmeasured_devices(monkeypatch):
+    monkeypatch.setattr(fusion, 'unmeasured', lambda x: 'not measured')
+    auto = make('auto', report=PathReport())
+    assert not runs_fast(auto, X) and auto.report.why == {'the block': 'not measured'}
+    assert runs_fast(make('fast'), X) and runs_fast(make('fast', report=None), X)
+
+
+def test_a_call_that_must_run_plain_does_so_whatever_is_asked(monkeypatch):
+    """Unlike a change of the block, which is an error with kernels='fast'."""
+    monkeypatch.setattr(fusion, 'unmeasured', lambda x: 'not measured')
+    for kernels in ('auto', 'fast'):
+        block = make(kernels, report=PathReport())
+        assert block(X[:0]).shape == (0, C, 9, 7)
+        assert block.report.why == {'the block': 'the map is empty'}
+    block.pwconv1, block.name = nn.Identity(), 'stages.2.1'
+    with pytest.raises(RuntimeError, match=r"in stages\.2\.1: pwconv1 is a .*; use 'auto' or 'pl"):
+        block(X)
+
+
+def test_a_compiler_does_not_see_the_report(monkeypatch):
+    block = make('auto', report=PathReport())
+    monkeypatch.setattr(fusion, 'is_compiling', lambda: True)
+    fast_parameters(block, X)
+    assert block.report.why == {}
+
+
+SHAPES = dict(
+    dwconv_weight=(C, 1, 7, 7),
+    dwconv_bias=(C,),
+    norm_weight=(C,),
+    norm_bias=(C,),
+    pwconv1_weight=(4 * C, C),
+    pwconv1_bias=(4 * C,),
+    pwconv2_weight=(C, 4 * C),
+    pwconv2_bias=(C,),
+    gamma=(C,),
+    grn_gamma=(4 * C,),
+    grn_beta=(4 * C,),
+)
+
+
+@pytest.mark.parametrize('field', SHAPES)
+def test_a_parameter_that_does_not_fit_is_named(field):
+    p, name = parameters_of(make('plain', layer_scale_init_value=1.0)), field.replace('_', '.', 1)
+    tensor, half = getattr(p, field), torch.bfloat16
+    assert tensor.shape == SHAPES[field] and parameters_fault(p, True) == input_fault(X, p) == ''
+
+    def faults(value, x=X) -> tuple[str, str]:
+        changed = p._replace(**{field: value})
+        return parameters_fault(changed, True), input_fault(x, changed)
+
+    if field != 'pwconv1_weight':  # which the sizes are read from
+        missing = '' if field == 'gamma' else f'{name} is missing'
+        assert parameters_fault(p._replace(**{field: None}), True) == missing
+        assert parameters_fault(p._replace(**{field: None}), False) == (
+            '' if field in ('gamma', 'grn_gamma', 'grn_beta') else missing
+        )
+    assert faults(tensor.detach().as_subclass(Weight))[0] == f'{name} is a Weight'
+    wrong = faults(torch.zeros(*tensor.shape, 2))[0]
+    if field == 'pwconv1_weight':  # the others are compared with it
+        assert wrong.startswith('dwconv.weight has shape (16, 1, 7, 7), not (-1')
+    else:
+        assert wrong.startswith(f'{name} has shape {(*tensor.shape, 2)}, not {SHAPES[field]}')
+    assert faults(tensor.to('meta'))[1] == f'{name} is a torch.strided tensor on meta'
+    freed = tensor.detach().clone()
+    freed.untyped_storage().resize_(0)
+    assert faults(freed)[1] == f'{name} has no storage'
+    # The spatial convolution's weight stands for the type of all others.
+    first = 'dwconv.bias' if field == 'dwconv_weight' else name
+    assert faults(tensor.to(half))[1].startswith(
+        f'{name} is torch.bfloat16, the input is torch.float32'
+    )
+    with torch.autocast('cpu', half):
+        assert faults(tensor.to(half))[1].startswith(f'{first} is torch.')
+
+
+@pytest.mark.parametrize(
+    ('given', 'parameters', 'autocast', 'fits'),
+    [
+        ('float32', 'float32', None, True),
+        ('bfloat16', 'bfloat16', None, True),
+        ('float32', 'bfloat16', None, False),
+        ('bfloat16', 'float32', None, False),
+        ('bfloat16', 'float32', 'bfloat16', True),
+        ('float32', 'bfloat16', 'bfloat16', True),
+        ('bfloat16', 'bfloat16', 'bfloat16', True),
+        ('float32', 'float64', 'bfloat16', False),
+    ],
+)
+def test_types_that_autocast_brings_together_fit(given, parameters, autocast, fits):
+    p = parameters_of(make('plain').to(getattr(torch, parameters)))
+    cast = None if autocast is None else getattr(torch, autocast)
+    with torch.autocast('cpu', cast, enabled=cast is not None):
+        fault = input_fault(X.to(getattr(torch, given)), p)
+    expected = f'dwconv.weight is torch.{parameters}, the input is torch.{given}'
+    assert fault == ('' if fits else expected)
+
+
+def test_an_input_elsewhere_or_of_another_shape_is_named():
+    p = parameters_of(make('plain'))
+    assert input_fault(X.to('meta'), p) == 'dwconv.weight is a torch.strided tensor on cpu'
+    assert input_fault(X[0], p) == 'the input has shape (16, 9, 7)'
+    assert input_fault(X[:, 1:], p) == 'the input has shape (2, 15, 9, 7)'

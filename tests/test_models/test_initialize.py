@@ -65,7 +65,7 @@ def assert_fresh(model: ConvNeXt, version: str = 'v1', **options) -> None:
 @pytest.mark.parametrize('version', ['v1', 'v2'])
 def test_meta_then_to_empty_then_init_weights(version, design):
     options = dict(design=design, frozen_stages=1)
-    model = filled(on_meta(version, **options))
+    model = filled(on_meta(version, **options)).float()  # another move changes nothing
     model.init_weights()
     assert_fresh(model, version, **options)
     before = copy.deepcopy(model.state_dict())
@@ -137,17 +137,28 @@ def test_weights_loaded_by_hand_stay_and_the_output_norms_start(way):
     if 'to_empty' in way:
         filled(model)
     state = {f'backbone.{name}': value for name, value in weights.items()}
-    model.load_state_dict(state, assign='assign' in way)
+    model.load_state_dict(copy.deepcopy(state), assign='assign' in way)
     for _ in range(2):
         assert_loaded(model['backbone'], weights)
         model['backbone'].init_weights()
     assert model['backbone'](torch.randn(1, 3, 32, 32))[1].isfinite().all()
 
 
+def test_output_norms_that_have_values_keep_them():
+    model = on_meta()
+    model.norm1.to_empty(device='cpu')
+    nn.init.constant_(model.norm1.weight, 5), nn.init.constant_(model.norm1.bias, 6)
+    state = {'epoch': 3, **trained()}  # as some files have it beside the weights
+    model.load_state_dict(state, strict=False, assign=True)
+    assert (model.norm1.weight == 5).all() and (model.norm1.bias == 6).all()
+    assert (model.norm0.weight == 1).all() and not model.norm0.bias.any()
+
+
 def test_copying_into_no_memory_is_no_loading():
     model = on_meta()
     with pytest.warns(UserWarning, match='copying from a non-meta parameter'):
         model.load_state_dict(trained())
+    assert all(p.is_meta for p in model.parameters())
     filled(model).init_weights()
     assert_fresh(model)
 

@@ -85,6 +85,15 @@ def test_by_block_every_block_is_a_group():
             assert get_layer_depth(f'norm{stage}.weight', depths, decay_type) == (7, 8)
 
 
+def test_layer_wise_only_the_last_stage_but_one_is_divided():
+    depths, stages = (7, 4, 8, 5), ([1] * 7, [2] * 4, [3, 3, 3, 4, 4, 4, 5, 5], [6] * 5)
+    for i, groups in enumerate(stages):
+        names = [f'stages.{i}.{j}.norm.weight' for j in range(depths[i])]
+        assert [get_layer_depth(name, depths) for name in names] == [(g, 8) for g in groups]
+        by_stage = [get_layer_depth(name, depths, 'stage_wise') for name in names]
+        assert by_stage == [(i + 1, 8)] * depths[i]
+
+
 DEPTHS = sorted({arch.depths for arch in ARCHS.values()}) + [
     (4,),
     (2, 3),
@@ -131,7 +140,14 @@ def test_groups_rise_in_the_order_of_computation_and_never_reach_the_head(
         'norm.weight',
         'norm4.weight',
         'normal.weight',
+        'head0.weight',
         'stages.4.0.gamma',
+        'stages.3.3.gamma',
+        'stages.0.0',
+        'stages.0.x.gamma',
+        'levels.0.0.gamma',
+        'downsample_layers.x.0.weight',
+        'upsample_layers.0.0.weight',
         'stages.0.3.gamma',
         'stages.0',
         'stages.x.0.gamma',

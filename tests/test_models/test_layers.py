@@ -17,6 +17,7 @@ from mmconvnext.models.layers import (
     build_act,
     build_norm,
     build_stem,
+    norm_last,
 )
 
 
@@ -63,6 +64,8 @@ def test_simple_norm_is_taken_in_float32(autocast):
 def test_simple_norm_of_one_channel_is_refused():
     with pytest.raises(ValueError, match="norm='SimpleNorm' needs at least 2 channels, got 1"):
         SimpleNorm(1)
+    x = torch.tensor([3.0, 5.0])
+    torch.testing.assert_close(SimpleNorm(2)(x), x / 2**0.5)
 
 
 def test_grn_is_its_formula():
@@ -71,6 +74,18 @@ def test_grn_is_its_formula():
     norm = x.square().sum((1, 2), keepdim=True).sqrt()
     scale = norm / (norm.mean(-1, keepdim=True) + 1e-6)
     torch.testing.assert_close(layer(x), layer.gamma * (x * scale) + layer.beta + x)
+
+
+@pytest.mark.parametrize(('options', 'eps'), [({}, 1e-6), (dict(eps=0.25), 0.25)])
+def test_the_epsilon_of_grn_is_added_to_the_mean_of_the_norms(options, eps):
+    """On a map as small as the epsilon, one image far below the other."""
+    layer = randomize(GlobalResponseNorm(6, **options))
+    x = torch.randn(2, 3, 5, 6) * torch.tensor([1e-6, 1e-8]).view(2, 1, 1, 1)
+    norm = x.square().sum((1, 2), keepdim=True).sqrt()
+    scale = norm / (norm.mean(-1, keepdim=True) + eps)
+    layer.beta.data.zero_()  # beside it, values this small are lost
+    expected = (1 + layer.gamma * scale).expand_as(x)
+    torch.testing.assert_close(layer(x) / x, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_grn_starts_as_the_identity():
@@ -99,7 +114,7 @@ def test_grn_has_the_gradients_of_its_formula_in_float64():
 
 def test_drop_path_is_the_identity_without_rate_and_in_evaluation():
     x = torch.randn(4, 3)
-    assert DropPath(0.0)(x) is x
+    assert DropPath(0.0)(x) is DropPath()(x) is x
     assert DropPath(0.9).eval()(x) is x
 
 
@@ -109,6 +124,12 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean(shape):
     assert out.unique().tolist() == pytest.approx([0, 1 / 0.75])
     assert torch.equal(out.min(1).values, out.max(1).values)
     assert out.mean().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float64], ids=str)
+def test_drop_path_keeps_the_type(dtype):
+    out = DropPath(0.5)(torch.ones(16, 3, dtype=dtype))
+    assert out.dtype == dtype and set(out.unique().tolist()) == {0, 2}
 
 
 def test_drop_path_rate_is_shown():
@@ -167,9 +188,14 @@ def test_stem(switches, kinds, stride):
 
 
 # The first filters of timm's convnext_atto_ols, femto_ols and pico_ols, whose key list and
-# parameter counts say so; 12 // 2 rounds to 8, 40 // 2 up to 24, and 92 // 2 = 46 to 48.
+# parameter counts say so; 12 // 2 rounds to 8, 40 // 2 up to 24, and 92 // 2 = 46 to 48. 70 // 2
+# may lose 3 of 35, but 22 // 2 not 3 of 11, nor 54 // 2 3 of 27: more than a tenth.
 @pytest.mark.parametrize(
-    ('channels', 'middle'), [(40, 24), (48, 24), (64, 32), (4, 8), (12, 8), (88, 48), (92, 48)]
+    ('channels', 'middle'),
+    [
+        *((40, 24), (48, 24), (64, 32), (4, 8), (12, 8), (88, 48), (92, 48)),
+        *((70, 32), (22, 16), (54, 32)),
+    ],
 )
 def test_tiered_stem_has_half_the_channels_to_a_multiple_of_8(channels, middle):
     stem = build_stem(Design(stem='overlap_tiered'), 3, channels)
@@ -184,13 +210,22 @@ def test_both_memory_orders_of_layer_norm_agree():
     torch.testing.assert_close(last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), first(x))
 
 
-@pytest.mark.parametrize(
-    ('norm', 'kind'), [('LN', nn.LayerNorm), ('BN', nn.BatchNorm2d), ('SyncBN', nn.SyncBatchNorm)]
-)
-def test_kind_and_eps_of_a_norm(norm, kind):
-    layer = build_norm(Design(norm=norm, norm_eps=0.25), 6)
-    assert isinstance(layer, kind)
-    assert layer.eps == 0.25
+# For (N, C, H, W) and for (N, H, W, C), and the default epsilon.
+NORMS = {
+    'LN': (LayerNorm2d, nn.LayerNorm, 1e-6),
+    'SimpleNorm': (SimpleNorm2d, SimpleNorm, 1e-6),
+    'BN': (nn.BatchNorm2d, nn.BatchNorm2d, 1e-5),
+    'SyncBN': (nn.SyncBatchNorm, nn.SyncBatchNorm, 1e-5),
+}
+
+
+@pytest.mark.parametrize('norm', NORMS)
+def test_kind_and_eps_of_a_norm(norm):
+    first, last, eps = NORMS[norm]
+    for kind, options in ((first, {}), (last, dict(channels_last=True))):
+        layer = build_norm(Design(norm=norm, norm_eps=0.25), 6, **options)
+        assert type(layer) is kind and layer.weight.shape == (6,)
+        assert layer.eps == 0.25 and build_norm(Design(norm=norm), 6, **options).eps == eps
 
 
 @pytest.mark.parametrize(
@@ -205,3 +240,29 @@ def test_kind_and_eps_of_a_norm(norm, kind):
 def test_activation(act, function):
     x = torch.linspace(-4, 4, 33)
     assert torch.equal(build_act(Design(act=act))(x), function(x))
+
+
+CHANNELS_LAST, CHANNELS_FIRST = (2, 3, 5, 6), (2, 6, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ('design', 'norm', 'received'),
+    [
+        ('LN', nn.LayerNorm(6), CHANNELS_LAST),
+        ('BN', nn.BatchNorm2d(6), CHANNELS_FIRST),
+        # What has replaced the norm decides, if it is of a known kind.
+        ('BN', nn.LayerNorm(6), CHANNELS_LAST),
+        ('LN', nn.BatchNorm2d(6), CHANNELS_FIRST),
+        ('SyncBN', nn.BatchNorm2d(6), CHANNELS_FIRST),
+        # What wraps it gets what the norm gets.
+        ('LN', nn.Sequential(nn.LayerNorm(6)), CHANNELS_LAST),
+        ('SimpleNorm', nn.Sequential(SimpleNorm(6)), CHANNELS_LAST),
+        ('BN', nn.Sequential(nn.BatchNorm2d(6)), CHANNELS_FIRST),
+        ('SyncBN', nn.Sequential(nn.BatchNorm2d(6)), CHANNELS_FIRST),
+    ],
+)
+def test_a_norm_within_a_block_gets_its_order_of_dimensions(design, norm, received):
+    seen, x = [], torch.randn(CHANNELS_LAST)
+    norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
+    assert norm_last(norm, x, Design(norm=design)).shape == CHANNELS_LAST
+    assert seen == [received]

@@ -11,7 +11,8 @@ ARCH = get_arch(dict(depths=[1, 2], channels=[8, 16]), 'v1')
 
 
 @pytest.mark.parametrize(
-    ('last', 'blocks', 'rates'), [(0.4, 5, [0, 0.1, 0.2, 0.3, 0.4]), (0.4, 1, [0]), (0, 2, [0, 0])]
+    ('last', 'blocks', 'rates'),
+    [(0.4, 5, [0, 0.1, 0.2, 0.3, 0.4]), (0.4, 2, [0, 0.4]), (0.4, 1, [0]), (0, 2, [0, 0])],
 )
 def test_rates_rise_linearly_from_zero(last, blocks, rates):
     assert drop_path_rates(last, blocks) == pytest.approx(rates)

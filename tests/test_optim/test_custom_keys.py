@@ -12,6 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmconvnext.models import ConvNeXt
+from mmconvnext.models.layers import GlobalResponseNorm
 from mmconvnext.optim.custom_keys import whole_backbones
 from mmconvnext.optim.walk import walk
 
@@ -51,6 +52,7 @@ DECAY = 'times the weight decay, also of norms and biases'
         ({'bone': dict(lr_mult=0)}, f"backbone 0 {RATE} (69 tensors, key 'bone'); if they"),
         ({'': dict(lr_mult=2)}, f"backbone 2 {RATE} (69 tensors, key ''); if they"),
         ({'backbone': dict(decay_mult=0)}, f'backbone 0 {DECAY} (69 tensors, '),
+        ({'backbone': dict(decay_mult=1.0)}, f'backbone 1 {DECAY} (69 tensors, '),
         (
             {'backbone': dict(lr_mult=0.1, decay_mult=1.0)},
             f'backbone 0.1 {RATE} and 1 {DECAY} (69 ',
@@ -117,6 +119,20 @@ def test_only_what_is_trained_counts():
     assert '(45 tensors' in line
     model.backbone.requires_grad_(False)
     assert lines_of(model, {'backbone': TENTH}) == []
+    model.backbone.norm0.requires_grad_()  # no weight
+    assert lines_of(model, {'backbone': TENTH}) == []
+
+
+def test_scales_of_any_shape_are_left_out():
+    """GRN's parameters are (1, 1, 1, C) in Meta's code: no key has to name them."""
+    model = Detector('v2')
+    for module in model.modules():
+        if isinstance(module, GlobalResponseNorm):
+            for name in ('gamma', 'beta'):
+                shaped = getattr(module, name).detach().reshape(1, 1, 1, -1)
+                setattr(module, name, nn.Parameter(shaped))
+    assert len(lines_of(model, {'weight': TENTH})) == 1
+    assert lines_of(model, {'grn': TENTH}) == lines_of(model, {'gamma': TENTH}) == []
 
 
 def test_shards_count_as_what_they_are():

@@ -5,6 +5,7 @@ decay of its role, wherever the backbone is nested; errors name the wrong option
 
 import copy
 import logging
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -337,7 +338,7 @@ def test_model_that_is_a_backbone_only():
     }
 
 
-def test_backbones_of_other_depths_have_their_own_scales():
+def test_backbones_of_other_depths_have_their_own_scales(log_records):
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -348,6 +349,12 @@ def test_backbones_of_other_depths_have_their_own_scales():
     result = settings(model, build(model))
     assert result['rgb.downsample_layers.0.0.weight'][0] == pytest.approx(RATE**7)
     assert result['depth.downsample_layers.0.0.weight'][0] == pytest.approx(RATE**13)
+    log_records.clear()
+    model.depth.requires_grad_(False)
+    model.rgb.requires_grad_(False)
+    model.head = nn.Linear(2, 1, bias=False)
+    build(model)
+    assert log_records[0].getMessage().splitlines()[2].split()[0] == '13'  # below all stages
 
 
 def test_model_without_such_a_backbone_is_refused():
@@ -384,6 +391,33 @@ def test_backbones_of_mmpretrain_work_layer_wise_only():
         build(model, decay_type='stage_wise')
     with pytest.raises(ValueError, match='num_layers=6, but OtherBackbone needs 1; correct it'):
         build(model, num_layers=6)
+
+
+class Adapter(nn.Module):
+    """A backbone around a backbone, as those for adapters: it has its own answer for its names."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.extra, self.asked = net, nn.Conv2d(3, 4, 1), []
+
+    def get_layer_depth(self, name: str, prefix: str = '', decay_type: str = 'layer_wise'):
+        self.asked.append(name)
+        return (2 if name.startswith('extra.') else 1), 4
+
+
+@pytest.mark.parametrize('wrap', [lambda m: m, Wrapper, torch.compile], ids=['', 'wrapped', 'two'])
+def test_of_nested_backbones_the_outermost_one_is_asked_once_for_each_parameter(wrap):
+    model = Detector()
+    names = [f'net.{name}' for name, _ in model.backbone.named_parameters()]
+    model.backbone = adapter = Adapter(wrap(model.backbone))
+    adapters = Wrapper(model) if wrap is Wrapper else model
+    groups = build(adapters).optimizer.param_groups
+    assert sorted(adapter.asked) == sorted([*names, 'extra.weight', 'extra.bias'])
+    found = {id(p): group['lr'] / LR for group in groups for p in group['params']}
+    assert len(found) == sum(len(group['params']) for group in groups)
+    assert {found[id(p)] for p in adapter.net.parameters()} == {RATE**2}
+    assert {found[id(p)] for p in adapter.extra.parameters()} == {RATE}
+    assert {found[id(p)] for p in model.head.parameters()} == {1.0}
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -587,6 +621,10 @@ def test_custom_key_that_no_name_contains_is_reported(log_records):
     warnings = [r.getMessage() for r in log_records if r.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert warnings[0].startswith("custom_keys ['bakbone'] have no effect: no parameter name")
+    log_records.clear()
+    model = Detector(frozen_stages=0)
+    build(model, custom_keys={'downsample_layers.0': dict(lr_mult=0.1)})
+    assert all(r.levelno < logging.WARNING for r in log_records)  # it names frozen parameters
 
 
 def test_custom_keys_need_dicts():
@@ -735,6 +773,18 @@ def test_shared_parameters_are_refused_as_in_mmengine():
     for given in ({}, dict(bypass_duplicate=False)):
         with pytest.raises(ValueError, match=match):
             build(Shared(), **given)
+
+
+@pytest.mark.parametrize(
+    ('shared', 'end'), [(1, ''), (3, ''), (4, ' and 1 more')], ids=['one', 'three', 'four']
+)
+def test_at_most_three_shared_parameters_are_named(shared, end):
+    model = Detector()
+    model.head.bias.requires_grad_(False)
+    model.heads = nn.ModuleList(nn.Sequential(model.head) for _ in range(shared))
+    named = ', '.join(f'heads.{i}.0.weight is head.weight' for i in range(min(shared, 3)))
+    with pytest.raises(ValueError, match=re.escape(f'several times: {named}{end}; set bypass')):
+        build(model)
 
 
 def test_shared_parameters_are_updated_once_if_asked(log_records):
@@ -894,6 +944,30 @@ def test_adam_is_not_fused_where_torch_cannot(monkeypatch):
 
     monkeypatch.setattr(torch.optim, 'AdamW', Old)
     assert not can_fuse('AdamW', Detector())
+    model = Detector()
+    assert not {group.get('fused') for group in build(model).optimizer.param_groups} - {None, False}
+
+
+def test_whether_adam_is_fused_depends_on_what_is_trained(monkeypatch):
+    class Half(torch.optim.AdamW):
+        """Fused for one type of device and one dtype alone."""
+
+        def __init__(self, params, fused=None, **options):
+            kinds = {(p.device.type, p.dtype) for p in params}
+            if fused and not kinds <= {('cpu', torch.float32)}:
+                raise RuntimeError(f'fused=True is not supported for {kinds}')
+            super().__init__(params, **options)
+
+    monkeypatch.setattr(torch.optim, 'AdamW', Half)
+    model = Detector()
+    assert can_fuse('AdamW', model) and can_fuse(Half, model)
+    for other in ('SGD', 'Lion', torch.optim.SGD):  # a name that is not torch's is no error
+        assert not can_fuse(other, model)
+    for options in (dict(device='meta'), dict(dtype=torch.bfloat16)):
+        model.head.table = nn.Parameter(torch.zeros(3, **options), requires_grad=False)
+        assert can_fuse('AdamW', model)
+        model.head.table.requires_grad_()
+        assert not can_fuse('AdamW', model)
 
 
 def test_auto_scaling_multiplies_every_group():

@@ -34,6 +34,7 @@ class Plain(nn.Module):
         self.level_embed = nn.Parameter(torch.rand(3, 4))
         self.temperature = nn.Parameter(torch.rand(4))
         self.scale = nn.Parameter(torch.tensor(1.0))  # as mmdet's Scale: no dimension, decayed
+        self.conv_offset = nn.Conv2d(4, 2, 1)  # no offsets: it is in no deformable convolution
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
 
 
@@ -43,6 +44,8 @@ class WithOffsets(Plain):
         super().__init__()
         self.deformable = ops.ModulatedDeformConv2dPack(4, 4, 3, padding=1)
         self.deformable.stranger = nn.Linear(4, 4)
+        self.deformable.conv_offset_norm = nn.GroupNorm(2, 4)  # nor is a norm of that name
+        self.first = ops.DeformConv2dPack(4, 4, 3, padding=1)
 
 
 def theirs(model: nn.Module, options: dict) -> dict:

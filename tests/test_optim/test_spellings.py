@@ -112,10 +112,24 @@ def test_mmsegs_older_name():
         'mmconvnext.LayerDecayOptimizerConstructor', layer_decay_rate=0.9, num_layers=6
     )
     assert lines_of(message) == [dict(decay_rate=0.9)]
+    assert 'ignores' not in message
+
+
+@pytest.mark.parametrize(
+    ('name', 'rate'),
+    [
+        ('LearningRateDecayOptimWrapperConstructor', 1.0),  # mmpretrain's default
+        ('LearningRateDecayOptimizerConstructor', 0.8),  # a suggestion: it has no default
+        ('LayerDecayOptimizerConstructor', 0.8),
+    ],
+)
+def test_a_rate_that_is_not_given(name, rate):
+    assert lines_of(answer(f'mmconvnext.{name}'))[0] == dict(decay_rate=rate)
 
 
 def test_mmpretrains_name():
     message = answer('mmconvnext.LearningRateDecayOptimWrapperConstructor', layer_decay_rate=0.65)
+    assert f"constructor='{OURS}' here. Norms, biases and scales" in message
     full = dict(norm_decay_mult=1.0, bias_decay_mult=1.0, flat_decay_mult=1.0)
     assert lines_of(message) == [dict(decay_rate=0.65), dict(decay_rate=0.65, **full)]
 

@@ -41,7 +41,16 @@ class Forwarding(nn.Module):
             return getattr(super().__getattr__('module'), name)
 
 
+class Fsdp(nn.Module):
+    """Named as FSDP1 names it; the real one needs processes."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._fsdp_wrapped_module = module
+
+
 WRAPS = {
+    'fsdp': Fsdp,
     'compile': torch.compile,
     'checkpoint': checkpoint_wrapper,
     'data parallel': nn.DataParallel,

@@ -3,16 +3,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from fixtures import write_image
 from mmengine.registry import DATASETS
 
 
 def test_the_images_below_a_folder_in_the_order_of_their_names(tmp_path):
-    for name in ('b.png', 'a.JPEG', 'in/c.tif'):
-        write_image(tmp_path / 'images' / name, np.zeros((4, 4, 3)))
-    (tmp_path / 'images/a.txt').touch()
+    names = ['b.png', 'a.JPEG', 'in/c d.tif', 'd.jpg', '\xe9.bmp', 'f.tiff', 'g.webp', 'h.png.txt']
+    for name in names:
+        (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'images' / name).touch()
     config = dict(
         type='mmconvnext.ImageFolder',
         data_root=str(tmp_path),
@@ -24,9 +23,23 @@ def test_the_images_below_a_folder_in_the_order_of_their_names(tmp_path):
     dataset = DATASETS.build(config)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     paths = [str(Path(info['img_path']).relative_to(tmp_path)) for info in infos]
-    assert paths == ['images/a.JPEG', 'images/b.png', 'images/in/c.tif']
-    assert [info['img_id'] for info in infos] == [0, 1, 2]
+    kept = ['a.JPEG', 'b.png', 'd.jpg', 'f.tiff', 'g.webp', 'in/c d.tif', '\xe9.bmp']
+    assert paths == [f'images/{name}' for name in kept]
+    assert [info['img_id'] for info in infos] == list(range(7))
     assert dataset.metainfo == dict(classes=('a',), palette=[(1, 2, 3)])
+
+
+def test_a_file_backend_reads_the_folder(tmp_path, monkeypatch):
+    def listed(folder, *, list_dir, recursive, backend_args):
+        asked.append((folder, list_dir, recursive, backend_args))
+        return ['b.jpg', 'a.jpg']
+
+    asked = []
+    monkeypatch.setattr('mmconvnext.recipe.image_folder.list_dir_or_file', listed)
+    given = dict(data_prefix=dict(img='s3://bucket/x'), backend_args=dict(backend='petrel'))
+    dataset = DATASETS.build(dict(type='mmconvnext.ImageFolder', **given))
+    assert asked == [('s3://bucket/x', False, True, dict(backend='petrel'))]
+    assert dataset.get_data_info(0)['img_path'] == 's3://bucket/x/a.jpg'
 
 
 def test_an_empty_folder(tmp_path):

@@ -70,6 +70,14 @@ def test_an_installed_package_suggests_from_its_mim_folder(tmp_path, monkeypatch
     monkeypatch.setattr(module, '__file__', str(package / 'recipe/load.py'))
     monkeypatch.chdir(tmp_path)
     assert shipped_configs() == [leaf.relative_to(tmp_path)]
+    monkeypatch.setattr(module, '__file__', 'mmconvnext/recipe/load.py')  # as Python may have it
+    assert shipped_configs() == [leaf.relative_to(tmp_path)]
+    monkeypatch.chdir(package)
+    monkeypatch.setattr(module, '__file__', str(package / 'recipe/load.py'))
+    for name in ('b.py', 'a.py', '_base_/c.py', 'notes.md'):
+        (tmp_path / 'configs' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'configs' / name).touch()
+    assert shipped_configs() == [tmp_path / 'configs/a.py', tmp_path / 'configs/b.py']
 
 
 def test_without_any_configs_there_is_no_suggestion(tmp_path, monkeypatch):
@@ -113,11 +121,27 @@ def test_imports_beside_that_of_mmpretrain_are_made(tmp_path):
     assert 'colorsys' in sys.modules
 
 
-@pytest.mark.skipif(find_spec('mmpretrain') is not None, reason='mmpretrain is installed')
-def test_an_import_of_what_is_not_installed_but_used(tmp_path):
-    match = r"uses model\.backbone\.type='mmpretrain\.ConvNeXt'; .* type='mmconvnext\.ConvNeXt'"
-    with pytest.raises(RecipeError, match=match):
-        load_config(written(tmp_path, MMDET))
+@pytest.mark.parametrize(
+    ('model', 'said'),
+    [
+        (
+            "dict(backbone=dict(type='gone_away.ConvNeXt'), neck=dict(type='gone_away.Neck'))",
+            "model.backbone.type='gone_away.ConvNeXt', model.neck.type='gone_away.Neck'; for its "
+            "ConvNeXt write type='mmconvnext.ConvNeXt', or install it",
+        ),
+        ("dict(type='gone_away.Neck')", "model.type='gone_away.Neck', or install it"),
+        ("dict(type='Neck', _scope_='gone_away')", "model.type='Neck', or install it"),
+    ],
+)
+def test_an_import_of_what_is_not_installed_but_used(tmp_path, model, said):
+    imports = "custom_imports = dict(imports=['gone_away.a', 'gone_away.b', 'mmconvnext'])\n"
+    path = written(tmp_path, imports, f'model = {model}\n')
+    with pytest.raises(RecipeError) as caught:
+        load_config(path)
+    assert str(caught.value) == (
+        f"{path}: custom_imports has ['gone_away.a', 'gone_away.b'], which is not installed, but "
+        f'the config uses {said}'
+    )
 
 
 def test_other_imports_stay(tmp_path):
@@ -132,9 +156,10 @@ def test_other_imports_stay(tmp_path):
         load_config(written(tmp_path, *lines))
 
 
-def test_other_failures_to_import_are_told_as_they_are(tmp_path):
+def test_other_failures_to_import_are_told_as_they_are(tmp_path, log_records):
     with pytest.raises(ImportError, match=r'mmconvnext\.gone'):
         load_config(written(tmp_path, "custom_imports = dict(imports='mmconvnext.gone')\n"))
+    assert log_records == []
 
 
 # Lazy configs

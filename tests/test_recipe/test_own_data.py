@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/own_data.py: one dict sets everything that depends on the data; errors name gaps."""
 
+import re
 from pathlib import Path
 
 import mmseg
@@ -253,6 +254,15 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         ),
         (dict(val=0.25), r'own_data\.val must be dict\(images=\.\.\., annotations=.*got 0\.25'),
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
+        (
+            dict(train=dict(images='a', annotations=None)),
+            r"own_data\.train lacks \['annotations'\]; it needs \['annotations', 'images'\]$",
+        ),
+        (
+            dict(train=dict(images='a', annotations='b', instances='c')),
+            r"own_data\.train has unknown keys \['instances'\]",
+        ),
+        (dict(palette=[[0, 0, 0]] * 3), r'own_data\.palette has 3 colours for 2 classes'),
         (dict(classes='cat'), r"own_data\.classes must be a list .* got 'cat'"),
         (dict(classes=[]), r'own_data\.classes must be a list .* got \[\]'),
         (dict(classes={'cat', 'dog'}), r'own_data\.classes must be a list .* got \{'),
@@ -266,6 +276,24 @@ def test_wrong_keys(load, coco_data, change, message):
     cfg.own_data = {key: value for key, value in coco_data.items() if value is not ...}
     with pytest.raises(RecipeError, match=message):
         apply_own_data(cfg)
+
+
+def test_none_is_as_if_it_were_not_there(load, coco_data):
+    given, cfg = dict(coco_data), load(FASTER_RCNN)
+    cfg.own_data = dict(coco_data, test=None, palette=None, val=dict(coco_data['val'], x=None))
+    apply_own_data(cfg)
+    other = load(FASTER_RCNN)
+    other.own_data = given
+    apply_own_data(other)
+    for key in (*LOADERS, 'val_evaluator', 'test_evaluator'):
+        assert cfg[key] == other[key]
+    colours = cfg.train_dataloader.dataset.metainfo.palette
+    assert colours == [(255, 0, 0), (43, 170, 170)]  # red, and a turquoise that is darker and pale
+    for nothing in (None, 'x', ['x']):
+        cfg.own_data = nothing
+        match = r'^own_data must be dict\(root=\.\.\., classes=\[\.\.\.\], \.\.\.\), got '
+        with pytest.raises(RecipeError, match=f'{match}{re.escape(repr(nothing))}$'):
+            apply_own_data(cfg)
 
 
 def test_segmentation_keys_are_listed(load, seg_data):

@@ -140,6 +140,149 @@ def test_what_only_the_type_of_the_base_takes_goes(seg_data):
     assert 'ann_file' not in cfg.val_dataloader.dataset  # VOC's list of its own images
 
 
+def small(scope='mmdet', **changes) -> Config:
+    """A config that is quick to change; its validation set is unlike its test set."""
+    load, pack = dict(type='LoadAnnotations'), dict(type='Pack')
+    datasets = [dict(type='A', pipeline=[dict(type='Load'), *more, pack]) for more in ([load], [])]
+    cfg = dict(default_scope=scope, model=dict(type='A'), train_dataloader=dict(dataset={}))
+    cfg.update(val_dataloader=dict(dataset=datasets[0]), test_dataloader=dict(dataset=datasets[1]))
+    cfg['train_dataloader']['dataset'] = dict(type='A', pipeline=[load])
+    return Config({**cfg, **changes})
+
+
+def apply(cfg, own_data) -> Config:
+    cfg.own_data = own_data
+    apply_own_data(cfg)
+    return cfg
+
+
+def test_a_dataset_of_another_type_keeps_what_every_type_takes(coco_data):
+    kept = dict(filter_cfg=dict(min_size=3), indices=5, serialize_data=False, test_mode=True)
+    kept.update(lazy_init=True, max_refetch=9, pipeline=[dict(type='A')], _scope_='mmdet')
+    kept.update(backend_args=dict(backend='petrel'), caption_prompt={}, ignore_index=7)
+    kept.update(return_classes=True)
+    lost = dict(ann_file='theirs.txt', label_map_file='x', data_root='theirs', metainfo={})
+    places = dict(
+        type='mmdet.CocoDataset',
+        data_root=coco_data['root'],
+        ann_file='train.json',
+        data_prefix=dict(img='train/'),
+        metainfo=dict(classes=('cat', 'dog'), palette=[(1, 2, 3), (4, 5, 6)]),
+    )
+    coco_data['palette'] = [[1, 2, 3], (4, 5, 6)]
+    for kind, more in (('LVISV1Dataset', {}), ('CocoDataset', dict(label_map_file='x'))):
+        dataset = dict(kept, type=kind, **lost)
+        cfg = apply(small(train_dataloader=dict(dataset=dataset)), coco_data)
+        assert cfg.train_dataloader.dataset == {**kept, **places, **more}
+        assert all(
+            type(colour) is tuple for colour in cfg.train_dataloader.dataset.metainfo.palette
+        )
+
+
+@pytest.mark.parametrize(
+    'kind', ['DefaultSampler', 'mmengine.InfiniteSampler', 'ClassAwareSampler', None]
+)
+@pytest.mark.parametrize('inside', [False, True])
+def test_a_sampler_for_any_dataset_stays(coco_data, kind, inside):
+    one = dict(type='ConcatDataset', datasets=[dict(type='CocoDataset')] * 2)
+    loader = dict(dataset=dict(type='RepeatDataset', dataset=one) if inside else one)
+    loader['sampler'] = kind and dict(type=kind)
+    cfg = apply(small(train_dataloader=loader), coco_data)
+    assert cfg.train_dataloader.sampler == loader['sampler']
+    loader['sampler'] = dict(type='MultiSourceSampler')
+    with pytest.raises(RecipeError, match=r'train_dataloader\.sampler is MultiSourceSampler'):
+        apply(small(train_dataloader=loader), coco_data)
+    for dataset in (dict(type='CocoDataset'), dict(type='A', dataset=dict(type='CocoDataset'))):
+        loader['dataset'] = dataset
+        assert apply(small(train_dataloader=loader), coco_data)
+
+
+def test_the_first_part_that_differs_is_named(coco_data):
+    parts = [dict(type='A', pipeline=[i > 1], test_mode=i > 1, indices=7 - i) for i in (1, 1, 2)]
+    parts[1]['ann_file'] = parts[1].pop('indices') and 'x'
+    loader = dict(dataset=dict(type='R', dataset=dict(type='C', datasets=parts)))
+    match = r'dataset\.dataset joins 3 datasets.* but 0 and 1 differ in \[\'indices\'\];'
+    with pytest.raises(RecipeError, match=match):
+        apply(small(train_dataloader=loader), coco_data)
+    parts[1] = parts[0]
+    match = r"but 0 and 2 differ in \['indices', 'pipeline', 'test_mode'\]; write the one"
+    with pytest.raises(RecipeError, match=match):
+        apply(small(train_dataloader=loader), coco_data)
+
+
+COCO = dict(type='mmdet.CocoMetric', metric='bbox')
+VAL, TEST = (dict(COCO, ann_file=f'/r/{name}.json') for name in ('val', 'test'))
+DUMP = dict(type='DumpDetResults', out_file_path='x')
+
+
+@pytest.mark.parametrize(
+    ('val', 'test', 'expected'),
+    [
+        (dict(COCO, ann_file='a'), dict(COCO, ann_file='b'), (VAL, TEST)),
+        (dict(COCO, ann_file='a'), [dict(COCO, ann_file='b'), DUMP], (VAL, [TEST, DUMP])),
+        (dict(COCO, ann_file='a'), (DUMP,), (VAL, [DUMP])),
+        (dict(COCO, ann_file='a'), None, (VAL, None)),
+        (None, [], (None, [])),
+        (dict(COCO, ann_file='a'), [], (VAL, TEST)),  # an earlier test set had no labels
+        ([DUMP, dict(COCO, ann_file='a')], [], ([DUMP, VAL], [DUMP, TEST])),
+        (dict(type='M', metrics=[dict(COCO, ann_file='a'), DUMP]), DUMP, ([VAL, DUMP], DUMP)),
+        (dict(type='M', metrics=DUMP), DUMP, ([DUMP], DUMP)),
+        ([dict(COCO, ann_file=name) for name in 'ab'], DUMP, ([VAL], DUMP)),
+        (
+            dict(COCO, ann_file='a', format_only=True, output_dir='x'),
+            dict(COCO, ann_file='a', format_only=False, output_dir='x'),
+            (VAL, dict(TEST, output_dir='x')),
+        ),
+    ],
+)
+def test_each_evaluator_has_the_file_of_its_loader(coco_data, val, test, expected):
+    coco_data.update(root='/r', test=dict(images='test', annotations='test.json'))
+    cfg = apply(small(val_evaluator=val, test_evaluator=test), coco_data)
+    assert (cfg.val_evaluator, cfg.test_evaluator) == expected
+
+
+@pytest.mark.parametrize(
+    ('loading', 'labelled', 'test'),
+    [
+        ((True, False), True, 'val'),  # of a base for a test set without labels
+        ((True, True), True, 'test'),
+        ((False, False), True, 'test'),
+        ((False, True), True, 'test'),
+        ((True, True), False, 'bare'),
+    ],
+)
+@pytest.mark.parametrize('inside', [False, True])
+def test_a_test_pipeline_loads_labels_if_there_are_some(coco_data, loading, labelled, test, inside):
+    def loader(name, loads):
+        steps = [dict(type=f'mmdet.{name}'), dict(type='mmdet.LoadAnnotations'), dict(type='Pack')]
+        dataset = dict(type='CocoDataset', pipeline=steps if loads else steps[::2])
+        return dict(dataset=dict(type='Repeat', dataset=dataset) if inside else dataset)
+
+    cfg = small(val_dataloader=loader('V', loading[0]), test_dataloader=loader('T', loading[1]))
+    before = [next(datasets(cfg, (name,)), None) for name in LOADERS[1:]]
+    assert before == [None, None]
+    if not labelled:
+        coco_data['test'] = dict(images='bare')
+    apply(cfg, coco_data)
+    kinds = [
+        [step['type'] for step in next(datasets(cfg, (name,)))[1].pipeline] for name in LOADERS[1:]
+    ]
+    full = [['mmdet.V'], ['mmdet.T']]
+    for steps, loads in zip(full, loading):
+        steps += ['mmdet.LoadAnnotations'] * loads + ['Pack']
+    assert kinds[0] == full[0]
+    assert kinds[1] == dict(val=full[0], test=full[1], bare=['mmdet.T', 'Pack'])[test]
+
+
+def test_choices_of_test_time_augmentation_without_labels(coco_data):
+    load, flip = dict(type='LoadAnnotations'), dict(type='Flip')
+    augment = dict(type='TestTimeAug', transforms=[[load], [flip, flip], (load, flip)])
+    coco_data['test'] = dict(images='bare')
+    cfg = apply(small(tta_pipeline=[load, augment], test_dataloader=None), coco_data)
+    assert cfg.tta_pipeline == [dict(augment, transforms=[[flip, flip], [flip]])]
+    assert cfg.train_dataloader.dataset.pipeline == [load]
+
+
 # Test sets without annotations
 
 

@@ -101,7 +101,29 @@ def test_weights_alike_for_all_classes_fit(given, expected):
     assert model.head.loss[0].get('class_weight') == expected
 
 
+def test_boxes_are_of_things_and_pixels_of_both():
+    model = dict(
+        roi_head=dict(bbox_head=[dict(num_classes=80, loss=dict(class_weight=[1.0] * 80 + [0.1]))]),
+        semantic_head=dict(num_things_classes=80, num_stuff_classes=53),
+        panoptic_head=dict(num_things_classes=80, loss_cls=dict(class_weight=[1.0] * 81)),
+        roi_heads=dict(num_classes=80),
+        neck=dict(out_channels=5),
+    )
+    model = Config(model)._cfg_dict
+    set_classes(model, 5, 2, 'mmdet')
+    (head,) = model.roi_head.bbox_head
+    assert head == dict(num_classes=5, loss=dict(class_weight=[1.0] * 5 + [0.1]))
+    assert model.semantic_head == dict(num_things_classes=5, num_stuff_classes=2)
+    assert model.panoptic_head.num_things_classes == 5
+    assert 'num_stuff_classes' not in model.panoptic_head
+    assert model.panoptic_head.loss_cls.class_weight == [1.0] * 8  # 7 and "no object"
+    assert (model.roi_heads.num_classes, model.neck) == (7, dict(out_channels=5))
+
+
 def test_output_channels_of_a_segmentor_follow():
+    model = Config(dict(head=dict(num_classes=4, out_channels=4)))
+    set_classes(model._cfg_dict, 3, 0, 'mmdet')  # where they are the width of a neck, say
+    assert model.head == dict(num_classes=3, out_channels=4)
     model = Config(dict(head=dict(num_classes=4, out_channels=4)))
     set_classes(model._cfg_dict, 3, 0, 'mmseg')
     assert model.head == dict(num_classes=3, out_channels=3)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmconvnext import toy
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.own_data import apply_own_data
+from mmconvnext.recipe.own_data.given import read
 from mmconvnext.recipe.own_data.kinds import KINDS, check_data, kind_of
 from mmconvnext.recipe.own_data.kinds.instances import Instances
 from mmconvnext.recipe.own_data.kinds.kind import DataKind
@@ -73,6 +74,69 @@ def test_what_no_kind_holds_is_named(coco_data, config, what):
     cfg.own_data = coco_data
     with pytest.raises(RecipeError, match=what):
         apply_own_data(cfg)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'scope', 'what'),
+    [
+        ('LoadTrackAnnotations', 'mmdet', 'objects tracked through videos'),
+        ('PackReIDInputs', 'mmdet', 'identities of persons'),
+        ('RandomSamplingNegPos', 'mmdet', 'texts that describe the objects'),
+        ('LoadTextAnnotations', 'mmdet', 'texts that describe the objects'),
+        ('DODDataset', 'mmdet', 'texts that describe the objects'),
+        ('Flickr30kDataset', 'mmdet', 'texts that describe the objects'),
+        ('MDETRStyleRefCocoDataset', 'mmdet', 'texts that describe the objects'),
+        ('LoadDepthAnnotation', 'mmseg', 'depth maps'),
+        ('LoadMultipleRSImageFromFile', 'mmseg', 'pairs of images between which something changed'),
+    ],
+)
+@pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader', 'test_dataloader'])
+def test_every_transform_and_dataset_of_other_data_is_known(kind, scope, what, loader):
+    node = dict(type='A', dataset=dict(type='A', pipeline=[dict(type=f'{scope}.{kind}')]))
+    cfg = Config({'default_scope': scope, loader: dict(dataset=node)})
+    with pytest.raises(RecipeError, match=rf'this recipe loads {what} \({kind}\); use a recipe'):
+        kind_of(cfg)
+
+
+METRICS = ['CityScapesMetric', 'CrowdHumanMetric', 'LVISFixedAPMetric', 'LVISMetric']
+
+
+@pytest.mark.parametrize('kind', [*METRICS, 'OpenImagesMetric', 'VOCMetric'])
+@pytest.mark.parametrize('masks', [False, True])
+def test_metrics_of_other_data_become_coco(coco_data, kind, masks):
+    own = read(coco_data, Instances())
+    pipeline = [dict(type='mmdet.LoadAnnotations', with_mask=masks)]
+    cfg = Config(dict(val_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    node = dict(type=f'mmdet.{kind}', outfile_prefix='x')
+    assert Instances().metric(cfg, node, coco_data['val'], own) == dict(
+        type='mmdet.CocoMetric',
+        metric=['bbox', 'segm'] if masks else 'bbox',
+        ann_file=f'{coco_data["root"]}/val.json',
+    )
+
+
+IOU = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])
+
+
+@pytest.mark.parametrize(
+    ('given', 'labelled', 'bare'),
+    [
+        (dict(IOU, output_dir='mine'), dict(IOU, output_dir='mine'), dict(IOU, output_dir='mine')),
+        (dict(type='IoUMetric', iou_metrics=['mDice']), None, None),
+        (dict(type='mmseg.CityscapesMetric', output_dir='x'), IOU, IOU),
+        (dict(type='Mine'), dict(type='Mine'), IOU),
+    ],
+)
+def test_metrics_of_label_maps(seg_data, given, labelled, bare):
+    kind = LabelMaps()
+    assert kind.metric(Config(), dict(given), seg_data['val'], None) == (labelled or given)
+    expected = {'output_dir': 'work_dirs/label_maps', **(bare or given), 'format_only': True}
+    for evaluator in (given, [given, dict(type='B')], (given,)):
+        assert kind.unlabelled(evaluator) == expected
+    for nothing in (None, [], {}):
+        assert kind.unlabelled(nothing) == dict(
+            IOU, output_dir='work_dirs/label_maps', format_only=True
+        )
 
 
 def test_files_are_checked_where_a_recipe_needs_more(coco_data):

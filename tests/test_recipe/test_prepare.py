@@ -33,10 +33,14 @@ def test_a_plain_config_only_gets_work_dir_and_launcher(read, load):
 
 
 def test_work_dir_of_the_option_before_the_config_before_the_default(read, tmp_path):
-    config = tmp_path / 'mine.py'
-    config.write_text(f'_base_ = {UPERNET!r}\nwork_dir = "from_config"\n')
-    assert read(str(config)).work_dir == 'from_config'
-    assert read(str(config), work_dir='given').work_dir == 'given'
+    config = tmp_path / 'my r\u00fcn.v2.py'
+    config.write_text('model = dict()\n')
+    assert read(str(config)).work_dir == 'work_dirs/my r\u00fcn.v2'
+    assert read(str(config), training=False).work_dir == 'work_dirs/my r\u00fcn.v2/test'
+    config.write_text('model = dict()\nwork_dir = "from_config"\n')
+    for training, below in ((True, ''), (False, '/test')):
+        assert read(str(config), training=training).work_dir == f'from_config{below}'
+        assert read(str(config), work_dir='~/given', training=training).work_dir == '~/given'
 
 
 def test_a_rehearsal_has_a_folder_of_its_own(read, toy_data):
@@ -190,24 +194,88 @@ def test_the_steps_have_one_order(monkeypatch):
     ]
 
 
-def test_a_test_has_a_folder_of_its_own_and_needs_no_training_data(monkeypatch):
+@pytest.fixture
+def small(tmp_path):
+    """A config of which the steps need nothing."""
+    file = tmp_path / 'small.py'
+    file.write_text("model = dict(type='A')\nown_data_2 = dict(root='x')\n")
+    return str(file)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_a_test_needs_no_training_data_and_is_not_fitted_to_the_machine(
+    small, monkeypatch, log_records, capsys, training
+):
+    def check(cfg, loaders):
+        seen.append((cfg.edited, loaders))
+        return ['odd data']
+
+    def fit(cfg, world_size):
+        seen.append(world_size)
+        return ['a small machine']
+
     seen = []
-    monkeypatch.setattr(prepare, 'check_recipe', lambda cfg, loaders: seen.append(loaders) or [])
-    cfg = prepare_config(MASK_RCNN, training=False)
-    assert cfg.work_dir == f'work_dirs/{Path(MASK_RCNN).stem}/test'
-    assert seen == [('test_dataloader',)]
-    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'  # not fitted to a machine without a GPU
-    assert prepare_config(MASK_RCNN, training=False, work_dir='given').work_dir == 'given'
+    monkeypatch.setattr(prepare, 'check_recipe', check)
+    monkeypatch.setattr(prepare, 'fit_to_machine', fit)
+    for name in ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE', 'RANK', 'SLURM_PROCID'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('WORLD_SIZE', '6')
+    edit = dict(edit=lambda cfg: cfg.update(edited=True))
+    for launcher in ('none', 'pytorch'):
+        prepare_config(small, training=training, launcher=launcher, **edit)
+    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    checked = (True, loaders if training else loaders[2:])
+    assert seen == ([checked, 1, checked, 6] if training else [checked] * 2)
+    assert [(r.levelno, r.getMessage()) for r in log_records] == [(30, 'odd data')] * 2
+    assert capsys.readouterr().out.count('a small machine\n') == 2 * training
 
 
-def test_lenient_is_a_flag_or_a_setting(read, tmp_path):
-    assert not is_lenient(read(MASK_RCNN))
-    assert is_lenient(read(MASK_RCNN, lenient=True))
-    assert is_lenient(read(MASK_RCNN, {'lenient_loading': True}))
+def test_only_own_data_itself_is_set_before_it_is_applied(read, small, log_records):
+    cfg = read(small, {'own_data_2.root': 'y', 'x.own_data': 1})
+    assert (cfg.own_data_2.root, cfg.x.own_data) == ('y', 1)
+    assert 'own_data' not in cfg and log_records == []
+
+
+@pytest.mark.parametrize('place', ['run', 'my other r\u00fcn'])
+def test_what_a_run_resumes(read, small, tmp_path, monkeypatch, log_records, place):
+    monkeypatch.chdir(tmp_path)
+    assert {'resume', 'load_from'} & set(read(small, work_dir=place)) == set()
+    Path(place).mkdir()
+    for name in ('iter_1.pth', 'iter_2.pth'):
+        Path(place, name).touch()
+    Path(place, 'last_checkpoint').write_text(f'{place}/iter_1.pth')
+
+    def resumed(resume, work_dir=place, **given):
+        cfg = read(small, work_dir=work_dir, resume=resume, **given)
+        return cfg.get('resume'), cfg.get('load_from')
+
+    assert resumed('auto') == (True, f'{place}/iter_1.pth')
+    assert log_records == []
+    for path in (f'{place}/iter_2.pth', str(tmp_path / place / 'iter_2.pth')):
+        assert resumed(path) == resumed(path, 'new') == (True, path)
+    for resume, work_dir in ((None, place), ('other/iter_1.pth', place)):
+        Path('other').mkdir(exist_ok=True)
+        Path('other/iter_1.pth').touch()
+        with pytest.raises(RecipeError, match=f'{place} holds another run'):
+            resumed(resume, work_dir)
+    assert resumed(None, training=False) == (None, None)  # a test overwrites nothing
+    Path(place, 'last_checkpoint').unlink()
+    assert resumed('auto')[1].startswith(place)
+    (record,) = log_records
+    assert record.levelno == logging.WARNING and 'resuming from the newest' in record.getMessage()
+    with pytest.raises(RecipeError, match='new holds no run to continue'):
+        resumed('auto', 'new')
+
+
+def test_lenient_is_a_flag_or_a_setting(read, small):
+    assert not is_lenient(read(small)) and 'lenient_loading' not in read(small)
+    assert read(small, lenient=True).lenient_loading is True
+    assert is_lenient(read(small, {'lenient_loading': True}))
+    assert not is_lenient(read(small, {'lenient_loading': False}))
     with pytest.raises(RecipeError, match="lenient_loading='yes': choose True or False"):
-        read(MASK_RCNN, {'lenient_loading': 'yes'})
+        read(small, {'lenient_loading': 'yes'})
 
 
-def test_a_checkpoint_to_resume_that_does_not_exist_is_refused(read):
+def test_a_checkpoint_to_resume_that_does_not_exist_is_refused(read, small):
     with pytest.raises(CheckpointNotFound, match=r"'convnext-tiny_in1'.*mean convnext-tiny_in1k"):
-        read(MASK_RCNN, resume='convnext-tiny_in1')
+        read(small, resume='convnext-tiny_in1')

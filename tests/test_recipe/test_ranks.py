@@ -7,38 +7,39 @@ import pytest
 
 from mmconvnext.recipe import ranks
 
+# Of torchrun, slurm and Open MPI; the first that is set counts.
+RANK = ['RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK']
+WORLD_SIZE = ['WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE']
+
 
 @pytest.fixture(autouse=True)
 def no_launcher(monkeypatch):
-    for name in (*ranks.RANK, *ranks.WORLD_SIZE):
+    for name in (*RANK, *WORLD_SIZE):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize('variable', ranks.RANK)
-def test_only_rank_0_logs(capsys, monkeypatch, variable):
-    ranks.log_rank0('from the only one')
+@pytest.mark.parametrize(
+    ('read', 'names', 'default'), [(ranks.rank, RANK, 0), (ranks.world_size, WORLD_SIZE, 1)]
+)
+def test_each_launcher_sets_its_variable(monkeypatch, read, names, default):
+    assert read() == default
+    for value, name in enumerate(reversed(names), 3):
+        monkeypatch.setenv(name, str(value))
+        assert read() == value
+
+
+@pytest.mark.parametrize('variable', RANK)
+def test_only_rank_0_logs(capsys, log_records, monkeypatch, variable):
+    def log() -> list:
+        ranks.log_rank0('printed')
+        ranks.log_rank0('a warning', logging.WARNING)
+        found = [(record.levelno, record.getMessage()) for record in log_records]
+        log_records.clear()
+        return [capsys.readouterr().out.splitlines()[:1], found]
+
+    told = [['printed'], [(logging.WARNING, 'a warning')]]
+    assert log() == told
     monkeypatch.setenv(variable, '0')
-    ranks.log_rank0('from the first')
+    assert log() == told
     monkeypatch.setenv(variable, '1')
-    assert ranks.rank() == 1
-    ranks.log_rank0('from the second')
-    ranks.log_rank0('from the second', logging.WARNING)
-    out = capsys.readouterr()
-    assert out.out.splitlines() == ['from the only one', 'from the first']
-    assert 'second' not in out.err
-
-
-def test_torchruns_rank_counts_before_slurms(monkeypatch):
-    monkeypatch.setenv('SLURM_PROCID', '1')
-    monkeypatch.setenv('RANK', '9')
-    assert ranks.rank() == 9
-
-
-def test_world_size(monkeypatch):
-    assert ranks.world_size() == 1
-    monkeypatch.setenv('OMPI_COMM_WORLD_SIZE', '4')
-    assert ranks.world_size() == 4
-    monkeypatch.setenv('SLURM_NTASKS', '16')
-    assert ranks.world_size() == 16
-    monkeypatch.setenv('WORLD_SIZE', '8')
-    assert ranks.world_size() == 8
+    assert log() == [[], []]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fixtures import CASCADE, FASTER_RCNN, LEAVES, MASK_RCNN, NUCLEI, UPERNET, stem
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from PIL import Image
 
 from mmconvnext.arch import get_arch
@@ -57,6 +58,14 @@ def test_a_model_of_no_family_is_refused_before_data_are_written(load, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_that_cannot_be_shrunk_is_refused_before_data_are_written(load, tmp_path):
+    cfg = load(MASK_RCNN)
+    cfg.model.pop('neck')
+    with pytest.raises(RecipeError, match="which part of 'MaskRCNN' takes the maps"):
+        make_toy(cfg, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_design_stays(load, toy_data):
     cfg, design = load(UPERNET), dict(stem='overlap_tiered', kernel_size=[7, 5, 5, 3])
     cfg.model.backbone.design = {**design, 'norm': 'SimpleNorm'}
@@ -68,13 +77,22 @@ def test_the_design_stays(load, toy_data):
     assert backbone.norm0.__class__ is SimpleNorm2d
 
 
-def test_a_size_in_the_words_of_another_package_gives_way(load, toy_data):
+@pytest.mark.parametrize(
+    'words',
+    [
+        dict(depths=[3, 3, 27, 3], dims=[128, 256, 512, 1024]),
+        dict(depths=[3, 3, 27, 3], hidden_sizes=[128, 256, 512, 1024], num_stages=4),
+    ],
+    ids=['timm', 'transformers'],
+)
+def test_a_size_in_the_words_of_another_package_gives_way(load, toy_data, words):
     cfg = load(MASK_RCNN)
     del cfg.model.backbone['arch']
-    cfg.model.backbone.update(depths=[3, 3, 27, 3], dims=[128, 256, 512, 1024])
+    cfg.model.backbone.update(words)
     make_toy(cfg)
-    assert check_recipe(cfg) == []
+    assert check_recipe(cfg) == [] and not set(words) & set(cfg.model.backbone)
     assert cfg.model.neck.in_channels == [40, 80, 160, 320]
+    assert (cfg.model.backbone.arch, cfg.model.backbone.drop_path_rate) == ('atto', 0.05)
 
 
 @pytest.mark.parametrize('config', [MASK_RCNN, UPERNET], ids=stem)
@@ -180,14 +198,83 @@ def test_own_data_of_the_config_give_way(load, toy_data):
     assert 'nuclei' not in cfg.pretty_text
 
 
-def test_other_optimizers_keep_their_rate_in_proportion_to_the_batch(load, toy_data):
+@pytest.mark.parametrize(
+    ('optimizer', 'base', 'rate', 'lowest'),
+    [
+        (dict(type='AdamW', lr=0.0002), 16, 6e-4, 0.003),
+        (dict(type='Adam', lr=0.0002), 16, 6e-4, 0.003),
+        (dict(type=torch.optim.AdamW), 16, 6e-4, 0.001),  # the lowest rate stays without a ratio
+        (dict(type='SGD', lr=0.02), 8, 0.02 * 2 / 8, 0.001 * 2 / 8),
+        (dict(type='SGD', lr=0.02), None, 0.02 * 2 / 16, 0.001 * 2 / 16),
+        (dict(type='RAdam', lr=0.02), 4, 0.02 * 2 / 4, 0.001 * 2 / 4),
+    ],
+)
+def test_only_adam_gets_another_rate_in_proportion(load, toy_data, optimizer, base, rate, lowest):
     cfg = load(MASK_RCNN)
-    cfg.optim_wrapper.optimizer = dict(type='SGD', lr=0.02, momentum=0.9)
+    cfg.optim_wrapper.optimizer = optimizer
+    cfg.auto_scale_lr = base and dict(enable=True, base_batch_size=base)
+    cfg.param_scheduler[1].eta_min = 0.001
     make_toy(cfg)
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.02 * 2 / 16)
-    cfg = load(MASK_RCNN)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    assert cfg.param_scheduler[1].eta_min == pytest.approx(lowest)
+
+
+@pytest.mark.parametrize(
+    'config, batch', [(MASK_RCNN, 2), (UPERNET, 4)], ids=['mask-rcnn', 'upernet']
+)
+def test_a_rehearsal_is_the_same_each_time_and_reads_its_few_images_itself(
+    load, toy_data, config, batch
+):
+    cfg = load(config)
+    cfg.train_dataloader.update(num_workers=4, persistent_workers=True, prefetch_factor=3)
+    assert 'seed' not in cfg.get('randomness', {})
     make_toy(cfg)
-    assert cfg.optim_wrapper.optimizer.lr == 6e-4
+    assert cfg.randomness == dict(seed=0)
+    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=batch)
+    assert cfg.train_dataloader.batch_size == batch
+    for loader in LOADERS:
+        assert (cfg[loader].num_workers, cfg[loader].persistent_workers) == (0, False)
+        assert 'prefetch_factor' not in cfg[loader]
+    assert cfg.default_hooks.logger.interval == 10
+
+
+def test_every_name_of_an_image_size_is_known(load, toy_data):
+    cfg = load(MASK_RCNN)  # its sizes shrink to 24 %
+    given = dict(
+        scale=(1333, 800),
+        scales=[(100, 50), (200, 400)],
+        crop_size=[384, 600],
+        stride=341,
+        size=1,
+        img_scale=(640, 320),
+        max_size=100,
+        random_size_range=(480, 800),
+    )
+    shrunk = dict(
+        scale=(320, 192),
+        scales=[(24, 12), (48, 96)],
+        crop_size=[92, 144],
+        stride=82,
+        size=1,
+        img_scale=(154, 77),
+        max_size=24,
+        random_size_range=(115, 192),
+    )
+    others = dict(scale=0.5, size=None, keep_ratio=100, crop_size=('a', True))
+    affine = dict(type='RandomAffine', border=(-320, -100))
+    steps = [dict(given, type='A'), dict(others, type='B'), affine, dict(type='RandomAffine')]
+    cfg.tta_pipeline = list(map(ConfigDict, steps))
+    cfg.model.data_preprocessor.batch_augments = [dict(given)]
+    cfg.model.test_cfg.rcnn.update(given)
+    cfg.model.neck.update(size=100)
+    make_toy(cfg)
+    first, second, *affines = cfg.tta_pipeline
+    for node in (first, cfg.model.data_preprocessor.batch_augments[0], cfg.model.test_cfg.rcnn):
+        assert {key: node[key] for key in shrunk} == shrunk
+        assert all(type(node[key]) is type(shrunk[key]) for key in shrunk)
+    assert second == dict(others, type='B')
+    assert [node.border for node in affines] == [(-77, -24), ()]
+    assert cfg.model.neck.size == 100
 
 
 def test_nothing_is_downloaded_for_a_rehearsal(load, toy_data):
@@ -200,7 +287,7 @@ def test_nothing_is_downloaded_for_a_rehearsal(load, toy_data):
     cfg.model.rpn_head.init_cfg = dict(type='Normal', layer='Conv2d')
     make_toy(cfg)
     assert cfg.load_from is cfg.model.teacher_ckpt is cfg.model.pretrained is None
-    assert 'init_cfg' not in cfg.model.teacher_backbone
+    assert 'init_cfg' not in cfg.model.teacher_backbone and 'pretrained' not in cfg.model.neck
     assert cfg.model.rpn_head.init_cfg == dict(type='Normal', layer='Conv2d')
 
 
@@ -222,6 +309,19 @@ def test_data_are_written_below_the_root_and_only_once(load, tmp_path, monkeypat
     assert cfg.train_dataloader.dataset.data_root == str(tmp_path / 'coco')
     images = list((tmp_path / 'coco').rglob('*.png'))
     assert len(images) == 2 and Image.open(images[0]).size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    'config, folder', [(MASK_RCNN, 'coco'), (UPERNET, 'ade')], ids=['coco', 'ade']
+)
+def test_data_are_in_one_place_by_default(load, monkeypatch, config, folder):
+    from mmconvnext import toy
+
+    for name in ('write_coco', 'write_ade'):
+        monkeypatch.setattr(toy, name, lambda root: root)
+    cfg = load(config)
+    shrink(cfg)
+    assert cfg.own_data.root == f'data/toy/{folder}'
 
 
 def test_other_files_in_the_place_of_the_toy_data_are_kept(load, tmp_path):

@@ -8,7 +8,12 @@ import shutil
 import pytest
 
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.recipe.work_dir import default_work_dir, last_checkpoint, refuse_used
+from mmconvnext.recipe.work_dir import (
+    default_work_dir,
+    keep_in_work_dir,
+    last_checkpoint,
+    refuse_used,
+)
 
 
 def test_default_work_dir():
@@ -26,20 +31,24 @@ def test_missing_empty_and_log_only_folders_are_free(tmp_path):
     assert not (tmp_path / 'new').exists()
 
 
-def test_checkpoints_are_never_overwritten(tmp_path):
-    (tmp_path / 'epoch_1.pth').write_bytes(b'mine')
-    with pytest.raises(
-        RecipeError, match=r'holds another run \(epoch_1\.pth\).*--resume.*--work-dir'
-    ):
-        refuse_used(str(tmp_path))
-    assert (tmp_path / 'epoch_1.pth').read_bytes() == b'mine'
-
-
-def test_many_checkpoints_are_cut_short(tmp_path):
-    for i in range(5):
-        (tmp_path / f'iter_{i}.pth').touch()
-    with pytest.raises(RecipeError, match=r'\(iter_0\.pth, iter_1\.pth, iter_2\.pth \.\.\.\)'):
-        refuse_used(str(tmp_path))
+@pytest.mark.parametrize(
+    ('names', 'shown'),
+    [
+        (['epoch_1.pth'], r'\(epoch_1\.pth\)'),
+        (['c.pth', 'a.pth', 'b.pth'], r'\(a\.pth, b\.pth, c\.pth\)'),
+        (['d.pth', 'c.pth', 'a.pth', 'b.pth'], r'\(a\.pth, b\.pth, c\.pth \.\.\.\)'),
+    ],
+    ids=['one', 'three', 'four'],
+)
+def test_checkpoints_are_never_overwritten(names, shown, tmp_path):
+    folder = tmp_path / 'my r\u00fcns'
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes(b'mine')
+    match = rf'^{re.escape(str(folder))} holds another run {shown}.*--resume.*--work-dir'
+    with pytest.raises(RecipeError, match=match):
+        refuse_used(str(folder))
+    assert {path.read_bytes() for path in folder.iterdir()} == {b'mine'}
 
 
 def test_last_checkpoint_is_the_noted_one(tmp_path):
@@ -47,7 +56,7 @@ def test_last_checkpoint_is_the_noted_one(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
     assert last_checkpoint(str(tmp_path)) == (str(tmp_path / 'epoch_1.pth'), '')
-    (tmp_path / 'last_checkpoint').write_text('moved/away/epoch_1.pth')
+    (tmp_path / 'last_checkpoint').write_text('moved/away/epoch_1.pth\n')
     assert last_checkpoint(str(tmp_path)) == (str(tmp_path / 'epoch_1.pth'), '')
     (tmp_path / 'last_checkpoint').write_text('s3://bucket/epoch_1.pth')
     assert last_checkpoint(str(tmp_path)) == ('s3://bucket/epoch_1.pth', '')
@@ -61,8 +70,10 @@ def test_a_copied_folder_resumes_from_its_own_checkpoint(tmp_path):
     shutil.copytree(original, copy)
     path, said = last_checkpoint(str(copy))
     assert path == str(copy / 'epoch_1.pth')
-    said_of = rf'names {original}/epoch_1\.pth, in another folder; resuming from {copy}'
-    assert re.search(said_of, said)
+    assert said == (
+        f'{copy}/last_checkpoint names {original}/epoch_1.pth, in another folder; resuming from '
+        f'{copy}/epoch_1.pth'
+    )
     (copy / 'epoch_1.pth').unlink()  # saved elsewhere, as out_dir of CheckpointHook makes it
     assert last_checkpoint(str(copy)) == (str(original / 'epoch_1.pth'), '')
 
@@ -78,20 +89,51 @@ def test_a_link_to_the_folder_is_no_other(tmp_path):
 
 @pytest.mark.parametrize(
     ('note', 'said'),
-    [(None, 'missing or empty'), ('', 'missing or empty'), ('x/epoch_3.pth', 'does not exist')],
+    [
+        (None, 'is missing or empty'),
+        ('', 'is missing or empty'),
+        ('x/epoch_3.pth', "names 'x/epoch_3.pth', which does not exist"),
+    ],
 )
 def test_without_a_note_the_newest_checkpoint_is_taken(note, said, tmp_path):
-    for age, name in enumerate(['best_AP.pth', 'epoch_2.pth', 'epoch_1.pth']):
+    names = ['c.pth', 'd.pth', 'a.pth', 'b.pth']
+    for age, name in enumerate(['best_AP.pth', *names]):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     (tmp_path / 'epoch_3.pth.part').touch()
+    noted = tmp_path / 'last_checkpoint'
+    if note is not None:
+        noted.write_text(note)
+    path, warning = last_checkpoint(str(tmp_path))
+    assert path == str(tmp_path / 'c.pth')
+    assert warning == f'{noted} {said}; resuming from the newest checkpoint, {path}'
+
+
+@pytest.mark.parametrize('note', [None, '', 'gone.pth'])
+def test_a_folder_without_checkpoints_holds_no_run(note, tmp_path):
+    (tmp_path / 'best_AP.pth').touch()
     if note is not None:
         (tmp_path / 'last_checkpoint').write_text(note)
-    path, warning = last_checkpoint(str(tmp_path))
-    assert path == str(tmp_path / 'epoch_2.pth')
-    assert said in warning and 'resuming from the newest checkpoint' in warning
-
-
-def test_a_folder_without_checkpoints_holds_no_run(tmp_path):
-    with pytest.raises(RecipeError, match='--resume: .* holds no run to continue'):
+    match = f'^--resume: {re.escape(str(tmp_path))} holds no run to continue.*--resume FILE$'
+    with pytest.raises(RecipeError, match=match):
         last_checkpoint(str(tmp_path))
+
+
+def test_a_run_that_moves_remembers_its_own_checkpoints():
+    info = dict(
+        best_ckpt='old/best_AP.pth',
+        last_ckpt='old/epoch_2.pth',
+        best_ckpt_AP='s3://bucket/best.pth',
+        last_ckpt_none=None,
+        best_score=0.5,
+        cfg='old/config.py',
+    )
+    keep_in_work_dir(info, 'my new/run')
+    assert info == dict(
+        best_ckpt='my new/run/best_AP.pth',
+        last_ckpt='my new/run/epoch_2.pth',
+        best_ckpt_AP='s3://bucket/best.pth',
+        last_ckpt_none=None,
+        best_score=0.5,
+        cfg='old/config.py',
+    )

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
+from mmconvnext import toy
 from mmconvnext.toy import (
     ADE_CLASSES,
     ADE_PALETTE,
@@ -53,10 +54,14 @@ def test_layout(root):
         expected |= {f'annotations/{stem}.png' for stem in stems}
     assert tree(root).keys() == expected
     assert len(ADE_CLASSES) == len(ADE_PALETTE) == 5
-    assert ADE_CLASSES[1:] == CLASSES
+    assert ADE_CLASSES == ('background', *CLASSES)
+    assert ADE_PALETTE == ((110, 110, 110), *toy.PALETTE)  # in the order of the names
+    assert len(set(ADE_PALETTE)) == 5
 
 
-def test_files_hold_the_scenes(root):
+def test_files_hold_the_scenes(root, tmp_path):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'fine.jpg', quality=95)
+    fine = Image.open(tmp_path / 'fine.jpg').quantization
     for split, (folder, short, count) in enumerate(SPLITS):
         for index in range(count):
             scene = make_scene((7, split, index), 96)
@@ -72,6 +77,8 @@ def test_files_hold_the_scenes(root):
             assert (photo.format, photo.mode, photo.size) == ('JPEG', 'RGB', (96, 96))
             error = np.asarray(photo).astype(float) - scene.image
             assert np.abs(error).mean() < 5
+            assert JpegImagePlugin.get_sampling(photo) == 0  # one colour for each pixel
+            assert photo.quantization == fine
 
 
 def test_outline_is_one_pixel_and_parts_objects_of_one_class():
@@ -180,6 +187,36 @@ def test_tool_writes_all_and_tells_what_is_in_the_way(tmp_path, run_tool):
         run_tool(*args, '--task', 'ade')
 
 
-def test_tool_writes_one_task(tmp_path, run_tool):
-    run_tool(tmp_path, '--task', 'ade', '--num-train', 1, '--num-val', 1, '--size', 64)
-    assert [path.name for path in tmp_path.iterdir()] == ['ade']
+@pytest.mark.parametrize('task', ['coco', 'ade', 'panoptic'])
+def test_options_of_the_tool(monkeypatch, run_tool, task):
+    """By default it writes all, as many and as large images as the functions do by themselves."""
+    calls = []
+    for name in ('coco', 'ade', 'panoptic'):
+        fake = lambda *args, name=name: calls.append((name, *args)) or f'in {name}'  # noqa: E731
+        monkeypatch.setattr(toy, f'write_{name}', fake)
+    assert run_tool('my data').splitlines()[2] == 'panoptic: in panoptic'
+    defaults = (440, 40, 192, 0)
+    assert calls == [(n, Path('my data', n), *defaults) for n in ('coco', 'ade', 'panoptic')]
+    calls.clear()
+    given = ('--num-train', 5, '--num-val', 3, '--size', 70, '--seed', 9)
+    assert run_tool('my data', '--task', task, *given) == f'{task}: in {task}\n'
+    assert calls == [(task, Path('my data', task), 5, 3, 70, 9)]
+
+
+def test_bad_values_of_the_tool_are_one_message(tmp_path, run_tool):
+    with pytest.raises(SystemExit, match='^make_toy_data: size must be at least 64, got 63$'):
+        run_tool(tmp_path, '--size', 63)
+    with pytest.raises(SystemExit, match='^2$'):
+        run_tool(tmp_path, '--task', 'voc')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('task', ['coco', 'ade', 'panoptic'])
+def test_defaults_of_the_functions(monkeypatch, task):
+    seen = []
+    for module in ('coco', 'ade', 'panoptic'):
+        monkeypatch.setattr(f'mmconvnext.toy.{module}.write_once', lambda *args: seen.append(args))
+    getattr(toy, f'write_{task}')('here')
+    ((root, params, _),) = seen
+    assert root == 'here'
+    assert params == dict(task=task, num_train=440, num_val=40, size=192, seed=0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmconvnext.toy import CLASSES, make_scene, mask_to_polygons, mask_to_rle, write_coco
+from mmconvnext.toy import CLASSES, coco, make_scene, mask_to_polygons, mask_to_rle, write_coco
 
 PARAMS = dict(num_train=24, num_val=2, size=96, seed=7)
 SPLITS = (('train2017', 24), ('val2017', 2))
@@ -87,7 +87,7 @@ def test_kinds_of_segmentation_and_ids(root):
         crowds = [a for a in content['annotations'] if a['iscrowd']]
         assert len(crowds) == 1
         assert isinstance(crowds[0]['segmentation']['counts'], list)
-        assert {'info', 'licenses'} < content.keys()
+        assert content['info']['version'] == '1' and content['licenses'][0]['id'] == 1
     annotations = sum((content['annotations'] for content in contents), [])
     single = [a['segmentation'] for a in annotations if not a['iscrowd']]
     assert {type(segmentation) for segmentation in single} == {list, dict}
@@ -174,6 +174,96 @@ def test_empty_folder_and_missing_parents_are_filled(tmp_path):
     (tmp_path / 'empty').mkdir()
     assert (write_coco(tmp_path / 'empty', **TINY) / 'toy.json').is_file()
     assert (write_coco(tmp_path / 'a' / 'b', **TINY) / 'toy.json').is_file()
+
+
+def test_a_file_is_written_with_sorted_keys(tmp_path):
+    coco.write_json(tmp_path / 'a.json', dict(b=[1], a=dict(d=2, c=3)))
+    assert (tmp_path / 'a.json').read_text() == '{"a": {"c": 3, "d": 2}, "b": [1]}\n'
+
+
+ONE = dict(task='coco', num_train=1, num_val=1, size=64, seed=0)  # the least that is allowed
+
+
+def test_a_link_and_a_relative_path_are_followed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'my disk').mkdir()
+    (tmp_path / 'link').symlink_to('my disk')
+    fill = lambda folder: (folder / 'x').touch()  # noqa: E731
+    assert coco.write_once('link', ONE, fill) == Path('link')
+    assert Path('link').is_symlink() and Path('my disk/x').is_file()
+    assert coco.write_once('link/../a b', ONE, fill) == Path('link/../a b')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a b', 'link', 'my disk']
+
+
+def test_nothing_is_left_of_an_interrupted_writing(tmp_path):
+    def fill(folder):
+        assert folder.parent == tmp_path and folder.name.startswith('.coco.')
+        (folder / 'x').touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        coco.write_once(tmp_path / 'coco', ONE, fill)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('seed', [0, 1])
+def test_another_process_was_faster(tmp_path, seed):
+    """With the same data nothing is wrong; with others the error says what is there."""
+
+    def fill(folder):
+        coco.write_once(
+            tmp_path / 'coco', dict(ONE, seed=seed), lambda other: (other / 'x').touch()
+        )
+        (folder / 'y').touch()
+
+    if seed == ONE['seed']:
+        assert coco.write_once(tmp_path / 'coco', ONE, fill) == tmp_path / 'coco'
+    else:
+        with pytest.raises(FileExistsError, match='its seed is 1 instead of 0'):
+            coco.write_once(tmp_path / 'coco', ONE, fill)
+    assert [path.name for path in tmp_path.iterdir()] == ['coco']
+    assert sorted(path.name for path in (tmp_path / 'coco').iterdir()) == ['toy.json', 'x']
+
+
+def test_an_error_of_the_disk_is_told(tmp_path):
+    with pytest.raises(NotADirectoryError):
+        (tmp_path / 'file').touch()
+        coco.write_once(tmp_path / 'file/coco', ONE, lambda folder: None)
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (dict(version=0), 'its version is 0 instead of 1'),
+        (dict(version=2), 'its version is 2 instead of 1'),
+        (dict(version=None), 'its version is None instead of 1'),
+        (dict(colours=16), 'its colours is 16 instead of None'),
+        (
+            dict(num_train=2, size=96),
+            'its num_train is 2 instead of 1, its size is 96 instead of 64',
+        ),
+    ],
+    ids=lambda value: ''.join(value) if isinstance(value, dict) else '',
+)
+def test_data_of_another_version_are_in_the_way(tmp_path, change, reason):
+    root = coco.write_once(tmp_path / 'coco', ONE, lambda folder: None)
+    marker = json.loads((root / 'toy.json').read_text())
+    assert marker == dict(ONE, version=1)
+    marker.update(change)
+    if change.get('version', 0) is None:
+        del marker['version']
+    (root / 'toy.json').write_text(json.dumps(marker))
+    before = tree(root)
+    with pytest.raises(FileExistsError, match=f'{reason}. Nothing was changed there'):
+        coco.write_once(root, ONE, lambda folder: None)
+    assert tree(root) == before
+
+
+def test_a_file_is_in_the_way(tmp_path):
+    (tmp_path / 'coco').write_text('mine')
+    with pytest.raises(FileExistsError, match='coco is in the way: it holds no readable toy.json'):
+        write_coco(tmp_path / 'coco', **TINY)
+    assert (tmp_path / 'coco').read_text() == 'mine'
 
 
 @pytest.mark.parametrize('marker', [None, '{', '[1]'])

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmconvnext.toy import CLASSES, STUFF_CLASSES, make_scene, write_coco, write_panoptic
+from mmconvnext.toy import (
+    CLASSES,
+    PALETTE,
+    STUFF_CLASSES,
+    make_scene,
+    write_coco,
+    write_panoptic,
+)
 from mmconvnext.toy.panoptic import PANOPTIC_PALETTE, segments_of
 
 PARAMS = dict(num_train=3, num_val=2, size=96, seed=7)
@@ -40,6 +47,9 @@ def test_segments_are_the_ids_of_the_png(root, split):
     content = json.loads((root / f'annotations/panoptic_{split}.json').read_text())
     categories = [(c['id'], c['name'], c['isthing']) for c in content['categories']]
     things = [(i, name, 1) for i, name in enumerate(CLASSES, 1)]
+    assert {c['supercategory'] for c in content['categories']} == {'toy'}
+    assert content['info']['version'] == '1'
+    assert PANOPTIC_PALETTE == (*PALETTE, (110, 110, 110))  # in the order of the names
     assert categories == [*things, (len(CLASSES) + 1, *STUFF_CLASSES, 0)]
     images = {image['id']: image['file_name'] for image in content['images']}
     assert len(images) == len(content['annotations']) > 1
@@ -64,11 +74,17 @@ def test_segments_of_a_scene(seed):
     assert background['area'] == (scene.semantic == 0).sum()
     assert [s['category_id'] - 1 for s in things] == scene.labels.tolist()
     assert [s['iscrowd'] for s in segments] == [*scene.crowd.astype(int), 0]
-    for segment, mask in zip(things, scene.instance_masks):
-        x, y, width, height = segment['bbox']
-        assert mask.sum() == mask[y : y + height, x : x + width].sum() == segment['area']
+    assert len({segment['id'] for segment in segments}) == len(segments)
+    for i, (segment, mask) in enumerate(
+        zip(segments, [*scene.instance_masks, scene.semantic == 0])
+    ):
+        rows, columns = np.nonzero(mask)
+        x, y = columns.min(), rows.min()
+        assert segment['bbox'] == [x, y, np.ptp(columns) + 1, np.ptp(rows) + 1]
+        assert segment['area'] == mask.sum()
         (colour,) = {tuple(c) for c in colours[mask].tolist()}
-        assert colour[:2] == PANOPTIC_PALETTE[segment['category_id'] - 1][:2]
+        base = PANOPTIC_PALETTE[segment['category_id'] - 1]
+        assert colour[:2] == base[:2] and (i > 0 or colour == base)
 
 
 def test_a_scene_without_background_has_no_segment_of_it():

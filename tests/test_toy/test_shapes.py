@@ -1,12 +1,17 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Toy scenes: seeded, fully labeled, and with shapes that are what their labels say."""
 
+import colorsys
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mmconvnext.toy import CLASSES, PALETTE, make_scene, shapes
+from mmconvnext.toy import CLASSES, PALETTE, VERSION, make_scene, shapes
 
 SIZE = 96
+RECORD = Path(__file__).resolve().parents[1] / 'data/toy_scenes.txt'
 ARRAYS = ('image', 'instance_masks', 'labels', 'semantic', 'crowd')
 
 
@@ -27,6 +32,58 @@ def test_other_seed_other_scene(other):
     one, two = make_scene(5, 64), make_scene(other, 64)
     assert np.mean(one.image != two.image) > 0.9
     assert not np.array_equal(one.semantic, two.semantic)
+
+
+def record(scene) -> list:
+    """The labels as a text, then figures of masks and picture."""
+    image = scene.image.astype(float)
+    numbers = np.arange(1, len(scene.labels) + 1)[:, None, None]
+    figures = [
+        (numbers * scene.instance_masks).sum(),
+        *image.mean(axis=(0, 1)),
+        np.abs(np.diff(image, axis=1)).mean(),
+        *image[: SIZE // 2, : SIZE // 2].mean(axis=(0, 1)),
+    ]
+    return [''.join(map(str, scene.labels)), *figures]
+
+
+def test_scenes_are_those_of_the_version(scenes):
+    """If they change, users who have the old data must be told: raise VERSION.
+
+    Then run this file to record the new scenes. A pixel may differ with NumPy and Pillow.
+    """
+    assert VERSION == 1
+    rows = [line.split() for line in RECORD.read_text().splitlines() if line[0] != '#']
+    assert len(rows) == len(scenes)
+    for row, scene in zip(rows, scenes):
+        labels, owners, *figures = record(scene)
+        assert labels == row[0]
+        assert owners == pytest.approx(float(row[1]), abs=20)
+        assert figures == pytest.approx([*map(float, row[2:])], abs=0.3)
+
+
+def test_classes_have_their_shapes_and_colours(scenes):
+    assert [(shape.name, shape.corners) for shape in shapes.SHAPES if shape.name != 'disc'] == [
+        ('square', 4),
+        ('triangle', 3),
+        ('star', 5),
+    ]
+    for shape in shapes.SHAPES:  # labels are drawn in the colour of most objects
+        hue = colorsys.rgb_to_hsv(*(level / 255 for level in shape.colour))[0]
+        assert abs((hue - shape.hue + 0.5) % 1 - 0.5) < 0.05
+    leaning = []
+    for scene in scenes:
+        for mask, label in zip(scene.instance_masks, scene.labels):
+            red, green, blue = scene.image[mask].mean(axis=0) / 255
+            hue = colorsys.rgb_to_hsv(red, green, blue)[0]
+            leaning.append(abs((hue - shapes.SHAPES[label].hue + 0.5) % 1 - 0.5) < 0.12)
+    assert np.mean(leaning) > 0.9
+
+
+def test_a_region_of_a_crowd_is_near_its_centre_and_of_one_class(scenes):
+    for scene in scenes[::4]:
+        y, x = np.nonzero(scene.instance_masks[0])
+        assert np.ptp(y) < 0.6 * SIZE and np.ptp(x) < 0.6 * SIZE
 
 
 def test_shapes_and_types():
@@ -116,10 +173,15 @@ def test_borders_in_the_picture_are_those_of_the_masks():
     assert min(ground, objects) > 2 * inside
 
 
-@pytest.mark.parametrize('size', [63, (64, 20)])
+@pytest.mark.parametrize('size', [63, (64, 20), (63, 64)])
 def test_small_size_is_refused(size):
     with pytest.raises(ValueError, match='at least 64 pixels, got .*(63|20)'):
         make_scene(0, size)
+
+
+def test_defaults():
+    scene = make_scene(0)
+    assert scene.image.shape == (192, 192, 3) and not scene.crowd.any()
 
 
 def test_smallest_size_works():
@@ -139,3 +201,10 @@ def test_a_new_shape_is_a_row(monkeypatch):
     upright = shapes._Shape(0, SIZE / 2, SIZE / 2, radius=40, angle=0, aspect=1)
     area = (upright.depth(x, y) > 0).sum()
     assert area == pytest.approx(3 * 3**0.5 / 2 * 40**2, rel=0.01)  # of a regular hexagon
+
+
+if __name__ == '__main__':
+    rows = [record(make_scene((0, 0, i), SIZE, crowd=i % 4 == 0)) for i in range(40)]
+    head = [line for line in RECORD.read_text().splitlines() if line[0] == '#']
+    lines = [' '.join([labels, *(f'{n:.2f}' for n in figures)]) for labels, *figures in rows]
+    sys.stdout.write('\n'.join([*head, *lines]) + '\n')

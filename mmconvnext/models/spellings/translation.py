@@ -92,7 +92,7 @@ def _other_meanings(foreign: Mapping, given: Mapping) -> Iterator[tuple[str, Ref
     if patch != 4 and 'transformers' not in whose:
         reason = 'in timm later strides change with it so that the last map has stride 32; '
         reason += 'here, as in transformers, every stage after the first halves the map'
-        yield 'patch_size', Refused(reason, dict(design=dict(stem_patch_size=patch)))
+        yield 'patch_size', Refused(reason, {})  # its row has translated it
     mmpretrain = whose & {'mmpretrain', 'mmpretrain, timm'}
     # False is our default, so a config that writes it comes from mmpretrain.
     if mmpretrain or given.get('gap_before_final_norm') is False:

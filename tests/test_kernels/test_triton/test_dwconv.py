@@ -9,8 +9,11 @@ import torch.nn.functional as F
 
 from ..conftest import BOUNDS, DEVICE
 
-# (N, H, W, C): smaller than the 7x7 kernel, two strips of rows, blocks that do not fit, C odd.
-SHAPES = [(3, 1, 1, 8), (1, 5, 3, 96), (1, 13, 17, 40), (2, 2, 9, 7)]
+# (N, H, W, C), and the least rows of a strip: smaller than the 7x7 kernel; two strips of rows by
+# two blocks of columns, C odd; two blocks of channels, the second not full; long strips.
+SHAPES = [((3, 1, 1, 8), 8), ((1, 3, 17, 7), 2), ((2, 2, 3, 40), 8), ((1, 11, 2, 3), 8)]
+CASES = [(*case, torch.float32) for case in SHAPES]
+CASES += [((2, 2, 9, 7), 8, torch.bfloat16), ((2, 2, 9, 7), 8, torch.float16)]
 EPS = 1e-6
 DTYPE = torch.float32
 
@@ -48,9 +51,9 @@ def assert_close(found, wanted, bound):
         assert error <= bound, f'{error:.1e} > {bound:.1e}'
 
 
-@pytest.mark.parametrize('dtype', BOUNDS, ids=str)
-@pytest.mark.parametrize('shape', SHAPES, ids=str)
-def test_as_in_float64(kernels, shape, dtype):
+@pytest.mark.parametrize(('shape', 'rows', 'dtype'), CASES, ids=str)
+def test_as_in_float64(kernels, shape, rows, dtype, monkeypatch):
+    monkeypatch.setattr(sys.modules[f'{kernels.__name__}.tiles'], 'MIN_ROWS', rows)
     given = inputs(shape, dtype)
     found = run(kernels, **given)
     assert [t.dtype for t in found] == [dtype, torch.float32, dtype, torch.float32, torch.float32]
@@ -68,11 +71,36 @@ def test_the_stream_may_be_wider_than_the_branch(kernels):
 
 
 def test_equal_channels_are_normalized_to_zero(kernels):
-    given = inputs((1, 3, 3, 96))
+    given = inputs((1, 1, 2, 96))
     given['weight'].zero_()
     given['bias'].fill_(100.3)
-    normalized, _ = kernels.dwconv_norm(given['x'], given['weight'], given['bias'], EPS, DTYPE)
+    normalized, rstd = kernels.dwconv_norm(given['x'], given['weight'], given['bias'], EPS, DTYPE)
     assert normalized.abs().max() < 1e-5
+    assert_close(rstd, torch.full((1, 1, 2), 1e3, dtype=torch.float64), 1e-5)  # 1 / sqrt(eps)
+
+
+def test_epsilon_is_the_callers_and_a_weight_may_have_any_strides(kernels):
+    given = inputs((1, 2, 3, 4))
+    turned = given['weight'].transpose(2, 3).contiguous().transpose(2, 3)
+    found = kernels.dwconv_norm(given['x'], turned, given['bias'], 0.5, DTYPE)
+    y = F.conv2d(given['x'].permute(0, 3, 1, 2), given['weight'], given['bias'], 1, 3, 1, 4)
+    y = y.permute(0, 2, 3, 1).double()
+    assert_close(found[0], F.layer_norm(y, (4,), eps=0.5), 1e-5)
+    back = (given['grad'], *found, given['x'], given['weight'], given['residual'])
+    turned = (*back[:4], turned, back[5])
+    for one, other in zip(*(kernels.dwconv_norm_backward(*args) for args in (back, turned))):
+        assert torch.equal(one, other)
+
+
+def test_gradients_of_weights_that_nobody_wants_are_zero(kernels):
+    given = inputs((1, 2, 3, 5), torch.bfloat16)
+    results = kernels.dwconv_norm(given['x'], given['weight'], given['bias'], EPS, torch.bfloat16)
+    args = (given['grad'], *results, given['x'], given['weight'].bfloat16(), given['residual'])
+    dx, *wanted = kernels.dwconv_norm_backward(*args)
+    again, *none = kernels.dwconv_norm_backward(*args, weights=False)
+    assert torch.equal(dx, again) and all(t.any() for t in wanted)
+    for zero, like in zip(none, wanted, strict=True):
+        assert not zero.any() and (zero.shape, zero.dtype) == (like.shape, torch.float32)
 
 
 def test_weights_may_have_the_type_of_the_map(kernels):
@@ -83,15 +111,16 @@ def test_weights_may_have_the_type_of_the_map(kernels):
 
 
 def test_few_programs_take_several_strips_each(kernels, monkeypatch):
-    given = inputs((2, 9, 11, 8))
+    given = inputs((2, 3, 9, 4))
     module = sys.modules[f'{kernels.__name__}.dwconv_weight']
+    monkeypatch.setattr(sys.modules[f'{kernels.__name__}.tiles'], 'MIN_ROWS', 2)
     monkeypatch.setattr(module, 'PROGRAMS', 3)  # for 2 images x 2 strips x 2 blocks of columns
     for one, wanted in zip(run(kernels, **given), expected(**given)):
         assert_close(one, wanted, BOUNDS[torch.float32])
 
 
 def test_twice_gives_the_same_bits(kernels):
-    given = inputs((1, 9, 5, 8))
+    given = inputs((1, 1, 9, 4))
     for one, other in zip(run(kernels, **given), run(kernels, **given)):
         assert torch.equal(one, other)
 

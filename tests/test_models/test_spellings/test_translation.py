@@ -65,6 +65,20 @@ TAKEN = [
         dict(version='v2'),
         dict(arch=dict(depths=[3, 3, 27, 3], channels=[96, 192, 384, 768])),
     ),
+    (
+        dict(depths=[3, 3, 27, 3], dims=[96, 192, 384, 768], use_grn=True),
+        {},
+        dict(
+            arch=dict(depths=[3, 3, 27, 3], channels=[96, 192, 384, 768]),
+            version='v2',
+            layer_scale_init_value=1e-6,
+        ),
+    ),
+    (
+        dict(depths=[3, 3, 27, 3], hidden_sizes=[352, 704, 1408, 2816]),
+        dict(version='v2'),
+        dict(arch='huge'),
+    ),
     # timm
     (dict(ls_init_value=None), {}, dict(layer_scale_init_value=0.0)),
     (dict(ls_init_value=1.0), {}, dict(layer_scale_init_value=1.0)),
@@ -96,6 +110,8 @@ TAKEN = [
     ),
     (dict(hidden_act='gelu_pytorch_tanh'), {}, dict(design=dict(act='GELU_tanh'))),
     (dict(num_stages=4), dict(arch='base'), {}),
+    (dict(num_stages=4), {}, {}),
+    (dict(num_stages=2), dict(arch=dict(depths=[1, 2], channels=[8, 16])), {}),
     (dict(out_features=['stage2', 'stage4']), {}, dict(out_indices=(1, 3))),
     # mmseg, mmdet, torchvision, forks
     (dict(pretrained=None), dict(init_cfg=PRETRAINED), {}),
@@ -108,6 +124,10 @@ TAKEN = [
     ),
     (dict(norm_eval=False), {}, {}),
     (dict(use_checkpoint=True), {}, dict(with_cp=True)),
+    (dict(use_checkpoint=False), {}, dict(with_cp=False)),
+    (dict(checkpoint_path=None), {}, {}),
+    (dict(kernel_sizes=[7, 5, 5, 3]), {}, dict(design=dict(kernel_size=(7, 5, 5, 3)))),
+    (dict(stem_type='overlap_act'), {}, dict(design=dict(stem='overlap_act'))),
     (dict(stochastic_depth_prob=0.4), {}, dict(drop_path_rate=0.4)),
     (dict(layer_scale=1e-6), {}, dict(layer_scale_init_value=1e-6)),
     # together with a design
@@ -120,6 +140,12 @@ TAKEN = [
         dict(norm_cfg=dict(type='BN')),
         dict(design=Design(act='ReLU')),
         dict(design=dict(act='ReLU', norm='BN')),
+    ),
+    (dict(norm_eps=1e-5), dict(design=dict(norm='BN')), {}),
+    (
+        dict(norm_eps=1e-6),
+        dict(design=dict(norm='BN')),
+        dict(design=dict(norm='BN', norm_eps=1e-6)),
     ),
     (dict(in_chans=4), dict(in_channels=4), dict(in_channels=4)),
 ]
@@ -232,6 +258,7 @@ REFUSED = [
     (dict(act_cfg=dict(type='HSwish')), {}, r"activation 'HSwish' is not supported; .*\['GELU'"),
     (dict(act_cfg=dict(type='ReLU', negative_slope=1)), {}, "'ReLU', negative_slope=1 is not"),
     (dict(use_grn='yes'), {}, 'it must be True or False'),
+    (dict(use_checkpoint=1), {}, 'it must be True or False'),
     (dict(stem_type='conv'), {}, r"choose one of \['patch'"),
     (dict(model_name='resnet50'), {}, 'no ConvNeXt of this name can be built here'),
     (dict(model_name='convnext_atto_rms'), {}, 'no ConvNeXt of this name'),
@@ -309,6 +336,21 @@ LINES = [
         {},
         "the closest names of weights are .'timm/convnextv2_base.fcmae'",
         dict(arch='base', version='v2', init_cfg=dict(type='Pretrained', checkpoint='...')),
+    ),
+    (
+        dict(model_name='convnext_atto.d2_in1k'),  # mmseg's wrapper loads weights by default
+        {},
+        'it names both the size and the weights',
+        dict(
+            arch='atto',
+            init_cfg=dict(type='Pretrained', checkpoint='timm/convnext_atto.d2_in1k'),
+        ),
+    ),
+    (
+        dict(pretrained=True, checkpoint_path='a.pth'),
+        {},
+        r"^ConvNeXt does not accept\n- checkpoint_path='a.pth' \(timm\): .*\nWrite",
+        dict(init_cfg=PRETRAINED),
     ),
     (
         dict(model_name='convnext_tiny', pretrained=False),
@@ -391,6 +433,18 @@ LINES = [
             init_cfg=dict(type='Pretrained', checkpoint='hf/facebook/convnext-tiny-224'),
         ),
     ),
+    (
+        {},
+        dict(arch='facebook/convnext-tiny-224', init_cfg=PRETRAINED),
+        'only the size',
+        dict(arch='tiny', init_cfg=PRETRAINED),
+    ),
+    (
+        dict(num_classes=9),
+        dict(design=Design(act='ReLU', kernel_size=5)),
+        'no classifier',
+        dict(design=dict(act='ReLU', kernel_size=5)),
+    ),
 ]
 
 
@@ -399,6 +453,39 @@ def test_an_error_has_the_line_to_write(foreign, given, match, line):
     message = refusal(foreign, given)
     assert re.search(match, message), message
     assert line_of(message) == {**PLAIN, **line}
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('linear_pw_conv', 1),
+        ('conv_mlp', 0),
+        ('conv_bias', 1),
+        ('features_only', 1),
+        ('norm_eval', 0),
+        ('output_stride', 32.0),
+        ('output_stride', 8),
+    ],
+)
+def test_a_value_that_only_equals_the_accepted_one_is_no_such_value(name, value):
+    assert line_of(refusal({name: value})) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ('given', 'nearest'),
+    [
+        ({}, 'convnext-tiny_'),
+        (dict(version='v2'), 'convnext-v2-tiny_'),
+        (dict(arch='base'), 'convnext-base_'),
+    ],
+    ids=str,
+)
+def test_weights_that_were_asked_for_without_a_name(given, nearest):
+    message = refusal(dict(pretrained=True), given)
+    assert re.search(rf"need a name here, such as \['{nearest}", message), message
+    assert line_of(message)['init_cfg'] == dict(type='Pretrained', checkpoint='...')
+    message = refusal(dict(pretrained=True), {**given, 'init_cfg': PRETRAINED})
+    assert line_of(message) == {**PLAIN, **given, 'init_cfg': PRETRAINED}
 
 
 CLASSIFIER = ('num_classes', 'head_init_scale', 'drop_rate', 'global_pool', 'head_norm_first')
@@ -421,6 +508,11 @@ def test_all_faults_are_told_at_once():
     for part in ('num_classes=10', 'conv_bias=False', "arch='T'"):
         assert f'\n- {part}' in message
     assert line_of(message) == {**PLAIN, 'arch': 'tiny', 'in_channels': 1}
+
+
+def test_false_is_no_number_of_stages(tiny_arch):
+    with pytest.raises(ValueError, match='frozen_stages=False is out of range'):
+        ConvNeXt(tiny_arch, gap_before_final_norm=False, frozen_stages=False)
 
 
 def test_the_line_can_be_built(tiny_arch):

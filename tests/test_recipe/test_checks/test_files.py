@@ -86,3 +86,8 @@ def test_the_annotation_file_of_an_evaluator_is_looked_for(own):
     own.val_evaluator.ann_file = 'elsewhere.json'
     with pytest.raises(RecipeError, match='CocoMetric of an evaluator reads elsewhere.json'):
         check_files(own, LOADERS)
+    own.val_evaluator.ann_file = 's3://bucket/elsewhere.json'
+    check_files(own, LOADERS)
+    own.test_evaluator = [dict(type='A'), dict(type='mmdet.B', ann_file='else where.json')]
+    with pytest.raises(RecipeError, match='the B of an evaluator reads else where.json, which'):
+        check_files(own, LOADERS)

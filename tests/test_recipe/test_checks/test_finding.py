@@ -1,12 +1,19 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/checks/finding.py: refusals stop a run, unless their setting lets them pass."""
 
+import re
+
 import pytest
 from mmengine.config import Config
 
 from mmconvnext.recipe.checks.finding import CHECKS, Finding, settle
 from mmconvnext.recipe.errors import RecipeError
 
+# A config may hold each of them: none goes without a notice.
+NAMES = ['channels', 'files', 'masks', 'num_classes', 'class_names', 'missing_class']
+NAMES += ['double_category', 'class_order', 'classwise', 'no_objects', 'trained_classes']
+NAMES += ['label_maps', 'segments', 'label_ids', 'black_white', 'one_class', 'reduce_zero_label']
+NAMES += ['unread_options', 'group_hooks', 'unused_maps', 'batch_norm', 'schedule']
 FINDINGS = [Finding('Mind this'), Finding('bad ids', 'label_ids'), Finding('no file', 'files')]
 
 
@@ -36,9 +43,14 @@ def test_nothing_found():
     [dict(labelids=False), dict(label_ids='False'), dict(label_ids=0), 'label_ids', ['label_ids']],
 )
 def test_settings_that_mean_nothing(checks):
-    with pytest.raises(RecipeError, match='must hold True or False for some of channels, files, '):
+    match = re.escape(f'checks={checks!r} must hold True or False for some of channels, files, ')
+    with pytest.raises(RecipeError, match=match):
         settle(Config(dict(checks=checks)), [])
 
 
 def test_every_name_says_what_it_refuses():
-    assert all(name.isidentifier() and text for name, text in CHECKS.items())
+    assert list(CHECKS) == NAMES and all(CHECKS.values())
+    for name in NAMES:
+        assert settle(Config(dict(checks={name: False})), [Finding('x', name)])
+    with pytest.raises(AssertionError, match='no_such_check'):
+        settle(Config({}), [Finding('x', 'no_such_check')])

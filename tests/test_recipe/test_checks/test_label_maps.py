@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -185,3 +186,17 @@ def test_progress_is_told_for_large_sets_only(files, capsys, monkeypatch):
     os.utime(files[2])
     read_label_maps(files, 'train')
     assert 'train: 3 of 3 label maps read, ' in capsys.readouterr().out
+    for file in files:
+        os.utime(file)
+    read_label_maps(files, 'val')
+    lines = capsys.readouterr().out.splitlines()
+    told = [re.search(r'(val: \d of \d) label maps read, \d+ per second$', line) for line in lines]
+    assert [line[1] for line in told] == ['val: 1 of 3', 'val: 2 of 3', 'val: 3 of 3']
+
+
+def test_progress_is_told_every_five_seconds(files, capsys, monkeypatch):
+    clock = iter([0, 5, 5.1, 5.1, 10.1])  # the start, then two readings where a line is told
+    monkeypatch.setattr(label_maps.time, 'monotonic', lambda: next(clock))
+    read_label_maps(files, 'train')
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith('train: 2 of 3 label maps read, 0 per second')

@@ -106,11 +106,26 @@ def test_many_ids_are_cut_short(own, draw):
         found(own(), check_labels)
 
 
-def test_masks_in_black_and_white(own, draw):
-    draw([0, 255])
-    draw([0, 255], split='val')
-    with pytest.raises(RecipeError, match=r'\{0, 255\}, and 255 means "ignore".*ids 0 and 1'):
-        found(own(classes=['background', 'cell']), check_labels)
+@pytest.mark.parametrize(
+    ('train', 'val', 'loaders', 'where'),
+    [
+        ([0, 255], [0, 255], LOADERS, 'train_dataloader'),
+        ([0, 255], [0, 1], LOADERS, 'train_dataloader'),
+        ([0, 1], [0, 255], LOADERS[1:], 'val_dataloader'),
+        ([0, 1], [0, 255], LOADERS, None),  # it learns two classes
+        ([0], [0], LOADERS, None),
+    ],
+)
+def test_masks_in_black_and_white(own, draw, train, val, loaders, where):
+    draw(train)
+    draw(val, split='val')
+    cfg = own(classes=['background', 'cell'])
+    if where is None:
+        assert not any('black' in text for text in found(cfg, check_labels, loaders))
+        return
+    match = rf'^{where}: .* \{{0, 255\}}, and 255 means "ignore".*ids 0 and 1\n\(checks.black'
+    with pytest.raises(RecipeError, match=match):
+        found(cfg, check_labels, loaders)
 
 
 def test_reduce_zero_label_would_drop_a_class(own, draw):
@@ -212,13 +227,32 @@ def test_unlabelled_without_reduce_zero_label(own, draw):
         found(own(classes=['cat', 'dog']), check_labels)
 
 
-def test_ids_beyond_8_bits(own, draw):
+@pytest.mark.parametrize(
+    ('ids', 'classes', 'reduce', 'message'),
+    [
+        ([0, 257], 3, False, r'allow 0 to 2 and 255: no class has \{257\}'),
+        ([0, -1], 3, False, r'allow 0 to 2 and 255: no class has \{-1\}'),
+        # 255 is ignored, whatever the number of classes.
+        ([254, 255, 256], 300, False, r'allow 0 to 254 and 255: no class has \{256\}'),
+        ([254, 255, 256], 300, True, r'allow 0 to 254 and 255: no class has \{256\}'),
+        ([253, 254, 255], 254, False, r'allow 0 to 253 and 255: no class has \{254\}'),
+        ([253, 254, 255], 254, True, None),
+    ],
+)
+def test_ids_beyond_8_bits(own, seg_data, ids, classes, reduce, message):
     # mmseg keeps the low 8 bits: 257 would be class 1.
-    labels = np.full((8, 8), 257, dtype=np.uint16)
-    folder = Path(own().train_dataloader.dataset.data_root) / 'train'
-    Image.fromarray(labels).save(folder / 'labels/a.png')
-    with pytest.raises(RecipeError, match=r'no class has \{257\}'):
-        found(own(), check_labels)
+    labels = np.array([ids], dtype=np.int32)
+    for split in ('train', 'val'):
+        Image.fromarray(labels).save(Path(seg_data['root'], split, 'labels/a.tif'))
+    names = [f'{i}' for i in range(classes)]
+    cfg = own(classes=names, reduce_zero_label=reduce, label_suffix='.tif')
+    if message is None:
+        (warning,) = found(cfg, check_labels)  # 20 of the 252 names that are in no map
+        assert warning.startswith("train_dataloader: no label map contains ['0', '1', ")
+        assert "'19', ...]: cannot be learned" in warning
+        return
+    with pytest.raises(RecipeError, match=message):
+        found(cfg, check_labels)
 
 
 def test_an_image_without_label_map(own, seg_data):

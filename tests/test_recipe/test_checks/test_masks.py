@@ -42,13 +42,19 @@ def poly2mask(cfg, value):
 
 
 def test_boxes_without_masks_name_the_recipe_for_them(own):
-    with pytest.raises(RecipeError, match='has boxes but no masks.*configs/faster_rcnn'):
+    with pytest.raises(
+        RecipeError,
+        match=r'^train_dataloader\.dataset: \S+/train\.json has boxes but no masks.*faster_rcnn',
+    ):
         found(own(MASK_RCNN, None, None), check_masks)
     assert found(own(FASTER_RCNN, None, None), check_masks) == []
 
 
 def test_rle_masks_need_poly2mask(own):
-    with pytest.raises(RecipeError, match='0 of 2 masks are usable: .* need poly2mask=True'):
+    with pytest.raises(
+        RecipeError,
+        match=r'^train_dataloader\.dataset: 0 of 2 masks are usable: \S+/train\.json .* need poly2',
+    ):
         found(poly2mask(own(MASK_RCNN, RLE, RLE), False), check_masks)
     assert found(poly2mask(own(MASK_RCNN, RLE, RLE), True), check_masks) == []
     assert found(own(MASK_RCNN, RLE, RLE), check_masks) == []
@@ -65,6 +71,23 @@ def test_a_file_that_cannot_be_read_is_left_to_the_other_checks(own, tmp_path, c
 
 def test_polygons_pass_beside_a_crowd(own):
     assert found(poly2mask(own(MASK_RCNN, POLYGON, RLE), False), check_masks) == []
+    assert found(poly2mask(own(MASK_RCNN, POLYGON, POLYGON), False), check_masks) == []
+
+
+def test_two_hundred_masks_are_looked_at(own):
+    assert found(poly2mask(own(MASK_RCNN, *[RLE] * 199, POLYGON), False), check_masks) == []
+    with pytest.raises(RecipeError, match='0 of 200 masks are usable'):
+        found(poly2mask(own(MASK_RCNN, *[RLE] * 200, POLYGON), False), check_masks)
+
+
+@pytest.mark.parametrize(
+    'change', [dict(backend_args=dict(backend='petrel')), dict(ann_file='train.txt')]
+)
+def test_other_files_are_left_alone(own, tmp_path, change):
+    cfg = own(MASK_RCNN, None)
+    (tmp_path / 'train.txt').write_text('{}')
+    cfg.train_dataloader.dataset.update(change)
+    assert found(cfg, check_masks) == []
 
 
 def test_only_training_needs_masks(own):

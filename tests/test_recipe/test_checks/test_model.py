@@ -53,6 +53,9 @@ def test_a_neck_that_takes_the_last_map():
     cfg.model.backbone = dict(type='mmconvnext.ConvNeXt', arch='tiny')
     with pytest.raises(RecipeError, match=r'neck\.in_channels=512, but .* returns \[768\]'):
         check_channels(cfg)
+    cfg.model.neck.in_channels = [512]
+    with pytest.raises(RecipeError, match=r'neck\.in_channels=512, but .* returns \[96, 192, '):
+        check_channels(cfg)
     cfg.model.neck.in_channels = 768
     check_channels(cfg)
     match = r'stage 0, 1, 2 (.*\n)+ +model\.backbone\.out_indices=\(3,\)\nor find'
@@ -288,6 +291,8 @@ def test_runs_that_do_not_mind(load, setting):
 def test_other_wrappers_of_the_kind_do_mind(load):
     cfg = load(MASK_RCNN)
     cfg.model.neck.start_level = 1
+    assert found(cfg, lambda cfg, loaders: check_unused_maps(cfg)) == []  # no launcher
+    cfg.find_unused_parameters = True  # that of the wrapper counts
     for wrapper in ({}, dict(broadcast_buffers=False), dict(type='DistributedDataParallel')):
         cfg.model_wrapper_cfg = wrapper
         with pytest.raises(RecipeError, match='nothing uses the map of stage 0'):
@@ -301,6 +306,11 @@ def test_frozen_norms_wait_for_no_gradient(load):
     with pytest.raises(RecipeError, match='nothing uses the map of stage 0'):
         unused(cfg)
     cfg.model.backbone.frozen_stages = 1
+    assert unused(cfg) == []
+    cfg.model.neck.start_level = 2
+    with pytest.raises(RecipeError, match='nothing uses the map of stage 1 that'):
+        unused(cfg)
+    cfg.model.backbone.frozen_stages = 2
     assert unused(cfg) == []
 
 

@@ -7,9 +7,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, Registry
 
 from mmconvnext.recipe.checks import check_recipe
-from mmconvnext.recipe.checks.names import BACKBONE, CONSTRUCTOR, check_names
+from mmconvnext.recipe.checks.names import check_names
 from mmconvnext.recipe.errors import RecipeError
 
+BACKBONE, CONSTRUCTOR = 'ConvNeXt', 'LayerDecayOptimWrapperConstructor'
 WAY_OUT = r"write type='mmconvnext\.ConvNeXt'; a class of another package needs custom_imports"
 
 
@@ -58,12 +59,17 @@ def test_other_names_and_classes_are_none_of_our_business():
     check_names(Config(dict(model=dict(), optim_wrapper=None)))
 
 
-@pytest.mark.parametrize('part', ['neck', 'panoptic_head', 'roi_head.bbox_head'])
+PARTS = ['neck', 'rpn_head', 'roi_head', 'bbox_head', 'mask_head', 'panoptic_head', 'decode_head']
+
+
+@pytest.mark.parametrize('part', [*PARTS, 'auxiliary_head', 'roi_head.bbox_head'])
 def test_a_part_that_the_base_lacks_is_named(part):
     """As `neck=dict(in_channels=...)` over Mask2Former, which has no neck."""
     node = dict(in_channels=[40, 80, 160, 320])
     model = dict(type='MaskRCNN', neck=dict(type='FPN', **node))
-    model['roi_head'] = dict(type='StandardRoIHead', bbox_head=[dict(type='Shared2FCBBoxHead')])
+    if '.' in part:
+        model['roi_head'] = dict(type='StandardRoIHead', bbox_head=[dict(type='Shared2FC')])
+    model['bbox_head'] = model['mask_head'] = None
     cfg = Config(dict(default_scope='mmdet', model=model))
     check_names(cfg)
     cfg.merge_from_dict({f'model.{part}': [node] if '.' in part else dict(node, _delete_=True)})

@@ -1,6 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/checks/optimizer.py: options are read, and no hook relies on the order of our groups."""
 
+import inspect
+
 import pytest
 from fixtures import LEAVES, MASK_RCNN, found, public_config, stem
 from mmengine.config import Config
@@ -85,6 +87,34 @@ def test_what_mmdets_constructor_does_not_read(key):
     cfg = Config(dict(optim_wrapper=dict(constructor=kind, paramwise_cfg=options)))
     with pytest.raises(RecipeError, match=rf"has \['{key}'\], which LearningRateDecayOptimizerC"):
         constructor(cfg)
+
+
+EVERYBODYS = {
+    'custom_keys': {},
+    'bias_lr_mult': 2,
+    'bias_decay_mult': 0,
+    'norm_decay_mult': 0,
+    'bypass_duplicate': True,
+    'dwconv_decay_mult': 0,
+    'flat_decay_mult': 0,
+    'dcn_offset_lr_mult': 0.1,
+}
+
+
+def test_what_mmengines_constructor_reads():
+    for key in EVERYBODYS:  # its class says so too
+        assert f"'{key}'" in inspect.getsource(DefaultOptimWrapperConstructor)
+    cfg = Config(dict(optim_wrapper=dict(paramwise_cfg=EVERYBODYS)))
+    assert constructor(cfg) == []
+    cfg.optim_wrapper.paramwise_cfg = {**EVERYBODYS, 'force_default_settings': True}
+    match = (
+        r"\['force_default_settings'\], which DefaultOptimWrapperConstructor ignores: it reads \["
+    )
+    with pytest.raises(RecipeError, match=match) as caught:
+        constructor(cfg)
+    assert f'it reads {sorted(EVERYBODYS)}\n' in str(caught.value)
+    cfg.optim_wrapper.constructor = 'mmseg.ForceDefaultOptimWrapperConstructor'
+    assert constructor(cfg) == []
 
 
 class Foreign(DefaultOptimWrapperConstructor):
@@ -179,6 +209,14 @@ def test_beside_other_constructors_it_is_left_alone(kind):
         custom_hooks=[dict(type='mmyolo.YOLOv5ParamSchedulerHook')],
     )
     assert hooks(Config(cfg)) == []
+
+
+def test_the_line_that_mends_it_has_the_length_of_the_run():
+    cfg = dict(optim_wrapper=dict(constructor=OURS), default_hooks=None)
+    cfg['custom_hooks'] = [dict(type='mmyolo.YOLOv5ParamSchedulerHook')]
+    for train, epochs in ((None, 300), (dict(max_iters=9), 300), (dict(max_epochs=12), 12)):
+        with pytest.raises(RecipeError, match=rf'begin=0, end={epochs}, T_max={epochs}, conv'):
+            hooks(Config(dict(cfg, train_cfg=train)))
 
 
 def test_the_line_that_mends_it_is_a_schedule(load):

@@ -68,7 +68,9 @@ def test_a_missing_package_is_named(own, monkeypatch):
 def test_missing_pngs(own):
     cfg = own()
     pngs(cfg)[1].unlink()
-    with pytest.raises(RecipeError, match='val_dataloader.*: 1 of 3 inspected images have no PNG'):
+    folder = pngs(cfg)[0].parent
+    match = rf'val_dataloader.*: 1 of 3 inspected images have no PNG, the first is {folder}/0'
+    with pytest.raises(RecipeError, match=match):
         found(cfg, check_segments)
 
 
@@ -86,6 +88,50 @@ def test_colours_that_are_no_segment(own, change, message):
     repaint(change)(pngs(cfg)[0])
     with pytest.raises(RecipeError, match=message):
         found(cfg, check_segments)
+
+
+@pytest.mark.parametrize(('wrong', 'seen'), [(7, True), (8, False)])
+def test_eight_pngs_are_decoded(own, monkeypatch, wrong, seen):
+    monkeypatch.setattr(toy, 'write_panoptic', partial(toy.write_panoptic, num_val=9))
+    cfg = own()
+    repaint(lambda rgb: rgb * 0)(pngs(cfg)[wrong])
+    if not seen:
+        assert found(cfg, check_segments) == []
+        return
+    with pytest.raises(RecipeError, match=r'has no pixel of the segments \['):
+        found(cfg, check_segments)
+
+
+def test_each_file_is_checked_once(own):
+    cfg = own(_set_isthing(None))
+    cfg.checks = dict(segments=False)
+    assert len(found(cfg, check_segments)) == 1  # the test set is that of validation
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(data_root='s3://bucket'),
+        dict(data_prefix=dict(seg=None)),
+        dict(data_prefix=dict(seg='gone')),
+        dict(ann_file='gone'),
+    ],
+    ids=str,
+)
+def test_what_other_checks_report_is_left_to_them(own, change):
+    cfg = own(_set_isthing(None))
+    cfg.val_dataloader.dataset.update(change)
+    cfg.test_dataloader = None
+    assert found(cfg, check_segments) == []
+
+
+def test_training_may_lack_things_or_stuff(own):
+    cfg = own(_things_alone)
+    cfg.train_dataloader.dataset.ann_file = cfg.val_dataloader.dataset.ann_file
+    cfg.train_dataloader.dataset.data_prefix = cfg.val_dataloader.dataset.data_prefix
+    cfg.checks = dict(segments=False)
+    lines = found(cfg, check_segments, ('train_dataloader',))
+    assert lines and not any('could not compute' in line for line in lines)
 
 
 def test_unlabelled_pixels_are_fine(own):
@@ -127,6 +173,11 @@ def _things_alone(content):
         annotation['segments_info'].pop()
 
 
+def _stuff_alone(content):
+    for annotation in content['annotations']:
+        del annotation['segments_info'][:-1]
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -134,6 +185,7 @@ def _things_alone(content):
         (_no_isthing, """no "isthing" of 0 or 1 for its category 'background'"""),
         (_another_category, r"segments of \['cloud'\], which mmdet cannot load"),
         (_things_alone, r'no segment of stuff, so mmdet could not compute its PQ \(0/0\)'),
+        (_stuff_alone, r'no segment of things, so mmdet could not compute its PQ \(0/0\)'),
     ],
 )
 def test_categories(own, change, message):

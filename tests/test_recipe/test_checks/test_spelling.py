@@ -7,7 +7,9 @@ from mmconvnext.recipe.checks.spelling import folded, short, shown
 
 
 @pytest.mark.parametrize(
-    'other', ['Traffic Light', ' traffic  light', 'traffic_light', 'TRAFFIC-LIGHT', 'trafficlight']
+    'other',
+    ['Traffic Light', ' traffic \t light', 'traffic_light', 'TRAFFIC-LIGHT', 'trafficlight']
+    + ['traffic\u200blight', 'traffic\ufefflight', '\uff54raffic light'],
 )
 def test_alike(other):
     assert folded(other) == folded('traffic light')
@@ -16,6 +18,10 @@ def test_alike(other):
 @pytest.mark.parametrize('other', ['traffic lights', 'traffic', '', 'tr\xe4ffic light'])
 def test_unlike(other):
     assert folded(other) != folded('traffic light')
+
+
+def test_case_goes_further_than_lower_case():
+    assert folded('GROSSE') == folded('gro\xdfe')
 
 
 def test_numbers_and_their_digits():

@@ -3,9 +3,11 @@
 
 import pytest
 from fixtures import found
+from mmengine.config import Config
 
 from mmconvnext.recipe.checks.model import check_channels
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.families.dense_one_stage import DenseOneStage
 from mmconvnext.recipe.load import load_config
 from mmconvnext.recipe.toy import make_toy
 from mmconvnext.recipe.walk import pipelines, type_name
@@ -61,7 +63,9 @@ def test_yolov3_takes_the_last_map_first(three_lines, toy_data):
     assert cfg.model.neck.in_channels == [320, 160, 80]
 
 
-def test_ssd_is_refused(three_lines, toy_data):
-    cfg = load_config(three_lines('mmdet::ssd/ssd300_coco.py', out_indices=(1, 2)))
+@pytest.mark.parametrize('several', [False, True])
+def test_ssd_is_refused(several):
+    neck = dict(type='mmdet.SSDNeck', in_channels=[1, 2])
+    model = dict(type='SSD', neck=[dict(type='FPN'), neck] if several else neck)
     with pytest.raises(RecipeError, match='cannot shrink SSDNeck: .* 300 pixels'):
-        make_toy(cfg)
+        DenseOneStage().shrink(Config(), model, [1, 2])

@@ -1,9 +1,14 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/families/encoder_decoder.py: segmentors with any head rehearse."""
 
+import re
+
 import pytest
+from mmengine.config import Config
 
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.families.encoder_decoder import EncoderDecoder
+from mmconvnext.recipe.families.family import Input
 from mmconvnext.recipe.load import load_config
 from mmconvnext.recipe.toy import make_toy
 
@@ -65,10 +70,56 @@ def test_a_backbone_that_returns_some_stages(three_lines, toy_data):
     assert cfg.model.auxiliary_head.in_channels == 160
 
 
-def test_a_head_that_fits_one_backbone_alone_is_refused(three_lines, toy_data):
-    base = 'mmseg::ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024.py'
-    cfg = load_config(three_lines(base, decode_head=dict(in_channels=768)))
-    with pytest.raises(
-        RecipeError, match="decode_head.type='DDRHead' only works with the backbone DDRNet"
-    ):
-        make_toy(cfg)
+ONE, SOME, NONE = dict(in_channels=8), dict(in_channels=[1, 2]), dict(type='Theirs')
+
+
+@pytest.mark.parametrize(
+    ('key', 'head', 'maps', 'used'),
+    [
+        ('decode_head', ONE, [2], [2]),  # the last one: mmseg's own default
+        ('auxiliary_head', ONE, [2], [2]),
+        ('decode_head', SOME, [0, 1, 2], [0, 1, 2]),
+        ('decode_head', dict(in_channels=(1, 2)), [0, 1, 2], [0, 1, 2]),
+        ('decode_head', NONE, [0, 1, 2], [0, 1, 2]),
+        ('auxiliary_head', dict(ONE, in_index=0), [0], [0]),
+        ('auxiliary_head', dict(ONE, in_index=-3), [0], [0]),
+        ('decode_head', dict(SOME, in_index=[2, 0]), [2, 0], [0, 2]),
+        ('decode_head', dict(SOME, in_index=(-1, -2)), [2, 1], [1, 2]),
+        ('decode_head', dict(ONE, in_index=2, c1_in_channels=4), [2], [0, 2]),
+        ('decode_head', dict(ONE, in_index=2, c1_in_channels=0), [2], [2]),
+    ],
+)
+def test_which_maps_a_head_takes(key, head, maps, used):
+    family = EncoderDecoder()
+    expected = Input(key, head, maps, used, by_index=True)
+    assert family.inputs({key: head}, 3) == [expected]
+    inner = {key: [dict(NONE), dict(kernel_generate_head=head)]}
+    path = f'{key}.1.kernel_generate_head'
+    assert family.inputs(inner, 3)[1:] == [expected._replace(path=path)]
+    with_neck = {key: head, 'neck': dict(in_channels=[5, 6, 7])}
+    assert [part.path for part in family.inputs(with_neck, 3)] == ['neck']
+    family.fit_inputs(dict(with_neck, type='A'), [1, 2, 3])
+    assert head.get('c1_in_channels') in (None, 0, 4)  # its input is the neck's output
+
+
+@pytest.mark.parametrize('index', [3, -4, [0, 3]])
+def test_a_map_that_the_backbone_does_not_return(index):
+    model = dict(auxiliary_head=[dict(ONE), dict(ONE, in_index=index)])
+    match = re.escape(f'auxiliary_head.1.in_index={index} selects a map that the backbone does not')
+    with pytest.raises(RecipeError, match=f'{match} return; it returns 3$'):
+        EncoderDecoder().inputs(model, 3)
+
+
+def test_all_heads_are_inputs_in_their_order():
+    model = dict(auxiliary_head=[dict(ONE), dict(ONE)], decode_head=(dict(ONE), dict(ONE)))
+    paths = ['decode_head.0', 'decode_head.1', 'auxiliary_head.0', 'auxiliary_head.1']
+    assert [part.path for part in EncoderDecoder().inputs(model, 3)] == paths
+    assert EncoderDecoder().inputs(dict(decode_head=None), 3) == []
+
+
+@pytest.mark.parametrize(('kind', 'backbone'), [('DDRHead', 'DDRNet'), ('PIDHead', 'PIDNet')])
+def test_a_head_that_fits_one_backbone_alone_is_refused(kind, backbone):
+    model = dict(type='EncoderDecoder', decode_head=dict(type=f'mmseg.{kind}', in_channels=768))
+    match = rf"decode_head\.type='{kind}' only works with the backbone {backbone}; use another"
+    with pytest.raises(RecipeError, match=match):
+        EncoderDecoder().shrink(Config(), model, [8])

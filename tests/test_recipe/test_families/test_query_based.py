@@ -2,9 +2,11 @@
 """recipe/families/query_based.py: DETR's descendants and Mask2Former rehearse."""
 
 import pytest
+from mmengine.config import Config
 
 from mmconvnext.recipe.checks.model import check_channels
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.families.query_based import QueryBased
 from mmconvnext.recipe.load import load_config
 from mmconvnext.recipe.toy import make_toy
 
@@ -36,7 +38,9 @@ def test_rehearsal(rehearse, base, parts):
 def test_rehearsal_of_panoptic_segmentation(rehearse, name):
     folder = name.partition('_')[0]
     suffix = '-panoptic' if folder == 'mask2former' else ''
-    assert 'coco_panoptic/PQ' in rehearse(f'mmdet::{folder}/{name}_coco{suffix}.py', **HEAD)
+    reported = {f'coco_panoptic/{metric}' for metric in ('PQ', 'PQ_th', 'PQ_st')}
+    reported |= {'coco/bbox_mAP', 'coco/segm_mAP'} if suffix else set()
+    assert reported <= set(rehearse(f'mmdet::{folder}/{name}_coco{suffix}.py', **HEAD))
 
 
 def test_sizes_of_dino(three_lines, toy_data):
@@ -60,6 +64,17 @@ def test_sizes_of_mask2former(three_lines, toy_data):
     assert cfg.model.train_cfg.num_points == 1024
     (pad,) = cfg.model.data_preprocessor.batch_augments
     assert pad.size == (256, 256)  # of 1024, times 0.24, to a multiple of 32
+
+
+@pytest.mark.parametrize('key', ['max_per_img', 'max_per_image'])
+@pytest.mark.parametrize(('given', 'most'), [(101, 100), (100, 100), (7, 7)])
+def test_no_more_results_than_queries(key, given, most):
+    model = dict(type='A', panoptic_head=dict(in_channels=[1]), test_cfg=dict(rcnn={key: given}))
+    QueryBased().shrink(Config(), model, [8])
+    assert model['test_cfg'] == dict(rcnn={key: most})
+    model = dict(type='A', neck=dict(type='A', in_channels=[1]), test_cfg=None)
+    QueryBased().shrink(Config(), model, [8])
+    assert model['neck']['in_channels'] == [8]
 
 
 def test_a_head_without_a_neck_is_checked(three_lines):

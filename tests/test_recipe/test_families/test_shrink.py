@@ -4,7 +4,9 @@
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from mmconvnext.recipe.families.shrink import NORM, add_norm, shrink_sizes
+from mmconvnext.recipe.families.shrink import add_norm, shrink_sizes
+
+NORM = dict(type='GN', num_groups=16)
 
 
 def test_widths_follow_one_table_wherever_they_are():
@@ -24,6 +26,21 @@ def test_widths_follow_one_table_wherever_they_are():
     assert model['positional_encoding'] == dict(num_feats=32)  # half of 64
 
 
+WIDTHS = ['in_channels', 'out_channels', 'feat_channels', 'conv_out_channels', 'fc_out_channels']
+WIDTHS += ['channels', 'embed_dims', 'feedforward_channels', 'proposal_feature_channel']
+
+
+@pytest.mark.parametrize('key', [*WIDTHS, 'out_conv_channels'])
+def test_every_name_of_a_width_is_known(key):
+    given, expected = [96, 256, 512, 1024, 2048, 4096, 0.5], [96, 64, 64, 128, 128, 4096, 0.5]
+    model = dict(part={key: given}, backbones=[{key: given}], teacher={key: given}, other_key=256)
+    model['head'] = dict(backbone={key: 256})
+    shrink_sizes(model)
+    assert model['part'] == {key: expected}
+    assert model['backbones'] == [model['teacher']] == [{key: given}]
+    assert model['head'] == dict(backbone={key: 64}) and model['other_key'] == 256
+
+
 def test_widths_may_stay():
     model = dict(encoder=dict(embed_dims=256, feedforward_channels=2048, num_feats=128))
     shrink_sizes(model, width_keys=('feedforward_channels',))
@@ -33,6 +50,8 @@ def test_widths_may_stay():
 def test_numbers_have_limits_and_small_ones_stay():
     model = dict(
         num_queries=900,
+        dn_cfg=dict(num_dn_queries=100, num_queries=None),
+        encoder=dict(num_layers=1, layer_cfg=dict()),
         decoder=dict(num_layers=6, layer_cfg=dict(num_points=4)),
         mask_head=dict(num_layers=3),  # of CondInst, no transformer
         bbox_head=dict(stacked_convs=4),
@@ -40,6 +59,8 @@ def test_numbers_have_limits_and_small_ones_stay():
     )
     shrink_sizes(model)
     assert (model['num_queries'], model['decoder']['num_layers']) == (100, 2)
+    assert model['dn_cfg'] == dict(num_dn_queries=20, num_queries=None)
+    assert model['encoder']['num_layers'] == 1
     assert model['decoder']['layer_cfg']['num_points'] == 4
     assert model['mask_head']['num_layers'] == 3
     assert model['bbox_head']['stacked_convs'] == 2
