@@ -14,7 +14,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import isolation
 import no_network
 import numpy as np
 import processes
@@ -241,6 +243,25 @@ def test_the_folders_of_a_session_go_with_it(run_inner, tmp_path, monkeypatch):
     done = run_inner('-k', 'fine')
     assert done.returncode == 0 and 'slow' not in done.stdout, done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('made, status', [((), 0), (('checkout/a.txt',), 1), (('tmp/b',), 1)])
+def test_files_alone_make_a_run_fail(made, status, tmp_path, monkeypatch):
+    for folder in ('checkout', 'tmp'):
+        (tmp_path / folder).mkdir()
+    (tmp_path / 'tmp/pymp-x').mkdir()  # multiprocessing's, until the process ends
+    monkeypatch.setattr(isolation, 'ROOT', tmp_path / 'checkout')
+    monkeypatch.setenv(isolation.FOLDER, str(tmp_path))
+    terminal = SimpleNamespace(stats={})
+    plugins = SimpleNamespace(get_plugin={'terminalreporter': terminal}.get)
+    config = SimpleNamespace(stash={isolation.BEFORE: set()}, pluginmanager=plugins)
+    session = SimpleNamespace(config=config, exitstatus=0)
+    for name in made:
+        (tmp_path / name).touch()
+    isolation.pytest_sessionfinish(session)
+    assert session.exitstatus == status
+    told = [report.longrepr for report in terminal.stats.get('error', ())]
+    assert len(told) == len(made) and all(Path(n).name in t for n, t in zip(made, told))
 
 
 # Random numbers, processes, skips
