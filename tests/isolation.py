@@ -6,6 +6,7 @@ inherit all of it.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import sys
@@ -129,6 +130,7 @@ BEFORE = pytest.StashKey[set[str]]()
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Files that came or went are an error of the whole run, not of a single test."""
+    gc.collect()  # some remove their folders in __del__
     before = session.config.stash.get(BEFORE, None)
     if before is None:
         return

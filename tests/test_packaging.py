@@ -279,6 +279,30 @@ def test_manifest_names_what_is_there():
             assert all((ROOT / name).is_file() for name in names.split()), line
 
 
+@pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
+@pytest.mark.parametrize(
+    'options, environment, jobs',
+    [((), '.venv', '2'), (('STACK=onedl', 'JOBS=3'), '.venv-onedl', '3')],
+)
+def test_make_test_lints_then_runs_all_in_several_processes(options, environment, jobs):
+    command = ['make', '--dry-run', *options, 'test']
+    env = {'PATH': os.environ['PATH']}  # without the options of the make that runs this
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f'{environment}/bin/python -m pytest -n {jobs} --dist worksteal'
+    assert f'{environment}/bin/python -m ruff check .' in lines
+    assert f'--venv {environment}' in lines[0]
+
+
+def test_requirements_of_the_tests_are_locked():
+    text = (ROOT / 'requirements/tests.txt').read_text()
+    names = set(re.findall(r'^([\w-]+)', text, re.MULTILINE))
+    assert {'pytest', 'pytest-randomly', 'pytest-xdist'} <= names
+    for stack in ('openmmlab', 'onedl'):
+        lock = (ROOT / f'requirements/{stack}.txt').read_text()
+        assert names <= set(re.findall(r'^([\w-]+)==', lock, re.MULTILINE)), stack
+
+
 def test_ci_is_make_test():
     run = ROOT / '.ci' / 'run'
     assert os.access(run, os.X_OK)
