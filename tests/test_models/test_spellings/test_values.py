@@ -103,7 +103,7 @@ def test_a_size_of_ours():
 
 
 def test_numbers():
-    assert one(7) == one((7, 7)) == one([7, 7, 7, 7]) == 7
+    assert one(7) == one((7,)) == one((7, 7)) == one([7, 7, 7, 7]) == 7
     assert one([3, 7]) == (3, 7)
     assert stages(['stage1', 'stage4']) == (0, 3)
     assert without_stem((1, 4, -1)) == [0, 3, -1]
