@@ -454,6 +454,12 @@ LINES = [
     ),
     (
         dict(num_classes=9),
+        dict(init_cfg={'type': 'Pretrained', 'map-to': 'cpu'}),  # which dict() cannot name
+        'no classifier',
+        dict(init_cfg={'type': 'Pretrained', 'map-to': 'cpu'}),
+    ),
+    (
+        dict(num_classes=9),
         dict(design=Design(act='ReLU', kernel_size=5)),
         'no classifier',
         dict(design=dict(act='ReLU', kernel_size=5)),
