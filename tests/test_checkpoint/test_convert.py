@@ -169,6 +169,7 @@ def test_weights_of_an_ema_beside_are_renamed_too(detector, tmp_path):
     path, _ = convert(path, tmp_path / 'ema.pth', 'native', envelope='ema_state_dict')
     content = torch.load(path, weights_only=True)
     assert set(content) == {'meta', 'state_dict'}
+    assert set(content['state_dict']) == {*HEADS, *(f'backbone.{name}' for name in weights)}
     assert torch.equal(content['state_dict']['backbone.norm0.bias'], weights['norm0.bias'] + 1)
 
 
