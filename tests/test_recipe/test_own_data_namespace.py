@@ -113,7 +113,8 @@ def test_a_lazy_config_without_a_default_scope(tmp_path, load, data):
             f'    from .{scope}_base import *\nown_data = {data(base)!r}\n{LINE}\n'
         )
     code = (
-        f'import sys\nfrom mmengine.config import Config\nfor file in {[*map(str, files.values())]}:\n'
+        'import sys\nfrom mmengine.config import Config\n'
+        f'for file in {[str(file) for file in files.values()]}:\n'
         "    print(Config.fromfile(file)._cfg_dict['own_data']['applied'], 'mmcv' in sys.modules)\n"
     )
     done = processes.run(code)
