@@ -59,6 +59,9 @@ assert 'mmconvnext' not in sys.modules
 MINE = Registry('model', parent=ROOT, scope='myproject')
 check(MINE, BACKBONE, OPTIM_WRAPPER)
 check(ROOT, BACKBONE, OPTIM_WRAPPER)
+from mmengine.registry import DATASETS
+assert 'mmconvnext.recipe' not in sys.modules
+assert DATASETS.get('mmconvnext.ImageFolder').__module__ == 'mmconvnext.recipe.image_folder'
 """)
 
 

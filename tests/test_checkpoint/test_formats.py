@@ -271,6 +271,37 @@ def test_norm_head_and_decoder_of_each_source_are_known(family):
     assert native.unknown == []
 
 
+BESIDE = ['head.fc.weight', 'head.layers.0.fc.bias', 'classifier.weight']
+DECODER = [
+    'norm.ln.bias',
+    'head.bias',
+    'mask_token',
+    'proj.bias',
+    'decoder.0.norm.bias',
+    'pred.bias',
+]
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_heads_beside_the_network_are_its_own_and_all_else_is_a_models(name):
+    row = FORMATS[name]
+    inside = {'model.backbone.' + row.theirs('stages.0.0.dwconv.weight'): torch.ones(4, 1, 7, 7)}
+    if row.marked_by:
+        shape = (1,) * row.marked_by[1]
+        inside['model.backbone.' + row.theirs(row.marked_by[0])] = torch.ones(shape)
+    known = BESIDE + DECODER * (name == 'meta-sparse')
+    for own in known:
+        network = find_network({**inside, f'model.{own}': torch.ones(1)})
+        assert (network.row, network.beside, network.has_head) == (row, [f'model.{own}'], True)
+    strange = [*DECODER, 'head.fc2.weight', 'neck.head.fc.weight', 'head.x', 'classifiers.weight']
+    weights = {f'model.{own}': torch.ones(1) for own in strange if own not in known}
+    weights.update({own: torch.ones(1) for own in BESIDE})  # not beside it, but above
+    network = find_network({**inside, **weights})
+    found = ['model.head.fc2.weight', 'model.head.x'] if name == 'meta-sparse' else []
+    assert network.beside == found and network.has_head is bool(found)
+    assert network.outside.keys() == weights.keys() and network.prefix == 'model.backbone.'
+
+
 OTHERS = {
     'native meta': 'head.weight norm.bias norms.3.bias projectors.0.weight mask_token proj.bias '
     'decoder.0.dwconv.weight pred.weight',
