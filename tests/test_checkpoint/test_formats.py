@@ -167,6 +167,27 @@ def test_the_error_of_a_plain_backbone_has_the_line_that_loads(family):
         assert name.startswith('norm') or torch.equal(value, native.tensors[name]), name
 
 
+def test_a_prefix_is_made_of_whole_names():
+    name = 'stages.0.0.dwconv.weight'
+    weights = {f'{at}{name}': torch.ones(1) for at in ('a.', 'ab.', 'ab.c.', 'x.y.')}
+    for prefix in ('a', 'a.'):
+        network = find_network(weights, prefix)
+        assert (network.prefix, list(network.inside)) == ('a.', [name])
+        assert list(network.outside) == [f'ab.{name}', f'ab.c.{name}', f'x.y.{name}']
+    assert find_network(weights, 'x').prefix == find_network(weights, 'x.y').prefix == 'x.y.'
+    for prefix, places in (
+        ('ab', r"\['ab.', 'ab.c.'\]; choose one with prefix='ab.'"),
+        ('', "'a.', "),
+    ):
+        with pytest.raises(CheckpointMismatch, match=f'prefixes .?{places}'):
+            find_network(weights, prefix)
+    with pytest.raises(CheckpointMismatch, match=r"no ConvNeXt with the prefix 'b\.' in any known"):
+        find_network(weights, 'b')
+    for prefix, at in (('b', 'b.'), ('b.', 'b.'), (None, ''), ('', '')):
+        other = {'b.c.weight': torch.ones(1)}
+        assert find_network(other, prefix, strict=False).prefix == at
+
+
 def test_isotropic_networks_are_refused_by_name():
     # facebookresearch/ConvNeXt, models/convnext_isotropic.py
     names = ['stem.weight', 'blocks.0.dwconv.weight', 'blocks.0.pwconv1.weight', 'norm.weight']

@@ -521,6 +521,11 @@ def test_class_layers_stay_at_initialization(two_classes):
     assert hook.line.endswith('2 classes and the file another number')
 
 
+def test_no_other_model_is_built_if_all_fits(monkeypatch):
+    monkeypatch.setattr('mmconvnext.cli.loading.class_dimensions', None)
+    assert load_into(Small(), run_of(Small().state_dict())).level == logging.INFO
+
+
 OTHERS = {
     'another width': ({'head.weight': torch.ones(5, 3)}, 'load_from', 5),
     'one dimension more': ({'head.weight': torch.ones(5, 4, 1)}, 'load_from', 5),

@@ -128,6 +128,10 @@ def test_what_fills_a_module():
 
     assert filled() == ['neck', 'backbone', 'teacher.net']
     assert model_weights.fills_module(weights, model, '')
+    for name in [name for name in weights if name.startswith('backbone.')]:  # mmpretrain's names
+        other = name.replace('dwconv', 'depthwise_conv').replace('pwconv', 'pointwise_conv')
+        weights[other] = weights.pop(name)
+    assert filled() == ['neck', 'backbone', 'teacher.net']
     weights['neck.1.running_var'] = torch.ones(1)  # would broadcast
     del weights['teacher.net.stages.1.0.gamma']
     assert filled() == ['backbone']

@@ -1,11 +1,11 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """cli/run.py: a mistake ends with status 2 and one message; other errors keep their traceback."""
 
-import subprocess
 import sys
 
 import pytest
 from fixtures import MASK_RCNN, ROOT
+from processes import script
 
 from mmconvnext.checkpoint.errors import CheckpointError
 from mmconvnext.cli.run import run_tool, start
@@ -38,25 +38,18 @@ FAULT = 'error: model.neck.in_channels=[1, 2, 3, 4], but model.backbone'
 
 def test_a_tool_runs_from_another_folder_and_ends_without_a_traceback(tmp_path):
     (tmp_path / 'mine.py').write_text(f'_base_ = {MASK_RCNN!r}\n')
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools/train.py'), 'mine.py', *WRONG],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = script(ROOT / 'tools/train.py', 'mine.py', *WRONG, folder=tmp_path)
     assert done.returncode == 2
     assert FAULT in done.stderr and 'Traceback' not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ['mine.py']
 
 
-@pytest.mark.parametrize('tool, more', [('train', ()), ('test', ('x.pth',))])
-def test_nothing_is_written_after_a_mistake(tmp_path, monkeypatch, capsys, tool, more):
+def test_nothing_is_written_after_a_mistake(tmp_path, monkeypatch, capsys):
     (tmp_path / 'mine.py').write_text(f'_base_ = {MASK_RCNN!r}\n')
     (tmp_path / 'x.pth').touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, 'argv', [f'{tool}.py', 'mine.py', *more, *WRONG])
+    monkeypatch.setattr(sys, 'argv', ['test.py', 'mine.py', 'x.pth', *WRONG])
     with pytest.raises(SystemExit, match='^2$'):
-        start(tool)
+        start('test')
     assert FAULT in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ['mine.py', 'x.pth']

@@ -542,6 +542,8 @@ def test_a_switch_is_computed_or_turns_the_fast_path_off(field):
     blocks = [b for b in models[1].modules() if isinstance(b, ConvNeXtBlock)]
     x = [torch.zeros(1, b.pwconv1.in_features, 8, 8) for b in blocks]
     assert {runs_fast(*pair) for pair in zip(blocks, x)} == {field.name in FUSIBLE}
+    why = '' if field.name in FUSIBLE else f'design {design.unfusible}'
+    assert {structure_fault(block) for block in blocks} == {why}
 
 
 def test_stages_with_kernels_of_their_own_run_fast_where_they_are_the_papers():

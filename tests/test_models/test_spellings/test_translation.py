@@ -79,6 +79,7 @@ TAKEN = [
         dict(version='v2'),
         dict(arch='huge'),
     ),
+    (dict(in_chans=4), dict(frozen_stages=0), dict(in_channels=4)),
     # timm
     (dict(ls_init_value=None), {}, dict(layer_scale_init_value=0.0)),
     (dict(ls_init_value=1.0), {}, dict(layer_scale_init_value=1.0)),
@@ -310,6 +311,18 @@ LINES = [
         'frozen_stages=0: the config seems to be for mmpretrain',
         dict(gap_before_final_norm=False, frozen_stages=-1),
     ),
+    (
+        dict(use_grn=False),
+        dict(frozen_stages=0),
+        'frozen_stages=0: the config seems to be for mmpretrain',
+        dict(frozen_stages=-1, version='v1'),
+    ),
+    (
+        dict(linear_pw_conv=True),
+        dict(frozen_stages=0),
+        'frozen_stages=0: the config seems to be for mmpretrain',
+        dict(frozen_stages=-1),
+    ),
     # Meta
     (dict(depths=[3, 3, 27, 3]), {}, 'the widths default to those of tiny', dict(arch='small')),
     (dict(dims=[96, 192, 384, 768]), {}, 'depths default to those of tiny', dict(arch='tiny')),
@@ -438,6 +451,12 @@ LINES = [
         dict(arch='facebook/convnext-tiny-224', init_cfg=PRETRAINED),
         'only the size',
         dict(arch='tiny', init_cfg=PRETRAINED),
+    ),
+    (
+        dict(num_classes=9),
+        dict(init_cfg={'type': 'Pretrained', 'map-to': 'cpu'}),  # which dict() cannot name
+        'no classifier',
+        dict(init_cfg={'type': 'Pretrained', 'map-to': 'cpu'}),
     ),
     (
         dict(num_classes=9),
