@@ -77,16 +77,30 @@ def _make_folders() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    item.stash[STATE] = os.getcwd(), dict(os.environ)
+    item.stash[PLACE] = os.getcwd()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item):
+    """Note the variables that the test itself changes; fixtures may set some for many tests."""
+    before = dict(os.environ)
+    try:
+        return (yield)
+    finally:
+        names = {*before, *os.environ}
+        pairs = {name: (before.get(name), os.environ.get(name)) for name in names}
+        item.stash[CHANGED] = {name: pair for name, pair in pairs.items() if len({*pair}) > 1}
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    folder, variables = item.stash[STATE]
-    # Variables are put back without a word: mmengine and others set some in every run.
-    for name in {*os.environ} - {*variables, CURRENT}:
-        del os.environ[name]
-    os.environ.update(variables)
+    # What monkeypatch has not undone is put back without a word: mmengine sets some in every run.
+    for name, (before, after) in item.stash.get(CHANGED, {}).items():
+        if os.environ.get(name) == after:
+            os.environ.pop(name, None)
+            if before is not None:
+                os.environ[name] = before
+    folder = item.stash[PLACE]
     left, log = os.getcwd(), Path(os.environ[no_network.LOG])
     os.chdir(folder)
     if log.stat().st_size:
@@ -97,8 +111,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         pytest.fail(f'the test left another working folder: {left!r}', pytrace=False)
 
 
-CURRENT = 'PYTEST_CURRENT_TEST'
-STATE = pytest.StashKey[tuple]()
+PLACE = pytest.StashKey[str]()
+CHANGED = pytest.StashKey[dict]()
 
 
 # No test leaves a file

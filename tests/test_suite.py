@@ -154,9 +154,16 @@ def test_marked():
 def test_not_marked():
     time.sleep(0.3)
 
+@pytest.fixture(scope='module')
+def of_the_module():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MODULE', '1')
+        yield
+
 @pytest.mark.parametrize('turn', [1, 2])
-def test_variables(turn):
+def test_variables(turn, of_the_module):
     import os
+    assert os.environ['MODULE'] == '1'
     assert 'LEFT' not in os.environ and 'HOME' in os.environ
     os.environ['LEFT'] = '1'
     del os.environ['HOME']
