@@ -140,8 +140,6 @@ def test_which_values_are_built_and_which_of_them_the_fast_path_computes(field, 
         stored = tuple(value) if isinstance(value, list) else value
         assert getattr(design, field) == stored
         assert design.unfusible == ({} if fusible else {field: stored})
-    both = (
-        Design(**{field: values[0]}, norm_after='every_conv') if field != 'norm_after' else design
-    )
-    assert list(both.unfusible) == [*([] if fusible or both is design else [field]), 'norm_after']
     assert Design().unfusible == {}
+    two = Design(stem='resnet', act='ReLU', norm='BN', norm_eps=0.1)
+    assert two.unfusible == dict(act='ReLU', norm='BN')
