@@ -8,6 +8,10 @@ VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 TORCH ?= 2.1.2
 # The interpreter for a new environment: 3.11 or 3.12, which the lock files need.
 PYTHON ?= python3
+# For mutants: a commit, to try only the files changed since, for ten minutes; options of
+# tests/mutation/run.py.
+SINCE ?=
+ARGS ?=
 # Processes that run tests side by side; each takes 2 GiB of memory.
 JOBS ?= 2
 
@@ -28,6 +32,7 @@ help:
 	@echo 'JOBS=2           processes that run the tests'
 	@echo 'TORCH=2.1.2      the torch for test-torch; known to pass: 2.1.2 (the oldest), 2.4.1'
 	@echo 'SINCE=main       for mutants: only the files changed since this commit, ten minutes'
+	@echo 'ARGS=PATH        for mutants: a folder or file, or options of tests/mutation/run.py'
 	@echo 'MAX_JOBS=2       parallel compiler processes; default: one per CPU, 2 GiB of memory each'
 
 setup:
@@ -57,7 +62,7 @@ lint: setup
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/clang-format --dry-run --Werror mmconvnext/kernels/csrc/*.h mmconvnext/kernels/csrc/*.cpp
 
-# Stop it and call it again as you like. SINCE=COMMIT, or ARGS with options of run.py.
+# Stop it and call it again as you like.
 mutants: setup
 	$(VENV)/bin/pip install -q -r requirements/mutants.txt -c requirements/$(STACK).txt
 	$(VENV)/bin/python tests/mutation/run.py $(if $(SINCE),--since $(SINCE) --minutes 10) $(ARGS)

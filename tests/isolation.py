@@ -6,6 +6,7 @@ inherit all of it.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import sys
@@ -129,9 +130,11 @@ BEFORE = pytest.StashKey[set[str]]()
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Files that came or went are an error of the whole run, not of a single test."""
+    gc.collect()  # some remove their folders in __del__
     before = session.config.stash.get(BEFORE, None)
     if before is None:
         return
+    gc.collect()  # objects that remove a folder of theirs, such as mmdet's panoptic metric
     after = files(ROOT)
     rows = [f'new: {name}' for name in sorted(after - before)]
     rows += [f'gone: {name}' for name in sorted(before - after)]

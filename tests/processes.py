@@ -10,10 +10,12 @@ import os
 import runpy
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from multiprocessing import connection
 from subprocess import CompletedProcess
 
-SECONDS = 300
+SECONDS, GRACE = 300, 3
 _FORKS = multiprocessing.get_context('forkserver')
 _FORKS.set_forkserver_preload(['torch', 'mmengine.runner'])
 
@@ -35,11 +37,7 @@ def call(
         ]
         for process in processes:
             process.start()
-        for process in processes:
-            process.join(SECONDS)
-            if process.exitcode is None:
-                process.kill()
-                process.join()
+        _wait(processes)
         return [
             CompletedProcess(function, process.exitcode, *map(_read, files))
             for process, files in zip(processes, outs)
@@ -54,6 +52,19 @@ def run(code: str) -> CompletedProcess:
 def script(file: object, *arguments: object, **options: object) -> CompletedProcess:
     """Run a file, as ``python FILE ARGUMENTS`` does, with the ``options`` of ``call``."""
     return call(_script, str(file), [str(value) for value in arguments], **options)[0]
+
+
+def _wait(processes: list) -> None:
+    """Until all have ended; a rank that failed leaves the others waiting for it."""
+    end = time.monotonic() + SECONDS
+    while running := [process for process in processes if process.exitcode is None]:
+        connection.wait([process.sentinel for process in running], end - time.monotonic())
+        if any(process.exitcode for process in processes):
+            end = min(end, time.monotonic() + GRACE)
+        if time.monotonic() >= end:
+            for process in running:
+                process.kill()
+                process.join()
 
 
 def _read(file: str) -> str:

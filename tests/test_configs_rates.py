@@ -118,7 +118,8 @@ def test_rates_on_coco(name, warmup, epochs):
     run = Run(name)
     assert run.epoch == {2: 7330, 4: 3665}[images] == math.ceil(IMAGES / (8 * images))
     assert run.length == epochs[-1] * run.epoch
-    for iteration in (0, 1, warmup // 2, warmup - 2):
+    assert run(0) == pytest.approx(rate * 0.001)
+    for iteration in (1, warmup // 2, warmup - 2):
         check(run, iteration, rate, lambda i: warm_up(i, warmup, 0.001))
     assert run(warmup - 1) == pytest.approx(rate)
     for epoch, before, after in ((epochs[0], 1, 0.1), (epochs[1], 0.1, 0.01)):
@@ -140,7 +141,8 @@ def test_rates_on_ade(name):
     rate = 8e-5 if 'xlarge' in name else 1e-4
     run = Run(name)
     assert run.length == 160_000
-    for iteration in (0, 1, 750, 1498, 1499, 1500, 1510):
+    assert run(0) == pytest.approx(rate * 1e-6)
+    for iteration in (1, 750, 1498, 1499, 1500, 1510):
         check(run, iteration, rate, up, down)
     # A step takes away 1 / n of what is left, n steps before the end: no need to take them all.
     for iteration in (80_000, 159_980):

@@ -185,6 +185,7 @@ def test_each_known_fault_has_a_reason_and_its_line_exists():
 def test_worker_runs_chosen_tests_in_forks(tmp_path):
     """One that passes, one that fails, one that does not end, one that kills its process."""
     (tmp_path / 'copy/mmconvnext').mkdir(parents=True)
+    (tmp_path / 'copy/mmconvnext/__init__.py').touch()
     (tmp_path / 'copy/mmconvnext/part.py').write_text('def double(x):\n    return 2 * x\n')
     (tmp_path / 'copy/test_a.py').write_text(
         'import os, time\nfrom mmconvnext import part\n'
@@ -209,5 +210,6 @@ def test_worker_runs_chosen_tests_in_forks(tmp_path):
         text=True,
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [answer['outcome'] for answer in answers] == ['ready', 'passed', *['failed'] * 3]
+    outcomes = [answer['outcome'] for answer in answers]
+    assert outcomes == ['ready', 'passed', *['failed'] * 3], answers
     assert [answer['by'] for answer in answers[2:]] == ['test_a.py::test_fail', 'timeout', 'crash']

@@ -22,10 +22,10 @@ pytestmark = pytest.mark.skipif(not (ROOT / 'setup.py').is_file(), reason='not i
 NAME = f'_cpu{sysconfig.get_config_var("EXT_SUFFIX")}'
 
 
-@pytest.fixture(scope='module')
-def checkout(tmp_path_factory):
+@pytest.fixture
+def checkout(tmp_path):
     """What setup.py reads, in a folder of its own with a space in its path."""
-    copy = tmp_path_factory.mktemp('checkout') / 'my clone'
+    copy = tmp_path / 'my clone'
     ignored = shutil.ignore_patterns('_cpu*', '__pycache__')
     shutil.copytree(ROOT / 'mmconvnext/kernels', copy / 'mmconvnext/kernels', ignore=ignored)
     shutil.copytree(ROOT / 'requirements', copy / 'requirements')
@@ -145,7 +145,7 @@ def test_a_broken_torch_is_told_and_builds_nothing(setup, monkeypatch, capsys, e
 
 
 @pytest.fixture
-def command(setup, checkout, tmp_path):
+def command(setup, tmp_path):
     """build_ext as pip runs it, into a folder of its own."""
     given = setup()
     made = given.cmdclass['build_ext'](
@@ -153,9 +153,7 @@ def command(setup, checkout, tmp_path):
     )
     made.build_lib, made.build_temp = str(tmp_path / 'lib'), str(tmp_path / 'temp')
     made.ensure_finalized()
-    yield made
-    for path in (checkout / 'mmconvnext/kernels').glob('_cpu*'):
-        path.unlink()
+    return made
 
 
 def test_the_record_is_of_the_sources_before_and_the_library_after(

@@ -9,10 +9,13 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import no_network
 import numpy as np
 import processes
 import pytest
@@ -58,6 +61,51 @@ def test_the_result_is_the_last_line():
 
 
 # isolation.py
+
+HERE = ['127.0.0.1', '127.9.9.9', '::1', '::1%lo', b'127.0.0.1', '0.0.0.0', '::', 'localhost']
+ELSEWHERE = ['128.0.0.1', '126.255.255.255', '10.0.0.1', '169.254.169.254', '::2', b'example.org']
+
+
+@pytest.mark.parametrize('host', [*HERE, '', None, socket.gethostname()])
+def test_what_is_this_machine(host):
+    assert no_network.is_here(host)
+
+
+@pytest.mark.parametrize('host', [*ELSEWHERE, 'localhost.example.org', 'example.org'])
+def test_what_is_elsewhere(host):
+    assert not no_network.is_here(host)
+
+
+@pytest.mark.parametrize(
+    'event, arguments, refused',
+    [
+        ('socket.connect', (None, ('10.0.0.1', 80)), True),
+        ('socket.connect', (None, ('::2', 80, 0, 0)), True),
+        ('socket.connect', (None, ('127.0.0.1', 80)), False),
+        ('socket.connect', (None, '/tmp/a.socket'), False),
+        ('socket.sendto', (None, ('10.0.0.1', 80)), True),
+        ('socket.sendmsg', (None, ('10.0.0.1', 80)), True),
+        ('socket.sendmsg', (None, None), False),
+        ('socket.getaddrinfo', ('example.org', 443, 0, 0, 0), True),
+        ('socket.getaddrinfo', ('localhost', 443, 0, 0, 0), False),
+        ('socket.gethostbyname', ('example.org',), True),
+        ('socket.gethostbyaddr', ('10.0.0.1',), True),
+        ('socket.getnameinfo', (('10.0.0.1', 80),), True),
+        ('socket.getnameinfo', (('127.0.0.1', 80),), False),
+        ('socket.bind', (None, ('10.0.0.1', 80)), False),
+        ('open', ('example.org',), False),
+    ],
+)
+def test_which_calls_are_refused_and_written_down(event, arguments, refused, tmp_path, monkeypatch):
+    monkeypatch.setenv(no_network.LOG, str(tmp_path / 'log'))
+    if not refused:
+        no_network._refuse(event, arguments)
+        assert not (tmp_path / 'log').exists()
+        return
+    with pytest.raises(no_network.NetworkTried, match=f'no network, but this was tried: {event}:'):
+        no_network._refuse(event, arguments)
+    assert (tmp_path / 'log').read_text().startswith(f'{event}: ')
+
 
 INNER = """
 import socket, subprocess, sys, tempfile, time, urllib.request
@@ -229,6 +277,19 @@ def test_processes_start_from_what_is_here_now(tmp_path, monkeypatch):
     assert done.stderr == 'said' and done.returncode == 3
     done = processes.run('1 / 0')
     assert done.returncode == 1 and 'ZeroDivisionError' in done.stderr
+
+
+def _fails_or_waits(rank: int) -> None:
+    if rank:
+        raise ValueError('rank 1 has a bug')
+    time.sleep(100)
+
+
+def test_a_failed_process_ends_those_that_wait_for_it(monkeypatch):
+    monkeypatch.setattr(processes, 'GRACE', 0.3)
+    waiting, failed = processes.call(_fails_or_waits, count=2)
+    assert waiting.returncode == -9 and failed.returncode == 1
+    assert 'rank 1 has a bug' in failed.stderr and 'bug' not in waiting.stderr
 
 
 def without_reason(source: str) -> list[str]:

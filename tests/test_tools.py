@@ -1,20 +1,35 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract of tools/*.py: options are read before anything slow is imported."""
 
+import runpy
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
-import processes
 import pytest
 from fixtures import ROOT
+
+from mmconvnext.recipe.errors import RecipeError
 
 TOOLS = sorted(
     path
     for path in (ROOT / 'tools').glob('[!_]*.py')
     if path.name != 'setup_env.py'  # it only needs the standard library, tested in test_setup_env
 )
-# With their imports, --help would take seconds: torch alone takes one.
+ABOUT = {  # the beginnings of their descriptions
+    'train': 'Train a detector',
+    'test': 'Evaluate a detector',
+    'convert_checkpoint': "Rename a ConvNeXt's weights",
+    'migrate_config': 'Rewrite a config',
+    'list_weights': 'List the published',
+    'make_toy_data': 'Write toy images',
+    'demo': 'Write toy data, train',
+}
+# With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
 
 
@@ -34,18 +49,132 @@ def run(*command: object) -> tuple[subprocess.CompletedProcess, set[str]]:
 def test_help_and_wrong_options_import_nothing_slow(tool):
     done, imported = run(tool, '--help')
     assert done.returncode == 0 and done.stdout.startswith(f'usage: {tool.name}')
+    assert ABOUT[tool.stem] in done.stdout
     assert 'argparse' in imported and not imported & SLOW
     done, imported = run(tool, '--no-such-option')
     assert done.returncode == 2 and f'usage: {tool.name}' in done.stderr
     assert not imported & SLOW
 
 
-@pytest.mark.parametrize('tool', ['train', 'test', 'convert_checkpoint', 'migrate_config'])
-def test_a_copied_tool_starts(tool, tmp_path):
-    """Away from `_start.py`, as with `python -m tools.train`, it starts as well, only slower."""
-    copy = shutil.copy(ROOT / f'tools/{tool}.py', tmp_path)
-    done = processes.script(copy, '--help')
-    assert done.returncode == 0 and done.stdout.startswith(f'usage: {tool}.py')
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """A function that runs a tool in this process; returns status, stdout and stderr."""
+
+    def call(tool, *argv):
+        folders = [folder for folder in sys.path if Path(folder).name != 'tools']
+        beside = (tool.parent / '_start.py').exists()
+        monkeypatch.setattr(sys, 'path', [*([str(tool.parent)] if beside else []), *folders])
+        monkeypatch.delitem(sys.modules, '_start', raising=False)
+        monkeypatch.setattr(sys, 'argv', [str(tool), *map(str, argv)])
+        monkeypatch.setattr(signal, 'signal', lambda *_: None)
+        try:
+            runpy.run_path(str(tool), run_name='__main__')
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        sys.modules.pop('_start', None)
+        return status, *capsys.readouterr()
+
+    return call
+
+
+STARTED = {
+    'train': 'train',
+    'test': 'test',
+    'convert_checkpoint': 'convert',
+    'migrate_config': 'migrate',
+}
+NEEDED = {'test': ['x.pth'], 'convert_checkpoint': ['b.pth', '--to', 'timm']}
+
+
+@pytest.mark.parametrize('tool', STARTED)
+@pytest.mark.parametrize('place', ['tools', 'away'])
+def test_a_tool_starts_its_module(tool, place, here, tmp_path, monkeypatch):
+    """Also away from `_start.py`, as with `python -m tools.train`, only slower."""
+    path = ROOT / f'tools/{tool}.py'
+    if place == 'away':
+        path = Path(shutil.copy(path, tmp_path))
+    status, out, _ = here(path, '--help')
+    assert status == 0 and out.startswith(f'usage: {tool}.py') and ABOUT[tool] in out
+
+    def main():
+        raise RecipeError('the way out')
+
+    monkeypatch.setattr(f'mmconvnext.cli.{STARTED[tool]}.main', main)
+    argv = ['a.py', *NEEDED.get(tool, [])]
+    assert here(path, *argv) == (2, '', 'error: the way out\n')
+
+
+def test_a_package_that_is_not_installed_is_found_beside_the_tools(here, monkeypatch):
+    monkeypatch.setattr(sys, 'path', [folder for folder in sys.path if folder != str(ROOT)])
+    here(ROOT / 'tools/train.py', '--help')
+    assert str(ROOT) == sys.path[-1]  # so that an installed one comes first
+
+
+def test_the_list_of_weights_is_a_table(here):
+    status, out, _ = here(ROOT / 'tools/list_weights.py')
+    head, *rows = out.splitlines()
+    assert status == 0 and len(rows) > 250 and 'https://' not in out
+    assert head.split() == ['name', 'arch', 'data', 'pixels', 'ema', 'MB', 'licence', 'source']
+    assert not any(line.endswith(' ') for line in out.splitlines())
+    for column in ('arch', 'data', 'ema', 'licence', 'source'):  # to the left
+        assert {row[head.index(column) - 1] for row in rows} == {' '}
+    for column in ('pixels', 'MB'):  # to the right
+        ends = [row[head.index(column) + len(column) - 1] for row in rows]
+        assert all(end.isdigit() or end == '-' for end in ends), column
+    row = next(row for row in rows if row.startswith('convnext-tiny_in1k_ema '))
+    cells = ['convnext-tiny_in1k_ema', 'v1', 'tiny', 'in1k', '224', 'yes', '114.4', 'MIT', 'Meta']
+    assert row.split() == cells
+    _, out, _ = here(ROOT / 'tools/list_weights.py', 'tiny_in1k_ema', '--urls')
+    head, row = out.splitlines()
+    url = 'https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224_ema.pth'
+    assert head.split()[-1] == 'url' and row.split() == [*cells, url]
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'close'),
+    [
+        ('convnext-tinny_in1k', 'convnext-tiny_in1k, '),
+        ('xyzzy', 'none; leave the pattern out to list all'),
+    ],
+)
+def test_no_weights_of_that_name(here, pattern, close):
+    status, out, _ = here(ROOT / 'tools/list_weights.py', pattern)
+    assert status.startswith(f'list_weights: no name contains {pattern!r}; nearest: {close}')
+    assert not out
+
+
+def test_the_demo_trains_evaluates_and_draws(here, monkeypatch, tmp_path):
+    """In a folder of its own; what it prints is of this run."""
+    values = {'val/coco/bbox_mAP': 0.25, 'val/coco/segm_mAP': 0.125}
+    hub = SimpleNamespace(
+        get_scalar=lambda key: SimpleNamespace(current=lambda: values[key]),
+        get_info={'last_ckpt': '/elsewhere/epoch_9.pth'}.get,
+    )
+    runner, calls = SimpleNamespace(message_hub=hub, log_dir='logs here'), []
+    monkeypatch.setattr('mmconvnext.cli.train.main', lambda argv: calls.append(argv) or runner)
+    for name in ('predictions', 'curve'):
+        fake = lambda of, file, name=name: calls.append((name, of, str(file))) or file  # noqa: E731
+        monkeypatch.setattr(f'mmconvnext.cli.report.draw_{name}', fake)
+    monkeypatch.setattr(time, 'strftime', lambda form: f'at {form}')
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = here(ROOT / 'tools/demo.py')
+    folder = 'work_dirs/demo/at %Y%m%d_%H%M%S'
+    config = 'configs/mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
+    assert status == 0 and calls == [
+        [str(ROOT / config), '--toy', '--work-dir', folder],
+        ('predictions', runner, f'{folder}/predictions.png'),
+        ('curve', Path(folder), f'{folder}/curve.png'),
+    ]
+    lines = [line.split(maxsplit=1) for line in out.splitlines()[2:]]
+    assert lines == [
+        ['box', 'AP       0.250'],
+        ['mask', 'AP      0.125'],
+        ['checkpoint', f'{folder}/epoch_9.pth'],
+        ['log', 'logs here'],
+        ['curve', f'{folder}/curve.png'],
+        ['predictions', f'{folder}/predictions.png (left: ground truth, right: predictions)'],
+    ]
 
 
 def test_no_name_of_a_users_module_is_taken():

@@ -36,7 +36,7 @@ def class_dimensions(model: dict, own: dict[str, tuple]) -> dict[str, set[int]]:
     return {
         name: {i for i, (ours, theirs) in enumerate(zip(shape, larger[name])) if ours != theirs}
         for name, shape in own.items()
-        if len(larger.get(name, ())) == len(shape)
+        if name in larger and len(larger[name]) == len(shape)
     }
 
 

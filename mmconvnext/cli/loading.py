@@ -106,14 +106,13 @@ class Loading(Hook):
             raise RecipeError(self._refusal(described(faults), VALUES_HINT))
         left_out = {**reshaped, **dict.fromkeys(faults)} if self.lenient else class_layers
         missing, unused = self._load(model, weights, left_out)
-        counters = [name for name in missing if name.endswith('num_batches_tracked')]
-        missing = [name for name in missing if name not in left_out and name not in counters]
+        missing = [name for name in missing if name not in left_out]
         if missing and not self.lenient:
             raise RecipeError(self._refusal(f'{len(missing)} missing: {listed(missing)}'))
         if self.purpose == 'load_from' or self.lenient:
             # Complete, so that mmengine and its EMAHook load it again without a message.
             checkpoint['state_dict'] = model.state_dict()
-        absent = len(missing) + len(counters) + len(state.keys() & left_out)
+        absent = len(missing) + len(state.keys() & left_out)
         missing += [name for name in faults if name in state]
         summary = Summary(
             source=self.source,

@@ -74,17 +74,16 @@ class FusedBlock(torch.autograd.Function):
         saved = ctx.saved_tensors  # read only once, for activation checkpointing
         count = len(Parameters._fields)
         p, maps = Parameters(*saved[:count]), saved[count:]  # no maps if all samples were dropped
+        if not maps:
+            # Zeros, as from multiplying by a mask, so that AdamW updates its moments and DDP does
+            # not wait for a missing gradient. With create_graph=True autograd records the copy.
+            zeros = (None if t is None else torch.zeros_like(t) for t in p)
+            return grad_NHWC.clone(), None, *zeros
         _, _, *wanted = ctx.needs_input_grad
+        wanted, maps = Parameters(*wanted), Maps(*maps)
         with torch.no_grad(), torch.autocast(grad_NHWC.device.type, enabled=False):
-            if maps:
-                wanted, maps = Parameters(*wanted), Maps(*maps)
-                dx, grads = _backward(grad_NHWC.contiguous(), maps, p, ctx.options, wanted)
-            else:
-                # Zeros, as from multiplying by a mask, so that AdamW updates its moments and DDP
-                # does not wait for a missing gradient.
-                dx = grad_NHWC.clone()
-                grads = Parameters(*(None if t is None else torch.zeros_like(t) for t in p))
-        if maps and torch.is_grad_enabled():  # create_graph=True
+            dx, grads = _backward(grad_NHWC.contiguous(), maps, p, ctx.options, wanted)
+        if torch.is_grad_enabled():  # create_graph=True
             dx, *grads = _Once.apply((dx, *grads), grad_NHWC, maps.x, *p)
         return dx, None, *grads
 

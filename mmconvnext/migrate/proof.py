@@ -232,14 +232,14 @@ def _outputs(one: Renewed, arguments: Mapping) -> str:
     ours.eval()
     image = torch.randn(1, asked.get('in_channels', 3), SIDE, SIDE)
     with torch.no_grad():
-        pairs = list(zip(theirs(image), ours(image)))
-    worst = max(((a - b).abs().max() / a.abs().max()).item() for a, b in pairs)
-    shapes = all(a.shape == b.shape for a, b in pairs)
-    same = 'equal' if worst < 1e-4 and shapes else 'DIFFERENT'  # rounding of float32, our choice
-    return (
-        f"{one.path}: outputs with the same weights are {same} to mmpretrain's: "
-        f'largest difference {worst:.1e} of the largest value'
-    )
+        maps = theirs(image), ours(image)
+    said = f'{one.path}: outputs with the same weights are'
+    if len({tuple(each.shape for each in side) for side in maps}) > 1:
+        return f"{said} DIFFERENT from mmpretrain's in number or shape"
+    differences = [(a - b).abs().max() / a.abs().max() for a, b in zip(*maps)]
+    worst = torch.stack(differences).max().item()  # unlike Python's max, not a number if one is
+    same = 'equal' if worst < 1e-4 else 'DIFFERENT'  # rounding of float32, our choice
+    return f"{said} {same} to mmpretrain's: largest difference {worst:.1e} of the largest value"
 
 
 def _told(error: Exception) -> str:

@@ -68,10 +68,8 @@ def _read(file: Path, import_custom_modules: bool = True) -> Config:
 
     The runner writes this text four times, and yapf would take up to a second each time.
     """
-    cfg = Config.fromfile(
-        str(file), import_custom_modules=import_custom_modules, format_python_code=False
-    )
-    # mmengine 0.10 passes the argument on only for lazy configs.
+    cfg = Config.fromfile(str(file), import_custom_modules=import_custom_modules)
+    # Its argument format_python_code is passed on only for lazy configs in mmengine 0.10.
     object.__setattr__(cfg, '_format_python_code', False)
     return cfg
 

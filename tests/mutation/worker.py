@@ -159,6 +159,7 @@ def warm_up() -> None:
 def main() -> None:
     TEMP.mkdir(exist_ok=True)
     sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
+    sys.path.append(str(ROOT / 'tests/stand_ins'))  # mmdet looks for panopticapi at its import
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # imports print
     warm_up()

@@ -20,6 +20,7 @@ EVENTS = {
     'socket.getaddrinfo': 0,
     'socket.gethostbyname': 0,
     'socket.gethostbyaddr': 0,
+    'socket.getnameinfo': 0,
 }
 
 

@@ -101,6 +101,13 @@ def test_a_safetensors_file_has_the_users_rights_and_no_shared_memory(detector, 
     assert path.stat().st_mode & 0o777 == 0o640
     assert re.fullmatch(r'a-[0-9a-f]{8}\.safetensors', path.name) and len(lines) == 2
     assert lines[1] == 'left out: meta, optimizer, message_hub'
+    # What is left out need not be readable.
+    content['ema_state_dict'] = {**content['state_dict'], 'backbone.surplus': torch.ones(1)}
+    torch.save(content, source)
+    with pytest.raises(CheckpointMismatch, match='surplus: not names of the format'):
+        convert(source, tmp_path / 'b.pth', 'hf')
+    _, lines = convert(source, tmp_path / 'b.safetensors', 'hf')
+    assert lines[1] == 'left out: meta, optimizer, message_hub, ema_state_dict'
     found = load_file(path)
     assert found.keys() == content['state_dict'].keys()
     assert all(torch.equal(found[k], v) for k, v in content['state_dict'].items())
@@ -162,6 +169,7 @@ def test_weights_of_an_ema_beside_are_renamed_too(detector, tmp_path):
     path, _ = convert(path, tmp_path / 'ema.pth', 'native', envelope='ema_state_dict')
     content = torch.load(path, weights_only=True)
     assert set(content) == {'meta', 'state_dict'}
+    assert set(content['state_dict']) == {*HEADS, *(f'backbone.{name}' for name in weights)}
     assert torch.equal(content['state_dict']['backbone.norm0.bias'], weights['norm0.bias'] + 1)
 
 

@@ -167,6 +167,27 @@ def test_the_error_of_a_plain_backbone_has_the_line_that_loads(family):
         assert name.startswith('norm') or torch.equal(value, native.tensors[name]), name
 
 
+def test_a_prefix_is_made_of_whole_names():
+    name = 'stages.0.0.dwconv.weight'
+    weights = {f'{at}{name}': torch.ones(1) for at in ('a.', 'ab.', 'ab.c.', 'x.y.')}
+    for prefix in ('a', 'a.'):
+        network = find_network(weights, prefix)
+        assert (network.prefix, list(network.inside)) == ('a.', [name])
+        assert list(network.outside) == [f'ab.{name}', f'ab.c.{name}', f'x.y.{name}']
+    assert find_network(weights, 'x').prefix == find_network(weights, 'x.y').prefix == 'x.y.'
+    for prefix, places in (
+        ('ab', r"\['ab.', 'ab.c.'\]; choose one with prefix='ab.'"),
+        ('', "'a.', "),
+    ):
+        with pytest.raises(CheckpointMismatch, match=f'prefixes .?{places}'):
+            find_network(weights, prefix)
+    with pytest.raises(CheckpointMismatch, match=r"no ConvNeXt with the prefix 'b\.' in any known"):
+        find_network(weights, 'b')
+    for prefix, at in (('b', 'b.'), ('b.', 'b.'), (None, ''), ('', '')):
+        other = {'b.c.weight': torch.ones(1)}
+        assert find_network(other, prefix, strict=False).prefix == at
+
+
 def test_isotropic_networks_are_refused_by_name():
     # facebookresearch/ConvNeXt, models/convnext_isotropic.py
     names = ['stem.weight', 'blocks.0.dwconv.weight', 'blocks.0.pwconv1.weight', 'norm.weight']
@@ -269,6 +290,37 @@ def test_norm_head_and_decoder_of_each_source_are_known(family):
     assert {name for name in weights if name.startswith(tuple(beside.split()) or '-')} == names
     assert network.has_head is (family not in WITHOUT_HEAD)
     assert native.unknown == []
+
+
+BESIDE = ['head.fc.weight', 'head.layers.0.fc.bias', 'classifier.weight']
+DECODER = [
+    'norm.ln.bias',
+    'head.bias',
+    'mask_token',
+    'proj.bias',
+    'decoder.0.norm.bias',
+    'pred.bias',
+]
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_heads_beside_the_network_are_its_own_and_all_else_is_a_models(name):
+    row = FORMATS[name]
+    inside = {'model.backbone.' + row.theirs('stages.0.0.dwconv.weight'): torch.ones(4, 1, 7, 7)}
+    if row.marked_by:
+        shape = (1,) * row.marked_by[1]
+        inside['model.backbone.' + row.theirs(row.marked_by[0])] = torch.ones(shape)
+    known = BESIDE + DECODER * (name == 'meta-sparse')
+    for own in known:
+        network = find_network({**inside, f'model.{own}': torch.ones(1)})
+        assert (network.row, network.beside, network.has_head) == (row, [f'model.{own}'], True)
+    strange = [*DECODER, 'head.fc2.weight', 'neck.head.fc.weight', 'head.x', 'classifiers.weight']
+    weights = {f'model.{own}': torch.ones(1) for own in strange if own not in known}
+    weights.update({own: torch.ones(1) for own in BESIDE})  # not beside it, but above
+    network = find_network({**inside, **weights})
+    found = ['model.head.fc2.weight', 'model.head.x'] if name == 'meta-sparse' else []
+    assert network.beside == found and network.has_head is bool(found)
+    assert network.outside.keys() == weights.keys() and network.prefix == 'model.backbone.'
 
 
 OTHERS = {

@@ -406,10 +406,15 @@ def test_output_norms_of_maps_that_are_not_returned_are_dropped(tiny_arch, tmp_p
 def test_stem_is_inflated_and_that_is_said(rule, tiny_arch, tmp_path):
     weights = classifier_weights(ConvNeXt(tiny_arch))
     backbone = ConvNeXt(tiny_arch, in_channels=5)
-    line = load_pretrained(backbone, write(weights, tmp_path), stem=rule)
+    options = {} if rule == 'repeat' else dict(stem=rule)  # the default
+    line = load_pretrained(backbone, write(weights, tmp_path), **options)
     assert f"stem: 3 -> 5 channels by '{rule}'" in line
     expected = inflate(weights['downsample_layers.0.0.weight'], 5, rule)
     assert torch.equal(backbone.downsample_layers[0][0].weight, expected)
+    if not options:  # and the only rule for a state dict
+        again = ConvNeXt(tiny_arch, in_channels=5)
+        again.load_state_dict(weights)
+        assert torch.equal(again.downsample_layers[0][0].weight, expected)
 
 
 class TouchFile:

@@ -16,11 +16,16 @@ import torch
 from addict import Dict
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
-from mmengine.optim import OneCycleLR
+from mmengine.optim import OneCycleLR, OneCycleParamScheduler
 from torch import nn
 
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
-from mmconvnext.checkpoint.plain_types import named, stored_function
+from mmconvnext.checkpoint.plain_types import (
+    named,
+    stored_defaultdict,
+    stored_deque,
+    stored_function,
+)
 from mmconvnext.checkpoint.read import read_checkpoint
 
 KINDS = '?bBhHiIlLqQefdgFDG'
@@ -220,6 +225,33 @@ def test_methods_of_a_history_that_mmengine_stores(name):
     assert stored_function(HistoryBuffer, name) is getattr(HistoryBuffer, name)
     with pytest.raises(pickle.UnpicklingError, match=f"getattr.*, '{name}'.* is not safe: refused"):
         stored_function(np.ndarray, name)
+
+
+SCHEDULER = 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'
+
+
+@pytest.mark.parametrize('name', ['_annealing_cos', '_annealing_linear', '_get_value', '__init__'])
+def test_functions_of_a_scheduler_that_mmengine_stores(name):
+    if name.startswith('_annealing'):
+        assert stored_function(SCHEDULER, name) is getattr(OneCycleParamScheduler, name)
+    else:
+        with pytest.raises(pickle.UnpicklingError, match=f"'{name}'.* is not safe: refused"):
+            stored_function(SCHEDULER, name)
+    with pytest.raises(pickle.UnpicklingError, match='is not safe: refused'):
+        stored_function(SCHEDULER + 'x', name)
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.serialization, 'safe_globals'), reason='torch 2.5 made it a context'
+)
+def test_dicts_and_lists_that_the_user_allows_come_as_they_are():
+    assert stored_deque([1], 5) == [] and stored_defaultdict(list) == {}
+    with torch.serialization.safe_globals([deque]):
+        found = stored_deque([1, 2], 5)
+        assert type(found) is deque and found.maxlen == 5 and list(found) == [1, 2]
+        assert type(stored_defaultdict(list)) is dict
+    with torch.serialization.safe_globals([defaultdict]):
+        assert stored_defaultdict(list)['a'] == [] and type(stored_deque()) is list
 
 
 # What is refused

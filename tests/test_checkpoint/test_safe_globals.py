@@ -496,5 +496,21 @@ def test_a_file_cannot_change_a_class(tmp_path):
     assert_changes_are_refused(tmp_path, 'not safe to read and was not read')
 
 
+# The function that stands in for getattr, with a new attribute.
+CHANGED_FUNCTION = b'\x80\x02cbuiltins\ngetattr\n}X\x01\x00\x00\x00aK\x01sb.'
+
+
+def test_a_file_cannot_change_a_function(any_torch, tmp_path):
+    assert_refused(CHANGED_FUNCTION, tmp_path, 'not safe to read and was not read')
+    assert not hasattr(plain_types.stored_function, 'a')
+
+
+@pytest.mark.parametrize('name', ['torch\nload', 'torch\nhub', 'os\nuint8', 'os\ngetcwd'])
+def test_of_torch_a_file_may_name_dtypes_alone(name, any_torch, tmp_path):
+    assert_refused(
+        b'\x80\x02c' + name.encode() + b'\n.', tmp_path, 'it holds ' + name.replace('\n', '.')
+    )
+
+
 def test_a_file_cannot_change_a_class_on_old_torch(old_torch, tmp_path):
     assert_changes_are_refused(tmp_path, "it changes <class '.*HistoryBuffer'>")

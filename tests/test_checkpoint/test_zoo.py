@@ -413,7 +413,17 @@ def test_tool_filters():
     assert len({line.index('v2 base') for line in lines} | {header.index('arch')}) == 1
 
 
+def test_tool_aligns_every_column():
+    assert list_weights('iso-l').stdout == (
+        'name                         arch          data  pixels  ema      MB  licence  source\n'
+        'convnext-iso-large_in1k_ema  v1 iso-large  in1k     224  yes  1223.8  MIT      Meta\n'
+    )
+
+
 def test_tool_names_the_nearest():
+    result = list_weights('???')
+    none = "no name contains '???'; nearest: none; leave the pattern out to list all\n"
+    assert (result.returncode, result.stderr) == (1, f'list_weights: {none}')
     result = list_weights('convnxt-tiny')
     assert result.returncode == 1 and result.stdout == ''
     assert "no name contains 'convnxt-tiny'; nearest: convnext-tiny_in1k, " in result.stderr

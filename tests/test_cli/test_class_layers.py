@@ -98,7 +98,14 @@ def test_a_model_that_cannot_have_one_more_tells_nothing():
     assert dimensions(model) == {}
 
 
+def test_tensors_of_another_model_are_left_out():
+    model = Config(dict(model=dict(type='Asks', num_classes=2))).model
+    own = {'linear.weight': (2, 4), 'linear.bias': (2, 1), 'gone': (2,), 'scalar': ()}
+    assert class_dimensions(model, own) == {'linear.weight': {0}}
+
+
 def test_counts():
     heads = [dict(num_classes=80), dict(num_classes=80, num_stuff_classes=53)]
+    heads += [dict(num_classes=None), dict(num_classes=True), dict(num_classes='7')]
     panoptic = dict(num_things_classes=3, num_stuff_classes=0, num_classes_note='x')
     assert class_counts(dict(heads=heads, panoptic=panoptic)) == [3, 53, 80]

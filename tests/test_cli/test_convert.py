@@ -59,6 +59,29 @@ def test_a_run_in_foreign_names_resumes(detector_run, workplace):
         assert torch.equal(runner.model.state_dict()[name], value), name
 
 
+def test_options_are_those_of_the_function(monkeypatch, capsys):
+    calls = []
+
+    def fake(*args, **options):
+        calls.append((args, options))
+        return Path('my out.pth'), ['one', 'two']
+
+    monkeypatch.setattr('mmconvnext.cli.convert.convert', fake)
+    assert main(['my in.pth', 'my out.pth', '--to', 'hf']) == Path('my out.pth')
+    assert capsys.readouterr() == ('my out.pth: one; two\n', '')
+    flags = ['--backbone-only', '--drop-optimizer', '--publish', '--drop-norms']
+    main(['a', 'b.pth', '--to', 'timm', *flags, '--prefix', 'teacher.', '--envelope', 'ema'])
+    names = ('backbone_only', 'drop_optimizer', 'publish', 'drop_norms')
+    off = dict.fromkeys(names, False)
+    assert calls == [
+        (('my in.pth', 'my out.pth', 'hf'), dict(off, prefix=None, envelope=None)),
+        (
+            ('a', 'b.pth', 'timm'),
+            dict(dict.fromkeys(names, True), prefix='teacher.', envelope='ema'),
+        ),
+    ]
+
+
 def fresh(model):
     """The same model with other weights."""
     model = copy.deepcopy(model)
@@ -73,6 +96,7 @@ def fresh(model):
     [
         (['gone.pth', 'out.pth'], "'gone.pth' is neither a file nor the name of published weights"),
         (['here.pth', 'here.pth'], 'here.pth exists and would be overwritten'),
+        (['here.pth', 'out.onnx'], r"'.*\.onnx'|\.onnx"),
     ],
 )
 def test_faults_are_one_message(argv, match, workplace):

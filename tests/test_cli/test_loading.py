@@ -12,6 +12,7 @@ import pytest
 import torch
 from fixtures import MASK_RCNN, TINY_DETECTOR, TINY_SEGMENTOR, UPERNET, forget_runs
 from mmengine.config import Config
+from mmengine.runner.priority import get_priority
 from torch import nn
 
 from mmconvnext.checkpoint.errors import CheckpointNotFound, CheckpointUnreachable
@@ -443,6 +444,194 @@ def test_an_odd_meta_continues_no_run(meta):
     with pytest.raises(RecipeError, match=r'not written by a training run \(no iteration count\)'):
         load_into(Small(), {**run_of(Small().state_dict()), 'meta': meta}, 'resume')
     load_into(Small(), {**run_of(Small().state_dict()), 'meta': meta}, 'load_from')
+
+
+@pytest.mark.parametrize('what', ['load_from', 'resume', 'test'])
+def test_counters_of_batch_norms_may_be_missing(what):
+    """Old files have none; torch then keeps the layer's own."""
+    weights, model = Small().state_dict(), Small()
+    del weights['neck.1.num_batches_tracked']
+    model.neck[1].num_batches_tracked += 5
+    hook = load_into(model, run_of(weights), what)
+    total = len(weights) + 1
+    assert hook.level == logging.INFO
+    assert hook.line.startswith(f'Loaded {total} of {total} tensors from w.pth')
+    assert ('; resumed at epoch 0, iteration 1' in hook.line) == (what == 'resume')
+    assert model.neck[1].num_batches_tracked == 5
+
+
+@pytest.mark.parametrize(
+    ('what', 'lenient', 'complete'),
+    [('load_from', False, True), ('resume', False, False), ('test', False, False)]
+    + [(what, True, True) for what in ('load_from', 'resume', 'test')],
+)
+def test_what_mmengine_loads_afterwards(what, lenient, complete):
+    """All of the model if something may be left out, so that it logs nothing about it."""
+    weights = Small().state_dict()
+    del weights['neck.1.num_batches_tracked']
+    checkpoint = run_of(weights)
+    load_into(Small(), checkpoint, what, lenient)
+    assert ('neck.1.num_batches_tracked' in checkpoint['state_dict']) == complete
+    assert (checkpoint['state_dict'] is weights) != complete
+
+
+# Class layers: the head of two classes and a file of five.
+
+
+def five_classes(**changes) -> dict:
+    weights = {**Small().state_dict(), 'head.weight': torch.ones(5, 4), 'head.bias': torch.ones(5)}
+    weights.update(changes)
+    return {**run_of(weights), 'meta': dict(iter=1, dataset_meta=dict(classes=tuple('abcde')))}
+
+
+@pytest.fixture
+def two_classes(monkeypatch):
+    """A function like load_into, for a model whose head depends on the number of classes."""
+    from mmconvnext.cli import loading
+
+    known = {'head.weight': {0}, 'head.bias': {0}, 'neck.0.weight': set()}
+    monkeypatch.setattr(loading, 'class_dimensions', lambda config, own: known)
+
+    def call(checkpoint, what='load_from', lenient=False):
+        hook, model = Loading(what, lenient), Small()
+        hook.source = 'w.pth'
+        cfg = Config(dict(model=dict(head=dict(num_classes=2))))
+        runner = SimpleNamespace(model=model, cfg=cfg, work_dir='.')
+        hook.after_load_checkpoint(runner, checkpoint)
+        return hook, model
+
+    return call
+
+
+def test_class_layers_stay_at_initialization(two_classes):
+    """Whatever they hold in the file, which is not used."""
+    checkpoint = five_classes(**{'head.weight': torch.full((5, 4), torch.nan)})
+    hook, model = two_classes(checkpoint)
+    total = len(model.state_dict())
+    assert hook.line == (
+        f'Loaded {total - 2} of {total} tensors from w.pth; left at initialization, as expected: '
+        'head (5 -> 2), because the model has 2 classes and the file 5'
+    )
+    assert hook.level == logging.INFO
+    assert torch.equal(checkpoint['state_dict']['head.weight'], model.head.weight)
+    checkpoint = five_classes()
+    del checkpoint['meta']
+    hook, _ = two_classes(checkpoint)
+    assert f'Loaded {total - 2} of {total} ' in hook.line
+    assert hook.line.endswith('2 classes and the file another number')
+
+
+def test_no_other_model_is_built_if_all_fits(monkeypatch):
+    monkeypatch.setattr('mmconvnext.cli.loading.class_dimensions', None)
+    assert load_into(Small(), run_of(Small().state_dict())).level == logging.INFO
+
+
+OTHERS = {
+    'another width': ({'head.weight': torch.ones(5, 3)}, 'load_from', 5),
+    'one dimension more': ({'head.weight': torch.ones(5, 4, 1)}, 'load_from', 5),
+    'the neck too': ({'neck.0.weight': torch.ones(5, 8, 1, 1)}, 'load_from', 5),
+    'as many classes': ({}, 'load_from', 2),
+    'a resumed run': ({}, 'resume', 5),
+    'a test': ({}, 'test', 5),
+}
+
+
+@pytest.mark.parametrize(('change', 'what', 'count'), OTHERS.values(), ids=OTHERS)
+def test_what_else_differs_is_no_class_layer(two_classes, change, what, count):
+    checkpoint = five_classes(**change)
+    checkpoint['meta']['dataset_meta'] = dict(classes=tuple('abcde'[:count]))
+    purpose = '' if what == 'test' else f' ({what})'
+    match = rf'(?s)^the checkpoint w\.pth{re.escape(purpose)} does not fill .*size mismatch for '
+    match += re.escape(next(iter(change), 'head.weight'))
+    with pytest.raises(RecipeError, match=match):
+        two_classes(checkpoint, what)
+    hook, model = two_classes(checkpoint, what, lenient=True)
+    assert hook.level == logging.WARNING and 'NOT STRICT' in hook.line
+    left = 3 if 'neck.0.weight' in change else 2
+    total = len(model.state_dict())
+    assert f'Loaded {total - left} of {total} ' in hook.line
+
+
+# The other steps of the hook
+
+
+@pytest.mark.parametrize(
+    ('what', 'lenient', 'loaded', 'there', 'skipped'),
+    [
+        ('load_from', False, False, True, ['neck']),
+        ('resume', False, False, True, ['neck', 'head']),  # it fills everything, or is refused
+        ('resume', True, False, True, ['neck']),
+        ('test', False, False, True, []),
+        ('load_from', False, True, True, []),
+        ('resume', False, False, False, []),
+    ],
+)
+def test_modules_that_are_not_initialized(tmp_path, what, lenient, loaded, there, skipped):
+    model = Small()
+    for part in (model.neck, model.head):
+        part.init_cfg = dict(type='Pretrained', checkpoint=OFFLINE)
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith('head.')}
+    torch.save(dict(state_dict=weights), tmp_path / 'w.pth')
+    named = str(tmp_path / 'w.pth') if what == 'load_from' else None
+    if there:  # the last checkpoint of a run that mmengine resumes
+        (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'w.pth'))
+    hook = Loading(what, lenient)
+    runner = SimpleNamespace(
+        _load_from=named, work_dir=str(tmp_path), _has_loaded=loaded, model=model
+    )
+    hook.before_run(runner)
+    assert hook.source == (str(tmp_path / 'w.pth') if there else None)
+    assert hook.skipped == skipped
+    assert [n for n in ('neck', 'head') if getattr(getattr(model, n), '_is_init', 0)] == skipped
+
+
+def test_the_line_is_logged_once_with_its_level():
+    logged, hook = [], Loading('test')
+    logger = SimpleNamespace(log=lambda *args: logged.append(args))
+    hook.before_test(SimpleNamespace(logger=logger))
+    assert logged == []
+    hook.line, hook.level = 'Loaded', logging.WARNING
+    for _ in range(2):
+        hook.before_test(SimpleNamespace(logger=logger))
+    assert logged == [(logging.WARNING, 'Loaded')]
+
+
+def test_it_comes_before_the_average_is_copied():
+    from mmengine.hooks import EMAHook
+
+    assert get_priority(Loading.priority) < get_priority(EMAHook.priority)
+
+
+@pytest.mark.parametrize('out_dir', [None, 'elsewhere'])
+def test_where_checkpoints_are_remembered(out_dir):
+    """In the folder of this run, unless all are kept elsewhere."""
+    checkpoint = run_of(Small().state_dict())
+    checkpoint['message_hub'] = dict(runtime_info=dict(best_ckpt='/old/best_1.pth', epoch=3))
+    hook = Loading('resume')
+    hook.source = 'w.pth'
+    hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir=out_dir))
+    cfg = Config(dict(model={}, default_hooks=hooks))
+    runner = SimpleNamespace(model=Small(), cfg=cfg, work_dir='my run')
+    hook.after_load_checkpoint(runner, checkpoint)
+    best = '/old/best_1.pth' if out_dir else 'my run/best_1.pth'
+    assert checkpoint['message_hub']['runtime_info'] == dict(best_ckpt=best, epoch=3)
+
+
+@pytest.mark.parametrize('lacking', ['optimizer', 'message_hub'])
+@pytest.mark.parametrize('value', [None, [], 'gone'])
+def test_a_run_needs_all_of_its_state(lacking, value):
+    checkpoint = {**run_of(Small().state_dict()), lacking: value}
+    if value == 'gone':
+        del checkpoint[lacking]
+    with pytest.raises(RecipeError, match=rf'\(no {lacking}\), so it cannot be resumed; start'):
+        load_into(Small(), checkpoint, 'resume')
+    load_into(Small(), checkpoint, 'load_from')
+
+
+@pytest.mark.parametrize('average', [None, [], 'text'])
+def test_an_average_that_is_none_has_no_faults(average):
+    checkpoint = {**run_of(Small().state_dict()), 'ema_state_dict': average}
+    assert load_into(Small(), checkpoint, 'resume').level == logging.INFO
 
 
 def test_classes_in_another_order_and_odd_keys_through_the_tool(segmentor_run, workplace, capsys):

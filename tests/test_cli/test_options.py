@@ -50,6 +50,76 @@ def test_test_defaults_and_flags():
     assert (args.out, args.show_dir, args.tta) == ('o.pkl', 's', True)
 
 
+NO_CONVERSION = dict(
+    source='a.pth',
+    destination='b.pth',
+    to='timm',
+    backbone_only=False,
+    drop_optimizer=False,
+    publish=False,
+    drop_norms=False,
+    prefix=None,
+    envelope=None,
+)
+NO_MIGRATION, NO_LIST = dict(config='a.py', out=None, bases=[]), dict(pattern='', urls=False)
+
+
+@pytest.mark.parametrize(
+    ('tool', 'argv', 'expected'),
+    [
+        ('convert', 'a.pth b.pth --to timm', NO_CONVERSION),
+        ('migrate', 'a.py', NO_MIGRATION),
+        ('migrate', 'a.py -o b.py', dict(NO_MIGRATION, out='b.py')),
+        ('migrate', 'a.py --out b.py', dict(NO_MIGRATION, out='b.py')),
+        ('migrate', 'a.py --bases c d', dict(NO_MIGRATION, bases=['c', 'd'])),
+        ('list_weights', '', NO_LIST),
+        ('list_weights', 'v2', dict(NO_LIST, pattern='v2')),
+        ('list_weights', '--urls', dict(NO_LIST, urls=True)),
+        ('demo', '', {}),
+    ]
+    + [
+        ('convert', f'a.pth b.pth --to timm --{name.replace("_", "-")}{value}', change)
+        for name, value, change in [
+            *((n, '', {**NO_CONVERSION, n: True}) for n in list(NO_CONVERSION)[3:7]),
+            *((n, ' x', {**NO_CONVERSION, n: 'x'}) for n in ('prefix', 'envelope')),
+        ]
+    ],
+)
+def test_options_of_the_other_tools(tool, argv, expected):
+    assert vars(options.PARSERS[tool]().parse_args(argv.split())) == expected
+
+
+@pytest.mark.parametrize(
+    ('tool', 'argv', 'message'),
+    [
+        ('convert', 'a.pth b.pth', 'required: --to'),
+        ('convert', 'a.pth b.pth --to onnx', "invalid choice: 'onnx'"),
+        ('convert', 'a.pth --to timm', 'required: destination'),
+        ('migrate', '', 'required: config'),
+        ('migrate', 'a.py --bases', 'expected at least one argument'),
+        ('demo', 'a.py', 'unrecognized arguments: a.py'),
+    ],
+)
+def test_wrong_arguments_of_the_other_tools(tool, argv, message, capsys):
+    with pytest.raises(SystemExit, match='^2$'):
+        options.PARSERS[tool]().parse_args(argv.split())
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+@pytest.mark.parametrize('launcher', ['none', 'pytorch', 'slurm', 'mpi'])
+def test_launchers(tool, launcher):
+    argv = ['a.py', 'x.pth'][: 1 + (tool == 'test')]
+    args = options.PARSERS[tool]().parse_args([*argv, '--launcher', launcher])
+    assert (args.launcher, args.local_rank) == (launcher, 0)
+
+
+def test_test_flags_of_both_tools():
+    argv = 'a.py x.pth --toy --lenient --work-dir w --cfg-options a=1'.split()
+    args = options.test_parser().parse_args(argv)
+    assert (args.toy, args.lenient, args.work_dir, args.cfg_options) == (True, True, 'w', ['a=1'])
+
+
 def test_cfg_options_are_pairs_and_several_options_add_up():
     argv = ['a.py', '--cfg-options', 'a=b c', 'd=[1, 2]', '--amp', '--cfg-options', 'e=']
     assert options.train_parser().parse_args(argv).cfg_options == ['a=b c', 'd=[1, 2]', 'e=']

@@ -2,9 +2,12 @@
 """cli/report.py: the curve and the predictions of a run are drawn, with the right content."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
 from PIL import Image
 
 from mmconvnext.cli import report
@@ -41,9 +44,15 @@ def test_curve_of_a_detector(tmp_path, drawn):
         [
             dict(loss=3.0, loss_cls=1.0, lr=0.1, epoch=1, iter=10),
             dict(loss=2.0, loss_cls=0.5, lr=0.1, epoch=1, iter=20),
-            {'coco/bbox_mAP': 0.25, 'coco/bbox_mAP_50': 0.5, 'coco/segm_mAP': 0.2, 'step': 1},
+            {
+                'coco/none_mAP': -1.0,
+                'coco/bbox_mAP': 0.25,
+                'coco/bbox_mAP_50': 0.5,
+                'coco/segm_mAP': 0.2,
+                'step': 1,
+            },
             dict(loss=1.0, loss_cls=0.2, lr=0.1, epoch=2, iter=40),
-            {'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0, 'coco/segm_mAP': 0.4, 'step': 2},
+            {'coco/bbox_mAP': 0.0, 'coco/small_mAP': -1.0, 'coco/segm_mAP': 0.4, 'step': 2},
         ],
     )
     file = draw_curve(tmp_path, tmp_path / 'curve.png')
@@ -53,7 +62,7 @@ def test_curve_of_a_detector(tmp_path, drawn):
         (
             'mAP',
             {
-                'coco/bbox_mAP': [[20, 0.25], [40, 0.5]],
+                'coco/bbox_mAP': [[20, 0.25], [40, 0.0]],
                 'coco/segm_mAP': [[20, 0.2], [40, 0.4]],
             },
         ),
@@ -106,6 +115,36 @@ def test_predictions_beside_the_truth(request, tmp_path, monkeypatch, kind, num,
     assert picture.shape == (rows * (96 + 8), 2 * 96, 3)
     first = picture[4:100]
     assert (first[:, :96] != first[:, 96:]).any()  # truth and prediction differ after 2 iterations
+
+
+@pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
+def test_truth_is_on_the_left_and_weak_predictions_are_left_out(tmp_path, scope):
+    """Of the first four images, one by one, in their colours."""
+    file, drawn = tmp_path / 'my image.png', []
+    Image.new('RGB', (6, 3), (200, 100, 0)).save(file)
+
+    class Visualizer:
+        def add_datasample(self, name, image, sample, draw_gt, draw_pred, show, **options):
+            assert draw_gt != draw_pred and not show
+            assert image[0, 0].tolist() == [200, 100, 0]
+            drawn.append((draw_gt, options))
+
+        def get_image(self):
+            return np.full((3, 6, 3), 50 if drawn[-1][0] else 150, np.uint8)
+
+    model = torch.nn.Linear(1, 1).train()
+    model.val_step = lambda batch: [SimpleNamespace(img_path=str(file))] * batch
+    runner = SimpleNamespace(
+        model=model,
+        val_dataloader=[2, 1, 2, 9],
+        visualizer=Visualizer(),
+        cfg=Config(dict(default_scope=scope)),
+    )
+    picture = np.asarray(Image.open(draw_predictions(runner, tmp_path / 'a.png')))
+    assert picture.shape == (4 * (3 + 8), 12, 3) and not model.training
+    assert (picture[4:7, :6] == 50).all() and (picture[4:7, 6:] == 150).all()
+    options = dict(pred_score_thr=0.5) if scope == 'mmdet' else {}
+    assert drawn == [(True, options), (False, options)] * 4
 
 
 def test_rows_of_different_widths_are_padded_white(tmp_path):

@@ -1,14 +1,14 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """cli/run.py: a mistake ends with status 2 and one message; other errors keep their traceback."""
 
-import subprocess
 import sys
 
 import pytest
 from fixtures import MASK_RCNN, ROOT
+from processes import script
 
 from mmconvnext.checkpoint.errors import CheckpointError
-from mmconvnext.cli.run import run_tool
+from mmconvnext.cli.run import run_tool, start
 from mmconvnext.recipe.errors import RecipeError
 
 
@@ -31,20 +31,25 @@ def test_no_other_error_is_hidden():
     assert run_tool(lambda: None) is None
 
 
-@pytest.mark.parametrize('tool, more', [('train.py', ()), ('test.py', ('x.pth',))])
-def test_tools_run_from_another_folder_and_end_without_a_traceback(tmp_path, tool, more):
+# An error that is only seen after imports, base configs and checks have worked.
+WRONG = ('--cfg-options', 'model.neck.in_channels=[1,2,3,4]')
+FAULT = 'error: model.neck.in_channels=[1, 2, 3, 4], but model.backbone'
+
+
+def test_a_tool_runs_from_another_folder_and_ends_without_a_traceback(tmp_path):
     (tmp_path / 'mine.py').write_text(f'_base_ = {MASK_RCNN!r}\n')
-    # An error that is only seen after imports, base configs and checks have worked.
-    options = ('--cfg-options', 'model.neck.in_channels=[1,2,3,4]')
-    (tmp_path / 'x.pth').touch()
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / tool), 'mine.py', *more, *options],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = script(ROOT / 'tools/train.py', 'mine.py', *WRONG, folder=tmp_path)
     assert done.returncode == 2
-    assert 'error: model.neck.in_channels=[1, 2, 3, 4], but model.backbone' in done.stderr
-    assert 'Traceback' not in done.stderr
+    assert FAULT in done.stderr and 'Traceback' not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['mine.py']
+
+
+def test_nothing_is_written_after_a_mistake(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'mine.py').write_text(f'_base_ = {MASK_RCNN!r}\n')
+    (tmp_path / 'x.pth').touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['test.py', 'mine.py', 'x.pth', *WRONG])
+    with pytest.raises(SystemExit, match='^2$'):
+        start('test')
+    assert FAULT in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ['mine.py', 'x.pth']

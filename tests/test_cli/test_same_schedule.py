@@ -104,6 +104,46 @@ def test_a_longer_run_whose_steps_are_the_same():
     assert differences(now, saved(built(SCHEDULES['steps']))) == []
 
 
+@pytest.mark.parametrize(
+    ('before', 'after', 'differs'),
+    [(9, 12, False), (8, 12, True), (12, 8, True), (12, 9, False)],
+)
+def test_an_end_at_the_last_milestone_matters(before, after, differs):
+    """A schedule that ends there does not take that step."""
+    now, then = ({**SCHEDULES['steps'], 'end': end} for end in (after, before))
+    lines = [f'param_scheduler.0.end: {before} in the checkpoint, {after} in the config']
+    assert differences(built(now, seen=0), saved(built(then))) == lines * differs
+
+
+def test_lists_are_equal_to_tuples_and_new_settings_unknown():
+    checkpoint = saved(built(SCHEDULES['steps']))
+    now = built(SCHEDULES['steps'], seen=0)
+    for group in now.optim_wrapper.optimizer.param_groups:
+        group['betas'], group['new'] = (0.9, 0.999), 1
+    for group in checkpoint['optimizer']['param_groups']:
+        group['betas'] = [0.9, 0.999]
+    assert differences(now, checkpoint) == []
+    checkpoint['optimizer']['param_groups'][1]['betas'] = [0.9, 0.99]
+    (line,) = differences(now, checkpoint)
+    assert line.startswith('optim_wrapper, group 1 of the optimizer: betas: [0.9, 0.99] in the')
+
+
+@pytest.mark.parametrize('key', ['foreach', 'fused', 'capturable', 'differentiable'])
+def test_implementations_are_no_settings(key):
+    checkpoint, now = saved(built()), built(seen=0)
+    for theirs, ours in zip(
+        checkpoint['optimizer']['param_groups'], now.optim_wrapper.optimizer.param_groups
+    ):
+        theirs[key], ours[key] = None, True
+    assert differences(now, checkpoint) == []
+
+
+def test_five_differences_are_shown_whole():
+    now = built(dict(SCHEDULES['cosine'], eta_min=1), seen=0, weight_decay=0.1, nesterov=True)
+    lines = differences(now, saved(built(SCHEDULES['cosine'])))
+    assert len(lines) == 5 and not any('more' in line for line in lines)
+
+
 def test_other_schedulers():
     linear, steps, cosine = (SCHEDULES[name] for name in ('linear', 'steps', 'cosine'))
     checkpoint = saved(built(linear, steps))

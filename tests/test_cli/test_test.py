@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures import MASK_RCNN, ROOT, UPERNET, write_coco_file
+from mmengine.config import Config
 from PIL import Image
 
 from mmconvnext.checkpoint.errors import CheckpointNotFound
@@ -45,13 +46,18 @@ def built(monkeypatch, workplace):
 
         @classmethod
         def from_cfg(cls, cfg):
-            cls.cfg = cfg
+            cls.cfg, cls.hooks = cfg, []
             return cls()
 
         def register_hook(self, hook):
-            pass
+            self.hooks.append(hook)
 
         def test(self):
+            loading, classes = self.hooks
+            assert (loading.purpose, classes.loader, classes.only_warn) == (
+                ('test', 'test_dataloader', False)
+            )
+            self.cfg.shown_lenient = loading.lenient
             return {}
 
     def build(*argv):
@@ -93,6 +99,67 @@ def test_the_checkpoint_is_loaded_not_resumed(built):
     cfg = built(MASK_RCNN)
     assert cfg.load_from == 'x.pth'
     assert not cfg.resume
+
+
+def test_flags_and_their_absence(built):
+    cfg = built(MASK_RCNN)
+    assert (cfg.launcher, cfg.shown_lenient) == ('none', False)
+    assert not cfg.default_hooks.visualization.get('draw')
+    assert cfg.test_evaluator.type == 'CocoMetric'
+    cfg = built(MASK_RCNN, '--lenient', '--launcher', 'slurm', '--cfg-options', 'title=my test')
+    assert (cfg.launcher, cfg.shown_lenient, cfg.title) == ('slurm', True, 'my test')
+    assert built(MASK_RCNN, '--cfg-options', 'lenient_loading=True').shown_lenient
+    cfg = built(MASK_RCNN, '--show-dir', 'my pictures')
+    assert cfg.default_hooks.visualization.test_out_dir == str(Path('my pictures').resolve())
+    assert cfg.default_hooks.visualization.draw is True
+
+
+def test_flags_of_a_segmentor_and_their_absence(built):
+    cfg = built(UPERNET)
+    assert not cfg.default_hooks.visualization.get('draw')
+    assert {'output_dir', 'keep_results'}.isdisjoint(cfg.test_evaluator)
+    assert cfg.model.type == 'EncoderDecoder' and 'save_dir' not in cfg.visualizer
+    cfg = built(UPERNET, '--show-dir', 'shown', '--out', 'my maps')
+    hook = cfg.default_hooks.visualization
+    assert (hook.draw, hook.interval, cfg.visualizer.save_dir) == (True, 1, 'shown')
+    assert (cfg.test_evaluator.output_dir, cfg.test_evaluator.keep_results) == ('my maps', True)
+
+
+def test_predictions_are_saved_beside_several_metrics():
+    metrics = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric')]
+    cfg = Config(dict(default_scope='mmdet', test_evaluator=metrics))
+    module._save_predictions(cfg, 'my out.pkl')
+    dump = dict(type='DumpDetResults', out_file_path='my out.pkl')
+    assert cfg.test_evaluator == [*metrics, dump]
+
+
+@pytest.mark.parametrize('lacking', ['tta_model', 'tta_pipeline'])
+def test_tta_needs_both_of_its_parts(lacking):
+    cfg = Config(dict(tta_model=dict(type='A'), tta_pipeline=[1], model=dict(type='B')))
+    cfg.pop(lacking)
+    with pytest.raises(RecipeError, match='^--tta: this recipe has no test-time augmentation'):
+        module._use_tta(cfg)
+
+
+def test_tta_keeps_the_test_settings_if_it_has_none_of_its_own():
+    loader = dict(dataset=dict(pipeline=[2]))
+    model = dict(type='B', test_cfg=dict(mode='slide'))
+    cfg = dict(tta_model=dict(type='A', x=1), tta_pipeline=[1], model=model, test_dataloader=loader)
+    cfg = Config(cfg)
+    module._use_tta(cfg)
+    assert cfg.model == dict(type='A', x=1, module=model)
+    assert cfg.test_dataloader.dataset.pipeline == [1]
+
+
+def test_label_maps_of_a_test_go_into_its_own_folder(workplace):
+    """Only those in the folder that all runs would share."""
+    outputs = ('work_dirs/label_maps', 'mine', None)
+    metrics = [dict(type='IoUMetric', output_dir=output) for output in outputs]
+    cfg = Config(dict(model={}, work_dir='runs/a/test', test_evaluator=metrics))
+    Path('x.pth').touch()
+    module._apply_arguments(cfg, module.test_parser().parse_args(['a.py', 'x.pth']))
+    found = [metric.output_dir for metric in cfg.test_evaluator]
+    assert found == ['runs/a/test/label_maps', 'mine', None]
 
 
 # A segmentor
@@ -304,6 +371,16 @@ def test_dist_test(fake_program, monkeypatch):
         '--launcher',
         'pytorch',
         '--tta',
+    ]
+    for name, value in dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='1234').items():
+        monkeypatch.setenv(name, value)
+    done = subprocess.run([str(DIST), 'a.py', 'x.pth', '8'], capture_output=True, text=True)
+    assert done.stdout.splitlines()[:5] == [
+        '--nnodes=2',
+        '--node_rank=1',
+        '--nproc_per_node=8',
+        '--master_addr=10.0.0.1',
+        '--master_port=1234',
     ]
     done = subprocess.run([str(DIST), 'a.py', 'x.pth'], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, '')

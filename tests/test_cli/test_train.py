@@ -134,7 +134,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(still_upernet):
 
 def test_epochs_and_their_schedule_continue(workplace):
     def run(folder, epochs, *argv):
-        # One iteration an epoch; a learning-rate step comes after the interruption.
+        # One iteration an epoch; the warm-up's end and a step come after the interruption.
         return detector(
             folder,
             *argv,
@@ -144,20 +144,21 @@ def test_epochs_and_their_schedule_continue(workplace):
                 'train_dataloader.batch_size=4',
                 'default_hooks.checkpoint.interval=1',
                 'param_scheduler.0.end=2',
-                'param_scheduler.1.milestones=[3]',
+                'param_scheduler.1.milestones=[2]',
             ),
         )
 
-    run('whole', 4)
-    run('halves', 2)
-    resumed = run('halves', 4, '--resume')
-    assert (resumed.epoch, resumed.iter) == (4, 4)
+    run('whole', 3)
+    run('halves', 1)
+    resumed = run('halves', 3, '--resume')
+    assert (resumed.epoch, resumed.iter) == (3, 3)
     ours, theirs = logged('halves'), logged('whole')
-    assert [row['epoch'] for row in ours] == [row['epoch'] for row in theirs] == [1, 2, 3, 4]
+    assert [row['epoch'] for row in ours] == [row['epoch'] for row in theirs] == [1, 2, 3]
     assert [row['lr'] for row in ours] == [row['lr'] for row in theirs]
-    assert ours[3]['lr'] == pytest.approx(0.1 * ours[2]['lr'])
+    assert ours[2]['lr'] == pytest.approx(0.1 * ours[1]['lr'])
+    assert ours[0]['lr'] < ours[1]['lr']
     steps = {int(state['step']) for state in resumed.optim_wrapper.optimizer.state.values()}
-    assert steps == {4}
+    assert steps == {3}
 
 
 def test_resume_from_a_named_checkpoint(segmentor_run, workplace):

@@ -307,6 +307,36 @@ def test_transforms_of_gradients_are_refused():
         )
     with refused, forward_ad.dual_level():
         torch.autograd.grad(out, x, forward_ad.make_dual(grads[0], grads[1]))
+    with refused:
+        torch.func.grad(
+            lambda g: torch.autograd.grad(out, x, g, retain_graph=True)[0].square().sum()
+        )(grads[0])
+    with refused:
+        torch.func.vmap(lambda g: torch.autograd.grad(out, x, g, create_graph=True)[0])(grads)
+
+
+@pytest.mark.parametrize('source', ['x', 'grad', 'pwconv1.weight', 'gamma', 'dwconv.bias'])
+def test_a_second_derivative_by_any_source_is_refused(source):
+    """Also where it is allowed to be unused: it would be zero."""
+    _, block = block_pair()
+    x, grad = torch.randn(2, 2, 24, 5, 4)
+    sources = {'x': x, 'grad': grad, **dict(block.named_parameters())}
+    for name, tensor in sources.items():
+        tensor.requires_grad_(name == source)
+    wanted = sources[source] if source != 'grad' else x.requires_grad_()
+    (first,) = torch.autograd.grad(block(x), wanted, grad, create_graph=True)
+    with pytest.raises(RuntimeError, match='no second derivative'):
+        torch.autograd.grad(first.sum(), sources[source], allow_unused=True)
+
+
+def test_a_dropped_branch_has_a_second_derivative(monkeypatch):
+    for block in block_pair(drop_path_rate=0.5):
+        monkeypatch.setattr(block.drop_path, 'draw', lambda n: torch.zeros(n, dtype=torch.bool))
+        x = torch.randn(2, 24, 5, 4, requires_grad=True)
+        weight = torch.randn(2, 24, 5, 4, requires_grad=True)
+        (first,) = torch.autograd.grad(block(x), x, weight, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), weight)
+        assert torch.equal(first, weight) and torch.equal(second, 2 * weight)
 
 
 def test_the_result_is_no_view():

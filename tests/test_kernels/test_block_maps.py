@@ -9,6 +9,7 @@ import copy
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmconvnext.kernels import block as block_module
 from mmconvnext.kernels.block import FusedBlock, infer
@@ -286,6 +287,50 @@ def test_inference_keeps_no_hidden_map(operators, version, spy):
         found = infer(torch.randn(2, 3, 5, 4), p, OPTIONS, fold(p, OPTIONS))
     assert spy.given['mlp'][-1] is False
     assert found.shape == (2, 4, 3, 5)
+
+
+@pytest.mark.parametrize('operators', ['compiled', 'composed'], indirect=True)
+def test_gradients_of_rows(operators):
+    """A hidden map that was kept is not computed again, and sums over rows are float32."""
+    p = Parameters(*(t.detach() for t in tensors()))._replace(gamma=None)
+    rows, grad = torch.randn(2, 70, 4).bfloat16()
+    no_squares, layers = torch.zeros(0, 16), (*p.norm, *p.pwconv1, *p.pwconv2)
+    rest = (*layers, None, None, None, 1.0, 0.0, 1)
+    asleep = torch.full((70, 16), -100.0).bfloat16()  # where GELU and its slope are zero
+    with torch.no_grad():
+        found = operators.mlp_backward(grad, rows, asleep, no_squares, *rest)
+        again = operators.mlp_backward(grad, rows, asleep[:0], no_squares, *rest)
+    assert not any(found[i].any() for i in (0, 1, 2, 3, 4, 5))
+    assert all(again[i].any() for i in (0, 1, 2, 3, 4, 5))
+    for bias in (found[6], again[6]):
+        torch.testing.assert_close(bias.double(), grad.double().sum(0), rtol=1e-5, atol=1e-5)
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products with a dimension of this size."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.count = size, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if 'mm' in function.name():
+            self.count += any(self.size in t.shape for t in args if isinstance(t, torch.Tensor))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('kept', [True, False])
+@pytest.mark.parametrize('operators', ['composed'], indirect=True)
+def test_no_product_over_rows_that_nobody_wants(operators, kept):
+    p = Parameters(*(None if t is None else t.detach() for t in tensors('v1')))
+    rows, hidden = torch.randn(2, 70, 4), torch.randn(70 if kept else 0, 16)
+    layers = (*p.norm, *p.pwconv1, *p.pwconv2, p.gamma, None, None)
+    counts = {}
+    for wanted in [(False, False), (True, False), (False, True), (True, True)]:
+        with torch.no_grad(), Products(70) as products:
+            operators.mlp_backward(*rows, hidden, hidden[:0], *layers, 1.0, 0.0, 1, *wanted)
+        counts[wanted] = products.count - (not kept)
+    assert list(counts.values()) == [2, 3, 3, 4]
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)

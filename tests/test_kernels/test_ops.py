@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from mmconvnext.kernels import reference
-from mmconvnext.kernels.library import CAPABILITIES
 from mmconvnext.kernels.ops import capability
 
 OPS = torch.ops.mmconvnext
@@ -78,11 +77,15 @@ def test_reference_of_the_convolution_is_torchs():
 
 @compiled
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
-@pytest.mark.parametrize('samples', [None, 1, 3])
-@pytest.mark.parametrize('size', [(6, 7), (300, 40), (3, 16), (0, 8)], ids=str)
+@pytest.mark.parametrize(
+    ('size', 'samples'),
+    [
+        *((size, samples) for size in ((6, 7), (300, 40), (3, 16)) for samples in (None, 1, 3)),
+        ((0, 8), None),
+    ],
+    ids=str,
+)
 def test_gelu_backward(size, samples, dtype):
-    if samples and not size[0]:
-        pytest.skip('no rows, no samples')
     h, grad = (torch.randn(size).mul(3).to(dtype) for _ in range(2))
     slope = torch.randn(samples, size[1]) if samples else None
     wide = None if slope is None else slope.double()
@@ -319,8 +322,3 @@ def test_onednn_without_newer_instructions(isa):
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(capability()[0])
-
-
-def test_capability_is_told():
-    found, why = capability()
-    assert (found in CAPABILITIES) != bool(why)

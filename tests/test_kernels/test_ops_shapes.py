@@ -10,6 +10,8 @@ from torch.autograd import forward_ad
 from mmconvnext.kernels import ops as module
 from mmconvnext.kernels.ops import OF_MAPS, OPS
 
+from .conftest import composed, use_operators
+
 N, H, W, C, K = 2, 3, 5, 8, 12
 M = N * H * W
 F32, BF16 = torch.float32, torch.bfloat16
@@ -112,6 +114,20 @@ def test_shapes_and_types(name, arguments, results):
     found = getattr(OPS, name)(*arguments)
     assert [(tuple(t.shape), t.dtype) for t in found] == [(tuple(s), d) for s, d in results]
     assert all(t.device.type == 'meta' and t.is_contiguous() for t in found)
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments', 'results'), [case for case in RESULTS if hasattr(composed(), case[0])]
+)
+def test_what_is_composed_has_these_shapes_and_types(name, arguments, results, monkeypatch):
+    operators = composed()
+    use_operators(operators, monkeypatch)
+    real = [torch.ones_like(t, device='cpu') if torch.is_tensor(t) else t for t in arguments]
+    found = getattr(operators, name)(*real)
+    assert [(tuple(t.shape), t.dtype) for t in found] == [(tuple(s), d) for s, d in results]
+    given = {t.data_ptr() for t in real if torch.is_tensor(t) and t.numel()}
+    own = [t.data_ptr() for t in found if t.numel()]
+    assert not given & set(own) and len(own) == len(set(own))
 
 
 def test_biases_stay_float32_on_a_cpu():

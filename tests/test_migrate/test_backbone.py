@@ -3,10 +3,11 @@
 
 import pytest
 
-from mmconvnext.migrate.backbone import OURS, peer_of, renew_backbones
+from mmconvnext.migrate.backbone import peer_of, refuse_classifier, renew_backbones
 from mmconvnext.migrate.notes import Notes
 from mmconvnext.recipe.errors import RecipeError
 
+OURS = 'mmconvnext.ConvNeXt'
 DENSE = dict(gap_before_final_norm=False)
 
 
@@ -74,6 +75,75 @@ def test_meta_says_its_size_in_numbers():
     assert after == dict(type=OURS, arch='base', layer_scale_init_value=1.0)
     after, _ = renewed(dict(type='ConvNeXt', in_chans=4, depths=[1, 1], dims=[8, 16]))
     assert after == dict(type=OURS, arch=dict(depths=[1, 1], channels=[8, 16]), in_channels=4)
+
+
+@pytest.mark.parametrize(
+    ('changed', 'arch'),
+    [
+        ({}, 'small'),
+        (dict(depths=(3, 3, 27, 3)), 'small'),
+        (dict(dims=[96, 192, 384, 769]), dict(depths=[3, 3, 27, 3], channels=[96, 192, 384, 769])),
+        (dict(depths=[3, 3, 3, 27]), dict(depths=[3, 3, 3, 27], channels=[96, 192, 384, 768])),
+    ],
+)
+def test_only_the_exact_numbers_have_a_name(changed, arch):
+    node = dict(type='ConvNeXt', in_chans=3, depths=[3, 3, 27, 3], dims=[96, 192, 384, 768])
+    after, notes = renewed({**node, **changed})
+    assert after == dict(type=OURS, arch=arch)
+    assert notes.changed[-1].startswith(
+        f"model.backbone: ConvNeXt became type='{OURS}', with arch="
+    )
+    assert notes.changed[-1].endswith(', without in_chans, depths, dims')
+
+
+def test_maps_and_channels_that_are_the_default_are_not_written():
+    for maps, kept in (
+        ([0, 1, 2, 3], None),
+        ((0, 1, 2, 3), None),
+        ([1, 2, 3], [1, 2, 3]),
+        ([3, 2, 1, 0], [3, 2, 1, 0]),
+    ):
+        after, _ = renewed(
+            dict(type='mmpretrain.ConvNeXt', out_indices=maps, in_channels=3, **DENSE)
+        )
+        assert after.get('out_indices') == kept and 'in_channels' not in after
+    after, _ = renewed(dict(type='mmpretrain.ConvNeXt', in_channels=4, **DENSE))
+    assert after['in_channels'] == 4
+
+
+def test_nothing_to_migrate_is_explained():
+    for cfg, match in (
+        (dict(backbone=dict(type=OURS)), 'nothing to migrate: the config already has our ConvNeXt'),
+        (
+            dict(backbone=dict(type='ResNet')),
+            "the backbones are model.backbone='ResNet'; supported",
+        ),
+        (
+            dict(neck=dict(type='FPN')),
+            'no ConvNeXt to migrate: there is no backbone; supported are',
+        ),
+    ):
+        with pytest.raises(RecipeError, match=match):
+            renew_backbones(dict(model=cfg), Notes())
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'refused'),
+    [
+        (dict(model=dict(type='ImageClassifier')), True),
+        (dict(model=dict(type='mmpretrain.ImageClassifier')), True),
+        (dict(model=dict(type='Other'), default_scope='mmcls'), True),
+        (dict(model=dict(type='Other'), default_scope='mmpretrain'), True),
+        (dict(model=dict(type='MaskRCNN'), default_scope='mmdet'), False),
+        ({}, False),
+    ],
+)
+def test_classifiers_are_refused_with_the_line_to_write(cfg, refused):
+    if refused:
+        with pytest.raises(RecipeError, match='out_indices=-1, gap_before_final_norm=True'):
+            refuse_classifier(cfg)
+    else:
+        refuse_classifier(cfg)
 
 
 def test_timm_wrapper():

@@ -40,10 +40,17 @@ def test_marks_of_mmengine_and_unset_backends_say_nothing():
     assert same(dict(type='A', _scope_='mmdet'), dict(type='A', backend_args=None))
     assert not same(dict(type='A', backend_args=dict(backend='s3')), dict(type='A'))
     assert not same(True, 1) and same(1, 1.0) and same((1, 2), [1, 2])
+    assert not same([1, 2], [1]) and not same([1], [1, 2]) and not same([2, 1], [1, 2])
+    assert not same('1', 1) and not same(None, 0) and same(None, None) and not same(1.0, False)
+    assert not same(dict(a=1), dict(b=1)) and not same(dict(a=None), {})
+    assert not same(dict(a=1), [('a', 1)])
 
 
 def test_differences_are_named_by_path():
     two = copy.deepcopy(BASE)
     two['model']['inner']['k'] = 5
     del two['a']
-    assert differing(BASE, two) == ['a', 'model.inner.k']
+    two['new'] = dict(b=1)
+    two['loader'] = [2]
+    assert differing(BASE, two) == ['a', 'model.inner.k', 'loader', 'new']
+    assert differing(BASE, BASE) == []

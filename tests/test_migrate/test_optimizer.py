@@ -4,9 +4,10 @@
 import pytest
 
 from mmconvnext.migrate.notes import Notes
-from mmconvnext.migrate.optimizer import OURS, constructor_of, our_name, renew_constructor
+from mmconvnext.migrate.optimizer import constructor_of, our_name, renew_constructor
 from mmconvnext.recipe.errors import RecipeError
 
+OURS = 'mmconvnext.LayerDecayOptimWrapperConstructor'
 TINY = (3, 3, 9, 3)
 FIXED = 'LearningRateDecayOptimizerConstructor'
 MMPRETRAIN = 'LearningRateDecayOptimWrapperConstructor'
@@ -114,6 +115,63 @@ def test_unknown_constructors_are_left():
 def test_decay_without_a_rate_is_refused():
     with pytest.raises(RecipeError, match='paramwise_cfg has no decay_rate'):
         renewed(FIXED, num_layers=6)
+
+
+@pytest.mark.parametrize('depths', [(3, 3, 9, 3), (3, 3, 27, 3)])
+def test_the_number_of_layers_is_6_or_12(depths):
+    """Of the official code; only the other number is named, also if it is missing."""
+    right = 6 if depths[2] == 9 else 12
+    for given in (6, 12, None):
+        options = {} if given is None else dict(num_layers=given)
+        _, _, notes = renewed(FIXED, depths=depths, decay_rate=0.9, **options)
+        named = [line for line in notes.look if line.startswith(f'num_layers={given!r} does not')]
+        assert bool(named) is (given != right)
+        assert all(f'the official code uses {right}, and' in line for line in named)
+
+
+def test_each_parameter_is_in_one_group_only_where_ours_is_used():
+    for constructor, there in ((FIXED, True), (MMPRETRAIN, True), (None, False), ('Mine', False)):
+        _, options, _ = renewed(constructor, shared=True, decay_rate=0.9, layer_decay_rate=0.9)
+        assert ('bypass_duplicate' in options) is there
+        _, options, _ = renewed(constructor, decay_rate=0.9, layer_decay_rate=0.9)
+        assert 'bypass_duplicate' not in options
+
+
+def test_defaults_of_mmpretrains():
+    """Without a rate nothing decays by layer; what it never read is named."""
+    _, options, notes = renewed(MMPRETRAIN, num_layers=6, bias_lr_mult=2.0, norm_decay_mult=0.5)
+    assert options == dict(
+        decay_rate=1.0, norm_decay_mult=0.5, bias_decay_mult=None, flat_decay_mult=None
+    )
+    assert notes.look[-1] == (
+        "paramwise_cfg {'bias_lr_mult': 2.0} had no effect in mmpretrain and was removed"
+    )
+    assert notes.look[0].startswith("['bias_decay_mult', 'flat_decay_mult'] are None, so")
+
+
+def test_keys_of_necks_and_heads_are_kept_beside_ours():
+    keys = {'depthwise_conv': dict(decay_mult=0.5), 'neck': dict(lr_mult=2.0)}
+    _, options, notes = renewed(None, custom_keys=keys)
+    assert options['custom_keys'] == {**keys, 'dwconv': dict(decay_mult=0.5)}
+    assert notes.changed == [
+        "custom_keys['depthwise_conv'] became custom_keys['dwconv'], our name for it"
+    ]
+    assert our_name('backbone.x.depthwise_conv') == 'backbone.x.dwconv'
+
+
+def test_a_config_without_an_optimizer_is_named():
+    notes = Notes()
+    renew_constructor({}, TINY, False, notes)
+    assert notes.look == ['the config has no optim_wrapper: set the learning rates yourself']
+
+
+@pytest.mark.parametrize(
+    ('key', 'whole'),
+    [('backbone', True), ('.backbone.', True), ('model.backbone', True), ('backbone.norm', False)],
+)
+def test_which_keys_are_of_the_whole_backbone(key, whole):
+    _, _, notes = renewed(None, custom_keys={key: dict(lr_mult=0.1)})
+    assert any('applies to the whole backbone' in line for line in notes.look) is whole
 
 
 def test_names_of_layers():

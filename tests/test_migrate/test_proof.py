@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mmconvnext import ConvNeXt
+from mmconvnext.migrate import proof
 from mmconvnext.migrate.backbone import OURS, Renewed
 from mmconvnext.migrate.proof import built, expected_parameters, prove, shares_parameters
 
@@ -62,7 +63,7 @@ def test_timms_maps_have_no_norms():
 
 
 def fake_mmpretrain(monkeypatch, scale):
-    """A stand-in for its module: our network under its names, times ``scale``."""
+    """A stand-in for its module: our network under its names, each map times its ``scale``."""
 
     class Peer(ConvNeXt):
         def __init__(self, arch, gap_before_final_norm, out_indices):
@@ -70,7 +71,7 @@ def fake_mmpretrain(monkeypatch, scale):
             super().__init__(arch, out_indices=out_indices)
 
         def forward(self, x):
-            return tuple(map * scale for map in super().forward(x))
+            return tuple(map * by for map, by in zip(super().forward(x), scale))
 
     module = types.ModuleType('mmpretrain.models')
     module.ConvNeXt = Peer
@@ -78,7 +79,15 @@ def fake_mmpretrain(monkeypatch, scale):
     monkeypatch.setitem(sys.modules, 'mmpretrain.models', module)
 
 
-@pytest.mark.parametrize(('scale', 'verdict'), [(1.0, 'are equal'), (1.01, 'are DIFFERENT')])
+@pytest.mark.parametrize(
+    ('scale', 'verdict'),
+    [
+        *(((1.0, 1.0), 'are equal'), ((1.01, 1.01), 'are DIFFERENT')),
+        *(((1.01, 1.0), 'are DIFFERENT'), ((1.0, 1.01), 'are DIFFERENT')),
+        *(((1.0, 1.00005), 'are equal'), ((1.0, 1.0002), 'are DIFFERENT')),
+        ((1.0, float('nan')), 'are DIFFERENT'),
+    ],
+)
 def test_outputs_are_compared_where_the_peer_can_be_imported(scale, verdict, monkeypatch):
     fake_mmpretrain(monkeypatch, scale)
     before = dict(type='mmpretrain.ConvNeXt', arch='atto', gap_before_final_norm=False)
@@ -88,18 +97,78 @@ def test_outputs_are_compared_where_the_peer_can_be_imported(scale, verdict, mon
     assert any(f'outputs with the same weights {verdict}' in line for line in lines)
 
 
-def test_without_the_peer_it_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'mmpretrain', None)
-    monkeypatch.setitem(sys.modules, 'mmpretrain.models', None)
+def test_a_map_too_few_is_a_difference(monkeypatch):
+    fake_mmpretrain(monkeypatch, (1.0,))
+    before = dict(arch='atto', gap_before_final_norm=False, out_indices=[1, 2])
+    _, line = lines_of('mmpretrain', before, dict(arch='atto', out_indices=[1, 2]))
+    assert (
+        line == "outputs with the same weights are DIFFERENT from mmpretrain's in number or shape"
+    )
+
+
+@pytest.mark.parametrize(
+    ('error', 'why'),
+    [
+        (ModuleNotFoundError('m', name='mmpretrain'), 'is not installed'),
+        (ModuleNotFoundError('no x', name='x'), 'cannot be imported: ModuleNotFoundError: no x'),
+        (ImportError('old\nmmcv'), 'cannot be imported: ImportError: old'),
+    ],
+)
+def test_without_the_peer_it_says_so(error, why, monkeypatch):
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(proof, 'import_module', fail)
     before = dict(type='mmpretrain.ConvNeXt', arch='atto', out_indices=[0, 1, 2, 3])
     after = dict(type=OURS, arch='atto')
     lines = prove('a fault', {}, None, [Renewed('model.backbone', 'mmpretrain', before, after)])
-    assert (
-        lines[0] == ("model.backbone: 3,388,840 parameters, as many as mmpretrain's")
-        or 'as many as' in lines[0]
-    )
-    assert 'outputs not compared: mmpretrain ' in lines[1]
-    assert lines[2].endswith('rates were not compared: a fault')
+    count = counted(dict(arch='atto'))
+    assert lines == [
+        f"model.backbone: {count:,} parameters, as many as mmpretrain's",
+        f'model.backbone: outputs not compared: mmpretrain {why}',
+        'the whole model cannot be built, so rates were not compared: a fault',
+    ]
+
+
+def lines_of(peer: str, before: dict, after: dict) -> list[str]:
+    one = Renewed('model.backbone', peer, before, {'type': OURS, **after})
+    outside = Renewed('teacher.backbone', peer, before, {'type': OURS, **after})
+    lines = prove('a fault', {}, None, [one, outside])[:-1]
+    assert all(line.startswith('model.backbone: ') for line in lines)
+    return [line.removeprefix('model.backbone: ') for line in lines]
+
+
+ATTO = dict(depths=[2, 2, 6, 2], dims=[40, 80, 160, 320])
+NORMS = 2 * (40 + 80 + 160 + 320)
+
+
+@pytest.mark.parametrize(
+    ('peer', 'before', 'after', 'text'),
+    [
+        ('meta', ATTO, {}, "as many as Meta's"),
+        (
+            'meta',
+            {**ATTO, 'out_indices': [2, 3]},
+            dict(out_indices=[2, 3]),
+            "Meta's has {atto:,}, of which 240 are for norms that it never uses",
+        ),
+        ('meta', {**ATTO, 'layer_scale_init_value': 0}, {}, "Meta's has {bare:,}"),
+        ('timm', {}, {}, "timm's {plain:,} and 1,200 for the output norms"),
+        *(
+            ('timm', {key: 1}, {}, "not compared: we cannot count the peer's parameters with some")
+            for key in ('kernel_sizes', 'norm_layer', 'output_stride')
+        ),
+    ],
+)
+def test_how_parameters_are_compared(peer, before, after, text):
+    atto = counted(dict(arch='atto'))
+    scale = 2 * 40 + 2 * 80 + 6 * 160 + 2 * 320
+    text = text.format(atto=atto, bare=atto - scale, plain=atto - NORMS)
+    count = counted(dict(arch='atto', **after))
+    first, second = lines_of(peer, before, dict(arch='atto', **after))
+    assert first.startswith(f'{count:,} parameters, {text}')
+    why = "Meta's code cannot be" if peer == 'meta' else 'timm returns feature maps without norms'
+    assert second.startswith(f'outputs not compared: {why}')
 
 
 def test_a_model_that_cannot_be_built_is_a_line():

@@ -89,6 +89,41 @@ def test_the_restated_rule_is_mmpretrains():
     assert rates['backbone.stages.0.0.gamma'] == pytest.approx((1e-3 * 0.5**6, 0.05))
 
 
+def test_the_restated_rule_has_12_layers_above_nine_blocks():
+    wrapper = dict(
+        optimizer=OPTIMIZER,
+        constructor='LearningRateDecayOptimWrapperConstructor',
+        paramwise_cfg=dict(
+            layer_decay_rate=0.5,
+            flat_decay_mult=0.25,
+            custom_keys={'stages': dict(decay_mult=0.0), 'stages.2.9': dict(decay_mult=3.0)},
+        ),
+    )
+    for blocks, last in ((9, 6), (10, 12)):
+        model = Detector(arch=dict(depths=[1, 1, blocks, 1], channels=[8, 16, 24, 32]))
+        rates = rates_of(model, wrapper, 'mmdet')
+        for name, steps in {
+            'downsample_layers.0.0.weight': last + 1,
+            'stages.2.8.gamma': 0,
+        }.items():
+            scale = 0.5 ** (steps or last + 1 - 5)
+            assert rates[f'backbone.{name}'][0] == pytest.approx(1e-3 * scale), (name, blocks)
+    assert rates['backbone.stages.2.9.gamma'] == pytest.approx((1e-3 * 0.5**7, 0.15))
+    assert rates['backbone.stages.2.8.gamma'][1] == 0  # the longest key that is in the name wins
+    assert rates['backbone.norm3.bias'] == pytest.approx((1e-3, 0.0125))
+
+
+def test_many_names_are_shortened_and_rounding_is_no_difference():
+    names = [f'p{i}' for i in range(5)]
+    (line,) = compare(dict.fromkeys(names, (1.0, 0.0)), dict.fromkeys(names, (2.0, 0.0)))
+    assert line == 'p0, p1, p2 and 2 more: learning rate 1 before, 2 now'
+    (line,) = compare(dict.fromkeys(names[:3], (1.0, 0.5)), dict.fromkeys(names[:3], (2.0, 0.25)))
+    assert line == 'p0, p1, p2: learning rate 1 before, 2 now; weight decay 0.5 before, 0.25 now'
+    assert compare(dict(a=(1.0, 0.0)), dict(a=(1 + 1e-10, 0.0))) == []
+    assert len(compare(dict(a=(1.0, 0.0)), dict(a=(1 + 1e-8, 0.0)))) == 1
+    assert len(compare(dict(a=(1.0, 0.0)), dict(a=(1.0, 1e-12)))) == 1
+
+
 def test_differences_are_gathered_and_told():
     there = dict(a=(1e-3, 0.05), b=(1e-3, 0.05), c=(1e-3, 0.05), d=(1.0, 0.0))
     here = dict(a=(2e-3, 0.05), b=(2e-3, 0.05), c=(1e-3, 0.0), e=(1.0, 0.0))

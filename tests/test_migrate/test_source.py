@@ -1,10 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """source.py: configs are read without importing anything, and their bases are found."""
 
+from pathlib import Path
+
 import pytest
 
 from mmconvnext.migrate.notes import Notes
-from mmconvnext.migrate.source import bases_of, read, shipped, told
+from mmconvnext.migrate.source import Source, bases_of, read, shipped, told
 from mmconvnext.recipe.errors import RecipeError
 
 
@@ -25,6 +27,45 @@ def test_modules_that_are_not_installed_are_no_obstacle(write):
 )
 def test_generations_are_told_apart(text, old, write):
     assert read(write(text)).old is old
+
+
+OLD = ('data', 'optimizer', 'optimizer_config', 'lr_config', 'runner', 'total_epochs')
+NEW = ('optim_wrapper', 'train_dataloader', 'param_scheduler', 'train_cfg', 'default_scope')
+
+
+def test_one_key_of_a_generation_is_enough_and_the_new_one_wins():
+    assert [Source(Path('x'), {key: 1}, []).old for key in (*OLD, 'model')] == [True] * 6 + [False]
+    for key in NEW:
+        assert not Source(Path('x'), {key: 1, **dict.fromkeys(OLD)}, []).old
+
+
+def test_of_equal_endings_none_is_taken_and_the_longest_wins(write):
+    one = write("model = dict(type='One')", 'own/a/models/x_own.py')
+    write("model = dict(type='Two')", 'own/b/models/x_own.py')
+    folder = [str(one.parents[2])]
+    path = write("_base_ = '../z/models/x_own.py'\n", 'configs/x.py')
+    with pytest.raises(RecipeError, match="x_own.py' is missing, and was not found among"):
+        read(path, folder)
+    path.write_text("_base_ = '../a/models/x_own.py'\n")
+    notes = Notes()
+    source = read(path, folder, notes)
+    assert source.cfg['model'] == dict(type='One') and source.bases == [one]
+    assert notes.look == [f"_base_ '../a/models/x_own.py' of x.py is missing; used {one} instead"]
+
+
+def test_text_around_a_missing_base_stays(write):
+    write('a = 1', 'own/_base_/one.py')
+    path = write(
+        """
+        b = 2
+        _base_ = [
+            '../_base_/one.py',
+        ]
+        c = dict(d='gr\\u00fc\\u00df')
+        """
+    )
+    assert read(path, [str(path.parent / 'own')]).cfg == dict(a=1, b=2, c=dict(d='gr\u00fc\u00df'))
+    assert sorted(p.name for p in path.parent.iterdir()) == ['mine.py', 'own']
 
 
 def test_a_missing_base_is_taken_from_the_project_that_ships_it(write):

@@ -16,8 +16,12 @@ from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.load import load_config, shipped_configs
 
 
-def test_reads_what_mmengine_reads():
+def test_reads_what_mmengine_reads(tmp_path, monkeypatch):
     assert load_config(MASK_RCNN).to_dict() == Config.fromfile(MASK_RCNN).to_dict()
+    # The text is not indented with yapf, which takes up to a second each time.
+    lazy = 'from mmengine.hooks import EMAHook\nhook = dict(type=EMAHook)\n'
+    for lines in ("hook = dict(type='EMAHook')\n", lazy):
+        assert load_config(written(tmp_path, lines))._format_python_code is False
 
 
 def test_unknown_path_suggests_the_nearest_names():
@@ -26,8 +30,11 @@ def test_unknown_path_suggests_the_nearest_names():
         load_config(wrong)
     suggested = [Path(line.strip()).name for line in str(caught.value).splitlines()[1:]]
     assert Path(MASK_RCNN).name in suggested
-    assert len(suggested) <= 3
+    assert len(suggested) == 3
     assert all(name.startswith(('mask', 'cascade', 'faster')) for name in suggested)
+    with pytest.raises(RecipeError, match=r'(?s)did you mean\n.*/upernet/') as caught:
+        load_config('convnext_upernet.py')  # far from any name, but not from all alike
+    assert 1 <= len(str(caught.value).splitlines()) - 1 <= 3
 
 
 def test_right_name_in_the_wrong_folder_is_found(tmp_path, monkeypatch):
@@ -110,6 +117,12 @@ def test_a_config_of_mmpretrains_convnext_is_ported_by_the_type(tmp_path, log_re
     )
     assert load_config(written(tmp_path, MMDET, OURS, 'custom_imports = None\n')) is not None
     assert len(log_records) == 1
+
+
+@pytest.mark.skipif(find_spec('mmcls') is not None, reason='mmcls is installed')
+def test_the_older_name_of_mmpretrain_counts_too(tmp_path, log_records):
+    cfg = load_config(written(tmp_path, OURS, "custom_imports = dict(imports='mmcls.models')\n"))
+    assert cfg.custom_imports is None and len(log_records) == 1
 
 
 @pytest.mark.skipif(find_spec('mmpretrain') is not None, reason='mmpretrain is installed')

@@ -23,7 +23,8 @@ from mmengine.registry import DATASETS
 from mmconvnext.recipe.checks.classes import check_class_names, check_num_classes
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.own_data import apply_own_data
-from mmconvnext.recipe.own_data.given import digest
+from mmconvnext.recipe.own_data.given import digest, read
+from mmconvnext.recipe.own_data.kinds.instances import Instances
 from mmconvnext.recipe.walk import LOADERS, datasets
 
 
@@ -289,6 +290,8 @@ def test_none_is_as_if_it_were_not_there(load, coco_data):
         assert cfg[key] == other[key]
     colours = cfg.train_dataloader.dataset.metainfo.palette
     assert colours == [(255, 0, 0), (43, 170, 170)]  # red, and a turquoise that is darker and pale
+    own = read(dict(coco_data, classes=['a', 'b', 'c']), Instances())
+    assert own.palette == [(255, 0, 0), (43, 170, 43), (128, 128, 255)]
     for nothing in (None, 'x', ['x']):
         cfg.own_data = nothing
         match = r'^own_data must be dict\(root=\.\.\., classes=\[\.\.\.\], \.\.\.\), got '

@@ -167,6 +167,22 @@ def test_toy_data_leaves_other_folders_alone(tmp_path):
         Panoptic().toy(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('kind', 'names'),
+    [
+        (Instances(), ['categories', 'masks']),
+        (Panoptic(), ['categories', 'segments']),
+        (LabelMaps(), ['labels']),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_checks_of_a_kind(monkeypatch, kind, names):
+    for name in ('categories', 'masks', 'segments', 'labels'):
+        check = partial(lambda name, cfg, loaders: [(name, cfg, loaders)], name)
+        monkeypatch.setattr(f'mmconvnext.recipe.checks.{name}.check_{name}', check)
+    assert list(kind.checks('cfg', LOADERS)) == [(name, 'cfg', LOADERS) for name in names]
+
+
 @pytest.mark.parametrize('kind', KINDS, ids=lambda kind: type(kind).__name__)
 def test_a_kind_answers_everything(kind):
     for name in ('fits', 'dataset', 'metric', 'checks', 'toy'):

@@ -58,6 +58,14 @@ def test_a_model_of_no_family_is_refused_before_data_are_written(load, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_that_cannot_be_shrunk_is_refused_before_data_are_written(load, tmp_path):
+    cfg = load(MASK_RCNN)
+    cfg.model.pop('neck')
+    with pytest.raises(RecipeError, match="which part of 'MaskRCNN' takes the maps"):
+        make_toy(cfg, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_design_stays(load, toy_data):
     cfg, design = load(UPERNET), dict(stem='overlap_tiered', kernel_size=[7, 5, 5, 3])
     cfg.model.backbone.design = {**design, 'norm': 'SimpleNorm'}

@@ -103,6 +103,10 @@ def test_datasets_are_the_innermost_ones(load):
         'test_dataloader.dataset',
     ]
     assert [path for path, _ in datasets(cfg, ('test_dataloader',))] == ['test_dataloader.dataset']
+    images = dict(type='ImageFolder', data_prefix=dict(img='a'))
+    cfg.test_dataloader.dataset = dict(type='A', dataset=dict(type='B', dataset=images))
+    ((path, dataset),) = datasets(cfg, ('test_dataloader',))
+    assert (path, dataset) == ('test_dataloader.dataset.dataset.dataset', images)
     cfg.val_dataloader = None
     assert 'val_dataloader.dataset' not in [path for path, _ in datasets(cfg)]
 

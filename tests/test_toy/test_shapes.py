@@ -2,7 +2,6 @@
 """Toy scenes: seeded, fully labeled, and with shapes that are what their labels say."""
 
 import colorsys
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +49,7 @@ def record(scene) -> list:
 def test_scenes_are_those_of_the_version(scenes):
     """If they change, users who have the old data must be told: raise VERSION.
 
-    Then run this file to record the new scenes. A pixel may differ with NumPy and Pillow.
+    Then run this file, which records the new ones. A pixel may differ with NumPy and Pillow.
     """
     assert VERSION == 1
     rows = [line.split() for line in RECORD.read_text().splitlines() if line[0] != '#']
@@ -204,7 +203,7 @@ def test_a_new_shape_is_a_row(monkeypatch):
 
 
 if __name__ == '__main__':
-    rows = [record(make_scene((0, 0, i), SIZE, crowd=i % 4 == 0)) for i in range(40)]
     head = [line for line in RECORD.read_text().splitlines() if line[0] == '#']
-    lines = [' '.join([labels, *(f'{n:.2f}' for n in figures)]) for labels, *figures in rows]
-    sys.stdout.write('\n'.join([*head, *lines]) + '\n')
+    new = [record(make_scene((0, 0, i), SIZE, crowd=i % 4 == 0)) for i in range(40)]
+    lines = [' '.join([labels, *(f'{n:.2f}' for n in figures)]) for labels, *figures in new]
+    RECORD.write_text('\n'.join([*head, *lines]) + '\n')

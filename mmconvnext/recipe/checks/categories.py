@@ -59,18 +59,22 @@ def _doubles(reader: Reader) -> Iterator[Finding]:
                 f'its own class; {_way_out(reader, ids)}',
                 'double_category',
             )
+    by_id: dict[object, set] = {}
     for category in reader.categories:
-        others = {c.name for c in reader.categories if c.id == category.id} - {category.name}
+        by_id.setdefault(category.id, set()).add(category.name)
+    by_fold = {folded(name): name for name in reversed(reader.names)}
+    for category in reader.categories:
+        others = by_id[category.id] - {category.name}
         if category.name in taken and others:
             yield Finding(
                 f'{head}{category.name!r} and {sorted(others)[0]!r} under the same '
                 f'id {category.id}; give each its own id',
                 'double_category',
             )
-        near = [name for name in taken if folded(name) == folded(category.name)]
-        if category.name in taken or not near or not _objects_of(reader, [category.id]):
+        near = by_fold.get(folded(category.name))
+        if category.name in taken or near is None or not _objects_of(reader, [category.id]):
             continue
-        left, right = shown(category.name, near[0])
+        left, right = shown(category.name, near)
         yield Finding(
             f'{head}{left} as well as {right}, but only {right} is a class, so objects of '
             f'{left} would be background; add both to classes, or give those objects the id of '

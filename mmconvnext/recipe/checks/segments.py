@@ -21,7 +21,6 @@ from ..errors import RecipeError
 from ..walk import LOADERS, datasets
 from .classes import dataset_type, thing_classes
 from .coco_file import LONGEST, ids_with_objects, mapped, raw_categories
-from .files import is_remote
 from .finding import Finding
 from .readers import Reader, annotation_readers
 from .spelling import short
@@ -51,7 +50,7 @@ def check_segments(cfg: Config, loaders: tuple) -> Iterator[Finding]:
             continue
         segments = (dataset.get('data_prefix') or {}).get('seg')
         reader = readers.get(path)
-        if not segments or reader is None or is_remote(dataset):
+        if not segments or reader is None:  # a reader's file exists, and is no remote one
             continue  # reported by the check of files
         folder = os.path.join(dataset.get('data_root') or '', segments)
         if (reader.file, folder) not in seen and os.path.isdir(folder):

@@ -90,15 +90,14 @@ def test_what_is_refused_dies_and_what_passes_trains(name, tiny_arch):
 def test_the_mend_is_let_pass(load):
     cfg = load(UPERNET)
     assert found(cfg, lambda cfg, loaders: check_batch_norm(cfg)) == []
-    cfg.model.decode_head.channels = 48
-    with pytest.raises(
-        RecipeError,
-        match=re.escape(
+    for channels, groups in ((64, 32), (48, 16)):
+        cfg.model.decode_head.channels = channels
+        match = re.escape(
             'Set train_dataloader.batch_size=2, or '
-            "model.decode_head.norm_cfg=dict(type='GN', num_groups=16)\n"
-        ),
-    ):
-        one_image()(cfg)
+            f"model.decode_head.norm_cfg=dict(type='GN', num_groups={groups})\n"
+        )
+        with pytest.raises(RecipeError, match=match):
+            one_image()(cfg)
     cfg.model.decode_head.norm_cfg = dict(type='GN', num_groups=16)
     assert one_image()(cfg) == []
 

@@ -161,6 +161,21 @@ def test_a_cache_of_others_is_no_cache(files, label_map_cache, opened, text):
     assert len(opened) == 3
 
 
+@pytest.mark.parametrize('step', [1, -1])
+def test_a_cache_of_another_version(files, label_map_cache, step):
+    first = read_label_maps(files)
+    for file in label_map_cache.iterdir():
+        content = json.loads(file.read_text())
+        for entry in content['files'].values():
+            entry[1][0] = [9]
+        file.write_text(json.dumps(content))
+    assert {content.ids for content in read_label_maps(files).values()} == {(9,)}
+    for file in label_map_cache.iterdir():
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps({**content, 'version': content['version'] + step}))
+    assert read_label_maps(files) == first
+
+
 def test_without_a_place_for_the_cache(files, opened, monkeypatch, tmp_path):
     (tmp_path / 'file').touch()
     monkeypatch.setattr(label_maps, 'cache_root', lambda: tmp_path / 'file/below')

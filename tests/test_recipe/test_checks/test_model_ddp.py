@@ -3,7 +3,6 @@
 
 import copy
 import os
-from pathlib import Path
 
 import processes
 import pytest
@@ -63,24 +62,24 @@ def mended(cfg: Config) -> Config:
     return cfg
 
 
-def train(count: int, folder: Path, refused: Config, *passing: dict) -> None:
-    """Two steps of each; in each process the first raises, the others do not."""
-    args = (count, folder, refused.default_scope, refused.model.to_dict(), passing)
-    done = processes.call(_process, *args, count=count)
-    assert [process.returncode for process in done] == [0] * count, [p.stderr for p in done]
+def _process(rank, folder, cases) -> None:
+    """In each case the first model raises, and the others train, in one process and in two.
 
-
-def _process(rank, count, folder, scope, refused, passing) -> None:
+    One start of processes serves all cases, because it takes seconds.
+    """
     from mmengine.registry import init_default_scope
 
     torch.set_num_threads(1)
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # without it gloo looks up the host's name
-    dist.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=count)
-    init_default_scope(scope)
-    with pytest.raises(RuntimeError, match='Expected to have finished reduction'):
-        _steps(refused)
-    for case in passing:
-        _steps(**case)
+    dist.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=2)
+    alone = [dist.new_group([one]) for one in range(2)][rank]
+    for scope, refused, *passing in cases:
+        init_default_scope(scope)
+        for group in (None, alone):
+            with pytest.raises(RuntimeError, match='Expected to have finished reduction'):
+                _steps(refused, process_group=group)
+            for case in passing:
+                _steps(**case, process_group=group)
     dist.barrier()
     dist.destroy_process_group()
     os._exit(0)  # a thread of gloo that is still ending would abort the process
@@ -110,15 +109,13 @@ def _tensors(value):
     return [value] if torch.is_tensor(value) else [t for part in value for t in _tensors(part)]
 
 
-@pytest.mark.parametrize('count', [1, 2])
-def test_a_detector_that_leaves_the_first_map_out(config, count, tmp_path):
-    refused = config('mmdet', detector())
-    assert refused.model.neck.start_level == 1
-    other_way = dict(model=refused.model.to_dict(), find_unused_parameters=True)
-    mend = mended(copy.deepcopy(refused))
-    train(count, tmp_path, refused, dict(model=mend.model.to_dict()), other_way)
-
-
-def test_a_segmentor_that_leaves_maps_out(config, tmp_path):
-    refused = config('mmseg', segmentor())
-    train(2, tmp_path, refused, dict(model=mended(copy.deepcopy(refused)).model.to_dict()))
+def test_what_is_refused_stops_and_what_passes_trains(config, tmp_path):
+    cases = []
+    for scope, model in (('mmdet', detector()), ('mmseg', segmentor())):
+        refused = config(scope, model)
+        mend = mended(copy.deepcopy(refused)).model.to_dict()
+        other_way = dict(model=refused.model.to_dict(), find_unused_parameters=True)
+        cases.append((scope, refused.model.to_dict(), dict(model=mend), other_way))
+    assert cases[0][1]['neck']['start_level'] == 1
+    done = processes.call(_process, tmp_path, cases, count=2)
+    assert [process.returncode for process in done] == [0, 0], [p.stderr for p in done]

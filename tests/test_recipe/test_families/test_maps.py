@@ -5,6 +5,7 @@ import pytest
 import torch
 from fixtures import MASK_RCNN
 
+from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.families.maps import backbone_maps
 
@@ -33,7 +34,19 @@ def test_a_backbone_that_cannot_be_built_is_named(load):
         list(backbone_maps(cfg))
 
 
-def test_building_leaves_the_random_numbers_as_they_are(load):
+class Careless(ConvNeXt):
+    """A user's subclass that changes its arguments and draws random numbers."""
+
+    def __init__(self, notes, **kwargs):
+        notes.clear()
+        torch.rand(1, device='cpu')
+        super().__init__(**kwargs)
+
+
+def test_building_leaves_the_random_numbers_and_the_config_as_they_are(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.backbone.update(type=Careless, notes=dict(a=1))
     state = torch.get_rng_state()
-    list(backbone_maps(load(MASK_RCNN)))
+    assert len(list(backbone_maps(cfg))) == 1
     assert torch.equal(torch.get_rng_state(), state)
+    assert cfg.model.backbone.notes == dict(a=1)
