@@ -116,3 +116,30 @@ def test_each_stage_has_its_kernel_size(kind):
     assert hash(design) == hash(Design(kernel_size=(7, 5, 3), act='SiLU'))
     with pytest.raises(ValueError, match=r'one for each of the 4 stages, got \(7, 5, 3\)'):
         design.of_stages(4)
+
+
+@pytest.mark.parametrize(
+    ('field', 'values', 'fusible'),
+    [
+        ('stem', ('resnet', 'overlap', 'overlap_tiered', 'overlap_act'), True),
+        ('stem_patch_size', (1, 2, 16), True),
+        ('group_width', (2, 32, None), False),
+        ('expansion_ratio', (0.01, 1, 2.5, 6), True),
+        ('spatial_first', (False,), False),
+        ('kernel_size', (1, 3, 9, [7, 5], (3,)), False),
+        ('act', ('GELU_tanh', 'ReLU', 'SiLU'), False),
+        ('act_after', ('every_conv',), False),
+        ('norm', ('BN', 'SyncBN', 'SimpleNorm'), False),
+        ('norm_after', ('every_conv',), False),
+        ('norm_eps', (1e-12, 1e-5, 1), True),
+    ],
+)
+def test_which_values_are_built_and_which_of_them_the_fast_path_computes(field, values, fusible):
+    for value in values:
+        design = Design(**{field: value})
+        stored = tuple(value) if isinstance(value, list) else value
+        assert getattr(design, field) == stored
+        assert design.unfusible == ({} if fusible else {field: stored})
+    assert Design().unfusible == {}
+    two = Design(stem='resnet', act='ReLU', norm='BN', norm_eps=0.1)
+    assert two.unfusible == dict(act='ReLU', norm='BN')
