@@ -114,9 +114,16 @@ def test_few_programs_take_several_strips_each(kernels, monkeypatch):
     given = inputs((2, 3, 9, 4))
     module = sys.modules[f'{kernels.__name__}.dwconv_weight']
     monkeypatch.setattr(sys.modules[f'{kernels.__name__}.tiles'], 'MIN_ROWS', 2)
+    parts, sum_parts = [], module.sum_parts
+    monkeypatch.setattr(
+        module,
+        'sum_parts',
+        lambda given, taps: parts.append(given.shape[1]) or sum_parts(given, taps),
+    )
     monkeypatch.setattr(module, 'PROGRAMS', 3)  # for 2 images x 2 strips x 2 blocks of columns
     for one, wanted in zip(run(kernels, **given), expected(**given)):
         assert_close(one, wanted, BOUNDS[torch.float32])
+    assert parts == [3]
 
 
 def test_twice_gives_the_same_bits(kernels):
@@ -130,6 +137,12 @@ def test_no_pixels_give_zeros(kernels, shape):
     found = run(kernels, **inputs(shape))
     assert [tuple(t.shape) for t in found] == [shape, shape[:3], shape, (8, 1, 7, 7), (8,)]
     assert all(not t.any() for t in found)
+
+
+def test_nothing_is_launched_without_pixels(kernels, variants):
+    """A GPU refuses a grid of no programs."""
+    run(kernels, **inputs((0, 5, 3, 8)))
+    assert {variant[0] for variant in variants} == {'_sum_parts'}  # which writes the zeros
 
 
 def test_image_sizes_compile_nothing_new(kernels, variants):

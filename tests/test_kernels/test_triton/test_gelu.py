@@ -63,8 +63,9 @@ def test_squares(kernels, shape, dtype):
     assert_close(squares, wanted.square().view(samples, rows, columns).sum(1), 1e-5)
 
 
-def test_few_programs_take_several_blocks_of_rows_each(kernels, monkeypatch):
-    monkeypatch.setattr(sys.modules[f'{kernels.__name__}.gelu'], 'PROGRAMS', 4)
+@pytest.mark.parametrize('programs', [4, 1])  # for each of the 2 samples at least one
+def test_few_programs_take_several_blocks_of_rows_each(kernels, monkeypatch, programs):
+    monkeypatch.setattr(sys.modules[f'{kernels.__name__}.gelu'], 'PROGRAMS', programs)
     h, grad, slope = inputs(2, 37, 8)
     wanted = expected(grad, h, slope)[1]
     bias = kernels.gelu_backward(grad, h, slope)[1]
@@ -79,8 +80,9 @@ def test_no_rows_give_zeros(kernels):
         assert act.shape == (0, 8) and torch.equal(bias.cpu(), torch.zeros(8))
     act, squares = kernels.gelu_squares(h, 0)
     assert act.shape == (0, 8) and squares.shape == (0, 8)
-    squares = kernels.gelu_squares(h, 2)[1]
-    assert torch.equal(squares.cpu(), torch.zeros(2, 8))
+    for dtype in BOUNDS:
+        squares = kernels.gelu_squares(h.to(dtype), 2)[1]
+        assert torch.equal(squares.cpu(), torch.zeros(2, 8)) and squares.dtype == torch.float32
 
 
 def test_rows_that_samples_cannot_share(kernels):
