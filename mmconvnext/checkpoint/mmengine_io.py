@@ -64,7 +64,7 @@ def load_from_local(filename: str, map_location: object = None) -> object:
         return content
     if found.path == '':
         return {'meta': {}, 'state_dict': found.tensors}
-    if 'state_dict' in content:
+    if found.path == 'state_dict':
         return {'meta': {}, **content}
     return {'meta': {}, **content, 'state_dict': found.tensors}
 

@@ -67,6 +67,37 @@ def test_a_convnext_under_another_key_comes_as_state_dict_too(key, convnext, tmp
     assert set(content) == {*file, 'state_dict'}
 
 
+def test_state_dict_is_where_the_weights_are(convnext, tmp_path):
+    """Also if something else had that key, or the weights lie deeper; other entries stay."""
+    for given, found in (
+        ({'state_dict': {'model': convnext}, 'epoch': 1}, convnext),
+        ({'state_dict': {}, 'model': convnext}, convnext),
+        ({'state_dict': {**convnext, 'extra': 3}}, {**convnext, 'extra': 3}),
+    ):
+        torch.save(given, tmp_path / 'w.pth')
+        content = load(tmp_path / 'w.pth')
+        assert same(content['state_dict'], found) and content['meta'] == {}
+        assert set(content) == {*given, 'meta'}
+
+
+@pytest.mark.parametrize('key', ['teacher', 'student'])
+def test_of_a_teacher_and_its_student_none_is_chosen(key, convnext, tmp_path):
+    for given in ({key: convnext}, {key: {'model': convnext}}):
+        torch.save(given, tmp_path / 'w.pth')
+        assert same(load(tmp_path / 'w.pth'), given)
+
+
+def test_every_way_puts_tensors_where_they_shall(server, cache, convnext, bucket, tmp_path):
+    torch.save({'model': convnext}, tmp_path / 'w.pth')
+    server.answers['/w.pth'] = (tmp_path / 'w.pth').read_bytes()
+    for source in (tmp_path / 'w.pth', server.url('/w.pth'), f's3://{tmp_path / "w.pth"}'):
+        for read in (CheckpointLoader.load_checkpoint, mmengine_io.load_by_scheme):
+            for device in ('meta', 'cpu'):
+                content = read(str(source), device)
+                devices = {v.device.type for v in content['model'].values()}
+                assert devices == {device}, source
+
+
 @pytest.mark.parametrize('case', contents({}))
 def test_anything_else_comes_as_from_mmengine(case, convnext, untouched, tmp_path):
     given = contents(convnext)[case]
