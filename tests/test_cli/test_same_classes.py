@@ -20,8 +20,9 @@ from mmconvnext.recipe.errors import RecipeError
         (['bed ', 'Traffic Light'], ['bed', 'traffic light']),
         ([], ['cat', 'dog']),
         (['person'] * 80, ['cat', 'dog']),
+        (['emu'], ['cat', 'dog']),
     ],
-    ids=['same', 'spelling', 'unknown', 'of another head'],
+    ids=['same', 'spelling', 'unknown', 'of a larger head', 'of a smaller head'],
 )
 def test_nothing_to_say(trained, given):
     assert list(compare(trained, given)) == []

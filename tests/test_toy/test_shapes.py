@@ -187,6 +187,8 @@ def test_smallest_size_works():
     for seed in range(20):
         scene = make_scene(seed, 64, crowd=True)
         assert scene.crowd[0] and scene.instance_masks.sum(axis=(1, 2)).min() >= 40
+        assert make_scene(seed, 64).instance_masks.sum(axis=(1, 2)).min() >= 40
+    assert make_scene(103, 64).instance_masks.sum(axis=(1, 2)).min() == 40  # both sides of it
 
 
 def test_a_new_shape_is_a_row(monkeypatch):
