@@ -15,8 +15,6 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from operators import operators
 
-# Our choice: the whole package is then tried in less than two hours on two cores.
-MAX_PER_LINE = 2
 # Functions that log or warn. Words are checked by reading them.
 SPEAKERS = ('debug', 'info', 'warning', 'warn', 'error', 'print', 'log_rank0', 'print_log')
 
@@ -33,8 +31,8 @@ class Fault:
         return f'{self.path}:{self.line} {self.kind}'
 
 
-def faults_of(path: str, source: str) -> list[Fault]:
-    """The faults of a module, at most two on each line, chosen by hash."""
+def faults_of(path: str, source: str, per_line: int = 1) -> list[Fault]:
+    """The faults of a module, so many on each line at most, chosen by hash."""
     tree, silent = get_ast(source), _without_effect(source)
     nodes, digest = list(ast_nodes(tree)), hashlib.sha256(source.encode()).hexdigest()
     rows, lines = source.splitlines(), defaultdict(list)
@@ -56,7 +54,7 @@ def faults_of(path: str, source: str) -> list[Fault]:
     return [
         fault
         for line, found in sorted(lines.items())
-        for fault in sorted(found, key=lambda f: _lot(f, rows[line - 1], found))[:MAX_PER_LINE]
+        for fault in sorted(found, key=lambda f: _lot(f, rows[line - 1], found))[:per_line]
     ]
 
 

@@ -43,6 +43,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('paths', nargs='*', help='files or folders; default: all rooms')
     parser.add_argument('--since', metavar='COMMIT', help='only files changed since a commit')
     parser.add_argument('--again', action='store_true', help='try again what was not noticed')
+    # Our choice of 1: the whole is then tried in less than two hours on two cores.
+    parser.add_argument('--per-line', type=int, default=1, help='faults (default: %(default)s)')
     parser.add_argument('--sample', type=float, default=1.0, help='try this part of the faults')
     parser.add_argument('--minutes', type=float, default=1e9, help='stop after so many minutes')
     parser.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
@@ -155,7 +157,7 @@ def main() -> None:
         if path.startswith('configs'):
             recipes += config_faults([ROOT / path])
         else:
-            faults += faults_of(path, source)
+            faults += faults_of(path, source, args.per_line)
     # In the order of their hashes, so that a run that stops early has tried some of each room.
     faults, recipes = (
         sorted(found, key=lambda fault: fault.key)[: round(args.sample * len(found))]
