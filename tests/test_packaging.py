@@ -184,6 +184,7 @@ def test_no_library_from_earlier_is_carried(own_checkout, tmp_path):
     assert (own_checkout / LIBRARY).read_text() == 'from earlier'  # an editable install's own
 
 
+@pytest.mark.slow
 def test_library_is_always_compiled_anew(own_checkout, stub, tmp_path):
     libraries = []
     for _ in range(2):
@@ -197,6 +198,7 @@ def test_library_is_always_compiled_anew(own_checkout, stub, tmp_path):
     assert len({b'from earlier', *libraries}) == 3
 
 
+@pytest.mark.slow
 def test_failed_compilation_leaves_no_library(own_checkout, stub, tmp_path):
     stub['STUB'] = 'fails'
     assert compiled_in(build('wheel', own_checkout, tmp_path / 'out', **stub)) == []

@@ -39,6 +39,7 @@ def block(part: str) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_backbone_in_plain_pytorch_prints_the_shapes_in_its_comments(tmp_path):
     file = tmp_path / 'plain.py'
     file.write_text(block('import torch'))

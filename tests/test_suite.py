@@ -55,6 +55,7 @@ def test_warnings_are_errors_unless_they_are_listed(tmp_path):
     assert 'UserWarning: ours' in done.stdout and 'DeprecationWarning: old' in done.stdout
 
 
+@pytest.mark.slow
 def test_the_result_is_the_last_line():
     """Also after the interpreted Triton kernels: Triton reports at exit what was not cleaned up."""
     pytest.importorskip('triton')
@@ -236,6 +237,7 @@ def test_what_a_test_must_not_do_is_an_error(run_inner):
     assert '::test_marked took' not in text and '::test_this_machine took' not in text
 
 
+@pytest.mark.slow
 def test_workers_of_xdist_are_held_to_the_same(run_inner):
     pytest.importorskip('xdist')
     done = run_inner('-n', '2', '-k', 'swallows or leaves_a_file or fine')

@@ -70,23 +70,23 @@ class Selection:
         """
         first = self.own(fault.path)
         facts = self.maps[first]
-        numbers = self._numbers(fault, facts)
         mirrored = f'/test_{Path(fault.path).stem}'
         own = {i for i, test in enumerate(facts['tests']) if mirrored in test.partition('::')[0]}
-        if not numbers:  # the line runs at import, or in other processes only
-            numbers = range(len(facts['tests']))
+        numbers = _running(fault, facts) or range(len(facts['tests']))
         fast = _within(BUDGET, [(facts, i) for i in numbers if i in own])
         yield from fast
         spent = sum(seconds for _, seconds in fast)
         yield from _within(BUDGET - spent, [(facts, i) for i in numbers if i not in own])
         others = [facts for part, facts in self.maps.items() if part != first]
         yield from _within(
-            BUDGET_ELSEWHERE, [(facts, i) for facts in others for i in self._numbers(fault, facts)]
+            BUDGET_ELSEWHERE, [(facts, i) for facts in others for i in _running(fault, facts)]
         )
 
-    @staticmethod
-    def _numbers(fault, facts: dict) -> list[int]:
-        return facts['lines'].get(fault.path, {}).get(str(fault.line), [])
+
+def _running(fault, facts: dict) -> list[int]:
+    """The tests that run a fault's line, or any line of the module if this one runs at import."""
+    lines = facts['lines'].get(fault.path, {})
+    return lines.get(str(fault.line)) or sorted({i for tests in lines.values() for i in tests})
 
 
 def _within(budget: float, tests: list[tuple[dict, int]]) -> list[tuple[list[str], float]]:

@@ -50,7 +50,7 @@ def test_every_entrance_gives_the_same_model(suffix, detector_run, workplace):
 
 def test_a_run_in_foreign_names_resumes(detector_run, workplace):
     main([detector_run.checkpoint, 'run.pth', '--to', 'mmpretrain'])
-    names = torch.load('run.pth', weights_only=True)['state_dict']
+    names = torch.load('run.pth', weights_only=False)['state_dict']
     assert 'backbone.stages.0.0.depthwise_conv.weight' in names
     argv = [detector_run.config, '--toy', '--work-dir', 'on', '--resume', 'run.pth']
     runner = train([*argv, '--cfg-options', *detector_run.options])

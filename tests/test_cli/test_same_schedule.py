@@ -225,6 +225,7 @@ def resume(*options, config=UPERNET):
     return main([*argv, *TINY_SEGMENTOR, 'train_cfg.max_iters=3', *options])
 
 
+@pytest.mark.slow
 def test_the_tool_refuses_another_schedule(segmentor_run, workplace):
     shutil.copytree(segmentor_run.work_dir, 'run')
     with pytest.raises(

@@ -255,6 +255,7 @@ def test_the_classes_that_the_message_writes_are_right(through, files):
     assert is_right(through(classes, files, annotated=annotated), classes)
 
 
+@pytest.mark.slow
 def test_a_split_in_another_order_cannot_pass_for_right(through):
     train_set = [(1, 'pear'), (2, 'apple'), (3, 'fig')]
     val_set = [(2, 'apple'), (1, 'pear'), (3, 'fig')]
@@ -273,6 +274,7 @@ def test_a_split_in_another_order_cannot_pass_for_right(through):
 # The checkpoint's classes
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_order_is_refused(through, log_records):
     files = [(1, 'pear'), (2, 'apple')]
     assert is_right(through(['pear', 'apple'], files), ['pear', 'apple'])

@@ -132,6 +132,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(still_upernet):
     ]
 
 
+@pytest.mark.slow
 def test_epochs_and_their_schedule_continue(workplace):
     def run(folder, epochs, *argv):
         # One iteration an epoch; the warm-up's end and a step come after the interruption.

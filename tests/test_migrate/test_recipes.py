@@ -60,6 +60,7 @@ def test_what_defines_a_recipe_and_what_does_not():
     )
 
 
+@pytest.mark.slow
 def test_nothing_is_near():
     assert recipe_line(dict(default_scope='mmdet', model=dict(type='A'))) == ''
     assert recipe_line(dict(default_scope='mmpose')) == ''
