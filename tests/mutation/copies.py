@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 OPS = 'mmconvnext/kernels/ops/'
@@ -39,7 +40,6 @@ class Copy:
         env = {
             **os.environ,
             'PYTHONPATH': str(folder),
-            'PYTHONDONTWRITEBYTECODE': '1',  # a module changes within a second
             'OMP_NUM_THREADS': '1',
             'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1',  # of other packages here
             'HOME': str(temp / 'home'),
@@ -63,23 +63,24 @@ class Copy:
     @contextlib.contextmanager
     def changed(self, path: str, source: str):
         """While the context lasts, the module at ``path`` has this source."""
-        file = self.folder / path
-        before = file.read_text(encoding='utf-8')
-        file.write_text(source, encoding='utf-8')
-        self._sign(path)
+        before = (self.folder / path).read_text(encoding='utf-8')
+        self._write(path, source)
         try:
             yield
         finally:
-            file.write_text(before, encoding='utf-8')
-            self._sign(path)
+            self._write(path, before)
 
-    def _sign(self, path: str) -> None:
+    def _write(self, path: str, source: str) -> None:
+        file = self.folder / path
+        file.write_text(source, encoding='utf-8')
+        # Python may take bytecode of the same second and size for that of the new source.
+        for bytecode in file.parent.glob(f'__pycache__/{file.stem}.*.pyc'):
+            bytecode.unlink()
+        if path.startswith(OPS):
+            self._sign()
+
+    def _sign(self) -> None:
         """Tell the compiled library that its operators' files have changed; else it is refused."""
-        if not path.startswith(OPS):
-            return
-        sys.path.insert(0, str(self.folder))
-        from importlib.util import module_from_spec, spec_from_file_location
-
         kernels = self.folder / 'mmconvnext/kernels'
         spec = spec_from_file_location('copied_library', kernels / 'library.py')
         library = module_from_spec(spec)
