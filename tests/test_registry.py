@@ -4,6 +4,7 @@
 Tests that depend on earlier imports run in a process that has imported torch and mmengine only.
 """
 
+import mmengine
 import numpy as np
 import processes
 import pytest
@@ -12,6 +13,8 @@ from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
+
+from mmconvnext import registry
 
 ARCH = dict(depths=[1, 1, 2, 1], channels=[8, 16, 32, 64])
 BACKBONE = dict(type='mmconvnext.ConvNeXt', arch=ARCH, layer_scale_init_value=1.0)
@@ -75,6 +78,13 @@ for registry in (ROOT, MODELS):
 constructor = ROOT_CONSTRUCTORS.get('mmconvnext.LayerDecayOptimWrapperConstructor')
 assert constructor is mmconvnext.LayerDecayOptimWrapperConstructor
 """)
+
+
+@pytest.mark.parametrize('name', ['MODELS', 'DATASETS', 'OPTIM_WRAPPER_CONSTRUCTORS'])
+def test_registries_are_children_of_mmengines(name):
+    ours, root = getattr(registry, name), getattr(mmengine.registry, name)
+    assert (ours.name, ours.scope, ours.parent) == (root.name, 'mmconvnext', root)
+    assert root.children['mmconvnext'] is ours
 
 
 def test_custom_imports_do_no_harm():

@@ -63,7 +63,7 @@ def num_layers(depths: Sequence[int], decay_type: str = 'layer_wise') -> int:
     return len(depths) - 1 + max(3, -(-depths[-2] // 3))
 
 
-def head_depth(depths: Sequence[int], decay_type: str = 'layer_wise') -> LayerDepth:
+def head_depth(depths: Sequence[int], decay_type: str) -> LayerDepth:
     """The last group, at the full rate: the output norms and everything outside the backbone."""
     count = num_layers(depths, decay_type)
     return LayerDepth(count + 1, count + 2)

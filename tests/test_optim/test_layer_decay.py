@@ -461,6 +461,23 @@ def test_missing_decay_rate_is_named(paramwise):
         build(Detector(), dict(paramwise_cfg=paramwise))
 
 
+@pytest.mark.parametrize(
+    'option',
+    [
+        dict(custom_keys={'neck': dict(lr_mult=0.5)}),
+        dict(bias_lr_mult=0.5),
+        dict(bias_decay_mult=0.5),
+        dict(norm_decay_mult=0.5),
+        dict(flat_decay_mult=0.5),
+        dict(dwconv_decay_mult=0.5),
+        dict(dcn_offset_lr_mult=0.5),
+        dict(bypass_duplicate=True),
+    ],
+)
+def test_each_key_of_mmengine_is_taken(option):
+    assert build(Detector(), **option).optimizer.param_groups
+
+
 def test_missing_lr_is_named():
     with pytest.raises(ValueError, match="the optimizer needs 'lr': layer-wise decay scales it"):
         build(Detector(), dict(optimizer=dict(type='AdamW')))

@@ -151,7 +151,7 @@ def _order(readers: list[Reader]) -> Iterator[Finding]:
         way = f'write classes={first.names}'
     else:
         # No order of the classes fits all files.
-        order = list((right or wrong)[0].classes if right else first.names)
+        order = list(right[0].classes if right else first.names)
         differing = {r.file for r in wrong if r.names != order}
         way = (
             f'the files differ, so reorder the "categories" of {", ".join(sorted(differing))} '
