@@ -61,8 +61,8 @@ def test_a_head_inside_of_a_head(three_lines, toy_data):
 
 
 def test_a_backbone_that_returns_some_stages(three_lines, toy_data):
-    parts = dict(AUXILIARY, decode_head=dict(LAST, in_index=1))
-    parts['auxiliary_head'].update(in_index=0)
+    auxiliary = dict(AUXILIARY['auxiliary_head'], in_index=0)
+    parts = dict(AUXILIARY, auxiliary_head=auxiliary, decode_head=dict(LAST, in_index=1))
     base = 'mmseg::fcn/fcn_r50-d8_4xb4-160k_ade20k-512x512.py'
     cfg = load_config(three_lines(base, out_indices=(2, 3), **parts))
     make_toy(cfg)
