@@ -111,7 +111,13 @@ def a_map(tests: dict[str, float], lines: dict) -> dict:
 
 def test_tests_of_the_module_come_first_and_fast_ones_before_slow_ones(tmp_path):
     own = a_map(
-        {'t/test_block.py::slow': 3.0, 't/test_block.py::fast': 1.0, 't/test_a.py::x': 0.1},
+        {
+            't/test_block.py::slow': 3.0,
+            't/test_block.py::fast': 1.0,
+            't/test_a.py::x': 0.1,
+            't/test_block.py::cached': 0.1,
+            't/test_a.py::elsewhere': 0.1,
+        },
         {'mmconvnext/models/block.py': {'7': [0, 1, 2]}},
     )
     other = a_map(
@@ -122,6 +128,7 @@ def test_tests_of_the_module_come_first_and_fast_ones_before_slow_ones(tmp_path)
     fault = SimpleNamespace(path='mmconvnext/models/block.py', line=7)
     assert list(chosen.tests(fault)) == [
         (['t/test_block.py::fast', 't/test_block.py::slow'], 4.0),
+        (['t/test_block.py::cached'], 0.1),
         (['t/test_a.py::x'], 0.1),
         (['o/test_b.py::other'], 0.2),
     ]

@@ -66,17 +66,20 @@ class Selection:
     def tests(self, fault) -> Iterator[tuple[list[str], float]]:
         """Lists of tests to try one after the other, each with its expected seconds.
 
-        First the module's own test files, then the rest of its part, then the other parts.
+        First the module's own test files, those that run the line before the others, then the rest
+        of its part that runs the line, then the other parts.
         """
         first = self.own(fault.path)
         facts = self.maps[first]
         mirrored = f'/test_{Path(fault.path).stem}'
         own = {i for i, test in enumerate(facts['tests']) if mirrored in test.partition('::')[0]}
         numbers = _running(fault, facts) or range(len(facts['tests']))
-        fast = _within(BUDGET, [(facts, i) for i in numbers if i in own])
-        yield from fast
-        spent = sum(seconds for _, seconds in fast)
-        yield from _within(BUDGET - spent, [(facts, i) for i in numbers if i not in own])
+        left = BUDGET
+        # All tests of the module's files: a cached function runs in the first test only.
+        for wanted in (own & set(numbers), own - set(numbers), set(numbers) - own):
+            for tests, seconds in _within(left, [(facts, i) for i in wanted]):
+                yield tests, seconds
+                left -= seconds
         others = [facts for part, facts in self.maps.items() if part != first]
         yield from _within(
             BUDGET_ELSEWHERE, [(facts, i) for facts in others for i in _running(fault, facts)]
