@@ -22,7 +22,7 @@ help:
 	@echo 'make demo        train and evaluate a small detector on toy data, on a CPU'
 	@echo 'make test        lint, then all tests'
 	@echo 'make test-torch  test backbone, learning rates and checkpoints on another torch'
-	@echo 'make mutants     put faults into the package and list those that no test notices; takes hours'
+	@echo 'make mutants     put faults into the package and list those that no test notices'
 	@echo 'make lint        ruff: rules and format; clang-format'
 	@echo 'make setup       create the environment only; compiles mmcv once, about 15 minutes on 2 cores'
 	@echo

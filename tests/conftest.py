@@ -6,6 +6,7 @@ import isolation  # first: it sets what torch reads at its import
 
 # isort: on
 import copy
+import importlib.util
 import itertools
 import logging
 import random
@@ -17,6 +18,7 @@ import pytest
 import torch
 from fixtures import (
     COCO_CLASSES,
+    ROOT,
     SEG_CLASSES,
     tiny_runs_at,
     toy_data_at,
@@ -100,6 +102,15 @@ def workplace(tmp_path, monkeypatch, toy_root):
     monkeypatch.chdir(tmp_path)
     with tiny_runs_at(toy_root):
         yield tmp_path
+
+
+@pytest.fixture(scope='module')
+def setup_env():
+    """tools/setup_env.py as a module; it is a script for machines without this package."""
+    spec = importlib.util.spec_from_file_location('setup_env', ROOT / 'tools/setup_env.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope='session')

@@ -2,7 +2,6 @@
 """tools/setup_env.py: its decisions and messages, without the network or a long step."""
 
 import hashlib
-import importlib.util
 import json
 import re
 import subprocess
@@ -24,14 +23,6 @@ def installed(name):
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-@pytest.fixture(scope='module')
-def setup_env():
-    spec = importlib.util.spec_from_file_location('setup_env', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -2,32 +2,21 @@
 """tools/setup_env.py: what it runs, in which order, on a machine that only records the calls."""
 
 import fcntl
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / 'tools/setup_env.py'
 LOCKS = {  # the two differ in every version
     'openmmlab': {'torch': '2.13.0', 'mmcv': '2.1.0', 'mmengine': '0.10.7'},
     'onedl': {'torch': '2.12.1', 'onedl-mmcv': '2.3.6', 'onedl-mmengine': '0.11.0'},
 }
 MMCV = {'openmmlab': 'mmcv==2.1.0', 'onedl': 'onedl-mmcv==2.3.6'}
 ALL = 'import torch, mmengine, mmcv.ops, mmdet, mmseg, mmconvnext'
-
-
-@pytest.fixture(scope='module')
-def setup_env():
-    spec = importlib.util.spec_from_file_location('setup_env', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Machine:

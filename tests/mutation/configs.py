@@ -1,8 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Puts faults into the recipes, one at a time, and reports those that their table does not notice.
-
-    python tests/mutation/configs.py                     # all files in configs/: minutes
-    python tests/mutation/configs.py configs/upernet     # a folder, or files
+"""Puts faults into the recipes, one at a time, for run.py.
 
 Each number, string, bool and None is changed, each keyword, element and statement taken away, and
 neighbours in a list change places. The fault is written into a copy of configs/; then every recipe
@@ -19,7 +16,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,26 +174,3 @@ def try_faults(
             start = time.monotonic()
             outcome, why = check(fault)
             record(fault, outcome, why, time.monotonic() - start)
-
-
-def main() -> None:
-    counts = Counter()
-
-    def show(fault, outcome, why, seconds):
-        counts[fault.path, outcome] += 1
-        if outcome != 'noticed':
-            print(f'{fault}: {outcome} ({why})', flush=True)
-
-    try_faults(config_faults(sys.argv[1:]), show)
-    print('\n| file | tried | noticed | missed | no change |\n|---|---|---|---|---|')
-    outcomes = ('noticed', 'missed', 'same')
-    for path in sorted({path for path, _ in counts}):
-        row = [counts[path, outcome] for outcome in outcomes]
-        print(f'| {path} | {sum(row)} | {row[0]} | {row[1]} | {row[2]} |')
-    row = [sum(n for (_, o), n in counts.items() if o == outcome) for outcome in outcomes]
-    print(f'| all | {sum(row)} | {row[0]} | {row[1]} | {row[2]} |')
-    sys.exit(1 if row[1] else 0)
-
-
-if __name__ == '__main__':
-    main()

@@ -49,6 +49,7 @@ class Copy:
             [sys.executable, str(root / 'tests/mutation/worker.py')],
             cwd=folder, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=(temp / 'worker.txt').open('w'),
+            start_new_session=True,  # Ctrl-C is for run.py; the worker ends with its stdin
         )  # fmt: skip
         if not self.process.stdout.readline():
             raise SystemExit(f'the worker did not start: see {temp / "worker.txt"}')

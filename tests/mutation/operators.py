@@ -92,10 +92,8 @@ class DropStatement(_ByText):
         if node.type in ('atom_expr', 'power'):
             called = node.children[-1]
             return ['pass'] if called.type == 'trailer' and called.children[0] == '(' else []
-        augmented = node.type == 'expr_stmt' and node.children[1].type == 'annassign'
-        if node.type == 'expr_stmt' and not augmented and node.children[1] != '=':
-            return ['pass']
-        return []
+        assigned = node.type == 'expr_stmt' and node.children[1]
+        return ['pass'] if assigned and assigned != '=' and assigned.type != 'annassign' else []
 
     @classmethod
     def examples(cls):

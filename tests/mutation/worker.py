@@ -81,7 +81,11 @@ def run_tests(tests: list[str], timeout: float) -> dict:
     chosen = Chosen(tests)
     files = sorted({test.partition('::')[0] for test in tests})
     code = pytest.main(['-x', *OPTIONS, f'--basetemp={TEMP / "pytest"}', *files], plugins=[chosen])
-    return {'outcome': 'passed' if code == 0 else 'failed', 'by': chosen.failed or f'exit {code}'}
+    # 5: no test has such a name now, as those of a table that the fault changed; none has failed.
+    return {
+        'outcome': 'passed' if code in (0, 5) else 'failed',
+        'by': chosen.failed or f'exit {code}',
+    }
 
 
 def make_map(paths: list[str], out: str) -> dict:
@@ -119,7 +123,6 @@ def in_fork(request: dict) -> dict:
         os.setsid()
         log = os.open(TEMP / 'log.txt', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1), os.dup2(log, 2)
-        os.environ['PYTHONUNBUFFERED'] = '1'
         code = 1
         try:
             if request.pop('run') == 'map':
@@ -133,21 +136,18 @@ def in_fork(request: dict) -> dict:
         finally:
             sys.stdout.flush(), sys.stderr.flush()
             os._exit(code)
-    until = start + request.get('timeout', 7200)
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > until:
-            break
+    until, ended = start + request.get('timeout', 7200), 0
+    while not ended and time.monotonic() < until:
+        ended = os.waitpid(child, os.WNOHANG)[0]
         time.sleep(0.01)
-    else:
-        child = 0
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if child:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError):  # also what its tests started
+        os.killpg(child, signal.SIGKILL)
+    if not ended:
+        os.waitpid(child, 0)
     if answer.is_file():
         found = json.loads(answer.read_text())
     else:
-        found = {'outcome': 'failed', 'by': 'timeout' if child else 'crash'}
+        found = {'outcome': 'failed', 'by': 'crash' if ended else 'timeout'}
     return {**found, 'seconds': round(time.monotonic() - start, 2)}
 
 
