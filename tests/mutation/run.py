@@ -17,10 +17,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -138,7 +140,12 @@ class Run:
                 self.tried += 1
                 self.missed += outcome == 'missed'
                 left = f'{self.tried}/{self.total} tried, {self.missed} missed'
-                print(f'\r{left}, last {fault}: {outcome} in {seconds:.1f} s'.ljust(110), end='')
+                show(f'{left}, last {fault}: {outcome} in {seconds:.1f} s')
+
+
+def show(line: str) -> None:
+    """Replace the line of progress."""
+    print(f'\r{line[:110]:110}', end='', flush=True)
 
 
 def difference(before: str, after: str) -> str:
@@ -162,14 +169,21 @@ def main() -> None:
     if not args.report:
         done = session.done(again=args.again)
 
+        left = [fault for fault in recipes if fault.key not in done]
+        tried = count(1)
+
         def record(fault, outcome, by, seconds):
             change = difference(sources[fault.path], fault.source)
             session.set(fault, outcome, by, seconds, change)
+            show(f'{next(tried)}/{len(left)} of the recipes tried, last {fault}: {outcome}')
 
-        try_faults([fault for fault in recipes if fault.key not in done], record)
+        try_faults(left, record)
         Run(args, session).start([fault for fault in faults if fault.key not in done], sources)
     print_report(session, faults + recipes)
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit('\nstopped; the same command goes on from here')
