@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
 
 from ..checkpoint.lookup import look_up
+from .annotations import mend_annotations
 from .checks import check_recipe
+from .data_table import Split, format_table, write_table
 from .errors import RecipeError
 from .load import load_config
 from .machine import fit_to_machine
 from .own_data import apply_own_data
 from .own_data.given import is_applied
 from .own_data.namespace import LINE
-from .ranks import log_rank0, world_size
+from .ranks import log_rank0, rank, world_size
 from .toy import make_toy
 from .walk import LOADERS
 from .work_dir import default_work_dir, last_checkpoint, refuse_used
@@ -74,21 +77,29 @@ def prepare_config(
         edit(cfg)
     if training:
         _set_resume(cfg, resume)
-    run_checks(cfg, LOADERS if training else LOADERS[2:])
+    table = run_checks(cfg, LOADERS if training else LOADERS[2:])
     if training:
+        if table and rank() == 0:
+            write_table(table, cfg.work_dir)
         for line in fit_to_machine(cfg, 1 if launcher == 'none' else world_size()):
             log_rank0(line)
     return cfg
 
 
-def run_checks(cfg: Config, loaders: tuple[str, ...]) -> None:
-    """Run all checks of the config and of the loaders' data; log the warnings.
+def run_checks(cfg: Config, loaders: tuple[str, ...]) -> list[Split]:
+    """Check the config and the loaders' data; log the warnings and the table of the data.
+
+    Annotation files are made sound, and ``cfg`` reads the sound form where it differs.
 
     Raises:
         RecipeError: see :func:`.checks.check_recipe`.
     """
-    for warning in check_recipe(cfg, loaders):
+    table: list[Split] = []
+    for warning in check_recipe(cfg, loaders, partial(mend_annotations, cfg, loaders, table)):
         log_rank0(warning, logging.WARNING)
+    if table:
+        log_rank0(format_table(table))
+    return table
 
 
 def is_lenient(cfg: Config) -> bool:

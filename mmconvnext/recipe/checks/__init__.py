@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Checks that find, before anything is built, settings that would fail or be silently wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from mmengine.config import Config
 
@@ -17,8 +17,12 @@ from .names import check_names
 from .optimizer import check_constructor, check_hooks
 
 
-def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
+def check_recipe(
+    cfg: Config, loaders: tuple = LOADERS, mend: Callable[[], Iterable[Finding]] = tuple
+) -> list[str]:
     """Check a config against itself and against the data of ``loaders``; return warnings.
+
+    ``mend`` is called before the data are checked, and its findings are among the others.
 
     Each refusal has a name that turns it into a warning, as in ``checks = dict(label_ids=False)``.
     finding.CHECKS lists the names, and each message contains its own.
@@ -26,10 +30,10 @@ def check_recipe(cfg: Config, loaders: tuple = LOADERS) -> list[str]:
     Raises:
         RecipeError: the first problem that ``checks`` does not let pass.
     """
-    return settle(cfg, _findings(cfg, loaders))
+    return settle(cfg, _findings(cfg, loaders, mend))
 
 
-def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+def _findings(cfg: Config, loaders: tuple, mend: Callable) -> Iterator[Finding]:
     training = 'train_dataloader' in loaders
     check_names(cfg, training=training)
     if training:
@@ -42,6 +46,7 @@ def _findings(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     yield from check_num_classes(cfg, loaders)
     yield from check_class_names(cfg, loaders)
     yield from _refusal('files', check_files, cfg, loaders)
+    yield from mend()
     yield from check_data(cfg, loaders)
 
 

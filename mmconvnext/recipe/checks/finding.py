@@ -14,6 +14,13 @@ from ..errors import RecipeError
 CHECKS = dict(
     channels='a neck or a head expects other channels than the backbone returns',
     files='a folder or an annotation file is missing',
+    annotations='an annotation file is not in COCO format',
+    images='entries of images are incomplete, or share an id or a file',
+    image_files='images are missing or cannot be read; passed, they are left out',
+    image_sizes='listed sizes of images differ from their files',
+    categories='categories are incomplete, or share an id',
+    boxes='boxes are corners or fractions, or belong to other images',
+    crowd='all objects are regions to ignore',
     masks='the recipe trains on masks, but the annotations have none that it can read',
     num_classes='a head predicts a different number of classes than the datasets have',
     class_names='the class names differ between datasets, or are not a list of names',
@@ -42,6 +49,12 @@ class Finding(NamedTuple):
 
     text: str
     check: str = ''
+
+
+def passed(cfg: Config) -> tuple[str, ...]:
+    """The names of the refusals that the user turned into warnings."""
+    settings = cfg.get('checks') or {}
+    return tuple(sorted(n for n in CHECKS if isinstance(settings, dict) and settings.get(n) is False))
 
 
 def settle(cfg: Config, findings: Iterable[Finding]) -> list[str]:

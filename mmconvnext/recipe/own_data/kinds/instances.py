@@ -45,6 +45,7 @@ class Instances(DataKind):
 
     holds = 'boxes and masks of instances'
     scope = 'mmdet'
+    options = dict(crowd_as_object=False, apply_exif=False, masks_from_boxes=False)
     others = OTHERS
 
     def fits(self, cfg: Config | ConfigDict) -> bool:

@@ -1,0 +1,136 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Facts about files, kept in the user's cache folder, because the data folder may be read-only.
+
+What is kept is valid while a file keeps its size and modification time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from ..checkpoint.atomic import atomic_path
+
+WORKERS = 16  # most threads; Pillow releases the GIL while it decodes; our choice
+SILENT = 5  # seconds between progress lines, and before the first; our choice
+
+
+def cache_root() -> Path:
+    """Our folder in the user's cache; os.devnull if the user has no home."""
+    root = Path(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'))
+    return root / 'mmconvnext' if root.is_absolute() else Path(os.devnull)
+
+
+def facts_of(
+    files: Iterable[Path], read: Callable[[Path], list], name: str, version: int, what: str
+) -> dict[Path, list]:
+    """``read(file)`` of every file, in the given order; what is known is not read again.
+
+    Args:
+        read: gives a list that JSON can hold; its last item is '' or an error, which is not kept.
+        name: a folder of the cache, for this kind of facts.
+        version: raise it when ``read`` gives something else than before.
+        what: the things that are read, for lines of progress such as '... label maps read'.
+    """
+    by_folder: dict[Path, list[Path]] = {}
+    for file in files:
+        by_folder.setdefault(file.parent, []).append(file)
+    total, done = sum(map(len, by_folder.values())), 0
+    found, progress = {}, Progress(what, total)
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+        for folder, members in by_folder.items():
+            file_of_cache = _cache_file(folder, name)
+            known, stamps = _load(file_of_cache, version), stamps_of(folder)
+            fresh = [f for f in members if known.get(f.name, [None])[0] != stamps.get(f.name, [])]
+            facts = {}
+            for file, content in zip(fresh, pool.map(read, fresh)):
+                facts[file] = content
+                done += 1
+                progress.show(done)
+            done += len(members) - len(fresh)
+            for file in members:
+                found[file] = facts[file] if file in facts else known[file.name][1]
+            if facts:
+                known.update({f.name: [stamps.get(f.name, []), facts[f]] for f in facts})
+                kept = {n: known[n] for n in known if n in stamps and not known[n][1][-1]}
+                _save(file_of_cache, dict(version=version, files=kept))
+    return found
+
+
+def stamps_of(folder: Path) -> dict[str, list[int]]:
+    """Size and modification time of the files in a folder; {} if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+    except OSError:
+        return {}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+
+
+class Progress:
+    """Lines such as 'image headers: 500 of 9000, 8120 a second', once work takes long."""
+
+    def __init__(self, what: str, total: int):
+        self.what, self.total, self.start = what, total, time.monotonic()
+        self.told = self.start
+
+    def show(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.told > SILENT:
+            self.told = now
+            rate = done / (now - self.start)
+            print_log(f'{self.what}: {done} of {self.total}, {rate:.0f} a second')
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Only one process works on ``file`` at a time: the ranks of a run wait for the first."""
+    try:
+        import fcntl
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(f'{file}.lock', 'a')
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except (ImportError, OSError):  # no such locks here: the processes do the same work
+        yield
+        return
+    with lock:
+        yield
+
+
+def _cache_file(folder: Path, name: str) -> Path:
+    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return cache_root() / name / f'{digest}.json'
+
+
+def _load(file: Path, version: int) -> dict[str, list]:
+    try:
+        content = json.loads(file.read_text())
+        files = content['files'] if content['version'] == version else {}
+        return {name: entry for name, entry in files.items() if _is_entry(entry)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}  # no cache yet, or not ours: read the files again
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2
+        and all(isinstance(part, list) and part for part in entry)
+    )
+
+
+def _save(file: Path, content: dict) -> None:
+    try:
+        with atomic_path(file) as part:  # other processes may write it too
+            part.write_text(json.dumps(content))
+    except OSError:
+        pass  # the disk is full or read-only: read again next time

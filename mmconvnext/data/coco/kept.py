@@ -1,0 +1,116 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""The sound form of a COCO file on disk, where mmdet reads it; made once, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from ..cache import cache_root, locked, stamps_of
+from ...checkpoint.atomic import atomic_path
+from ..ledger import Ledger
+from .sound import Facts, Sound, make_sound
+from .wanted import Wanted
+
+PIECE = 10_000  # entries that are encoded at once; our choice
+VERSION = 1  # of what is kept; raise it when the sound form changes
+
+
+class Kept(NamedTuple):
+    """The file to read instead of a listed one, the same one if it is sound already."""
+
+    file: Path
+    facts: Facts
+    ledger: Ledger
+
+
+def sound_file(file: Path, wanted: Wanted, on_disk: bool = True) -> Kept:
+    """Make a COCO file sound, or find what was made of the same content and images before.
+
+    The sound form and what was noticed are kept in the user's cache folder, by a hash of the
+    content. Nothing is written if something is refused.
+
+    Raises:
+        OSError: the sound form cannot be written.
+    """
+    if file.is_dir():
+        return Kept(file, *make_sound(file, wanted, on_disk)[1:3])
+    digest = _digest(file, wanted, on_disk)
+    record = cache_root() / 'annotations' / f'{file.stem}-{digest}.json'
+    with locked(record):
+        known = _load(record)
+        if known:
+            return Kept(record.with_name(known.pop('sound')) if known['sound'] else file, **known)
+        sound = make_sound(file, wanted, on_disk)
+        if any(refusal.check not in wanted.passed for refusal in sound.ledger.refused):
+            return Kept(file, sound.facts, sound.ledger)
+        return _save(record, file, sound, wanted)
+
+
+def _digest(file: Path, wanted: Wanted, on_disk: bool) -> str:
+    with file.open('rb') as stream:
+        content = hashlib.file_digest(stream, 'sha256')
+    where = str(Path(wanted.folder).resolve())
+    content.update(repr((VERSION, where, wanted._replace(folder=''), on_disk)).encode())
+    return content.hexdigest()[:16]
+
+
+def _fingerprint(folder: Path) -> str:
+    """Changes with the names, sizes and times of the files in a folder."""
+    return hashlib.sha256(repr(sorted(stamps_of(folder).items())).encode()).hexdigest()
+
+
+def _load(record: Path) -> dict | None:
+    try:
+        content = json.loads(record.read_text(encoding='utf-8'))
+        same = all(_fingerprint(Path(f)) == mark for f, mark in content.pop('folders').items())
+        sound = content['sound']
+        if not same or (sound and not record.with_name(sound).is_file()):
+            return None
+        return dict(
+            sound=sound,
+            facts=Facts(**content['facts']),
+            ledger=Ledger.from_dict(content['ledger']),
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # not made yet, or damaged
+
+
+def _save(record: Path, file: Path, sound: Sound, wanted: Wanted) -> Kept:
+    folders = {str(Path(wanted.folder, f).resolve()): '' for f in sound.folders}
+    folders = {folder: _fingerprint(Path(folder)) for folder in folders}
+    name = ''
+    if sound.needed:
+        mark = hashlib.sha256(repr(sorted(folders.items())).encode()).hexdigest()[:8]
+        name = f'{record.stem}-{mark}.sound.json'
+        with atomic_path(record.with_name(name)) as part:
+            write_json(part, sound.content)
+    content = dict(
+        folders=folders, sound=name, facts=asdict(sound.facts), ledger=sound.ledger.as_dict()
+    )
+    try:
+        with atomic_path(record) as part:
+            part.write_text(json.dumps(content), encoding='utf-8')
+    except OSError:
+        pass  # read again next time
+    return Kept(record.with_name(name) if name else file, sound.facts, sound.ledger)
+
+
+def write_json(file: Path, content: dict) -> None:
+    """Write a dict; its lists in pieces, which json encodes many times quicker than json.dump."""
+    with file.open('w', encoding='utf-8') as out:
+        separator = '{'
+        for key, value in content.items():
+            out.write(f'{separator}{json.dumps(key)}: ')
+            separator = ', '
+            if not isinstance(value, list) or not value:
+                out.write(json.dumps(value))
+                continue
+            for start in range(0, len(value), PIECE):
+                piece = json.dumps(value[start : start + PIECE])
+                out.write((',' if start else '[') + piece[1:-1])
+            out.write(']')
+        out.write('}')

@@ -1,0 +1,72 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""The table of the data that a run uses: images, objects and classes of each split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..checkpoint.atomic import atomic_path
+from ..data.coco.kept import Kept
+
+FILE = 'data.json'  # in the work dir
+MOST = 12  # classes that are shown in one line; our choice
+
+
+@dataclass
+class Split:
+    """A row: what is listed in a file, and what is used of it."""
+
+    name: str
+    file: str
+    images: int
+    images_used: int
+    objects: int
+    objects_used: int
+    regions_to_ignore: int
+    classes: dict[str, int]
+    mended: dict[str, int]
+    left_out: dict[str, int]
+
+    @classmethod
+    def of(cls, name: str, file: str, dataset: dict, kept: Kept) -> Split:
+        """The row of a dataset; one for training may leave out empty and small images."""
+        facts, ledger = kept.facts, kept.ledger
+        filters = dataset.get('filter_cfg') or {} if name == 'train' else {}
+        empty = facts.empty_images if filters.get('filter_empty_gt') else 0
+        small = facts.small_images if filters.get('min_size') else 0
+        on_small = facts.small_objects if filters.get('min_size') else 0
+        return cls(
+            name=name,
+            file=file,
+            images=facts.images,
+            images_used=max(0, facts.images - empty - small),
+            objects=facts.objects,
+            objects_used=max(0, facts.learnt - on_small),
+            regions_to_ignore=facts.crowds,
+            classes=facts.classes,
+            mended={kind: tally.count for kind, tally in ledger.mended.items()},
+            left_out={kind: tally.count for kind, tally in ledger.left_out.items()},
+        )
+
+
+def format_table(rows: Iterable[Split]) -> str:
+    """The table, with a line of classes below each row."""
+    head = f'{"data":6} {"images":>17} {"objects":>17} {"mended":>8} {"left out":>8}'
+    lines = [head]
+    for row in rows:
+        images, objects = f'{row.images_used} of {row.images}', f'{row.objects_used} of {row.objects}'
+        mended, left_out = sum(row.mended.values()), sum(row.left_out.values())
+        lines.append(f'{row.name:6} {images:>17} {objects:>17} {mended:8} {left_out:8}')
+        ranked = sorted(row.classes.items(), key=lambda item: -item[1])
+        shown = ', '.join(f'{name} {count}' for name, count in ranked[:MOST])
+        lines.append(f'       {shown}' + (f', and {len(ranked) - MOST} more' if ranked[MOST:] else ''))
+    return '\n'.join(lines)
+
+
+def write_table(rows: Iterable[Split], work_dir: str) -> None:
+    """Write the rows to `data.json` in the work dir."""
+    with atomic_path(Path(work_dir) / FILE) as part:
+        part.write_text(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
