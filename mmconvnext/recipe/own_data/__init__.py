@@ -85,6 +85,8 @@ def apply_own_data(cfg: Config) -> None:
     """
     if 'own_data' in cfg and not is_applied(cfg):
         _apply(cfg)
+    elif 'own_data' in cfg:
+        read(cfg.own_data, kind_of(cfg))  # files of splits in the cache may be gone
 
 
 def _apply(cfg: Config | ConfigDict) -> None:

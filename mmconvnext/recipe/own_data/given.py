@@ -7,6 +7,7 @@ import colorsys
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmengine.config import Config
@@ -84,22 +85,48 @@ def is_applied(cfg: Config) -> bool:
 
 
 def _splits(given: dict, kind: DataKind) -> list[dict]:
-    found = []
-    for name in SPLITS:
-        split = given.get(name, given['val'])
-        path = f'own_data.{name}'
-        if not isinstance(split, dict):
-            form = ', '.join(f'{key}=...' for key in ('images', *kind.labels))
-            raise RecipeError(f'{path} must be dict({form}), got {split!r}')
-        split = {key: value for key, value in split.items() if value is not None}
-        labels, optional = set(kind.labels), set(kind.evaluated)
-        if name == 'train':
-            optional = set()
-        elif name == 'test' and not labels & set(split):
-            labels, optional = set(), labels
-        _check_keys(path, set(split), {'images', *labels}, optional)
-        found.append(split)
-    return found
+    options = {key: given.get(key, default) for key, default in kind.options.items()}
+    given = dict(given)
+    if isinstance(given['val'], float):
+        train = _split('train', given['train'], kind)
+        try:
+            given['train'], given['val'] = kind.divide(given['root'], train, given['val'], options)
+        except ValueError as error:
+            raise RecipeError(f'own_data.val={given["val"]!r}: {error}') from error
+    found = [_split(name, given.get(name, given['val']), kind) for name in SPLITS]
+    return [_chosen(name, split, kind, given['root'], options) for name, split in zip(SPLITS, found)]
+
+
+def _split(name: str, split: object, kind: DataKind) -> dict:
+    path = f'own_data.{name}'
+    if not isinstance(split, dict):
+        form = ', '.join(f'{key}=...' for key in ('images', *kind.labels))
+        part = ', or a part of the training data such as 0.2' if name == 'val' else ''
+        raise RecipeError(f'{path} must be dict({form}){part}, got {split!r}')
+    split = {key: value for key, value in split.items() if value is not None}
+    labels, optional = set(kind.labels), {'names', *kind.evaluated}
+    if name == 'train':
+        optional = {'names'}
+    elif name == 'test' and not labels & set(split):
+        labels, optional = set(), labels
+    _check_keys(path, set(split), {'images', *labels}, optional)
+    return split
+
+
+def _chosen(name: str, split: dict, kind: DataKind, root: str, options: dict) -> dict:
+    """The split with the images of its ``names`` only."""
+    names = split.pop('names', None)
+    if names is None:
+        return split
+    if isinstance(names, str):
+        file = Path(root, names)
+        if not file.is_file():
+            raise RecipeError(f'own_data.{name}.names: {file} does not exist')
+        names = file.read_text(encoding='utf-8-sig').splitlines()
+    try:
+        return kind.choose(root, split, list(map(str, names)), options)
+    except ValueError as error:
+        raise RecipeError(f'own_data.{name}.names: {error}') from error
 
 
 def _hues(count: int) -> list[tuple[int, ...]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config, ConfigDict
 
 from .... import toy
+from ....data.coco.parts import chosen, divided
 from ...walk import unimported_name
 from .kind import DataKind, folder, image_folder, loads, written
 
@@ -64,6 +65,17 @@ class Instances(DataKind):
             data_prefix=dict(img=folder(split['images'])),
             ann_file=split['annotations'],
         )
+
+    def divide(self, root: str, train: dict, fraction: float, options: dict) -> tuple[dict, dict]:
+        parts = divided(Path(root, train['annotations']), fraction)
+        learnt, measured = (dict(train, annotations=str(part)) for part in parts)
+        return learnt, measured
+
+    def choose(self, root: str, split: dict, names: list[str], options: dict) -> dict:
+        part, unknown = chosen(Path(root, split['annotations']), names)
+        if unknown:
+            raise ValueError(f'{split["annotations"]} does not list {unknown[:5]}')
+        return dict(split, annotations=str(part))
 
     def metric(self, cfg: Config, node: dict, split: dict, own: OwnData) -> dict:
         if unimported_name(node) in OTHER_METRICS:

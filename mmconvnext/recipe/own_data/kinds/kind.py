@@ -68,6 +68,22 @@ class DataKind:
         """The ``type`` of a split's dataset, and the settings that locate its files."""
         raise NotImplementedError
 
+    def divide(self, root: str, train: dict, fraction: float, options: dict) -> tuple[dict, dict]:
+        """``train`` and ``val`` for ``val=fraction``: a part of the training images.
+
+        Raises:
+            ValueError: the data cannot be divided so.
+        """
+        raise ValueError(f'{self.holds} cannot be divided; write val=dict(...)')
+
+    def choose(self, root: str, split: dict, names: list[str], options: dict) -> dict:
+        """A split with the images of these ``names`` only.
+
+        Raises:
+            ValueError: a name is unknown.
+        """
+        raise ValueError(f'{self.holds} cannot be chosen by name; write a file for each split')
+
     def metric(self, cfg: Config, node: dict, split: dict, own: OwnData) -> dict | None:
         """A metric of the recipe for the labels of a split; None if they do not allow it.
 

@@ -1,0 +1,101 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Parts of a COCO file as files of their own, in the user's cache, for splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ...checkpoint.atomic import atomic_path
+from ..cache import cache_root, locked
+from ..ledger import Ledger
+from ..split import choose, divide
+from ..values import key
+from .kept import write_json
+from .read import read_coco
+
+
+def divided(file: Path, fraction: float) -> tuple[Path, Path]:
+    """Two files: to learn from, and to measure with; see :func:`..split.divide`.
+
+    The listed file twice if it cannot be read, which the checks then say.
+    """
+
+    def images(content: dict) -> Mapping[str, set]:
+        contents = _contents(content)
+        learnt, measured = divide(contents, fraction)
+        return dict(train=set(learnt), val=set(measured))
+
+    train, val = _parts(file, f'divided {fraction!r}', ('train', 'val'), images)
+    return train, val
+
+
+def chosen(file: Path, wanted: list[str]) -> tuple[Path, list[str]]:
+    """A file with the images of these names only, and the names that it does not list."""
+    unknown: list[str] = []
+
+    def images(content: dict) -> Mapping[str, set]:
+        entries = [e for e in content['images'] if isinstance(e, dict)]
+        names = {str(e.get('file_name')): key(e.get('id')) for e in entries}
+        found, missing = choose(list(names), wanted)
+        unknown.extend(missing)
+        return dict(chosen={names[name] for name in found})
+
+    (part,) = _parts(file, f'chosen {sorted(wanted)!r}', ('chosen',), images, fresh=True)
+    return part, unknown
+
+
+def _contents(content: dict) -> dict:
+    found: dict = {
+        key(e.get('id')): set() for e in content['images'] if isinstance(e, dict)
+    }
+    for entry in content['annotations']:
+        image = key(entry.get('image_id')) if isinstance(entry, dict) else None
+        if image in found:
+            found[image].add(key(entry.get('category_id')))
+    return found
+
+
+def _parts(
+    file: Path,
+    what: str,
+    names: tuple[str, ...],
+    images: Callable[[dict], Mapping[str, set]],
+    fresh: bool = False,
+) -> list[Path]:
+    if not file.is_file():
+        return [file] * len(names)
+    with file.open('rb') as stream:
+        digest = hashlib.file_digest(stream, 'sha256')
+    digest.update(what.encode())
+    stem = f'{file.stem}-{digest.hexdigest()[:16]}'
+    parts = [cache_root() / 'splits' / f'{stem}-{name}.json' for name in names]
+    with locked(parts[0]):
+        if fresh or not all(part.is_file() for part in parts):
+            content = read_coco(file, Ledger())
+            if content is None:
+                return [file] * len(names)
+            wanted = images(content)
+            for name, part in zip(names, parts):
+                _write(part, content, wanted[name], name != 'val')
+    return parts
+
+
+def _write(part: Path, content: dict, wanted: set, others: bool) -> None:
+    """``others``: also what belongs to no image, for the checks to name it."""
+    known = {key(e.get('id')) for e in content['images'] if isinstance(e, dict)}
+
+    def belongs(entry: object, field: str) -> bool:
+        image = key(entry.get(field)) if isinstance(entry, dict) else None
+        return image in wanted or (others and image not in known)
+
+    with atomic_path(part) as out:
+        write_json(
+            out,
+            {
+                **content,
+                'images': [e for e in content['images'] if belongs(e, 'id')],
+                'annotations': [e for e in content['annotations'] if belongs(e, 'image_id')],
+            },
+        )
