@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config, ConfigDict
 
 from .... import toy
-from ....data.coco.parts import chosen, divided
 from ...walk import unimported_name
 from .kind import DataKind, folder, image_folder, loads, written
 
@@ -67,11 +66,15 @@ class Instances(DataKind):
         )
 
     def divide(self, root: str, train: dict, fraction: float, options: dict) -> tuple[dict, dict]:
+        from ....data.coco.parts import divided  # needs pycocotools, which a segmentor does not
+
         parts = divided(Path(root, train['annotations']), fraction)
         learnt, measured = (dict(train, annotations=str(part)) for part in parts)
         return learnt, measured
 
     def choose(self, root: str, split: dict, names: list[str], options: dict) -> dict:
+        from ....data.coco.parts import chosen
+
         part, unknown = chosen(Path(root, split['annotations']), names)
         if unknown:
             raise ValueError(f'{split["annotations"]} does not list {unknown[:5]}')
