@@ -38,9 +38,11 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         yield from check_pairs(files, used)
         yield from check_forms(files)
         seen = labels_in(files)
-        if not files.names or not seen:
+        if not files.names:
             continue
         yield from _beyond(files)
+        if not seen:
+            continue
         labels.setdefault((files.names, files.reduces), {}).setdefault(files.loader, set()).update(
             seen
         )
