@@ -69,7 +69,7 @@ class LabelMaps(DataKind):
 
     def divide(self, root: str, train: dict, fraction: float, options: dict) -> tuple[dict, dict]:
         folders = _folders(root, train, options)
-        stems, _ = stems_of(*folders)
+        stems = _stems(train, folders)
         if not stems:
             return train, dict(train)  # the checks say why
         map_of = {stem: Path(folders[2], stem + folders[3]) for stem in stems}
@@ -83,7 +83,7 @@ class LabelMaps(DataKind):
 
     def choose(self, root: str, split: dict, names: list[str], options: dict) -> dict:
         folders = _folders(root, split, options)
-        stems, _ = stems_of(*folders)
+        stems = _stems(split, folders)
         by_name = {stem + folders[1]: stem for stem in stems}
         found, unknown = choose(list(by_name), names)
         more, unknown = choose(stems, unknown)
@@ -151,6 +151,12 @@ class LabelMaps(DataKind):
 def _folders(root: str, split: dict, options: dict) -> tuple[str, str, str, str]:
     images, maps = (str(Path(root, split[key])) for key in ('images', 'annotations'))
     return images, str(options['image_suffix']), maps, str(options['label_suffix'])
+
+
+def _stems(split: dict, folders: tuple[str, str, str, str]) -> list[str]:
+    if 'list' in split:
+        return Path(split['list']).read_text(encoding='utf-8').splitlines()
+    return stems_of(*folders)[0]
 
 
 def _iou_metric() -> ConfigDict:
