@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...data.files import folded
+from ...data.formats import of_folder
 from ...data.pairs import Pattern, find_pattern, listed, suffix_of
 from ..label_files import LabelFiles
 from .finding import Finding
@@ -21,12 +22,30 @@ def check_pairs(files: LabelFiles, used: set[Path]) -> Iterator[Finding]:
     Args:
         used: the label maps of all datasets.
     """
+    other = _other_format(Path(files.maps))
+    if other:
+        yield Finding(f'{files.path}: {other}', 'label_maps')
     if not files.pairs:
         yield Finding(f'{files.path}: {_no_pairs(files)}', 'label_maps')
     if files.images and not files.is_listed:
         yield from _left_out(files)
     yield from _missing(files)
     yield from _unused(files, used)
+
+
+def _other_format(folder: Path) -> str:
+    """What the label maps are if they are none."""
+    way = 'export masks from the tool that wrote it, or use a recipe for boxes or instances'
+    if folder.is_file():
+        return f'{folder} is a file, not a folder of label maps; {way}'
+    if not folder.is_dir() or any(map(_may_be_map, listed(folder))):
+        return ''
+    found = of_folder(folder)
+    return f'{folder} holds {found[0]}, not label maps; {way}' if found else ''
+
+
+def _may_be_map(name: str) -> bool:
+    return bool(suffix_of(name)) or name.endswith('.npy')
 
 
 def _no_pairs(files: LabelFiles) -> str:
@@ -111,17 +130,24 @@ def _where(files: LabelFiles, missing: list[Path]) -> str:
             return f'set own_data.label_suffix={spelt.pop()!r} (seg_map_suffix)'
         return f'{named(near)} differ in upper and lower case; rename them'
     stems = [name[: len(name) - len(files.map_suffix)] for name in wanted]
-    others = names if files.maps != files.images else [n for n in names if _is_other(n, files)]
+    others = list(filter(_may_be_map, names))
+    if files.maps == files.images:
+        others = [name for name in others if Path(files.images, name) not in files.pairs]
     pattern = find_pattern(stems, others)
     if pattern:
         return _rename(pattern, files, len(stems))
+    elsewhere = {name.rpartition('/')[2] for name in others}
+    moved = [name for name in wanted if name.rpartition('/')[2] in elsewhere]
+    if moved:
+        base = moved[0].rpartition('/')[2]
+        place = next(name for name in others if name.rpartition('/')[2] == base)
+        return (
+            f'{len(moved)} of them are in other folders than their images, such as {place}; '
+            'arrange label maps and images in the same subfolders'
+        )
     if len(missing) == len(files.pairs):
         return 'correct the folder or label_suffix (seg_map_suffix)'
     return 'add them, or remove the images'
-
-
-def _is_other(name: str, files: LabelFiles) -> bool:
-    return Path(files.images, name) not in files.pairs
 
 
 def _rename(pattern: Pattern, files: LabelFiles, count: int) -> str:
