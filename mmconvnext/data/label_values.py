@@ -55,6 +55,11 @@ class LabelValues:
         self._known = np.array(sorted(self._labels), dtype=np.int64)
         self._label_of = np.array([self._labels[v] for v in sorted(self._labels)], dtype=np.uint8)
 
+    @property
+    def is_default(self) -> bool:
+        """Whether the values are read as mmseg does."""
+        return not self.table and not self.ignored
+
     def _number(self, value: int | Colour) -> int:
         return value if isinstance(value, int) else int(packed(value))
 

@@ -441,6 +441,24 @@ def test_the_line_of_each_refusal_mends_it(write, tmp_path):
     is_right(write(**levels, ids=[0, 127, 254]))
 
 
+def test_one_class_and_void(write):
+    two = dict(classes=['soil', 'crop'])
+    void = lambda ids: np.where(ids > 0, 11, 0).astype(np.uint8)  # noqa: E731
+    with pytest.raises(
+        RecipeError,
+        match=r'if these are the classes in their order, set own_data\.ids=\[0, 11\]; if no class '
+        r'is meant, set own_data\.ignore_ids=\[11\]; otherwise',
+    ):
+        checked(write(void, **two))
+    cfg = write(void, **two, ignore_ids=[11])
+    assert checked(cfg)[0] == [
+        "train_dataloader: no label map contains ['crop']: cannot be learned"
+    ]
+    cfg = write(void, **two, ids=[0, 11])
+    assert checked(cfg)[0] == []
+    is_right(cfg, lambda ids: ids > 0, classes=['soil', 'crop'])
+
+
 def test_a_rare_id_in_the_last_map(write):
     shifts = iter([0] * 23 + [5])
     with pytest.raises(RecipeError, match=r'no class has \{5, 6, 7\} .*the first is \S*/23\.png\)'):

@@ -43,14 +43,14 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         yield from _beyond(files)
         if not seen:
             continue
-        labels.setdefault((files.names, files.reduces), {}).setdefault(files.loader, set()).update(
-            seen
-        )
+        meaning = (files.names, files.reduces, files.values.is_default)
+        labels.setdefault(meaning, {}).setdefault(files.loader, set()).update(seen)
         if files.loader == LOADERS[0]:
             classes = classes or files.classes
             learned |= {n for i, n in enumerate(files.names, int(files.reduces)) if i in seen}
-    for (names, reduces), by_loader in labels.items():
-        yield from _suspicious(by_loader, names, reduces)
+    for (names, reduces, is_default), by_loader in labels.items():
+        if is_default:
+            yield from _suspicious(by_loader, names, reduces)
     yield from _one_class(cfg, classes, found)
     absent = [name for name in classes if name not in learned]
     if absent and len(absent) == len(classes):
