@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from fixtures import UPERNET
+from fixtures import UPERNET, warnings
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
@@ -19,6 +19,7 @@ from mmconvnext.recipe.data_table import format_table
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.label_maps import mend_label_maps
 from mmconvnext.recipe.own_data import apply_own_data
+from mmconvnext.recipe.prepare import run_checks
 from mmconvnext.recipe.walk import LOADERS
 
 H, W = 8, 12
@@ -179,8 +180,8 @@ RIGHT = {
 def test_right(write, given):
     cfg = write(**given)
     before = Config(cfg.to_dict())
-    warnings, table = checked(cfg)
-    assert warnings == []
+    told, table = checked(cfg)
+    assert told == []
     assert cfg.to_dict() == before.to_dict()
     is_right(cfg)
     for row, name in zip(table, ('train', 'val', 'test')):
@@ -200,8 +201,8 @@ def test_right_reduced(write):
     cfg = write(
         lambda ids: np.where(ids == 0, 0, ids), classes=['crop', 'weed'], reduce_zero_label=True
     )
-    warnings, table = checked(cfg)
-    assert warnings == [] and table[0].classes == dict(crop=4, weed=4)
+    told, table = checked(cfg)
+    assert told == [] and table[0].classes == dict(crop=4, weed=4)
     truth = lambda ids: np.where(ids == 0, 255, ids.astype(int) - 1)  # noqa: E731
     is_right(cfg, truth, classes=['crop', 'weed'])
 
@@ -259,16 +260,16 @@ def test_mended(write, tmp_path, given, form, tta):
     cfg = write(**given)
     if not tta:
         cfg.pop('tta_pipeline')
-    warnings, table = checked(cfg)
+    told, table = checked(cfg)
     names = ', '.join(given.get('target', '{}.png').format(i) for i in range(4))
-    assert warnings == [f'{tmp_path}/labels: mended: 4 {form} ({names})']
+    assert told == [f'{tmp_path}/labels: mended: 4 {form} ({names})']
     is_right(cfg)
     assert [row.mended for row in table] == [{form: 4}] * 3
     if tta:
         assert 'mmconvnext.LoadLabelMap' in str(cfg.tta_pipeline)
     again = Config(cfg.to_dict())
     apply_own_data(again)
-    assert checked(again)[0] == warnings  # it is told each time
+    assert checked(again)[0] == told  # it is told each time
     assert again.to_dict() == cfg.to_dict()
 
 
@@ -284,6 +285,30 @@ def test_only_the_split_that_needs_it_is_mended(write, tmp_path):
     assert 'LoadLabelMap' not in str(cfg.val_dataloader)
     assert [len(row.mended) for row in table] == [1, 0, 1]
     is_right(cfg)
+
+
+def test_every_process_of_a_run_mends(write, monkeypatch):
+    cfg = write(rgb)
+    cfg.launcher = 'pytorch'
+    monkeypatch.setenv('RANK', '1')
+    checked(cfg)
+    assert 'LoadLabelMap' in str(cfg.train_dataloader)
+
+
+def test_the_tools_mend_and_print_the_table(write, capsys, log_records):
+    cfg = write(rgb)
+    rows = run_checks(cfg, LOADERS)
+    assert [row.name for row in rows] == ['train', 'val', 'test']
+    assert 'LoadLabelMap' in str(cfg.train_dataloader)
+    assert 'soil 4, crop 4, weed 4' in capsys.readouterr().out
+    (warning,) = [text for text in warnings(log_records) if 'mended' in text]
+    assert 'R = G = B' in warning
+
+
+def test_a_test_reads_its_own_maps_only(write):
+    cfg = write(rgb)
+    assert [row.name for row in run_checks(cfg, LOADERS[2:])] == ['test']
+    assert 'LoadLabelMap' not in str(cfg.train_dataloader)
 
 
 def test_mmdet_is_left_alone(load, coco_data):

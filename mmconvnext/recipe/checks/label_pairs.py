@@ -27,6 +27,14 @@ def check_pairs(files: LabelFiles, used: set[Path]) -> Iterator[Finding]:
         yield Finding(f'{files.path}: {other}', 'label_maps')
     if not files.pairs:
         yield Finding(f'{files.path}: {_no_pairs(files)}', 'label_maps')
+    same = [image for image, file in files.pairs.items() if image == file]
+    if files.images and same:
+        yield Finding(
+            f'{files.path}: {len(same)} images would be their own label maps, the first is '
+            f'{same[0]}; set own_data.label_suffix to the end of the names of the label maps, or '
+            'annotations to their folder',
+            'label_maps',
+        )
     if files.images and not files.is_listed:
         yield from _left_out(files)
     yield from _missing(files)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,11 @@ from .label_pairs import check_pairs, first_of
 from .spelling import short
 
 SHOWN = 8  # values that are named; our choice
+OF_LOADER = re.compile(r'own_data\.(ids|ignore_ids|colours)\b')
+WITHOUT_OWN_DATA = (
+    "; without own_data, load the maps with dict(type='mmconvnext.LoadLabelMap', ...) and these "
+    'arguments, instead of LoadAnnotations'
+)
 
 
 def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
@@ -27,6 +33,13 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     A class without pixels is a warning. In distributed training only rank 0 checks the maps; the
     other ranks wait for it when the runner is built.
     """
+    for finding in _check_labels(cfg, loaders):
+        if 'own_data' not in cfg and OF_LOADER.search(finding.text):
+            finding = finding._replace(text=finding.text + WITHOUT_OWN_DATA)
+        yield finding
+
+
+def _check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     yield from _zero_label(cfg, loaders)
     if rank() != 0 and cfg.get('launcher', 'none') != 'none':
         return

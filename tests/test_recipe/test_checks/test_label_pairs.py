@@ -4,6 +4,8 @@
 More ways to name files are in tests/test_recipe/test_label_maps.py.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fixtures import UPERNET, found, write_image
@@ -147,3 +149,29 @@ def test_unknown_ways_of_pairing_are_not_judged(tmp_path):
     cfg = Config(dict(default_scope='mmseg', train_dataloader=dict(dataset=dataset)))
     (warning,) = found(cfg, check_labels)
     assert 'cannot be learned' in warning
+
+
+def test_images_as_their_own_label_maps(own):
+    split = dict(images='i', annotations='i')
+    cfg = own(['0.png', 'mask_0.png'], [], train=split, val=split, image_suffix='.png')
+    with pytest.raises(
+        RecipeError,
+        match=r'2 images would be their own label maps, the first is \S*i/0\.png; set own_data\.'
+        'label_suffix',
+    ):
+        found(cfg, check_labels)
+
+
+def test_the_way_without_own_data(own):
+    cfg = own(['0.jpg', '1.jpg'], ['0.png', '1.png'])
+    write_image(Path(cfg.train_dataloader.dataset.data_root, 'm/1.png'), np.full((4, 4), 9))
+    with pytest.raises(RecipeError) as error:
+        found(cfg, check_labels)
+    assert 'without own_data' not in str(error.value)
+    cfg.pop('own_data')
+    with pytest.raises(
+        RecipeError,
+        match=r'own_data\.ignore_ids=\[9\]; .*; without own_data, load the maps with dict\(type='
+        r"'mmconvnext\.LoadLabelMap', \.\.\.\) and these arguments",
+    ):
+        found(cfg, check_labels)
