@@ -19,7 +19,7 @@ from ..data.label_values import LabelValues
 from ..data.pairs import stems_of
 from .checks.classes import class_names, dataset_type
 from .checks.files import is_remote
-from .walk import datasets, dicts, type_name
+from .walk import LOADERS, datasets, dicts, type_name
 
 OURS, MMSEGS = 'LoadLabelMap', 'LoadAnnotations'  # transforms that load label maps
 TURNING = ('color', 'grayscale')  # color_type for which mmcv turns an image by its orientation
@@ -119,6 +119,11 @@ def label_files(cfg: Config, loaders: tuple) -> Iterator[LabelFiles]:
             maps = sorted(Path(found.maps).rglob(f'*{found.map_suffix}'))
             found.pairs = {file: file for file in maps}
         yield found
+
+
+def used_maps(cfg: Config) -> set[Path]:
+    """The label maps of all loaders, also of those that are not checked."""
+    return {file for files in label_files(cfg, LOADERS) for file in files.pairs.values()}
 
 
 def _pairs_by_name(cfg: Config, dataset: dict) -> bool:

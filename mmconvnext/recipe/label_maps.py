@@ -12,9 +12,10 @@ from ..data.label_maps import GREY_WITH_ALPHA, LabelMap
 from ..data.ledger import Ledger
 from ..registry import TRANSFORMS
 from .checks.finding import Finding
+from .checks.label_pairs import unused_maps
 from .checks.labels import labels_in
 from .data_table import Split
-from .label_files import MMSEGS, OURS, LabelFiles, label_files
+from .label_files import MMSEGS, OURS, LabelFiles, label_files, used_maps
 from .walk import dicts, task, type_name
 
 TYPE = f'{TRANSFORMS.scope}.{OURS}'
@@ -31,6 +32,7 @@ def mend_label_maps(cfg: Config, loaders: tuple, table: list[Split]) -> Iterator
     if task(cfg) != 'mmseg':  # mmdet has a transform of the same name
         return
     told = set()
+    used = used_maps(cfg)
     for files in label_files(cfg, loaders):
         ledger = _noticed(files)
         if ledger.mended:
@@ -41,6 +43,8 @@ def mend_label_maps(cfg: Config, loaders: tuple, table: list[Split]) -> Iterator
             if text not in told:
                 told.add(text)
                 yield Finding(text)
+        for name in unused_maps(files, used):
+            ledger.leave_out('label maps without an image', name)
         table.append(_row(files, ledger))
 
 
@@ -79,4 +83,5 @@ def _row(files: LabelFiles, ledger: Ledger) -> Split:
         images_used=sum(not contents[file].error for file in files.pairs.values()),
         classes={name: labels[label_of[name]] for name in files.classes if name in label_of},
         mended={kind: tally.count for kind, tally in ledger.mended.items()},
+        left_out={kind: tally.count for kind, tally in ledger.left_out.items()},
     )

@@ -496,6 +496,15 @@ def test_a_colour_table_in_the_data_is_named(write, tmp_path):
         checked(write(lambda ids: COLOURS[ids]))
 
 
+def test_maps_without_images_are_told_once(write, tmp_path):
+    cfg = write()
+    Image.fromarray(drawn(0)).save(tmp_path / 'labels/zz.png')
+    told, table = checked(cfg)
+    assert told == [f'{tmp_path}/labels: left out: 1 label map without an image (zz.png)']
+    assert [row.left_out for row in table] == [{'label maps without an image': 1}] * 3
+    assert [row.images for row in table] == [4, 4, 4]
+
+
 def test_the_table_names_maps(write):
     def label(ids):
         return np.minimum(ids, 1) if (ids == drawn(1)).all() else ids

@@ -144,7 +144,7 @@ def _sizes(files: LabelFiles) -> Iterator[Finding]:
         )
     if unsure and not turned:
         yield Finding(
-            f'{files.path}: note: {len(unsure)} images are turned or mirrored by their EXIF '
+            f'{files.images}: note: {len(unsure)} images are turned or mirrored by their EXIF '
             f'orientation, label maps are not ({named(relative(files, unsure))}); if these show '
             'the images as they are stored, set own_data.ignore_exif=True'
         )

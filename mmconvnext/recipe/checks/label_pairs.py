@@ -38,7 +38,12 @@ def check_pairs(files: LabelFiles, used: set[Path]) -> Iterator[Finding]:
     if files.images and not files.is_listed:
         yield from _left_out(files)
     yield from _missing(files)
-    yield from _unused(files, used)
+    unused = unused_maps(files, used)
+    if unused:
+        yield Finding(
+            f'{files.maps}: left out: {len(unused)} label map{"s" * (len(unused) > 1)} without an '
+            f'image ({named(unused)})'
+        )
 
 
 def _other_format(folder: Path) -> str:
@@ -175,17 +180,12 @@ def _rename(pattern: Pattern, files: LabelFiles, count: int) -> str:
     )
 
 
-def _unused(files: LabelFiles, used: set[Path]) -> Iterator[Finding]:
+def unused_maps(files: LabelFiles, used: set[Path]) -> list[str]:
+    """Names of label maps without an image; ``used`` are those of all datasets."""
     if not files.images or files.is_listed:
-        return
+        return []
     there = (Path(files.maps, name) for name in listed(files.maps, files.map_suffix))
-    unused = [file for file in there if file not in used and file not in files.pairs]
-    if unused:
-        names = named(relative(files, unused))
-        yield Finding(
-            f'{files.path}: left out: {len(unused)} label map{"s" * (len(unused) > 1)} in '
-            f'{files.maps} without an image ({names})'
-        )
+    return relative(files, [file for file in there if file not in used])
 
 
 def first_of(files: LabelFiles, found: list[Path]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ...data.label_values import IGNORE
-from ..label_files import LabelFiles, label_files, reduces_zero_label
+from ..label_files import LabelFiles, label_files, reduces_zero_label, used_maps
 from ..ranks import rank
 from ..walk import LOADERS, datasets, dicts
 from .finding import Finding
@@ -33,7 +33,11 @@ def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     A class without pixels is a warning. In distributed training only rank 0 checks the maps; the
     other ranks wait for it when the runner is built.
     """
+    told = set()
     for finding in _check_labels(cfg, loaders):
+        if finding in told:  # the splits may share their folders
+            continue
+        told.add(finding)
         if 'own_data' not in cfg and OF_LOADER.search(finding.text):
             finding = finding._replace(text=finding.text + WITHOUT_OWN_DATA)
         yield finding
@@ -45,8 +49,7 @@ def _check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         return
     labels: dict[tuple, dict[str, set[int]]] = {}  # by meaning of the labels, by loader
     classes, learned = (), set()  # of the training data
-    found = list(label_files(cfg, loaders))
-    used = {file for files in found for file in files.pairs.values()}
+    found, used = list(label_files(cfg, loaders)), used_maps(cfg)
     for files in found:
         yield from check_pairs(files, used)
         yield from check_forms(files)
