@@ -133,19 +133,17 @@ def load(config_cache):
 
 @pytest.fixture(scope='session')
 def caches(tmp_path_factory):
-    """The numbered paths of the caches of label maps."""
+    """The numbered paths of the users' caches."""
     root = tmp_path_factory.mktemp('caches')
     return (root / str(number) for number in itertools.count())
 
 
 @pytest.fixture(autouse=True)
-def label_map_cache(caches, monkeypatch):
-    """The path of an empty cache of label maps, so that no test reads what another wrote."""
-    from mmconvnext.recipe.checks import label_maps
-
-    root = next(caches)  # a folder for each of 7000 tests would take a minute
-    monkeypatch.setattr(label_maps, 'cache_root', lambda: root)
-    return root
+def cache_home(caches, monkeypatch):
+    """The path of our empty folder in the user's cache: no test reads what another wrote."""
+    home = next(caches)  # a folder for each of 7000 tests would take a minute
+    monkeypatch.setenv('XDG_CACHE_HOME', str(home))
+    return home / 'mmconvnext'
 
 
 @pytest.fixture

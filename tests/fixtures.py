@@ -101,7 +101,6 @@ def tiny_runs_at(root: Path):
     import torch
     from mmengine.config import config
 
-    from mmconvnext.recipe.checks import label_maps
     from mmconvnext.recipe.families.encoder_decoder import EncoderDecoder
     from mmconvnext.recipe.families.family import Family
 
@@ -109,7 +108,7 @@ def tiny_runs_at(root: Path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # operations this small only wait for each other on a busy machine
     with toy_data_at(root), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(label_maps, 'cache_root', lambda: root / 'cache')
+        patch.setenv('XDG_CACHE_HOME', str(root / 'cache'))
         patch.setattr(Family, 'image_scale', 96 / 800)
         patch.setattr(EncoderDecoder, 'image_scale', 64 / 512)
         # Half of such a run is yapf, which mmengine calls five times to indent the config

@@ -70,6 +70,8 @@ MAY_IMPORT = {
     '.data.formats': '',
     '.data.split': '',
     '.recipe': '.recipe .data .toy .arch .checkpoint.atomic mmengine numpy PIL torch',
+    '.recipe.label_maps': '.recipe .data .registry mmengine',
+    '.recipe.load_label_map': '.data .registry mmcv mmengine numpy',
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
     '.recipe.image_folder': '.registry mmengine',

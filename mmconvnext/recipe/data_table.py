@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..checkpoint.atomic import atomic_path
@@ -17,18 +17,22 @@ MOST = 12  # classes that are shown in one line; our choice
 
 @dataclass
 class Split:
-    """A row: what is listed in a file, and what is used of it."""
+    """A row: what is listed in a file, and what is used of it.
+
+    ``classes`` counts the objects of each class; for label maps, which have no objects, the maps
+    that hold it.
+    """
 
     name: str
     file: str
     images: int
     images_used: int
-    objects: int
-    objects_used: int
-    regions_to_ignore: int
-    classes: dict[str, int]
-    mended: dict[str, int]
-    left_out: dict[str, int]
+    objects: int | None = None
+    objects_used: int | None = None
+    regions_to_ignore: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+    mended: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, file: str, dataset: dict, kept: Kept) -> Split:
@@ -57,12 +61,16 @@ def format_table(rows: Iterable[Split]) -> str:
     head = f'{"data":6} {"images":>17} {"objects":>17} {"mended":>8} {"left out":>8}'
     lines = [head]
     for row in rows:
-        images, objects = f'{row.images_used} of {row.images}', f'{row.objects_used} of {row.objects}'
+        images, objects = f'{row.images_used} of {row.images}', 'label maps'
+        if row.objects is not None:
+            objects = f'{row.objects_used} of {row.objects}'
         mended, left_out = sum(row.mended.values()), sum(row.left_out.values())
         lines.append(f'{row.name:6} {images:>17} {objects:>17} {mended:8} {left_out:8}')
         ranked = sorted(row.classes.items(), key=lambda item: -item[1])
         shown = ', '.join(f'{name} {count}' for name, count in ranked[:MOST])
-        lines.append(f'       {shown}' + (f', and {len(ranked) - MOST} more' if ranked[MOST:] else ''))
+        lines.append(
+            f'       {shown}' + (f', and {len(ranked) - MOST} more' if ranked[MOST:] else '')
+        )
     return '\n'.join(lines)
 
 

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mmengine.config import Config
@@ -13,8 +12,10 @@ from mmengine.config import Config
 from ..checkpoint.lookup import look_up
 from .annotations import mend_annotations
 from .checks import check_recipe
+from .checks.finding import Finding
 from .data_table import Split, format_table, write_table
 from .errors import RecipeError
+from .label_maps import mend_label_maps
 from .load import load_config
 from .machine import fit_to_machine
 from .own_data import apply_own_data
@@ -89,13 +90,19 @@ def prepare_config(
 def run_checks(cfg: Config, loaders: tuple[str, ...]) -> list[Split]:
     """Check the config and the loaders' data; log the warnings and the table of the data.
 
-    Annotation files are made sound, and ``cfg`` reads the sound form where it differs.
+    Annotation files are made sound, and ``cfg`` reads the sound form where it differs; label maps
+    in forms that mmseg cannot read are loaded by our transform.
 
     Raises:
         RecipeError: see :func:`.checks.check_recipe`.
     """
     table: list[Split] = []
-    for warning in check_recipe(cfg, loaders, partial(mend_annotations, cfg, loaders, table)):
+
+    def mend() -> Iterator[Finding]:
+        yield from mend_annotations(cfg, loaders, table)
+        yield from mend_label_maps(cfg, loaders, table)
+
+    for warning in check_recipe(cfg, loaders, mend):
         log_rank0(warning, logging.WARNING)
     if table:
         log_rank0(format_table(table))

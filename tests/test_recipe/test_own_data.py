@@ -304,8 +304,8 @@ def test_segmentation_keys_are_listed(load, seg_data):
     cfg.own_data = dict(seg_data, suffix='.png')
     with pytest.raises(
         RecipeError,
-        match=r"unknown keys \['suffix'\].*may have \['image_suffix', 'label_suffix', 'palette', "
-        r"'reduce_zero_label', 'test'\]",
+        match=r"unknown keys \['suffix'\].*may have .*'colours', 'ids', 'ignore_exif', 'ignore_ids', "
+        r"'image_suffix', 'label_suffix', 'palette', 'palette_file', 'reduce_zero_label', 'test'\]",
     ):
         apply_own_data(cfg)
 

@@ -31,6 +31,8 @@ CHECKS = dict(
     no_objects='a split has no object of any class',
     trained_classes='the checkpoint was trained with other classes, or in another order',
     label_maps='label maps are missing, unreadable or have several channels',
+    label_sizes='label maps have another size than their images',
+    image_suffix='images with a label map would be left out, because their suffix is another',
     segments='panoptic categories, segments and PNGs do not match',
     label_ids='label maps hold ids that belong to no class',
     black_white='label maps hold only 0 and 255',
@@ -54,7 +56,9 @@ class Finding(NamedTuple):
 def passed(cfg: Config) -> tuple[str, ...]:
     """The names of the refusals that the user turned into warnings."""
     settings = cfg.get('checks') or {}
-    return tuple(sorted(n for n in CHECKS if isinstance(settings, dict) and settings.get(n) is False))
+    return tuple(
+        sorted(n for n in CHECKS if isinstance(settings, dict) and settings.get(n) is False)
+    )
 
 
 def settle(cfg: Config, findings: Iterable[Finding]) -> list[str]:

@@ -1,78 +1,89 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Do the ids in all label maps match the classes of a segmentor?"""
+"""Do all label maps fit their images, and the values in them the classes of a segmentor?"""
 
 from __future__ import annotations
 
-import inspect
-import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.fileio import list_dir_or_file, list_from_file
 
+from ...data.label_values import IGNORE
+from ..label_files import LabelFiles, label_files, reduces_zero_label, used_maps
 from ..ranks import rank
 from ..walk import LOADERS, datasets, dicts
-from .classes import class_names, dataset_type
-from .files import is_remote
 from .finding import Finding
-from .label_maps import LabelMap, read_label_maps
+from .label_forms import check_forms
+from .label_pairs import check_pairs, first_of
 from .spelling import short
 
-IGNORE = 255  # mmseg's ignore_index
+SHOWN = 8  # values that are named; our choice
+OF_LOADER = re.compile(r'own_data\.(ids|ignore_ids|colours)\b')
+WITHOUT_OWN_DATA = (
+    "; without own_data, load the maps with dict(type='mmconvnext.LoadLabelMap', ...) and these "
+    'arguments, instead of LoadAnnotations'
+)
 
 
 def check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
-    """Check that all ids in the label maps are classes or 255, after ``reduce_zero_label``.
+    """Check that all labels in the label maps are classes or 255, after ``reduce_zero_label``.
 
-    A class without pixels is a warning. In distributed training only rank 0 reads the maps; the
+    A class without pixels is a warning. In distributed training only rank 0 checks the maps; the
     other ranks wait for it when the runner is built.
     """
+    told = set()
+    for finding in _check_labels(cfg, loaders):
+        if finding in told:  # the splits may share their folders
+            continue
+        told.add(finding)
+        if 'own_data' not in cfg and OF_LOADER.search(finding.text):
+            finding = finding._replace(text=finding.text + WITHOUT_OWN_DATA)
+        yield finding
+
+
+def _check_labels(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     yield from _zero_label(cfg, loaders)
     if rank() != 0 and cfg.get('launcher', 'none') != 'none':
         return
-    known: dict[Path, LabelMap] = {}
-    ids: dict[tuple, dict[str, set[int]]] = {}  # by meaning of the ids, by loader
+    labels: dict[tuple, dict[str, set[int]]] = {}  # by meaning of the labels, by loader
     classes, learned = (), set()  # of the training data
-    for path, dataset in datasets(cfg, loaders):
-        files = None if is_remote(dataset) else _label_maps(cfg, dataset)
-        if files is None:
+    found, used = list(label_files(cfg, loaders)), used_maps(cfg)
+    for files in found:
+        yield from check_pairs(files, used)
+        yield from check_forms(files)
+        seen = labels_in(files)
+        if not files.names:
             continue
-        if not files:
-            yield Finding(f'{path}: {_no_pairs(cfg, dataset)}', 'label_maps')
-        known.update(read_label_maps([file for file in files if file not in known], path))
-        maps = {file: known[file] for file in files}
-        yield from _readable(path, maps, str(_setting(cfg, dataset, 'seg_map_suffix', '.png')))
-        names, reduce_zero = _names_of_ids(cfg, dataset), _reduces(cfg, dataset)
-        seen = {i for content in maps.values() for i in content.ids}
-        if not names or not seen:
+        yield from _beyond(files)
+        if not seen:
             continue
-        yield from _beyond(path, maps, names, reduce_zero)
-        loader = path.split('.')[0]
-        ids.setdefault((names, reduce_zero), {}).setdefault(loader, set()).update(seen)
-        if loader == LOADERS[0]:
-            classes = classes or class_names(cfg, dataset)
-            learned |= {name for i, name in enumerate(names, int(reduce_zero)) if i in seen}
-    for (names, reduce_zero), by_loader in ids.items():
-        yield from _suspicious(by_loader, names, reduce_zero)
+        meaning = (files.names, files.reduces, files.values.is_default)
+        labels.setdefault(meaning, {}).setdefault(files.loader, set()).update(seen)
+        if files.loader == LOADERS[0]:
+            classes = classes or files.classes
+            learned |= {n for i, n in enumerate(files.names, int(files.reduces)) if i in seen}
+    for (names, reduces, is_default), by_loader in labels.items():
+        if is_default:
+            yield from _suspicious(by_loader, names, reduces)
+    yield from _one_class(cfg, classes, found)
     absent = [name for name in classes if name not in learned]
-    if len(classes) == 1 and not any(n.get('use_sigmoid') for _, n in dicts(cfg.get('model'))):
-        yield Finding(
-            f'{LOADERS[0]} has a single class, {classes[0]!r}, whose softmax is always 1, '
-            f'so nothing would be learned; {_two_classes(classes)}',
-            'one_class',
-        )
     if absent and len(absent) == len(classes):
         yield Finding(f'{LOADERS[0]}: no label map contains any of the classes', 'no_objects')
     elif absent:
         yield Finding(f'{LOADERS[0]}: no label map contains {short(absent, 20)}: cannot be learned')
 
 
+def labels_in(files: LabelFiles) -> Counter:
+    """The number of maps that hold each label."""
+    return Counter(i for content in files.contents.values() for i in files.values.of(content)[0])
+
+
 def _zero_label(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     """Check that ``reduce_zero_label`` is the same in all datasets."""
     reduces = {
-        path: _reduces(cfg, dataset)
+        path: reduces_zero_label(cfg, dataset)
         for path, dataset in datasets(cfg, loaders)
         if (dataset.get('data_prefix') or {}).get('seg_map_path')
     }
@@ -87,58 +98,65 @@ def _zero_label(cfg: Config, loaders: tuple) -> Iterator[Finding]:
             )
 
 
-def _readable(path: str, maps: dict[Path, LabelMap], suffix: str) -> Iterator[Finding]:
-    missing = [file for file, content in maps.items() if content.error and not file.is_file()]
-    bad = {file: content for file, content in maps.items() if content.error}
-    bad = {file: content for file, content in bad.items() if file not in missing}
-    several = {file: content for file, content in maps.items() if content.channels > 1}
-    if missing and len(missing) == len(maps):
-        text = f'no image has a label map: {missing[0]} does not exist'
-        yield Finding(f'{path}: {text}; correct the folder or label_suffix', 'label_maps')
-    elif missing:
-        text = f'{len(missing)} of {len(maps)} images have no label map, the first is {missing[0]}'
-        way = 'add them, or remove the images'
-        if all(f'{file}'.endswith(Path(suffix).stem + suffix) for file in missing):
-            way = 'label maps are mistaken for images; move them to another folder'
-        yield Finding(f'{path}: {text}; {way}', 'label_maps')
-    if bad:
-        file, content = next(iter(bad.items()))
-        yield Finding(
-            f'{path}: {len(bad)} of {len(maps)} label maps cannot be read, the first is {file} '
-            f'({content.error}); replace them, or remove their images',
-            'label_maps',
-        )
-    if several:
-        file, content = next(iter(several.items()))
-        yield Finding(
-            f'{path}: {file} has {content.channels} channels; a label map has one, with a '
-            f'class id in each pixel ({len(several)} of {len(maps)} maps need rewriting)',
-            'label_maps',
-        )
-
-
-def _beyond(
-    path: str, maps: dict[Path, LabelMap], names: tuple[str, ...], reduce_zero: bool
-) -> Iterator[Finding]:
-    """Ids that are not a class, including those above 255, which mmseg truncates to 8 bits."""
-    highest = min(len(names) if reduce_zero else len(names) - 1, IGNORE - 1)
-    count = Counter(i for content in maps.values() for i in content.ids)
-    beyond = {i for i in count if not 0 <= i <= highest and i != IGNORE}
-    if not beyond:
+def _beyond(files: LabelFiles) -> Iterator[Finding]:
+    """Values without a class, including those above 255, of which mmseg keeps the low 8 bits."""
+    highest = min(len(files.names) if files.reduces else len(files.names) - 1, IGNORE - 1)
+    count, holding = Counter(), {}
+    for file, content in files.contents.items():
+        labels, wrong = files.values.of(content)
+        if not files.values.table:
+            wrong |= {label for label in labels if label > highest and label != IGNORE}
+        count.update(wrong)
+        if wrong:
+            holding[file] = wrong
+    if not count:
         return
-    first = next(file for file, content in maps.items() if beyond & set(content.ids))
-    often = ', '.join(f'{i} in {count[i]}' for i in sorted(beyond)[:8])
-    way = 'correct own_data.classes or the label maps'
-    if len(names) == 1:
-        way = f'{_two_classes(names)}, or correct the label maps'
-    elif not reduce_zero and beyond == {len(names)}:
-        way = 'if 0 means unlabelled, set own_data.reduce_zero_label=True; otherwise ' + way
+    often = ', '.join(f'{value} in {count[value]}' for value in sorted(count)[:SHOWN])
+    where = f'{often} of the maps, {first_of(files, _ordered(holding))}'
+    translated = files.values.table
+    if translated:
+        what = 'colours' if files.values.in_colour else 'values'
+        yield Finding(
+            f'{files.path}: the {len(files.contents)} label maps contain {what} that own_data.'
+            f'{translated} does not list: {_set(count)} ({where}); add the classes, list what has '
+            f'no class in own_data.ignore_ids={_ignored(files, count)}, or correct the label maps',
+            'label_ids',
+        )
+        return
+    everything = {value for content in files.contents.values() for value in content.ids}
     yield Finding(
-        f'{path}: the {len(maps)} label maps contain the ids {_set(set(count))}, but {len(names)} '
-        f'classes with reduce_zero_label={reduce_zero} allow 0 to {highest} and {IGNORE}: '
-        f'no class has {_set(beyond)} ({often} of the maps, the first is {first}); {way}',
+        f'{files.path}: the {len(files.contents)} label maps contain the ids {_set(everything)}, '
+        f'but {len(files.names)} classes with reduce_zero_label={files.reduces} allow 0 to '
+        f'{highest} and {IGNORE}: no class has {_set(count)} ({where}); '
+        f'{_way(files, everything, set(count))}',
         'label_ids',
     )
+
+
+def _ignored(files: LabelFiles, beyond: Iterable) -> str:
+    more = sorted(set(beyond) - set(files.values.ignored))
+    return str([*files.values.ignored, *more[:SHOWN]])[:-1] + (', ...]' if more[SHOWN:] else ']')
+
+
+def _way(files: LabelFiles, ids: set[int], beyond: set[int]) -> str:
+    """What may be right instead, most likely first."""
+    ways, names, reduces = [], files.names, files.reduces
+    if len(names) == 1:
+        ways.append(_two_classes(names, ids))
+    elif not reduces and beyond == {len(names)}:
+        ways.append('if 0 means unlabelled, set own_data.reduce_zero_label=True')
+    elif not reduces and len(ids) == len(names):
+        ways.append(f'if these are the classes in their order, set own_data.ids={sorted(ids)}')
+    elif not reduces and len(ids - {IGNORE}) == len(names):
+        ways.append(
+            f'if these are the classes in their order, set own_data.ids={sorted(ids - {IGNORE})}'
+        )
+    if len(beyond) <= SHOWN:
+        ways.append(f'if no class is meant, set own_data.ignore_ids={_ignored(files, beyond)}')
+    ways.append('otherwise correct own_data.classes or the label maps')
+    wrap = max(beyond)
+    note = f' (mmseg would keep the low 8 bits: {wrap} would be {wrap % 256})' if wrap > 255 else ''
+    return '; '.join(ways) + note
 
 
 def _suspicious(
@@ -149,10 +167,13 @@ def _suspicious(
     learned = by_loader.get(LOADERS[0], everywhere)
     where = ', '.join(by_loader)
     if learned == {0, IGNORE}:
+        way = 'set own_data.ids=[...] to the value of each class in the files'
+        if len(names) <= 2:
+            two = 'set own_data.ids=[0, 255], which maps black and white masks to the ids 0 and 1'
+            way = two if len(names) == 2 else _two_classes(names, learned)
         yield Finding(
             f'{next(iter(by_loader))}: the label maps contain the ids {_set(learned)}, and '
-            f'{IGNORE} means "ignore", so only one class would be learned; rewrite black and white '
-            'masks with the ids 0 and 1',
+            f'{IGNORE} means "ignore", so only one class would be learned; {way}',
             'black_white',
         )
     if reduce_zero and everywhere - {IGNORE} == set(range(len(names))):
@@ -166,69 +187,42 @@ def _suspicious(
         )
 
 
-def _two_classes(names: tuple[str, ...]) -> str:
-    return (
-        f'write classes={["background", *names]} with reduce_zero_label=False for the ids 0 and 1'
-    )
+def _one_class(cfg: Config, classes: tuple[str, ...], found: list[LabelFiles]) -> Iterator[Finding]:
+    if len(classes) != 1:
+        return
+    training = [files for files in found if files.loader == LOADERS[0]]
+    seen = set().union(*map(labels_in, training)) - {IGNORE}
+    ids = {i for files in training for content in files.contents.values() for i in content.ids}
+    two = _two_classes(classes, ids)
+    if not any(node.get('use_sigmoid') for _, node in dicts(cfg.get('model'))):
+        yield Finding(
+            f'{LOADERS[0]} has a single class, {classes[0]!r}, whose softmax is always 1, '
+            f'so nothing would be learned; {two}',
+            'one_class',
+        )
+    elif seen == {int(any(files.reduces for files in training))}:
+        yield Finding(
+            f'{LOADERS[0]} has a single class, {classes[0]!r}, and all other pixels are ignored, '
+            f'so there is nothing to tell it from; {two}',
+            'one_class',
+        )
 
 
-def _names_of_ids(cfg: Config, dataset: dict) -> tuple[str, ...]:
-    """The class of each id in the files, which mmseg maps to the config's classes by name."""
-    known = getattr(dataset_type(cfg, dataset), 'METAINFO', {}).get('classes')
-    return tuple(known) if known else class_names(cfg, dataset)
+def _two_classes(names: tuple[str, ...], ids: Iterable[int] = ()) -> str:
+    classes = f'write classes={["background", *names]}'
+    if len(set(ids)) == 2 and set(ids) != {0, 1}:
+        return f'{classes} with ids={sorted(set(ids))}'
+    return f'{classes} with reduce_zero_label=False for the ids 0 and 1'
 
 
-def _reduces(cfg: Config, dataset: dict) -> bool:
-    return bool(_setting(cfg, dataset, 'reduce_zero_label'))
+def _ordered(holding: dict[Path, set]) -> list[Path]:
+    """Files with wrong values: first one for each value."""
+    shown: dict[Path, None] = {}
+    for value in sorted(set().union(*holding.values())):
+        shown[next(file for file, wrong in holding.items() if value in wrong)] = None
+    return list(shown | dict.fromkeys(holding))
 
 
-def _label_maps(cfg: Config, dataset: dict) -> list[Path] | None:
-    """The files that the dataset loads: one for each image, or for each line of its ann_file.
-
-    None for data without label maps.
-    """
-    root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
-    if not prefix.get('seg_map_path'):
-        return None
-    suffix = _setting(cfg, dataset, 'seg_map_suffix', '.png')
-    folder = Path(root, prefix['seg_map_path'])
-    kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
-    loading = next((kind for kind in kinds if 'load_data_list' in vars(kind)), None)
-    if getattr(loading, '__name__', None) != 'BaseSegDataset' or not prefix.get('img_path'):
-        return sorted(folder.rglob(f'*{suffix}'))  # its pairing of images and maps is unknown
-    listed = os.path.join(root, dataset.get('ann_file') or '')
-    if os.path.isfile(listed):
-        stems = [line.strip() for line in list_from_file(listed)]
-    else:
-        ending, images = _setting(cfg, dataset, 'img_suffix', '.jpg'), []
-        where = os.path.join(root, prefix['img_path'])
-        if os.path.isdir(where):  # else reported by the check of files
-            images = list_dir_or_file(where, list_dir=False, suffix=ending, recursive=True)
-        stems = [image[: -len(ending)] for image in images]
-    return sorted({folder / f'{stem}{suffix}' for stem in stems})
-
-
-def _no_pairs(cfg: Config, dataset: dict) -> str:
-    root, prefix = dataset.get('data_root') or '', dataset['data_prefix']
-    ending, suffix = _setting(cfg, dataset, 'img_suffix'), _setting(cfg, dataset, 'seg_map_suffix')
-    images = os.path.join(root, prefix.get('img_path') or prefix['seg_map_path'])
-    return (
-        f'no pair of image (*{ending}) and label map (*{suffix}) in {images}; correct '
-        'image_suffix (img_suffix) and label_suffix (seg_map_suffix)'
-    )
-
-
-def _setting(cfg: Config, dataset: dict, key: str, fallback: object = None) -> object:
-    """A setting of a dataset from its config, else the default of its type."""
-    if key in dataset:
-        return dataset[key]
-    for kind in getattr(dataset_type(cfg, dataset), '__mro__', ()):
-        parameter = inspect.signature(kind.__init__).parameters.get(key)
-        if parameter is not None:
-            return parameter.default
-    return fallback
-
-
-def _set(ids: set[int]) -> str:
-    ordered = sorted(ids)
-    return '{' + ', '.join(map(str, ordered[:8])) + (', ...}' if len(ordered) > 8 else '}')
+def _set(values: Iterable) -> str:
+    ordered = sorted(values)
+    return '{' + ', '.join(map(str, ordered[:SHOWN])) + (', ...}' if ordered[SHOWN:] else '}')

@@ -51,7 +51,12 @@ def use_own_data(config: dict | Config) -> None:
       AP. The file lists ``classes``, then ``stuff_classes``.
     - label maps: dict(images=folder, annotations=folder of PNGs). Class i has id i, or i + 1 with
       ``reduce_zero_label`` (default False). ``image_suffix`` defaults to '.jpg', ``label_suffix``
-      to '.png'.
+      to '.png'. Other values: ``ids`` or ``colours`` (R, G, B), one for each class, or
+      ``palette_file``, a table of colours; ``ignore_ids`` have no class. ``ignore_exif=True`` loads
+      images without turning them.
+
+    ``val`` may be a part of the training images, such as 0.2, which are then not trained on, and a
+    split may have ``names``, a list of images or a file with one in each line.
 
     A ``test`` split with only images gives predictions without metrics.
 

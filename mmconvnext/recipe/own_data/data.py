@@ -11,6 +11,7 @@ from functools import partial
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 
+from ...data.cache import cache_root
 from ..errors import RecipeError
 from ..walk import LOADERS, pipelines, unimported_name
 from .given import OwnData
@@ -103,6 +104,8 @@ def _dataset(node: dict, split: dict, own: OwnData) -> ConfigDict:
     new = dict(data_root=own.root, metainfo=own.kind.metainfo(own), **own.kind.dataset(split, own))
     same = unimported_name(node) == unimported_name(new)
     kept = {key: node[key] for key in node if same or key in KEPT}
+    if str(kept.get('ann_file', '')).startswith(str(cache_root())):
+        del kept['ann_file']  # of the own_data of a base
     return ConfigDict({**kept, **new})
 
 

@@ -86,15 +86,21 @@ def is_applied(cfg: Config) -> bool:
 
 def _splits(given: dict, kind: DataKind) -> list[dict]:
     options = {key: given.get(key, default) for key, default in kind.options.items()}
-    given = dict(given)
-    if isinstance(given['val'], float):
-        train = _split('train', given['train'], kind)
-        try:
-            given['train'], given['val'] = kind.divide(given['root'], train, given['val'], options)
-        except ValueError as error:
-            raise RecipeError(f'own_data.val={given["val"]!r}: {error}') from error
+    root, part = given['root'], given['val']
+    if isinstance(part, float):
+        given = dict(given, val=given['train'])
     found = [_split(name, given.get(name, given['val']), kind) for name in SPLITS]
-    return [_chosen(name, split, kind, given['root'], options) for name, split in zip(SPLITS, found)]
+    found = [_chosen(name, split, kind, root, options) for name, split in zip(SPLITS, found)]
+    if isinstance(part, float):
+        try:
+            train, val = kind.divide(root, found[0], part, options)
+        except ValueError as error:
+            raise RecipeError(f'own_data.val={part!r}: {error}') from error
+        found = [train, val, found[2] if 'test' in given else val]
+    try:
+        return [kind.complete(root, split, options) for split in found]
+    except ValueError as error:
+        raise RecipeError(f'own_data: {error}') from error
 
 
 def _split(name: str, split: object, kind: DataKind) -> dict:

@@ -12,7 +12,8 @@ from mmconvnext.recipe.errors import RecipeError
 # A config may hold each of them: none goes without a notice.
 NAMES = ['channels', 'files', 'masks', 'num_classes', 'class_names', 'missing_class']
 NAMES += ['double_category', 'class_order', 'classwise', 'no_objects', 'trained_classes']
-NAMES += ['label_maps', 'segments', 'label_ids', 'black_white', 'one_class', 'reduce_zero_label']
+NAMES += ['label_maps', 'label_sizes', 'image_suffix', 'segments']
+NAMES += ['label_ids', 'black_white', 'one_class', 'reduce_zero_label']
 NAMES += ['unread_options', 'group_hooks', 'unused_maps', 'batch_norm', 'schedule']
 FINDINGS = [Finding('Mind this'), Finding('bad ids', 'label_ids'), Finding('no file', 'files')]
 

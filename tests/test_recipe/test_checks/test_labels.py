@@ -31,6 +31,11 @@ def own(load, seg_data):
     return build
 
 
+def seg_folder(cfg):
+    dataset = cfg.train_dataloader.dataset
+    return str(Path(dataset.data_root, dataset.data_prefix.seg_map_path))
+
+
 @pytest.fixture
 def draw(seg_data):
     """A function that rewrites the label map of a split with the given ids."""
@@ -39,7 +44,7 @@ def draw(seg_data):
         row = np.repeat(np.array(ids), 4)
         folder = Path(seg_data['root']) / split
         write_image(folder / 'labels' / name, np.tile(row, (8, 1)))
-        write_image((folder / 'images' / name).with_suffix('.jpg'), np.zeros((8, 8, 3)))
+        write_image((folder / 'images' / name).with_suffix('.jpg'), np.zeros((8, len(row), 3)))
 
     return write
 
@@ -67,7 +72,8 @@ def test_ids_beyond_the_classes(own, draw):
         RecipeError,
         match=r'train_dataloader\.dataset: .* label maps contain the ids \{0, 1, 2, 3, 7, 255\}, '
         r'but 3 classes with reduce_zero_label=False allow 0 to 2 and 255: no class has \{3, 7\} '
-        r'\(3 in 1, 7 in 1 of the maps, the first is \S*train/labels/a\.png\); correct own_data',
+        r'\(3 in 1, 7 in 1 of the maps, the first is \S*train/labels/a\.png\); '
+        r'if no class is meant, set own_data\.ignore_ids=\[3, 7\]; otherwise correct own_data',
     ):
         found(own(), check_labels)
 
@@ -152,8 +158,8 @@ def test_reduce_zero_label_allows_one_id_more(own, draw):
 
 def test_rgb_label_maps(own, seg_data):
     file = Path(seg_data['root']) / 'train/labels/a.png'
-    write_image(file, np.zeros((8, 8, 3)))
-    with pytest.raises(RecipeError, match=f'{file} has 3 channels; a label map has one'):
+    write_image(file, np.full((64, 64, 3), [9, 0, 0]))
+    with pytest.raises(RecipeError, match=f'{file} has 3 channels with colours; a label map has'):
         found(own(), check_labels)
 
 
@@ -173,11 +179,14 @@ def test_no_label_map(own, seg_data):
 
 
 def test_another_suffix(own, seg_data):
-    with pytest.raises(RecipeError, match=r'no image has a label map: .*a_mask\.png .*; correct'):
+    with pytest.raises(
+        RecipeError,
+        match=r"no image has a label map: .*a_mask\.png .* own_data\.label_suffix='\.png'",
+    ):
         found(own(label_suffix='_mask.png'), check_labels)
     for split in ('train', 'val'):
-        write_image(Path(seg_data['root']) / split / 'labels/a_mask.png', np.ones((8, 8)))
-        write_image(Path(seg_data['root']) / split / 'labels/a.png', np.full((8, 8), 99))
+        write_image(Path(seg_data['root']) / split / 'labels/a_mask.png', np.ones((64, 64)))
+        write_image(Path(seg_data['root']) / split / 'labels/a.png', np.full((64, 64), 99))
     found(own(label_suffix='_mask.png'), check_labels)
 
 
@@ -186,7 +195,7 @@ def test_one_id_in_the_last_of_many_maps(own, draw):
         draw([0, 1, 2], name=f'{i:02}.png')
     draw([0, 9], name='zz.png')
     with pytest.raises(
-        RecipeError, match=r'no class has \{9\} \(9 in 1 of the maps, the first is .*zz\.png'
+        RecipeError, match=r'no class has \{9\} \(9 in 1 of the maps, the first is \S*zz\.png\)'
     ):
         found(own(), check_labels, LOADERS[:1])
 
@@ -199,7 +208,8 @@ def test_a_rare_class_is_no_error(own, draw):
     (Path(own().train_dataloader.dataset.data_root) / 'train/images/a.jpg').unlink()
     draw([0, 1], split='val')
     cfg = own(classes=['cat', 'dog'], reduce_zero_label=True)
-    assert found(cfg, check_labels) == []
+    (warning,) = found(cfg, check_labels)  # and none of a class
+    assert warning == f'{seg_folder(cfg)}: left out: 1 label map without an image (a.png)'
 
 
 def test_a_rare_class_in_another_split(own, draw):
@@ -222,7 +232,9 @@ def test_unlabelled_without_reduce_zero_label(own, draw):
     draw([0, 1, 2])
     draw([0, 1, 2], split='val')
     with pytest.raises(
-        RecipeError, match=r'if 0 means unlabelled, set own_data\.reduce_zero_label=True; otherwise'
+        RecipeError,
+        match=r'if 0 means unlabelled, set own_data\.reduce_zero_label=True; if no class is meant, '
+        r'set own_data\.ignore_ids=\[2\]; otherwise',
     ):
         found(own(classes=['cat', 'dog']), check_labels)
 
@@ -241,7 +253,7 @@ def test_unlabelled_without_reduce_zero_label(own, draw):
 )
 def test_ids_beyond_8_bits(own, seg_data, ids, classes, reduce, message):
     # mmseg keeps the low 8 bits: 257 would be class 1.
-    labels = np.array([ids], dtype=np.int32)
+    labels = np.resize(np.array(ids, dtype=np.int32), (64, 64))
     for split in ('train', 'val'):
         Image.fromarray(labels).save(Path(seg_data['root'], split, 'labels/a.tif'))
     names = [f'{i}' for i in range(classes)]
@@ -274,6 +286,10 @@ def test_label_maps_beside_images_of_the_same_suffix(own, seg_data):
         label_suffix='_mask.png',
         **{s: dict(images=f'{s}/images', annotations=f'{s}/images') for s in ('train', 'val')},
     )
+    assert found(cfg, check_labels) == [
+        "train_dataloader: no label map contains ['sky']: cannot be learned"
+    ]
+    cfg.train_dataloader.dataset.ann_file = ''  # as without own_data
     with pytest.raises(
         RecipeError, match='1 of 2 images have no .*a_mask_mask.png; label maps are mistaken'
     ):
@@ -300,8 +316,25 @@ def test_one_class_alone(own, draw, reduce):
 
 
 def test_a_label_map_without_image_does_not_count(own, seg_data):
-    write_image(Path(seg_data['root']) / 'train/labels/other.png', np.full((8, 8), 99))
-    assert found(own(), check_labels) == []
+    for name in ('other.png', 'sub/more.png'):
+        write_image(Path(seg_data['root']) / 'train/labels' / name, np.full((8, 8), 99))
+    write_image(Path(seg_data['root']) / 'train/labels/picture.jpg', np.full((8, 8, 3), 99))
+    cfg = own()
+    (warning,) = found(cfg, check_labels)
+    assert warning == (
+        f'{seg_folder(cfg)}: left out: 2 label maps without an image (other.png, sub/more.png)'
+    )
+    assert found(cfg, check_labels, LOADERS[1:]) == []
+
+
+def test_label_maps_of_other_splits_in_one_folder_are_not_left_out(own, seg_data):
+    root = Path(seg_data['root'])
+    write_image(root / 'val/images/b.jpg', np.zeros((64, 64, 3)))
+    (root / 'val/images/a.jpg').unlink()
+    (root / 'val/labels/a.png').rename(root / 'train/labels/b.png')
+    val = dict(images='val/images', annotations='train/labels')
+    assert found(own(val=val), check_labels) == []
+    assert found(own(val=val), check_labels, LOADERS[2:]) == []
 
 
 def test_only_the_images_of_a_list_count(own, seg_data, draw):
@@ -316,8 +349,8 @@ def test_only_the_images_of_a_list_count(own, seg_data, draw):
 def test_no_image(own):
     with pytest.raises(
         RecipeError,
-        match=r'train_dataloader\.dataset: no pair of image \(\*\.tif\) and label map \(\*\.png\) '
-        r'in .*train/images; correct image_suffix',
+        match=r"train_dataloader\.dataset: no image in \S*train/images ends in '\.tif', but 1 end "
+        r"in '\.jpg'; set own_data\.image_suffix='\.jpg'",
     ):
         found(own(image_suffix='.tif'), check_labels)
 
@@ -338,7 +371,7 @@ def test_each_refusal_has_a_way_round(own, seg_data, draw, name):
     if name == 'label_ids':
         draw([0, 1, 5])
     if name == 'label_maps':
-        write_image(Path(seg_data['root']) / 'train/labels/a.png', np.zeros((8, 8, 3)))
+        write_image(Path(seg_data['root']) / 'train/labels/a.png', np.full((8, 8, 3), [9, 0, 0]))
     cfg = own(classes=['a', 'b'], reduce_zero_label=name == 'reduce_zero_label')
     with pytest.raises(RecipeError, match=rf'\n\(checks\.{name}=False in the config'):
         found(cfg, check_labels)

@@ -84,6 +84,10 @@ class DataKind:
         """
         raise ValueError(f'{self.holds} cannot be chosen by name; write a file for each split')
 
+    def complete(self, root: str, split: dict, options: dict) -> dict:
+        """A split with what only its files tell."""
+        return split
+
     def metric(self, cfg: Config, node: dict, split: dict, own: OwnData) -> dict | None:
         """A metric of the recipe for the labels of a split; None if they do not allow it.
 

@@ -1,0 +1,35 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Lists of the images that a dataset reads, in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..checkpoint.atomic import atomic_path
+from .cache import cache_root
+
+
+def written_list(folder: str, names: Iterable[str]) -> Path:
+    """A file with a name in each line; the same names of a folder are in the same file.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    lines = sorted(names)
+    key = '\n'.join([os.path.realpath(folder), *lines])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    file = cache_root() / 'splits' / f'{Path(folder).name}-{digest}.txt'
+    if file.is_file():
+        return file
+    try:
+        with atomic_path(file) as part:
+            part.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+    except OSError as error:
+        raise ValueError(
+            f'the list of names cannot be written ({error}); set the variable XDG_CACHE_HOME to a '
+            'folder that can be written to'
+        ) from error
+    return file

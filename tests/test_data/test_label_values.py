@@ -1,0 +1,110 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""data/label_values.py: each value or colour has one label, and unknown ones are errors."""
+
+import numpy as np
+import pytest
+
+from mmconvnext.data.label_maps import LabelMap, packed
+from mmconvnext.data.label_values import LabelValues, read_palette
+
+
+def test_by_default_values_are_labels_as_in_mmseg():
+    values = LabelValues()
+    pixels = np.arange(256).reshape(4, 64)
+    labels = values.labels(pixels)
+    assert labels.dtype == np.uint8 and np.array_equal(labels, pixels)
+    assert values.of(LabelMap((0, 254, 255, 256, -1))) == ({0, 254, 255}, {256, -1})
+    assert (values.in_colour, values.table, values.ignored) == (False, '', [])
+
+
+@pytest.mark.parametrize('value', [256, -1, 70000, 2**40])
+def test_values_that_mmseg_would_wrap_are_errors(value):
+    with pytest.raises(ValueError, match=f'it holds the value {value}, which is in no list'):
+        LabelValues().labels(np.array([[0, value]]))
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.int32, np.int64])
+def test_ids_in_the_order_of_the_labels(dtype):
+    values = LabelValues(ids=[200, 0, 90], ignore_ids=[7])
+    pixels = np.array([[0, 90, 200], [7, 255, 0]], dtype=dtype)
+    assert values.labels(pixels).tolist() == [[1, 2, 0], [255, 255, 1]]
+    with pytest.raises(ValueError, match='the value 91'):
+        values.labels(np.array([[0, 91]], dtype=dtype))
+
+
+def test_bits_are_ids():
+    assert LabelValues(ids=[1, 0]).labels(np.array([[True, False]])).tolist() == [[0, 1]]
+
+
+def test_255_may_be_a_class():
+    assert LabelValues(ids=[0, 255]).labels(np.array([[0, 255]])).tolist() == [[0, 1]]
+    assert LabelValues(ids=[0, 9]).labels(np.array([[0, 255]])).tolist() == [[0, 255]]
+
+
+def test_large_ids():
+    values = LabelValues(ids=[-5, 1000, 2**31 - 1], ignore_ids=[300])
+    assert values.labels(np.array([[1000, 2**31 - 1, -5, 300]])).tolist() == [[1, 2, 0, 255]]
+
+
+def test_ignored_values_beside_mmsegs_own():
+    values = LabelValues(ignore_ids=[11, 300])
+    assert values.labels(np.array([[0, 10, 11, 12, 300]])).tolist() == [[0, 10, 255, 12, 255]]
+    assert values.of(LabelMap((0, 11))) == ({0, 255}, set())
+
+
+def test_colours():
+    red, blue, border = (200, 0, 0), (0, 0, 200), (224, 224, 192)
+    values = LabelValues(colours=[red, blue], ignore_ids=[border])
+    assert values.in_colour and values.table == 'colours'
+    pixels = packed(np.array([[blue, red, border]]))
+    assert values.labels(pixels).tolist() == [[1, 0, 255]]
+    with pytest.raises(ValueError, match=r'it holds the colour \(255, 255, 255\), which is in no'):
+        values.labels(packed(np.array([[red, (255, 255, 255)]])))  # white is not ignored by itself
+    content = LabelMap(colours=(red, border, (0, 0, 1)))
+    assert values.of(content) == ({0, 255}, {(0, 0, 1)})
+
+
+def test_grey_maps_have_colours_too():
+    values = LabelValues(colours=[(0, 0, 0), (255, 255, 255)])
+    assert values.of(LabelMap((0, 255))) == ({0, 1}, set())
+    assert values.of(LabelMap((0, 1), mode='1')) == ({0, 1}, set())
+    assert values.of(LabelMap((0, 1))) == ({0}, {(1, 1, 1)})
+    # and those of palettes are what the palette says, not the index
+    assert values.of(LabelMap((3, 4), ((255, 255, 255), (9, 9, 9)))) == ({1}, {(9, 9, 9)})
+
+
+CVAT = """# label:color_rgb:parts:actions
+background:0,0,0::
+traffic light:128,64,7:head,foot:turn
+a:b:1,2,3::
+"""
+TABLE = 'name,r,g,b\nSky, 10, 20, 30\nRoad,40,50,60\n\n'
+
+
+@pytest.mark.parametrize(
+    ('text', 'colours'),
+    [
+        (CVAT, {'background': (0, 0, 0), 'traffic light': (128, 64, 7), 'a:b': (1, 2, 3)}),
+        (TABLE, {'Sky': (10, 20, 30), 'Road': (40, 50, 60)}),
+        ('\ufeffx:1,2,3\r\n', {'x': (1, 2, 3)}),
+        ('x\t1\t2\t3\ny\t4 5 6\n', {'x': (1, 2, 3), 'y': (4, 5, 6)}),
+        ('', {}),
+    ],
+)
+def test_tables_of_colours(tmp_path, text, colours):
+    (tmp_path / 'labelmap.txt').write_text(text, encoding='utf-8')
+    assert read_palette(tmp_path / 'labelmap.txt') == colours
+
+
+@pytest.mark.parametrize(
+    ('text', 'error'),
+    [
+        ('a:1,2,3\nb:1,2\n', "line 2, 'b:1,2', is not name:red,green,blue"),
+        ('a:1,2,300\n', "line 1, 'a:1,2,300': a colour has numbers from 0 to 255"),
+        ('0 background\n', "line 1, '0 background', is not"),
+    ],
+)
+def test_other_lines_are_errors(tmp_path, text, error):
+    (tmp_path / 'labelmap.txt').write_text(text)
+    with pytest.raises(ValueError, match=error):
+        read_palette(tmp_path / 'labelmap.txt')

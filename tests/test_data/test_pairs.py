@@ -1,0 +1,81 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""data/pairs.py: images and label maps are paired as mmseg does it; other names are understood."""
+
+import pytest
+from mmseg.datasets import BaseSegDataset
+
+from mmconvnext.data.pairs import Pattern, find_pattern, listed, stems_of, suffix_of
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_files_are_listed_as_mmseg_does(tmp_path):
+    touch(tmp_path, 'b.jpg', 'a/c.jpg', 'a.JPG', '.hidden.jpg', 'x.png', 'a/d.jpg.txt')
+    dataset = BaseSegDataset(
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='', seg_map_path=''),
+        metainfo=dict(classes=['a']),
+    )
+    theirs = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    assert sorted(theirs) == [str(tmp_path / name) for name in listed(tmp_path, '.jpg')]
+    assert listed(tmp_path) == ['a.JPG', 'a/c.jpg', 'a/d.jpg.txt', 'b.jpg', 'x.png']
+    assert listed(tmp_path / 'nowhere') == []
+
+
+@pytest.mark.parametrize(
+    ('files', 'folders', 'stems', 'mistaken'),
+    [
+        (['i/0.jpg', 'i/s/1.jpg', 'm/0.png'], ('i', '.jpg', 'm', '.png'), ['0', 's/1'], []),
+        (
+            ['0.png', '0_mask.png', 's/1.png', 's/1_mask.png', '2_mask.png'],
+            ('', '.png', '', '_mask.png'),
+            ['0', '2_mask', 's/1'],  # 2_mask has no image whose label map it is
+            ['0_mask', 's/1_mask'],
+        ),
+        (['0.png', 'masks/0.png'], ('', '.png', 'masks', '.png'), ['0'], ['masks/0']),
+        (['m/0.png', 'm/i/0.png'], ('m', '.png', 'm/i', '.png'), ['0'], ['i/0']),
+        (['0.png', '1.png'], ('', '.png', '', '.png'), ['0', '1'], []),  # the images themselves
+        (['0_i.png', '0_m.png'], ('', '_i.png', '', '_m.png'), ['0'], []),
+    ],
+)
+def test_label_maps_among_the_images(tmp_path, files, folders, stems, mistaken):
+    touch(tmp_path, *files)
+    images, image_suffix, maps, map_suffix = folders
+    found = stems_of(tmp_path / images, image_suffix, f'{tmp_path}/./{maps}', map_suffix)
+    assert found == (stems, mistaken)
+
+
+@pytest.mark.parametrize(
+    ('stems', 'maps', 'pattern'),
+    [
+        ('0 1 2', '0_mask.png 1_mask.png 2_mask.png', ('', '', '', '_mask.png', 3)),
+        ('0 1 2', 'label_0.png label_1.png', ('', '', 'label_', '.png', 2)),
+        ('10 11', 'label_10.png label_11.png', ('', '', 'label_', '.png', 2)),
+        ('img_1 img_2', 'mask_1.png mask_2.png', ('img_', '', 'mask_', '.png', 2)),
+        ('1_sat 2_sat', '1_mask.png 2_mask.png', ('', '_sat', '', '_mask.png', 2)),
+        ('a/0 b/1', 'a/0.tif b/1.tif', ('', '', '', '.tif', 2)),
+        ('a_1x a_2x', 'b_1y.png b_2y.png', ('a_', 'x', 'b_', 'y.png', 2)),
+        ('x', 'x_seg.png', ('', '', '', '_seg.png', 1)),
+        (
+            'a_1 b_2 c_3',
+            'a_1_color.png a_1_ids.png b_2_color.png b_2_ids.png c_3_ids.png',
+            ('', '', '', '_ids.png', 3),
+        ),
+        ('0 1 2', '5.png 6.png', None),
+        ('0 1 2 3', '0_mask.png 1_mask.png', None),  # half of them is too little
+        ('a/0 a/1', 'b/0.png b/1.png', None),
+        ('0', '', None),
+        ('', '0.png', None),
+    ],
+)
+def test_patterns(stems, maps, pattern):
+    found = find_pattern(stems.split(), maps.split())
+    assert found == (pattern and Pattern(*pattern))
+
+
+def test_suffixes_of_images():
+    assert [suffix_of(n) for n in ('a.JPG', 'a.b.TiF', 'a.txt', 'jpg')] == ['.JPG', '.TiF', '', '']
