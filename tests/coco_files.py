@@ -99,9 +99,8 @@ def told(tallies: dict) -> dict:
 def mask(entry: dict, image: dict) -> np.ndarray:
     """The mask of an object; of its box if it has no segmentation."""
     value = entry['segmentation'] or [np.array(corners(entry['bbox'])).ravel().tolist()]
-    rle = rle_api.frPyObjects(value, image['height'], image['width'])
-    if isinstance(value, dict) and isinstance(value['counts'], str):
-        rle = value
+    text = isinstance(value, dict) and isinstance(value['counts'], str)
+    rle = value if text else rle_api.frPyObjects(value, image['height'], image['width'])
     return rle_api.decode(rle_api.merge(rle) if isinstance(rle, list) else rle)
 
 

@@ -69,7 +69,8 @@ def mend_annotations(cfg: Config, loaders: tuple, table: list[Split]) -> Iterato
             if str(kept.file) != first.file:
                 listed = use.node['ann_file']
                 use.node['ann_file'] = str(kept.file)
-                cfg.setdefault(LISTED, {})[use.path] = [str(kept.file), listed]
+                # Not setdefault: ConfigDict's returns a copy of the default.
+                cfg[LISTED] = {**(cfg.get(LISTED) or {}), use.path: [str(kept.file), listed]}
     for loader in loaders:
         name = loader.partition('_')[0]
         own = [(use, kept) for use, kept in found if use.loader == name]

@@ -241,7 +241,7 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         (dict(train=..., val=...), r"own_data lacks \['train', 'val'\]"),
         (
             dict(clases=['a']),
-            r"own_data has unknown keys \['clases'\]; .* may have \['palette', 'test'\]",
+            r"own_data has unknown keys \['clases'\]; .* may have \[.*'palette', 'test'\]",
         ),
         (dict(reduce_zero_label=True), r"own_data has unknown keys \['reduce_zero_label'\]"),
         (dict(train=dict(images='train')), r"own_data\.train lacks \['annotations'\]; it needs"),
@@ -253,11 +253,12 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
             dict(test=dict(img='a')),
             r"own_data\.test lacks \['images'\]; it needs \['images'\] and may have \['anno",
         ),
-        (dict(val=0.25), r'own_data\.val must be dict\(images=\.\.\., annotations=.*got 0\.25'),
+        (dict(val='0.2'), r"own_data\.val must be dict\(images=\.\.\., annotations=.*got '0\.2'"),
+        (dict(val=0.25), r'own_data\.val=0\.25: two images are needed'),
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (
             dict(train=dict(images='a', annotations=None)),
-            r"own_data\.train lacks \['annotations'\]; it needs \['annotations', 'images'\]$",
+            r"own_data\.train lacks \['annotations'\]; it needs \['annotations', 'images'\] and may have \['names'\]$",
         ),
         (
             dict(train=dict(images='a', annotations='b', instances='c')),

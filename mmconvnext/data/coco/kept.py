@@ -58,8 +58,9 @@ def _digest(file: Path, wanted: Wanted, on_disk: bool) -> str:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Changes with the names, sizes and times of the files in a folder."""
-    return hashlib.sha256(repr(sorted(stamps_of(folder).items())).encode()).hexdigest()
+    """Changes with the names, sizes and times of the images in a folder."""
+    stamps = {n: stamp for n, stamp in stamps_of(folder).items() if not n.endswith('.json')}
+    return hashlib.sha256(repr(sorted(stamps.items())).encode()).hexdigest()
 
 
 def _load(record: Path, file: Path) -> Kept | None:

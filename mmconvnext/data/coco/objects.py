@@ -295,8 +295,5 @@ def reaches(entries: list) -> dict[int | str, tuple[float, float]]:
 
 def _truth(value: object) -> float | bool | None:
     """What a flag says, in numbers or words; None if nothing."""
-    if isinstance(value, bool):
-        return value
-    return (
-        WORDS.get(value.strip().lower(), number(value)) if isinstance(value, str) else number(value)
-    )
+    word = value.strip().lower() if isinstance(value, str) else value
+    return word if isinstance(word, bool) else WORDS.get(str(word), number(word))
