@@ -16,9 +16,10 @@ from mmengine.config import Config, ConfigDict
 
 from ..data.coco.kept import Kept, sound_file
 from ..data.coco.wanted import Wanted
-from .checks.classes import class_names, dataset_type, metric_type, thing_classes
+from .checks.classes import class_names, metric_type, thing_classes
 from .checks.files import is_remote
 from .checks.finding import Finding, passed
+from .checks.readers import defining, reads_coco
 from .data_table import Split
 from .errors import RecipeError
 from .walk import LOADERS, datasets, dicts, type_name
@@ -111,7 +112,7 @@ def _uses(cfg: Config, loader: str) -> Iterator[Use]:
         if not classes:
             classes = thing_classes(cfg, dataset) or names
             images, here = folder, not is_remote(dataset)
-        if is_remote(dataset) or not file or not names or not _reads_coco(cfg, dataset):
+        if is_remote(dataset) or not file or not names or not reads_coco(cfg, dataset):
             continue
         filters = (dataset.get('filter_cfg') or {}) if learns else {}
         wanted = Wanted(
@@ -146,24 +147,10 @@ def _measures(node: dict) -> bool:
     return 'type' in node and node['type'] != 'Evaluator' and not node.get('format_only')
 
 
-def _reads_coco(cfg: Config, dataset: dict) -> bool:
-    """Whether mmdet's CocoDataset reads the file, not a dataset with its own format.
-
-    Panoptic, LVIS' and Objects365's datasets inherit from it, and read the entries in another way.
-    """
-    kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
-    readers = {_defining(kinds, method) for method in ('load_data_list', 'parse_data_info')}
-    return readers == {'CocoDataset'}
-
-
 def _evaluates_coco(cfg: Config, metric: dict) -> bool:
     """Whether mmdet's CocoMetric reads the file, not a metric such as LVIS', which inherits."""
     kinds = getattr(metric_type(cfg, metric), '__mro__', ())
-    return _defining(kinds, 'compute_metrics') == 'CocoMetric'
-
-
-def _defining(kinds: tuple, method: str) -> str:
-    return next((kind.__name__ for kind in kinds if method in vars(kind)), '')
+    return defining(kinds, 'compute_metrics') == 'CocoMetric'
 
 
 def _options(cfg: Config) -> dict[str, bool]:

@@ -240,7 +240,9 @@ def test_format_only_and_no_evaluator_need_no_objects(own):
     del content['annotations']
     for evaluator in (None, dict(type='CocoMetric', format_only=True, outfile_prefix='x')):
         cfg = own(files.content(), content)
-        cfg.test_evaluator = evaluator and ConfigDict(evaluator, ann_file=cfg.test_evaluator.ann_file)
+        cfg.test_evaluator = evaluator and ConfigDict(
+            evaluator, ann_file=cfg.test_evaluator.ann_file
+        )
         assert mended(cfg, (TEST,))[0] == []
     # The truth of the dataset counts for a metric that reads no file.
     cfg = own(files.content(), dict(content, annotations=[]))
@@ -325,7 +327,9 @@ def test_a_folder_instead_of_a_file(own, tmp_path):
     (tmp_path / 'xml/1.xml').write_text('<annotation/>')
     cfg.train_dataloader.dataset.ann_file = 'xml'
     text = refusal(cfg)
-    assert text.startswith(f'train_dataloader.dataset: {tmp_path}/xml is not a COCO annotation file')
+    assert text.startswith(
+        f'train_dataloader.dataset: {tmp_path}/xml is not a COCO annotation file'
+    )
     assert 'from_pascal_voc' in text
 
 
@@ -352,7 +356,9 @@ def test_mmdet_learns_and_measures_the_objects(own, tmp_path, log_records):
     truth = files.content()
     for loader in (TRAIN, VAL):
         dataset = DATASETS.build(dict(cfg[loader].dataset, pipeline=[]))
-        labels = [i['bbox_label'] for row in dataset for i in row['instances'] if not i['ignore_flag']]
+        labels = [
+            i['bbox_label'] for row in dataset for i in row['instances'] if not i['ignore_flag']
+        ]
         assert sorted(labels) == [0, 0, 0, 1, 1, 1, 1]
     metric = METRICS.build(cfg.val_evaluator)
     metric.dataset_meta = dataset.metainfo

@@ -46,7 +46,9 @@ def test_of_many_classes_the_most_frequent_are_shown():
 
 
 def test_the_file_in_the_work_dir(tmp_path):
-    write_table([Split.of('train', 'a.json', kept(classes={'Gr\u00f6\u00dfe': 1}))], str(tmp_path / 'w'))
+    write_table(
+        [Split.of('train', 'a.json', kept(classes={'Gr\u00f6\u00dfe': 1}))], str(tmp_path / 'w')
+    )
     text = (tmp_path / 'w/data.json').read_text(encoding='utf-8')
     (row,) = json.loads(text)
     assert row['classes'] == {'Gr\u00f6\u00dfe': 1} and row['images_used'] == 4

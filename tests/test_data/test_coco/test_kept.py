@@ -105,6 +105,8 @@ def test_without_a_place_for_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize('count', [0, 1, 3, 4, 5, 8, 9])
 def test_lists_are_written_in_pieces(tmp_path, monkeypatch, count):
     monkeypatch.setattr(module, 'PIECE', 4)
-    content = dict(info={'a': [1]}, images=[dict(id=i) for i in range(count)], b='\u00e4', c=None, d=[])
+    content = dict(
+        info={'a': [1]}, images=[dict(id=i) for i in range(count)], b='\u00e4', c=None, d=[]
+    )
     write_json(tmp_path / 'x.json', content)
     assert json.loads((tmp_path / 'x.json').read_text(encoding='utf-8')) == content

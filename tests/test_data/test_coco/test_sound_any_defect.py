@@ -173,7 +173,7 @@ DEFECTS = dict(
     no_id=without('id'),
     no_iscrowd=without('iscrowd'),
     iscrowd_string=fields(iscrowd=str),
-    iscrowd_bool=fields(iscrowd=bool),
+    iscrowd_bool=fields(iscrowd=lambda v: bool(int(v))),
     no_area=without('area'),
     area_zero=fields(area=lambda v: 0),
     area_string=fields(area=str),
@@ -229,7 +229,9 @@ def every(which, entries) -> list:
 
 def rows(found) -> Counter:
     """The objects of content by image, class and mask; without boxes, which may be taken from it."""
-    return Counter((name, label, drawn) for (name, label, _, drawn) in files.objects(found).elements())
+    return Counter(
+        (name, label, drawn) for (name, label, _, drawn) in files.objects(found).elements()
+    )
 
 
 def close(left, right) -> bool:
