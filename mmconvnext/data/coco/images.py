@@ -32,8 +32,8 @@ ROUNDING = 1  # pixels by which a listed size may differ, and boxes may leave th
 class Listed(NamedTuple):
     """An image that objects may refer to.
 
-    ``width`` and ``height`` are those of the image that mmcv loads; ``turn`` is the EXIF orientation
-    by which the objects have to be turned, 1 if not.
+    ``width`` and ``height`` are those of the image that mmcv loads, 0 if unknown; ``turn`` is the
+    EXIF orientation by which the objects have to be turned, 1 if not.
     """
 
     id: int

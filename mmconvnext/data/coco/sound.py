@@ -172,8 +172,8 @@ def _judge(facts: Facts, objects: Objects, ledger: Ledger) -> None:
             MASKS,
             f'none of {facts.objects} objects has a mask ("segmentation") that can be read '
             f'({reasons}{also}), but this recipe uses masks; use the boxes alone with {BOXES_ONLY},'
-            ' or take them as masks with own_data.masks_from_boxes=True. If no head of the model learns '
-            'masks, set with_mask=False in LoadAnnotations',
+            ' or take them as masks with own_data.masks_from_boxes=True. If no head of the model '
+            'learns masks, set with_mask=False in LoadAnnotations',
         )
         ledger.left_out.pop(NO_MASK)
     elif kept and facts.crowds == kept:

@@ -7,8 +7,17 @@ import pytest
 from pycocotools import mask as rle_api
 
 from mmconvnext.data.coco import geometry
-from mmconvnext.data.coco.geometry import Shape, area_of, box_of, four_numbers, read_shape
-from mmconvnext.data.coco.geometry import mask_of_box, rectangle, turned, turned_box
+from mmconvnext.data.coco.geometry import (
+    Shape,
+    area_of,
+    box_of,
+    four_numbers,
+    mask_of_box,
+    read_shape,
+    rectangle,
+    turned,
+    turned_box,
+)
 
 FIVE = [8, 3, 28, 3, 28, 18.5, 13, 34, 8, 13.5]
 POINTS = [[8, 3], [28, 3], [28, 18.5], [13, 34], [8, 13.5]]

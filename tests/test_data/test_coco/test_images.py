@@ -43,7 +43,11 @@ def ids(new):
 
 
 MENDED = [
-    ('no sizes', lambda found: [e.pop('width') and e.pop('height') for e in found['images']], kinds.SIZES),
+    (
+        'no sizes',
+        lambda found: [e.pop('width') and e.pop('height') for e in found['images']],
+        kinds.SIZES,
+    ),
     ('sizes null', sized(None, None), kinds.SIZES),
     ('sizes 0', sized(0, 0), kinds.SIZES),
     ('one size 0', sized(WIDTH, 0), kinds.SIZES),
@@ -52,8 +56,12 @@ MENDED = [
     ('sizes of floats', sized(float(WIDTH), float(HEIGHT)), kinds.SIZES),
     ('sizes off by one', sized(WIDTH - 1, HEIGHT + 1), kinds.SIZES),
     ('other case', renamed('{}.PNG'), kinds.NAMES),
-    ('listed twice', lambda found: found['images'].extend([dict(e, note='x') for e in found['images']]), kinds.TWICE),
-]  # fmt: skip
+    (
+        'listed twice',
+        lambda found: found['images'].extend([dict(e, note='x') for e in found['images']]),
+        kinds.TWICE,
+    ),
+]
 
 
 @pytest.mark.parametrize(('change', 'kind'), [m[1:] for m in MENDED], ids=[m[0] for m in MENDED])
@@ -111,20 +119,48 @@ def test_two_files_of_one_name_in_other_folders(tmp_path):
 
 REFUSED = [
     (lambda f: f['images'].clear(), 'images', '"images" is empty'),
-    (lambda f: f['images'].append({}), 'images', r'1 entries of "images" lack .* \(number 3 is \{\}\)'),
+    (
+        lambda f: f['images'].append({}),
+        'images',
+        r'1 entries of "images" lack .* \(number 3 is \{\}\)',
+    ),
     (lambda f: f['images'].append(7), 'images', r'number 3 is 7'),
     (lambda f: f['images'][1].update(file_name=' '), 'images', 'number 1 is'),
     (lambda f: f['images'][1].update(id=None), 'images', 'number 1 is'),
-    (lambda f: f['images'][1].update(id='1'), 'images', r'1 images share their id .*\(1: 1\.png and 2'),
-    (lambda f: f['images'][1].update(file_name='./1.png'), 'images', r'1 files are listed under two ids \(\./1'),
-    (lambda f: f['images'][1].update(file_name='1.PNG'), 'images', r'1 files are .* \(1\.PNG: 1 and 2\)'),
-    (lambda f: f['images'][1].update(file_name='9.png'), 'image_files', r'^1 of 3 images do not exist \(9\.png\)'),
-    (renamed('train/{}.png'), 'image_files', "3 of 3 .* 1.png exists, so file_name has 'train' too many"),
+    (
+        lambda f: f['images'][1].update(id='1'),
+        'images',
+        r'1 images share their id .*\(1: 1\.png and 2',
+    ),
+    (
+        lambda f: f['images'][1].update(file_name='./1.png'),
+        'images',
+        r'1 files are listed under two ids \(\./1',
+    ),
+    (
+        lambda f: f['images'][1].update(file_name='1.PNG'),
+        'images',
+        r'1 files are .* \(1\.PNG: 1 and 2\)',
+    ),
+    (
+        lambda f: f['images'][1].update(file_name='9.png'),
+        'image_files',
+        r'^1 of 3 images do not exist \(9\.png\)',
+    ),
+    (
+        renamed('train/{}.png'),
+        'image_files',
+        "3 of 3 .* 1.png exists, so file_name has 'train' too many",
+    ),
     (renamed('http://x/{}.png'), 'image_files', 'it is a URL: download the images'),
     (renamed('{}.jpg'), 'image_files', r'1\.png is there: correct the suffix'),
-    (sized(48, 32), 'image_sizes', r'sizes of 3 images differ .*\(1\.png: 48 x 32 listed, 96 x 64 in'),
+    (
+        sized(48, 32),
+        'image_sizes',
+        r'sizes of 3 images differ .*\(1\.png: 48 x 32 listed, 96 x 64 in',
+    ),
     (sized(WIDTH - 2, HEIGHT), 'image_sizes', 'sizes of 3 images differ'),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(('change', 'check', 'message'), REFUSED)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""data/coco/objects.py: each field of an object is mended, or the object is left out, and counted."""
+"""data/coco/objects.py: each field of an object is mended, or the object left out and counted."""
 
 import coco_files as files
 import numpy as np
@@ -43,7 +43,12 @@ BACKWARD = [86.5, 9, -41.5, 22]  # the second object, drawn from its upper right
 MENDED = [
     ('image ids as strings', each(image_id=lambda a: str(a['image_id'])), kinds.REFERENCES, ALL),
     ('image ids as floats', each(image_id=lambda a: float(a['image_id'])), kinds.REFERENCES, ALL),
-    ('category ids as strings', each(category_id=lambda a: f' {a["category_id"]} '), kinds.REFERENCES, ALL),
+    (
+        'category ids as strings',
+        each(category_id=lambda a: f' {a["category_id"]} '),
+        kinds.REFERENCES,
+        ALL,
+    ),
     ('ids from 0', each(id=lambda a: a['id'] - 1), kinds.IDS, 1),
     ('ids twice', each(id=lambda a: (a['id'] + 1) // 2), kinds.IDS, 3),
     ('no id', drop('id'), kinds.IDS, ALL),
@@ -64,9 +69,14 @@ MENDED = [
     ('a box that is turned', one(2, bbox=[30, 5, 12, 16, 0.5]), kinds.BOXES_OF_SHAPES, 1),
     ('bbox without extent', one(2, bbox=[30, 5, 0, 0]), kinds.BOXES_OF_SHAPES, 1),
     ('negative width', one(1, bbox=BACKWARD), kinds.BOXES_OF_SHAPES, 1),
-    ('bbox of strings', each(bbox=lambda a: [str(v) for v in a['bbox']]), kinds.BOXES_OF_STRINGS, ALL),
+    (
+        'bbox of strings',
+        each(bbox=lambda a: [str(v) for v in a['bbox']]),
+        kinds.BOXES_OF_STRINGS,
+        ALL,
+    ),
     ('bbox NaN', one(2, bbox=[float('nan'), 5, 12, 16]), kinds.BOXES_OF_SHAPES, 1),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -108,9 +118,14 @@ LOST = [
     ('five numbers', one(2, bbox=[1, 2, 3, 4, 5], segmentation=[]), kinds.NOT_FOUR, 1),
     ('no numbers', one(2, bbox=['a', 2, 3, 4], segmentation=[]), kinds.NOT_FOUR, 1),
     ('no extent', one(2, bbox=[30, 5, 0, 16], segmentation=None), kinds.NO_EXTENT, 1),
-    ('drawn out of the image', one(2, bbox=[10, 5, -12, 16], segmentation=None), kinds.NO_EXTENT, 1),
+    (
+        'drawn out of the image',
+        one(2, bbox=[10, 5, -12, 16], segmentation=None),
+        kinds.NO_EXTENT,
+        1,
+    ),
     ('outside', one(2, bbox=[96, 5, 12, 16], segmentation=[]), kinds.OUTSIDE, 1),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

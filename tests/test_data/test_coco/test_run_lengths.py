@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""data/coco/run_lengths.py: what pycocotools can read is sound, all else has a fault with a name."""
+"""data/coco/run_lengths.py: what pycocotools can read is sound, all else has a named fault."""
 
 import numpy as np
 import pytest

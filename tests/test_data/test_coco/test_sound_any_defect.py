@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """data/coco: any sound file after any chain of defects is refused, or holds the same objects.
 
-A longer search: ``MMCONVNEXT_FUZZ=5000 python -m pytest tests/test_data/test_coco/test_sound_any_defect.py``.
+A longer search: ``MMCONVNEXT_FUZZ=5000 python -m pytest`` with the path of this file.
 """
 
 import copy
@@ -21,6 +21,7 @@ from pycocotools import mask as rle_api
 
 from mmconvnext.data.coco import objects as kinds
 from mmconvnext.data.coco.sound import make_sound
+from mmconvnext.data.values import key
 
 EXAMPLES = int(os.environ.get('MMCONVNEXT_FUZZ', 100))
 SIZES = [(96, 64), (50, 80), (40, 40)]
@@ -126,11 +127,11 @@ def of_images(change):
 def image_ids(new):
     def defect(found, some):
         for entry in found['images']:
-            if type(entry.get('id')) is int:
-                entry['id'] = new(entry['id'])
+            if type(key(entry.get('id'))) is int:
+                entry['id'] = new(key(entry['id']))
         for entry in every(0, found['annotations']):
-            if type(entry.get('image_id')) is int:
-                entry['image_id'] = new(entry['image_id'])
+            if type(key(entry.get('image_id'))) is int:
+                entry['image_id'] = new(key(entry['image_id']))
 
     return defect
 
@@ -143,20 +144,36 @@ def category_twice(found, some):
             entry['category_id'] = 77
 
 
-def reverse(key):
-    return lambda found, some: found[key].reverse()
+def reverse(name):
+    return lambda found, some: found[name].reverse()
 
 
 def image_twice(found, some):
     found['images'] += [dict(entry) for entry in some(found['images'])]
 
 
-def extra(key, entry):
-    return lambda found, some: found[key].append(copy.deepcopy(entry))
+def extra(name, entry):
+    return lambda found, some: found[name].append(copy.deepcopy(entry))
+
+
+def orphan(i, image, category):
+    box, points = [1, 1, 8, 8], [1, 1, 9, 1, 9, 9]
+    row = dict(id=i, image_id=image, category_id=category, bbox=box, area=32, iscrowd=0)
+    return extra('annotations', row | dict(segmentation=[points]))
 
 
 def scaled_box(factor):
     return lambda box: [v * factor for v in box] if _numbers(box) else box
+
+
+def as_corners(box):
+    if not _numbers(box) or len(box) != 4:
+        return box
+    return [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+
+
+def cut(value):
+    return dict(value, counts=value['counts'][:2]) if isinstance(value, dict) else value
 
 
 def _numbers(box):
@@ -192,7 +209,7 @@ DEFECTS = dict(
     no_segmentation=without('segmentation'),
     segmentation_empty=fields(segmentation=lambda v: []),
     segmentation_line=fields(segmentation=lambda v: [[1, 2, 3, 4]]),
-    segmentation_cut=fields(segmentation=lambda v: dict(v, counts=v['counts'][:2]) if isinstance(v, dict) else v),
+    segmentation_cut=fields(segmentation=cut),
     segmentation_listed=fields(segmentation=lambda v: [v] if isinstance(v, dict) else v),
     size_missing=of_images(lambda e: (e.pop('width', 0), e.pop('height', 0))),
     size_zero=of_images(lambda e: e.update(width=0)),
@@ -210,10 +227,10 @@ DEFECTS = dict(
     categories_reversed=reverse('categories'),
     category_twice=category_twice,
     dummy_category=extra('categories', dict(id=0, name='dummy')),
-    orphan_image=extra('annotations', dict(id=70, image_id=999, category_id=1, bbox=[1, 1, 9, 9], area=81, iscrowd=0, segmentation=[[1, 1, 9, 1, 9, 9]])),
-    orphan_category=extra('annotations', dict(id=71, image_id=1, category_id=999, bbox=[1, 1, 9, 9], area=81, iscrowd=0, segmentation=[[1, 1, 9, 1, 9, 9]])),
+    orphan_image=orphan(70, 999, 1),
+    orphan_category=orphan(71, 1, 999),
     broken=extra('annotations', None),
-    corners=fields(bbox=lambda v: [v[0], v[1], v[0] + v[2], v[1] + v[3]] if _numbers(v) and len(v) == 4 else v),
+    corners=fields(bbox=as_corners),
     fractions=fields(bbox=scaled_box(0.01)),
     doubled=fields(bbox=scaled_box(2)),
     crowd=fields(iscrowd=lambda v: 1),
@@ -228,7 +245,7 @@ def every(which, entries) -> list:
 
 
 def rows(found) -> Counter:
-    """The objects of content by image, class and mask; without boxes, which may be taken from it."""
+    """Objects by image, class and mask; without boxes, which may be taken from the mask."""
     return Counter(
         (name, label, drawn) for (name, label, _, drawn) in files.objects(found).elements()
     )
