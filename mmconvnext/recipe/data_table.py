@@ -11,7 +11,7 @@ from pathlib import Path
 from ..checkpoint.atomic import atomic_path
 from ..data.coco.kept import Kept
 
-FILE = 'data.json'  # in the work dir
+FILE = 'used_data.json'  # in the work dir
 MOST = 12  # classes that are shown in one line; our choice
 
 
@@ -68,6 +68,6 @@ def format_table(rows: Iterable[Split]) -> str:
 
 
 def write_table(rows: Iterable[Split], work_dir: str) -> None:
-    """Write the rows to `data.json` in the work dir."""
+    """Write the rows to `used_data.json` in the work dir."""
     with atomic_path(Path(work_dir) / FILE) as part:
         part.write_text(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))

@@ -351,7 +351,7 @@ def test_mmdet_learns_and_measures_the_objects(own, tmp_path, log_records):
     config.write_text(f'_base_ = {MASK_RCNN!r}\nown_data = {given!r}\n')
     cfg = prepare_config(str(config), work_dir=str(tmp_path / 'work'))
     assert sum('mended' in line for line in warnings(log_records)) == 4
-    rows = json.loads((tmp_path / 'work/data.json').read_text())
+    rows = json.loads((tmp_path / 'work/used_data.json').read_text())
     assert [row['classes'] for row in rows] == [dict(cat=3, dog=4)] * 3
     truth = files.content()
     for loader in (TRAIN, VAL):

@@ -49,7 +49,7 @@ def test_the_file_in_the_work_dir(tmp_path):
     write_table(
         [Split.of('train', 'a.json', kept(classes={'Gr\u00f6\u00dfe': 1}))], str(tmp_path / 'w')
     )
-    text = (tmp_path / 'w/data.json').read_text(encoding='utf-8')
+    text = (tmp_path / 'w/used_data.json').read_text(encoding='utf-8')
     (row,) = json.loads(text)
     assert row['classes'] == {'Gr\u00f6\u00dfe': 1} and row['images_used'] == 4
     assert 'Gr\u00f6\u00dfe' in text

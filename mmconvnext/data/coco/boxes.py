@@ -41,13 +41,13 @@ class Boxes:
         """Count a box as it is listed.
 
         Args:
-            area: the listed one.
+            area: the listed one, if there is no segmentation that tells more.
             size: (width, height) of the image; 0 if unknown.
         """
         x, y, w, h = box
         width, height = size
         self.count += 1
-        if area:
+        if area and w > x and h > y:
             near = 0.01 * area  # for rounding
             self.corners_of_area += abs((w - x) * (h - y) - area) < near < abs(w * h - area)
         if not width or not height:

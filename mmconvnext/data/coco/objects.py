@@ -176,7 +176,7 @@ class Objects:
                 return of_shape
             return self.ledger.leave_out(NOT_FOUR if value else NO_BOX, where)
         x, y, w, h = box
-        self.boxes.add(box, number(entry.get('area')), size, where)
+        self.boxes.add(box, None if shape else number(entry.get('area')), size, where)
         if shape and w > 0 and h > 0:
             self.boxes.compare(box, shape.bounds, where)
         if w >= 1 and h >= 1:

@@ -60,6 +60,17 @@ def test_corners_by_their_area():
     assert judged(boxes, areas=areas)[0].startswith('the 3 boxes are corners [x1, y1, x2, y2], but')
     assert judged(boxes, areas=[w * h for _, _, w, h in boxes])[0] == ''
     assert judged(boxes, areas=[*areas[:1], 9000, 4500])[0] == ''
+    # Both factors are negative.
+    assert judged([[36, 7, 7, 6]], areas=[29])[0] == ''
+
+
+def test_the_area_of_a_mask_says_nothing_about_corners(tmp_path):
+    found = files.content(1)
+    points = [10, 10, 50, 10, 50, 25, 10, 25]
+    found['annotations'] = found['annotations'][:1]
+    found['annotations'][0].update(bbox=[10, 10, 40, 30], area=600, segmentation=[points])
+    assert 40 * 30 != 600 == (40 - 10) * (30 - 10)
+    assert files.read(tmp_path, found, masks=False).ledger.refused == []
 
 
 def test_a_broken_box_among_the_corners():
