@@ -36,8 +36,8 @@ class EmptyBatches(Hook):
                 f'the last {MANY} batches had no object to learn, so this run learns that all is '
                 'background. Likely causes: random crops or a filter of the pipeline '
                 '(FilterAnnotations) lose them, or most images have no objects; look at the images '
-                "with mmdet's tools/analysis_tools/browse_dataset.py, and at data.json in the work "
-                'dir for what the files hold',
+                "with mmdet's tools/analysis_tools/browse_dataset.py, and at used_data.json in the "
+                'work dir for what the files hold',
                 logger='current',
                 level=logging.WARNING,
             )

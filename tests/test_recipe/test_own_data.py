@@ -258,8 +258,8 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (
             dict(train=dict(images='a', annotations=None)),
-            r"own_data\.train lacks \['annotations'\]; it needs \['annotations', 'images'\] and may "
-            r"have \['names'\]$",
+            r"own_data\.train lacks \['annotations'\]; it needs \['annotations', 'images'\] "
+            r"and may have \['names'\]$",
         ),
         (
             dict(train=dict(images='a', annotations='b', instances='c')),
