@@ -68,6 +68,7 @@ MAY_IMPORT = {
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
     '.recipe.image_folder': '.registry mmengine',
+    '.recipe.load_image': '.registry cv2 mmcv mmengine numpy',
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
