@@ -20,6 +20,7 @@ from mmengine.logging import print_log
 from ..checkpoint.atomic import atomic_path
 
 WORKERS = 16  # most threads; Pillow releases the GIL while it decodes; our choice
+PART = 32  # files that a thread takes at once; our choice
 SILENT = 5  # seconds between progress lines, and before the first; our choice
 
 
@@ -51,9 +52,10 @@ def facts_of(
             known, stamps = _load(file_of_cache, version), stamps_of(folder)
             fresh = [f for f in members if known.get(f.name, [None])[0] != stamps.get(f.name, [])]
             facts = {}
-            for file, content in zip(fresh, pool.map(read, fresh)):
-                facts[file] = content
-                done += 1
+            parts = [fresh[i : i + PART] for i in range(0, len(fresh), PART)]
+            for part, contents in zip(parts, pool.map(lambda part: [*map(read, part)], parts)):
+                facts.update(zip(part, contents))
+                done += len(part)
                 progress.show(done)
             done += len(members) - len(fresh)
             for file in members:

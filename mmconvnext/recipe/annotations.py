@@ -19,13 +19,13 @@ from ..data.coco.wanted import Wanted
 from .checks.classes import class_names, dataset_type, metric_type, thing_classes
 from .checks.files import is_remote
 from .checks.finding import Finding, passed
+from .checks.loading import check_loading, turns_images
 from .data_table import Split
 from .errors import RecipeError
-from .walk import LOADERS, datasets, dicts, type_name
+from .walk import LOADERS, datasets, dicts
 
 LISTED = 'listed_annotations'  # key of a config: the listed file by that which is read instead
 OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes')  # of own_data
-TURNING = ('color', 'grayscale')  # color_type for which mmcv turns an image by its orientation
 
 
 class Use(NamedTuple):
@@ -61,6 +61,8 @@ def mend_annotations(cfg: Config, loaders: tuple, table: list[Split]) -> Iterato
             for use in members:
                 use.node['ann_file'] = str(kept.file)
         for use in members:
+            if use.on_disk:
+                yield from check_loading(cfg, use.path, use.node, kept.facts.kinds)
             if '_dataloader' in use.path:
                 table.append(Split.of(use.path.partition('_')[0], use.file, use.node, kept))
 
@@ -83,11 +85,6 @@ def _uses(cfg: Config, loader: str) -> Iterator[Use]:
     options = _options(cfg)
     transforms = [node for _, node in dicts(cfg.get(loader))]
     masks = any(node.get('with_mask') for node in transforms)
-    turns = all(
-        node.get('color_type', TURNING[0]) in TURNING
-        for node in transforms
-        if type_name(node) == 'LoadImageFromFile'
-    )
     classes: tuple[str, ...] = ()
     for path, dataset in datasets(cfg, (loader,)):
         names = class_names(cfg, dataset)
@@ -102,7 +99,7 @@ def _uses(cfg: Config, loader: str) -> Iterator[Use]:
             masks=masks,
             learnt=learns,
             min_size=filters.get('min_size', 0) if learns else 0,
-            turns=turns,
+            turns=turns_images(dataset),
             **options,
         )
         yield Use(path, dataset, os.path.join(root, file), wanted)

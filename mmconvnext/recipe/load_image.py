@@ -11,6 +11,7 @@ from mmcv import imfrombytes
 from mmcv.image.io import imread_flags
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
+from mmengine.fileio import BaseStorageBackend, register_backend
 
 from ..registry import TRANSFORMS
 
@@ -133,3 +134,30 @@ def _as_cv2(image: np.ndarray) -> np.ndarray:
     if image.ndim == 3 and image.shape[2] >= 3:
         image = np.concatenate([image[..., 2::-1], image[..., 3:]], axis=2)
     return image
+
+
+@register_backend('mmconvnext.Picture')
+class Picture(BaseStorageBackend):
+    """A file backend that gives any image as an 8-bit PNG of three channels, to be drawn on.
+
+    The hooks of mmdet and mmseg that draw predictions read images by themselves, through the
+    backend in their ``backend_args``.
+
+    Args:
+        settings: those of LoadImage.
+    """
+
+    def __init__(self, **settings) -> None:
+        self.load = LoadImage(**settings)
+
+    def get(self, filepath: str) -> bytes:
+        image = self.load(dict(img_path=str(filepath)))['img']
+        if image.ndim == 3:
+            image = image[..., : 3 if image.shape[2] >= 3 else 1]
+        low, high = float(image.min()), float(image.max())
+        if image.dtype != np.uint8 and (low < 0 or high > 255 or high <= 1):
+            image = (image - low) * (255 / ((high - low) or 1))  # values of no known range
+        return cv2.imencode('.png', image.round().astype(np.uint8))[1].tobytes()
+
+    def get_text(self, filepath: str) -> str:
+        raise NotImplementedError('a picture is no text')

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..files import Files
+from ..images import ImageKind
 from ..ledger import Ledger
 from .categories import sound_categories
 from .images import sound_images
@@ -34,6 +35,7 @@ class Facts:
     empty_images: int = 0  # without objects of the classes
     small_images: int = 0  # with a side under min_size
     small_objects: int = 0  # on these
+    kinds: list[ImageKind] = field(default_factory=list)  # of the image files
 
     @property
     def learnt(self) -> int:
@@ -74,7 +76,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
         return Sound({}, Facts(), ledger)
     listed = content['annotations']
     files = Files(wanted.folder)
-    entries, images = sound_images(
+    entries, images, kinds = sound_images(
         content['images'],
         files,
         wanted,
@@ -88,6 +90,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
     objects = Objects(images, ids, wanted, ledger)
     objects.add_all(listed)
     facts = _facts(entries, categories, objects, len(listed), wanted)
+    facts.kinds = kinds
     if wanted.learnt or wanted.measured:
         _judge(facts, objects, ledger)
     sound = {**content, 'images': entries, 'annotations': objects.entries, 'categories': categories}
