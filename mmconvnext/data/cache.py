@@ -68,13 +68,18 @@ def facts_of(
 
 
 def stamps_of(folder: Path) -> dict[str, list[int]]:
-    """Size and modification time of the files in a folder; {} if there is no such folder."""
+    """Size and modification time of the files in a folder; {} if it cannot be listed."""
+    stamps = {}
     try:
         with os.scandir(folder) as entries:
-            stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+            for entry in entries:
+                with contextlib.suppress(OSError):  # removed meanwhile, or a link without a file
+                    if entry.is_file():
+                        stat = entry.stat()
+                        stamps[entry.name] = [stat.st_size, stat.st_mtime_ns]
     except OSError:
-        return {}
-    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+        pass
+    return stamps
 
 
 class Progress:
@@ -95,16 +100,19 @@ class Progress:
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
     """Only one process works on ``file`` at a time: the ranks of a run wait for the first."""
-    try:
-        import fcntl
+    with contextlib.ExitStack() as stack:
+        try:
+            import fcntl
 
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(f'{file}.lock', 'a')
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except (ImportError, OSError):  # no such locks here: the processes do the same work
-        yield
-        return
-    with lock:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(f'{file}.lock', 'a'))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print_log(f'waiting for another process that works on {file.stem}')
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except (ImportError, OSError):  # no such locks here: the processes do the same work
+            pass
         yield
 
 
@@ -115,7 +123,7 @@ def _cache_file(folder: Path, name: str) -> Path:
 
 def _load(file: Path, version: int) -> dict[str, list]:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding='utf-8'))
         files = content['files'] if content['version'] == version else {}
         return {name: entry for name, entry in files.items() if _is_entry(entry)}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -133,6 +141,6 @@ def _is_entry(entry: object) -> bool:
 def _save(file: Path, content: dict) -> None:
     try:
         with atomic_path(file) as part:  # other processes may write it too
-            part.write_text(json.dumps(content))
+            part.write_text(json.dumps(content), encoding='utf-8')
     except OSError:
         pass  # the disk is full or read-only: read again next time

@@ -164,7 +164,7 @@ def _by_other_means(file: Path, error: Exception) -> Header:
         if start.startswith(NUMPY):
             return _array(file)
         return _tiff(file) if start.startswith(TIFF) else _by_cv2(file)
-    except struct.error:
+    except (struct.error, KeyError):  # of a TIFF whose directory is incomplete
         return _failed(CUT)
     except Exception as problem:
         own = isinstance(error, Image.UnidentifiedImageError) or isinstance(problem, ValueError)

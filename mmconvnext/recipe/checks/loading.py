@@ -183,9 +183,10 @@ def _colours(cfg: Config, path: str, count: int, text: str, deep: bool) -> Itera
 def _lines(cfg: Config, where: str, count: int) -> str:
     """The settings for this number of channels."""
     backbone = next((path for path, _ in backbones(cfg)), 'model.backbone')
+    three = 'own_data.channels=3' if 'own_data' in cfg else "color_type='color'"
     return (
-        f'set {backbone}.in_channels={count}, and {where}.mean and std to {count} values (or load '
-        "three channels with color_type='color')"
+        f'set {backbone}.in_channels={count}, and {where}.mean and std to {count} values, or load '
+        f'three channels ({three})'
     )
 
 

@@ -10,6 +10,7 @@ from ..walk import dicts, pipelines, unimported_name
 
 OPTIONS = dict(bits=None, channels=None)  # of own_data, for every kind
 LOADERS = ('LoadImageFromFile', 'LoadImage')
+UNTURNED = '_ignore_orientation'  # of a color_type: images are not turned by EXIF
 PREPROCESSORS = ('DetDataPreprocessor', 'SegDataPreProcessor')
 DISTORTION = 'PhotoMetricDistortion'  # mmseg's is for three channels of 8 bits
 COLOR_TYPES = {1: 'grayscale', 3: 'color'}  # others are loaded 'unchanged'
@@ -37,7 +38,10 @@ def set_loading(cfg: Config | ConfigDict, options: dict, scope: str) -> None:
         settings['color_type'] = COLOR_TYPES.get(channels, 'unchanged')
     for transform in pipelines(cfg):
         if unimported_name(transform) in LOADERS:
+            unturned = transform.get('color_type', '').endswith(UNTURNED)
             transform.update(type='mmconvnext.LoadImage', **settings)
+            if unturned and transform['color_type'] in COLOR_TYPES.values():
+                transform['color_type'] += UNTURNED
         elif unimported_name(transform) == DISTORTION and (scope == 'mmseg' or channels != 3):
             transform['type'] = f'mmconvnext.{DISTORTION}'
     for _, node in dicts(cfg['model']):
