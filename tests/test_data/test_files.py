@@ -99,7 +99,7 @@ def test_names_that_no_file_can_have(files, name):
         ('http://host/x/a.jpg', 'it is a URL: download'),
         ('data:image/png;base64,AAAA', 'an image written as text'),
         ('train/a.jpg', "a.jpg exists, so file_name has 'train' too many: remove it there$"),
-        ('C:\\Users\\me\\a.jpg', "a.jpg exists, so file_name has 'C:/Users/me' too many"),
+        ('D:\\pets\\new\\a.jpg', "a.jpg exists, so file_name has 'D:/pets/new' too many"),
         ('/data/old/a.jpg', "a.jpg exists, so file_name has '/data/old' too many"),
         (
             'images/a.jpg',

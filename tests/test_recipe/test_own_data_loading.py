@@ -56,6 +56,18 @@ def test_test_time_augmentation_too():
     assert cfg.tta_pipeline[0].type == 'mmconvnext.LoadImage' and cfg.tta_pipeline[0].bits == 12
 
 
+def test_what_mmseg_reads_besides_the_loaders():
+    """Its inference_model takes `test_pipeline`, its test-time augmentation `data_preprocessor`."""
+    cfg = Config.fromfile(UPERNET)
+    cfg.model.data_preprocessor.update(mean=[1.0] * 4, std=[1.0] * 4)
+    cfg.own_data = {**OWN, 'channels': 4}
+    use_own_data(cfg)
+    assert cfg.test_pipeline[0].channels == cfg.train_pipeline[0].channels == 4
+    assert cfg.data_preprocessor == cfg.model.data_preprocessor
+    assert cfg.data_preprocessor.type == 'mmconvnext.SegDataPreProcessor'
+    assert cfg.data_preprocessor.mean == [1.0] * 4
+
+
 def test_the_pipeline_that_a_hook_switches_to():
     cfg = Config.fromfile(FASTER_RCNN)
     step = dict(type='LoadImageFromFile', color_type='color')

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,6 @@ from ..walk import datasets
 from .classes import dataset_type
 from .files import is_remote
 from .finding import Finding
-from .labels import _setting
 from .loading import check_loading, turns_images
 
 
@@ -61,7 +61,7 @@ def _files(cfg: Config, dataset: dict) -> list[Path]:
         folder, suffix = os.path.join(root, prefix['img']), SUFFIXES
     elif name == 'BaseSegDataset' and prefix.get('img_path'):
         folder = os.path.join(root, prefix['img_path'])
-        suffix = _setting(cfg, dataset, 'img_suffix', '.jpg')
+        suffix = dataset.get('img_suffix') or _default_suffix(cfg, dataset)
         listed = os.path.join(root, dataset.get('ann_file') or '')
         if os.path.isfile(listed):
             stems = [line.strip() for line in list_from_file(listed)]
@@ -74,3 +74,12 @@ def _files(cfg: Config, dataset: dict) -> list[Path]:
     endings = (suffix,) if isinstance(suffix, str) else suffix
     lower = name == 'ImageFolder'
     return sorted(Path(folder, n) for n in names if (n.lower() if lower else n).endswith(endings))
+
+
+def _default_suffix(cfg: Config, dataset: dict) -> str:
+    """That of the dataset's type, such as '_leftImg8bit.png'."""
+    for kind in getattr(dataset_type(cfg, dataset), '__mro__', ()):
+        parameter = inspect.signature(kind.__init__).parameters.get('img_suffix')
+        if parameter is not None:
+            return parameter.default
+    return '.jpg'

@@ -17,7 +17,8 @@ from .namespace import merged, refuse_changes_below, write_back
 
 # The top-level keys of a config that own_data may change.
 KEYS = (*LOADERS, 'val_evaluator', 'test_evaluator', 'tta_pipeline', 'model', 'own_data')
-KEYS += ('custom_hooks', 'default_hooks')  # pipelines, and the images that are drawn
+# How images are loaded depends on the data too, wherever that is written.
+KEYS += ('custom_hooks', 'default_hooks', 'data_preprocessor', 'train_pipeline', 'test_pipeline')
 
 
 def use_own_data(config: dict | Config) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from mmengine.config import Config, ConfigDict
 
 from ..errors import RecipeError
@@ -10,6 +12,9 @@ from ..walk import dicts, pipelines, unimported_name
 
 OPTIONS = dict(bits=None, channels=None)  # of own_data, for every kind
 LOADERS = ('LoadImageFromFile', 'LoadImage')
+# Variables of mmseg's configs that mmseg reads besides the loaders: inference_model takes the
+# second, and its test-time augmentation `data_preprocessor`.
+PIPELINES = ('train_pipeline', 'test_pipeline')
 UNTURNED = '_ignore_orientation'  # of a color_type: images are not turned by EXIF
 PREPROCESSORS = ('DetDataPreprocessor', 'SegDataPreProcessor')
 DISTORTION = 'PhotoMetricDistortion'  # mmseg's is for three channels of 8 bits
@@ -36,7 +41,8 @@ def set_loading(cfg: Config | ConfigDict, options: dict, scope: str) -> None:
     channels = settings.get('channels', 3)
     if 'channels' in settings:
         settings['color_type'] = COLOR_TYPES.get(channels, 'unchanged')
-    for transform in pipelines(cfg):
+    listed = (node for key in PIPELINES for _, node in dicts(cfg.get(key)) if 'type' in node)
+    for transform in (*pipelines(cfg), *listed):
         if unimported_name(transform) in LOADERS:
             unturned = transform.get('color_type', '').endswith(UNTURNED)
             transform.update(type='mmconvnext.LoadImage', **settings)
@@ -48,6 +54,8 @@ def set_loading(cfg: Config | ConfigDict, options: dict, scope: str) -> None:
         name = unimported_name(node)
         if channels not in COLOR_TYPES and name in PREPROCESSORS:
             node['type'] = f'mmconvnext.{name}'
+    if 'data_preprocessor' in cfg and 'data_preprocessor' in cfg['model']:
+        cfg['data_preprocessor'] = copy.deepcopy(cfg['model']['data_preprocessor'])
     hook = (cfg.get('default_hooks') or {}).get('visualization')
     if hook:
         hook['backend_args'] = dict(backend='mmconvnext.Picture', **settings)
