@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from ..cache import cache_root, locked, stamps_of
 from ...checkpoint.atomic import atomic_path
-from ..images import ImageKind
 from ..ledger import Ledger
 from .sound import Facts, Sound, make_sound
 from .wanted import Wanted
 
 PIECE = 10_000  # entries that are encoded at once; our choice
-VERSION = 2  # of what is kept; raise it when the sound form changes
+VERSION = 1  # of what is kept; raise it when the sound form changes
 
 
 class Kept(NamedTuple):
@@ -71,11 +70,9 @@ def _load(record: Path) -> dict | None:
         sound = content['sound']
         if not same or (sound and not record.with_name(sound).is_file()):
             return None
-        facts = Facts(**content['facts'])
-        facts.kinds = [ImageKind(*kind) for kind in facts.kinds]
         return dict(
             sound=sound,
-            facts=facts,
+            facts=Facts(**content['facts']),
             ledger=Ledger.from_dict(content['ledger']),
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

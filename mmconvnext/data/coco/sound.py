@@ -37,6 +37,9 @@ class Facts:
     small_objects: int = 0  # on these
     kinds: list[ImageKind] = field(default_factory=list)  # of the image files
 
+    def __post_init__(self) -> None:
+        self.kinds = [ImageKind(*kind) for kind in self.kinds]  # lists, if they come from JSON
+
     @property
     def learnt(self) -> int:
         return sum(self.classes.values())

@@ -1,20 +1,29 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/checks/loading.py: bits and channels of the files, the loader, mean, std and backbone."""
 
+import json
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
+from fixtures import FASTER_RCNN
 from image_files import HEIGHT, WIDTH, encoded, noise, tiff, write
 from mmengine.config import Config
 from PIL import Image
 
 from mmconvnext.data.images import image_kinds, read_headers
+from mmconvnext.recipe.annotations import mend_annotations
+from mmconvnext.recipe.checks import check_recipe
 from mmconvnext.recipe.checks.loading import (
     check_loading,
     check_preprocessor,
     image_loader,
     turns_images,
 )
+from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.own_data import use_own_data
+from mmconvnext.recipe.walk import LOADERS
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 NAMES = dict(mmdet='DetDataPreprocessor', mmseg='SegDataPreProcessor')
@@ -316,3 +325,68 @@ def test_which_loaders_turn_images(loader, turns):
     assert turns_images(dataset) is turns
     assert (image_loader(dataset) is None) == ('NDArray' in loader.get('type', ''))
     assert turns_images(dict(type='X')) and image_loader({}) is None
+
+
+# COCO files
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """A config of a detector whose images a function writes."""
+
+    def make(write_image, **own):
+        names = ['0.png', '1.png']
+        for name in names:
+            write_image(tmp_path / 'images' / name)
+        polygon = [[2, 2, 12, 2, 12, 10, 2, 10]]
+        content = dict(
+            images=[dict(id=i, file_name=n, width=WIDTH, height=HEIGHT) for i, n in enumerate(names)],
+            annotations=[
+                dict(id=i + 1, image_id=i, category_id=1, bbox=[2, 2, 10, 8], area=80, iscrowd=0,
+                     segmentation=polygon)
+                for i in range(2)
+            ],
+            categories=[dict(id=1, name='a')],
+        )  # fmt: skip
+        (tmp_path / 'a.json').write_text(json.dumps(content))
+        cfg = Config.fromfile(FASTER_RCNN)
+        split = dict(images='images', annotations='a.json')
+        cfg.own_data = dict(root=str(tmp_path), classes=['a'], train=split, val=split, **own)
+        use_own_data(cfg)
+        return cfg
+
+    return make
+
+
+def checked(cfg):
+    return check_recipe(cfg, LOADERS, partial(mend_annotations, cfg, LOADERS, []))
+
+
+def twelve_bits(file):
+    file.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(file), np.full((HEIGHT, WIDTH), 4000, np.uint16))
+
+
+def four_channels(file):
+    write(file, encoded(Image.fromarray(noise()).convert('RGBA'), 'PNG'))
+
+
+def test_images_of_coco_files_are_checked_the_second_time_too(coco):
+    cfg = coco(twelve_bits)
+    for _ in range(2):
+        with pytest.raises(RecipeError, match='up to 4000 in the first file.*own_data.bits=12'):
+            checked(cfg)
+    cfg.checks = dict(image_bits=False)
+    for _ in range(2):
+        assert any('passed by checks.image_bits=False' in warning for warning in checked(cfg))
+    assert checked(coco(twelve_bits, bits=12)) == []
+
+
+def test_channels_of_coco_files_are_checked(coco):
+    assert checked(coco(four_channels)) == []
+    cfg = coco(four_channels, channels=4)
+    with pytest.raises(RecipeError, match='0.png is loaded with 4 channels, but model.data_prepro'):
+        checked(cfg)
+    cfg.model.backbone.in_channels = 4
+    cfg.model.data_preprocessor.update(means(4))
+    assert checked(cfg) == []
