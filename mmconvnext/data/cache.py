@@ -67,6 +67,15 @@ def facts_of(
     return found
 
 
+def hash_of(file: Path):
+    """A hash of a file's content, to which more can be added (hashlib.file_digest of 3.11)."""
+    found = hashlib.sha256()
+    with file.open('rb') as stream:
+        while piece := stream.read(2**20):
+            found.update(piece)
+    return found
+
+
 def stamps_of(folder: Path) -> dict[str, list[int]]:
     """Size and modification time of the files in a folder; {} if it cannot be listed."""
     stamps = {}

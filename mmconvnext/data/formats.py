@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 SUPERVISION = (
-    "sv.DetectionDataset.{call}(...).as_coco(annotations_path='annotations.json') of the package "
+    "convert it with sv.DetectionDataset.{call}(...).as_coco(annotations_path='annotations.json') of the package "
     'supervision'
 )
 # Of a text that is no JSON: a mark at its beginning, the format, and how it becomes COCO's.
@@ -19,9 +19,9 @@ TEXTS = (
     (r'\s*<\?xml[^>]*\?>\s*<annotations\b|\s*<annotations\b', 'CVAT XML', 'export "COCO 1.0" from CVAT'),
     (r'\s*(<\?xml[^>]*\?>\s*)?<annotation\b', 'Pascal VOC XML', SUPERVISION.format(call='from_pascal_voc')),
     (r'\s*(<\?xml|<)', 'XML', 'export COCO from the tool that wrote it'),
-    (r'(\d+( -?[\d.e-]+){4,}\s*)+\Z', 'YOLO labels', SUPERVISION.format(call='from_yolo')),
-    (r'(path|train|val|names|nc)\s*:', "YOLO's data.yaml", SUPERVISION.format(call='from_yolo')),
-    (r'[^\n{\[]*,[^\n{\[]*,[^\n{\[]*,[^\n{\[]*\n', 'a CSV table', 'write COCO from it with a few lines of pandas'),
+    (r'\s*\d+([ \t]+-?[\d.e-]+){4,}[ \t]*(\n|\Z)', 'YOLO labels', SUPERVISION.format(call='from_yolo')),
+    (r'(\s*#[^\n]*\n)*\s*(path|train|val|test|names|nc)\s*:', "YOLO's data.yaml", SUPERVISION.format(call='from_yolo')),
+    (r'[^\n{\[,]*,[^\n{\[,]*,[^\n{\[,]*,[^\n{\[]*\n', 'a CSV table', 'write COCO from it with a few lines of pandas'),
 )  # fmt: skip
 # Of a JSON object: keys that tell its format.
 OBJECTS = (
@@ -33,6 +33,7 @@ OBJECTS = (
     ({'objects', 'size'}, 'a Supervisely file of one image', 'export COCO from Supervisely'),
     ({'metadata', 'project', 'file'}, 'a VIA 3 project', 'export COCO from it'),
     ({'type', 'features'}, 'GeoJSON', 'write COCO from it: pixels instead of degrees'),
+    ({'metainfo', 'data_list'}, "mmengine's own format", 'write COCO from it'),
     ({'openlabel'}, 'ASAM OpenLABEL', 'export COCO from the tool that wrote it'),
     ({'weight_map'}, 'the index of a checkpoint', 'give the annotation file'),
 )  # fmt: skip
@@ -58,10 +59,14 @@ FOLDERS = {
 }
 
 
-def of_text(text: str) -> tuple[str, str] | None:
-    """The format of a text that is no JSON, and the way to COCO's; None if it is unknown."""
+def of_text(text: str, end: int | None = None) -> tuple[str, str] | None:
+    """The format of a text that is no JSON, and the way to COCO's; None if it is unknown.
+
+    Args:
+        end: where the JSON at the beginning of the text ends, if there is some.
+    """
     head = text[:4096]
-    if re.match(r'\s*\{.*\}\s*\n\s*\{', head):
+    if end is not None and text[end] == '{':
         return 'NDJSON, an object in each line', 'export COCO from the tool that wrote it'
     return next(((name, way) for mark, name, way in TEXTS if re.match(mark, head)), None)
 

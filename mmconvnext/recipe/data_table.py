@@ -31,20 +31,16 @@ class Split:
     left_out: dict[str, int]
 
     @classmethod
-    def of(cls, name: str, file: str, dataset: dict, kept: Kept) -> Split:
-        """The row of a dataset; one for training may leave out empty and small images."""
-        facts, ledger = kept.facts, kept.ledger
-        filters = dataset.get('filter_cfg') or {} if name == 'train' else {}
-        empty = facts.empty_images if filters.get('filter_empty_gt') else 0
-        small = facts.small_images if filters.get('min_size') else 0
-        on_small = facts.small_objects if filters.get('min_size') else 0
+    def of(cls, name: str, file: str, kept: Kept) -> Split:
+        """The row of a dataset of the loader ``name``; training may leave out images."""
+        facts, ledger, learnt = kept.facts, kept.ledger, name == 'train'
         return cls(
             name=name,
             file=file,
             images=facts.images,
-            images_used=max(0, facts.images - empty - small),
+            images_used=facts.images_learnt if learnt else facts.images,
             objects=facts.objects,
-            objects_used=max(0, facts.learnt - on_small),
+            objects_used=facts.objects_learnt if learnt else facts.usable,
             regions_to_ignore=facts.crowds,
             classes=facts.classes,
             mended={kind: tally.count for kind, tally in ledger.mended.items()},
@@ -57,12 +53,17 @@ def format_table(rows: Iterable[Split]) -> str:
     head = f'{"data":6} {"images":>17} {"objects":>17} {"mended":>8} {"left out":>8}'
     lines = [head]
     for row in rows:
-        images, objects = f'{row.images_used} of {row.images}', f'{row.objects_used} of {row.objects}'
+        images, objects = (
+            f'{row.images_used} of {row.images}',
+            f'{row.objects_used} of {row.objects}',
+        )
         mended, left_out = sum(row.mended.values()), sum(row.left_out.values())
         lines.append(f'{row.name:6} {images:>17} {objects:>17} {mended:8} {left_out:8}')
         ranked = sorted(row.classes.items(), key=lambda item: -item[1])
         shown = ', '.join(f'{name} {count}' for name, count in ranked[:MOST])
-        lines.append(f'       {shown}' + (f', and {len(ranked) - MOST} more' if ranked[MOST:] else ''))
+        lines.append(
+            f'       {shown}' + (f', and {len(ranked) - MOST} more' if ranked[MOST:] else '')
+        )
     return '\n'.join(lines)
 
 

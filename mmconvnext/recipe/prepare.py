@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..checkpoint.lookup import look_up
-from .annotations import mend_annotations
+from .annotations import mend_annotations, restore_listed
 from .checks import check_recipe
 from .data_table import Split, format_table, write_table
 from .errors import RecipeError
@@ -95,6 +95,7 @@ def run_checks(cfg: Config, loaders: tuple[str, ...]) -> list[Split]:
         RecipeError: see :func:`.checks.check_recipe`.
     """
     table: list[Split] = []
+    restore_listed(cfg)
     for warning in check_recipe(cfg, loaders, partial(mend_annotations, cfg, loaders, table)):
         log_rank0(warning, logging.WARNING)
     if table:

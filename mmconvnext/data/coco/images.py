@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -74,11 +75,15 @@ def sound_images(
                 ledger.mend(IDS, entry['id'])
             rows[k] = {**entry, 'id': k if whole else number_}
     headers = _headers(rows, files, wanted, ledger) if on_disk else {}
-    sizes = _sizes(rows, headers, reach, ledger, wanted.apply_exif)
+    sizes = Sizes(rows, wanted.apply_exif, ledger)
+    for k, header in headers.items():
+        sizes.compare(k, header)
+    sizes.judge(reach)
     listed = {}
     for k, entry in rows.items():
-        (width, height), turn = sizes.get(k, ((entry.get('width'), entry.get('height')), 1))
-        if (width, height) != (entry.get('width'), entry.get('height')):
+        given = entry.get('width'), entry.get('height')
+        (width, height), turn = sizes.found.get(k, (tuple(number(v) or 0 for v in given), 1))
+        if k in sizes.found and ((width, height) != given or {*map(type, given)} != {int}):
             rows[k] = {**entry, 'width': width, 'height': height}
         listed[k] = Listed(entry['id'], rows[k]['file_name'], width, height, turn)
     kinds = image_kinds(
@@ -97,14 +102,15 @@ def _rows(entries: list, ledger: Ledger) -> dict[int | str, dict]:
         if k is None or not isinstance(name, str) or not name.strip():
             broken.add(f'number {position} is {str(entries[position])[:80]}')
         elif k in rows:
-            if {**rows[k], 'id': k} == {**entry, 'id': k}:
+            if all(rows[k].get(f) == entry.get(f) for f in ('file_name', 'width', 'height')):
                 ledger.mend(TWICE, name)
             else:
                 doubles.add(f'{entry["id"]}: {rows[k]["file_name"]} and {name}')
-        elif name in names:
-            twice.add(f'{name}: {rows[names[name]]["id"]} and {entry["id"]}')
         else:
-            rows[k], names[name] = entry, k
+            rows[k] = entry
+            first = names.setdefault(posixpath.normpath(name), k)
+            if first != k:
+                twice.add(f'{name}: {rows[first]["id"]} and {entry["id"]}')
     if not entries:
         ledger.refuse(ENTRY, '"images" is empty')
     if broken.count:
@@ -119,13 +125,17 @@ def _rows(entries: list, ledger: Ledger) -> dict[int | str, dict]:
             f'{doubles.count} images share their id with another one ({doubles}), so the objects '
             'of both would be drawn on one of them; give each image its own id',
         )
+    _refuse_twice(twice, ledger)
+    return rows
+
+
+def _refuse_twice(twice: Tally, ledger: Ledger) -> None:
     if twice.count:
         ledger.refuse(
             ENTRY,
             f'{twice.count} files are listed under two ids ({twice}), so the objects of one would '
             'be background of the other; list each file once',
         )
-    return rows
 
 
 def _headers(
@@ -136,6 +146,7 @@ def _headers(
     Images that are missing or cannot be read are refused, or left out if that refusal is passed.
     """
     found: dict[int | str, Path] = {}
+    names, twice = {}, Tally()
     lost: dict[str, Tally] = {MISSING: Tally(), BAD: Tally()}
     passes, hint = FILES in wanted.passed, ''
 
@@ -156,6 +167,10 @@ def _headers(
             ledger.mend(NAMES, name)
             rows[k] = {**entry, 'file_name': on_disk}
         found[k] = files.root / on_disk
+        first = names.setdefault(posixpath.normpath(on_disk), k)
+        if first != k:
+            twice.add(f'{name}: {rows[first]["id"]} and {entry["id"]}')
+    _refuse_twice(twice, ledger)
     headers = read_headers(dict.fromkeys(found.values()), wanted.turns)
     for k, file in list(found.items()):
         header = headers[file]
@@ -171,48 +186,80 @@ def _headers(
     return {k: headers[file] for k, file in found.items()}
 
 
-def _sizes(
-    rows: dict, headers: dict, reach: Callable[[], dict], ledger: Ledger, apply_exif: bool
-) -> dict[int | str, tuple[tuple[int, int], int]]:
-    """By key, the size of the loaded image, and the orientation by which its objects are turned."""
-    sizes, reached = {}, None
-    stored_size, other_size = Tally(), Tally()
-    for k, header in headers.items():
-        name, listed = rows[k]['file_name'], (rows[k].get('width'), rows[k].get('height'))
-        loaded, turns = header.loaded, header.orientation
-        sizes[k] = loaded, turns if apply_exif else 1
-        if turns in (2, 3, 4) and not apply_exif:
-            ledger.note(FLIPPED, name)
-        if listed == loaded or (apply_exif and turns != 1):
-            continue
+class Sizes:
+    """Compares the listed sizes with those of the files.
+
+    Attributes:
+        found: by the key of an image, the size of the loaded image, and the orientation by which
+            its objects are turned, 1 if not.
+    """
+
+    def __init__(self, rows: dict, apply_exif: bool, ledger: Ledger):
+        self.rows, self.apply_exif, self.ledger = rows, apply_exif, ledger
+        self.found: dict[int | str, tuple[tuple[int, int], int]] = {}
+        self.swapped: dict[int | str, tuple[int, int]] = {}  # and the right size
+        self.before_turn, self.other = Tally(), Tally()
+
+    def compare(self, k: int | str, header: Header) -> None:
+        """Compare the listed size of an image with that of its file."""
+        entry, stored, loaded = self.rows[k], (header.width, header.height), header.loaded
+        listed = entry.get('width'), entry.get('height')
         w, h = (number(value) or 0 for value in listed)
-        near = abs(w - loaded[0]) <= ROUNDING and abs(h - loaded[1]) <= ROUNDING
-        if not near and min(w, h) > 0 and turns >= 5 and (w, h) == loaded[::-1]:
-            stored_size.add(name)
-            continue
-        if not near and (w, h) == loaded[::-1]:  # swapped, if the objects fit the file
-            reached = reach() if reached is None else reached
-            x, y = reached.get(k, (0, 0))
-            near = x <= loaded[0] + ROUNDING and y <= loaded[1] + ROUNDING
-        if near or min(w, h) <= 0:
-            ledger.mend(SIZES, name)
+        turn = header.orientation
+        if turn != 1 and not self.apply_exif and stored == loaded:
+            self.ledger.note(FLIPPED, entry['file_name'])
+        if not self.apply_exif or ((w, h) == loaded != stored):  # objects were turned already
+            turn = 1
+        self.found[k] = loaded, turn
+        right = loaded if turn == 1 else stored
+        if (w, h) == right and type(listed[0]) is type(listed[1]) is int:
+            return
+        if min(w, h) <= 0 or max(abs(w - right[0]), abs(h - right[1])) <= ROUNDING:
+            self.ledger.mend(SIZES, entry['file_name'])
+        elif (w, h) == stored and header.orientation >= 5:
+            self.before_turn.add(entry['file_name'])
+        elif (w, h) == right[::-1]:
+            self.swapped[k] = right
         else:
-            other_size.add(f'{name}: {w} x {h} listed, {loaded[0]} x {loaded[1]} in the file')
-    if stored_size.count:
-        ledger.refuse(
-            SIZE,
-            f'{stored_size.count} images have an EXIF orientation, by which mmcv turns them, but '
-            f'their listed sizes are those before the turn ({stored_size}), so objects would be '
-            'learnt at wrong places; set own_data.apply_exif=True to turn the objects too, or save '
-            'the images turned',
-        )
-    if other_size.count:
-        ledger.refuse(
-            SIZE,
-            f'the sizes of {other_size.count} images differ from their files ({other_size}), so '
-            'objects would be learnt at wrong places; export the annotations again for these files',
-        )
-    return sizes
+            self._differs(k, right)
+
+    def judge(self, reach: Callable[[], dict]) -> None:
+        """Mend sizes that are swapped, if the objects show it; refuse sizes of other images."""
+        reached = reach() if self.swapped else {}
+        fits = [
+            [
+                all(v <= size + ROUNDING for v, size in zip(reached[k], of))
+                for of in (right, right[::-1])
+            ]
+            for k, right in self.swapped.items()
+            if k in reached
+        ]
+        # Objects that fit both ways prove nothing: the image may be stored turned.
+        proven = all(right for right, _ in fits) and (not fits or not all(w for _, w in fits))
+        for k, right in self.swapped.items():
+            if proven:
+                self.ledger.mend(SIZES, self.rows[k]['file_name'])
+            else:
+                self._differs(k, right)
+        if self.before_turn.count:
+            self.ledger.refuse(
+                SIZE,
+                f'{self.before_turn.count} images have an EXIF orientation, by which mmcv turns '
+                f'them, but their listed sizes are those before the turn ({self.before_turn}), so '
+                'objects would be learnt at wrong places; set own_data.apply_exif=True to turn the '
+                'objects too, or save the images turned',
+            )
+        if self.other.count:
+            self.ledger.refuse(
+                SIZE,
+                f'the sizes of {self.other.count} images differ from their files ({self.other}), '
+                'so objects would be learnt at wrong places; export the annotations again for '
+                'these files',
+            )
+
+    def _differs(self, k: int | str, right: tuple[int, int]) -> None:
+        name, w, h = (self.rows[k].get(field) for field in ('file_name', 'width', 'height'))
+        self.other.add(f'{name}: {w} x {h} listed, {right[0]} x {right[1]} in the file')
 
 
 def extent(turn: int, width: float, height: float) -> tuple[float, float]:

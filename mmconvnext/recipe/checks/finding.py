@@ -21,6 +21,7 @@ CHECKS = dict(
     image_channels='images have other channels than the preprocessor or the backbone',
     image_sizes='listed sizes of images differ from their files',
     categories='categories are incomplete, or share an id',
+    evaluated_images='an evaluator reads the file of other images than its dataset',
     boxes='boxes are corners or fractions, or belong to other images',
     crowd='all objects are regions to ignore',
     masks='the recipe trains on masks, but the annotations have none that it can read',
@@ -56,7 +57,9 @@ class Finding(NamedTuple):
 def passed(cfg: Config) -> tuple[str, ...]:
     """The names of the refusals that the user turned into warnings."""
     settings = cfg.get('checks') or {}
-    return tuple(sorted(n for n in CHECKS if isinstance(settings, dict) and settings.get(n) is False))
+    return tuple(
+        sorted(n for n in CHECKS if isinstance(settings, dict) and settings.get(n) is False)
+    )
 
 
 def settle(cfg: Config, findings: Iterable[Finding]) -> list[str]:

@@ -97,7 +97,9 @@ def _splits(given: dict, kind: DataKind) -> list[dict]:
         except ValueError as error:
             raise RecipeError(f'own_data.val={given["val"]!r}: {error}') from error
     found = [_split(name, given.get(name, given['val']), kind) for name in SPLITS]
-    return [_chosen(name, split, kind, given['root'], options) for name, split in zip(SPLITS, found)]
+    return [
+        _chosen(name, split, kind, given['root'], options) for name, split in zip(SPLITS, found)
+    ]
 
 
 def _split(name: str, split: object, kind: DataKind) -> dict:

@@ -329,6 +329,8 @@ def test_which_loaders_turn_images(loader, turns):
 
 # COCO files
 
+SIDE = 40  # the recipes leave out images under 32 pixels
+
 
 @pytest.fixture
 def coco(tmp_path):
@@ -340,7 +342,7 @@ def coco(tmp_path):
             write_image(tmp_path / 'images' / name)
         polygon = [[2, 2, 12, 2, 12, 10, 2, 10]]
         content = dict(
-            images=[dict(id=i, file_name=n, width=WIDTH, height=HEIGHT) for i, n in enumerate(names)],
+            images=[dict(id=i, file_name=n, width=SIDE, height=SIDE) for i, n in enumerate(names)],
             annotations=[
                 dict(id=i + 1, image_id=i, category_id=1, bbox=[2, 2, 10, 8], area=80, iscrowd=0,
                      segmentation=polygon)
@@ -364,11 +366,11 @@ def checked(cfg):
 
 def twelve_bits(file):
     file.parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(file), np.full((HEIGHT, WIDTH), 4000, np.uint16))
+    cv2.imwrite(str(file), np.full((SIDE, SIDE), 4000, np.uint16))
 
 
 def four_channels(file):
-    write(file, encoded(Image.fromarray(noise()).convert('RGBA'), 'PNG'))
+    write(file, encoded(Image.new('RGBA', (SIDE, SIDE)), 'PNG'))
 
 
 def test_images_of_coco_files_are_checked_the_second_time_too(coco):
