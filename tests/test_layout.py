@@ -71,7 +71,7 @@ MAY_IMPORT = {
     '.models.preprocessor': '.registry mmdet mmseg torch',
     '.recipe.image_folder': '.registry mmengine',
     '.recipe.photo_metric_distortion': '.registry cv2 mmcv numpy',
-    '.recipe.load_image': '.registry cv2 mmcv mmengine numpy tifffile',
+    '.recipe.load_image': '.registry cv2 mmcv mmengine numpy PIL tifffile',
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 TAIL = 64  # bytes at the end of a file in which its end mark is; our choice
 MARKS = dict(JPEG=b'\xff\xd9', MPO=b'\xff\xd9', JPEG2000=b'\xff\xd9', GIF=b';')
+JPEGS, START = ('JPEG', 'MPO'), b'\xda'  # of pixels, a marker, JPEG standard (T.81), table B.1
 # Where a file states its length in bytes: the position, and what has to be added.
 LENGTHS = dict(BMP=(2, 0), WEBP=(4, 8))
 # Tags with the positions and the lengths of the strips, and of the tiles (TIFF 6.0).
@@ -62,8 +63,19 @@ def seems_cut(kind: str, tags: Mapping, file: Path) -> bool:
             return int.from_bytes(stream.read(4), 'little') + more > size
         if kind in MARKS:
             stream.seek(-min(TAIL, size), os.SEEK_END)
-            return MARKS[kind] not in stream.read()
+            if MARKS[kind] in stream.read():
+                return False
+            stream.seek(0)
+            return kind not in JPEGS or not _ends(stream.read())
     return True
+
+
+def _ends(jpeg: bytes) -> bool:
+    """Whether the end mark follows the pixels: telephones append films, and thumbnails have one."""
+    position = 2
+    while jpeg[position : position + 1] == b'\xff' and jpeg[position + 1 : position + 2] != START:
+        position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], 'big')
+    return jpeg.find(MARKS['JPEG'], position) >= 0
 
 
 def _tuple(value: object) -> tuple:

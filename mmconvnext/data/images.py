@@ -43,11 +43,10 @@ class ImageKind(NamedTuple):
     first: str
 
     def __str__(self) -> str:
-        name = self.format or self.mode
+        files = f'{self.format or self.mode} file{"s" * (self.count > 1)}'
         channels = f'{self.channels} channel{"s" * (self.channels > 1)}'
-        return (
-            f'{self.count} {name} files of {channels} with {self.bits} bits, such as {self.first}'
-        )
+        what = f'{self.count} {files} of {channels} with {self.bits} bits'
+        return f'{what}, such as {self.first}'
 
 
 def image_kinds(headers: dict[Path, Header]) -> list[ImageKind]:

@@ -28,6 +28,14 @@ def largest_value(kind: ImageKind) -> float | None:
     return None if image is None or not image.size else image.max().item()
 
 
+def is_darkened(kind: ImageKind) -> bool:
+    """Whether cv2 changes the first file: it multiplies colours of an 8-bit TIFF by its alpha."""
+    if (kind.format, kind.mode, kind.bits) != ('TIFF', 'RGBA', 8):
+        return False
+    image = _pixels(kind)
+    return image is not None and image.ndim == 3 and bool((image[..., -1] < 255).any())
+
+
 def needs_own_loader(kind: ImageKind) -> bool:
     """Whether mmcv's loader fails: cv2 loads no arrays, and no TIFF of many channels."""
     return kind.format == 'NPY' or (kind.format == 'TIFF' and kind.channels > CHANNELS)

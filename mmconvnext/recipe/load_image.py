@@ -12,6 +12,7 @@ from mmcv.image.io import imread_flags
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmengine.fileio import BaseStorageBackend, register_backend
+from PIL import Image
 
 from ..registry import TRANSFORMS
 
@@ -94,8 +95,11 @@ class LoadImage(LoadImageFromFile):
             return imfrombytes(content, self.color_type, backend=self.imdecode_backend)
         flag = imread_flags[self.color_type] | cv2.IMREAD_ANYDEPTH
         image = imfrombytes(content, flag, backend='cv2')
-        if image is None and self.color_type == 'unchanged' and content.startswith(TIFF):
-            return _as_cv2(_of_tiff(content))
+        if self.color_type == 'unchanged' and content.startswith(TIFF):
+            if image is None:
+                return _as_cv2(_of_tiff(content))
+            if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 4:
+                return _with_alpha(content, image)
         return image
 
     def _scaled(self, image: np.ndarray, file: str) -> np.ndarray:
@@ -127,6 +131,13 @@ def _of_tiff(content: bytes) -> np.ndarray:
         page = tiff.pages[0]
         image = page.asarray()
         return np.moveaxis(image, 0, -1) if page.axes.startswith('S') else image
+
+
+def _with_alpha(content: bytes, image: np.ndarray) -> np.ndarray:
+    """The four channels of a TIFF; cv2 has multiplied the colours by the fourth if it is alpha."""
+    with Image.open(io.BytesIO(content)) as stored:
+        whole = np.asarray(stored) if stored.mode == 'RGBA' else np.empty(0)
+    return _as_cv2(whole) if whole.shape == image.shape else image
 
 
 def _as_cv2(image: np.ndarray) -> np.ndarray:

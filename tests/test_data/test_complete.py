@@ -36,10 +36,23 @@ def test_other_formats_have_to_be_decoded(tmp_path):
 
 
 def test_a_mark_far_before_the_end_does_not_count(tmp_path):
-    file = write(tmp_path / 'a.jpg', encoded(noise(), 'JPEG') + b'\0' * 62)
-    assert not seems_cut('JPEG', {}, file)
+    file = write(tmp_path / 'a.gif', encoded(noise(), 'GIF') + b'\0' * 63)
+    assert not seems_cut('GIF', {}, file)
     write(file, file.read_bytes() + b'\0')
-    assert seems_cut('JPEG', {}, file)
+    assert seems_cut('GIF', {}, file)
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'MPO'])
+@pytest.mark.parametrize('settings', [{}, dict(progressive=True)])
+def test_telephones_append_films_to_a_jpeg(tmp_path, kind, settings):
+    exif = Image.Exif()
+    exif[0x927C] = b'\xff\xd9' * 20  # as in a thumbnail
+    content = encoded(noise(), 'JPEG', exif=exif, **settings)
+    assert content.count(b'\xff\xd9') > 20
+    file = write(tmp_path / 'a.jpg', content + b'film' * 10_000)
+    assert not seems_cut(kind, {}, file)
+    for size in (len(content) - 2, len(content) // 2, content.index(b'\xff\xd9') + 2, 30, 2, 0):
+        assert seems_cut(kind, {}, write(file, content[:size] + b'film' * 10_000))
 
 
 def test_chunks_of_a_png(tmp_path):

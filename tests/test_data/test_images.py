@@ -106,5 +106,5 @@ def test_kinds_are_counted(tmp_path):
         2,
         'b.jpg',
     )
-    assert str(png) == '1 PNG files of 1 channel with 16 bits, such as a.png'
+    assert str(png) == '1 PNG file of 1 channel with 16 bits, such as a.png'
     assert image_kinds({}) == []

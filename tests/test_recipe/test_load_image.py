@@ -192,6 +192,21 @@ def test_arrays_come_as_cv2_would_load_them(tmp_path):
     assert all((image == FIVE[..., [2, 1, 0, 3]]).all() for image in images)
 
 
+@pytest.mark.parametrize('settings', [{}, dict(compression='tiff_lzw'), dict(tiffinfo={274: 6})])
+def test_a_fourth_channel_leaves_the_others_as_they_are(tmp_path, settings):
+    """cv2 multiplies the colours of a TIFF by its alpha, which may be near infrared."""
+    given = np.dstack([colours(), noise()[..., 0]])
+    file = write(tmp_path / 'a.tif', encoded(given, 'TIFF', **settings))
+    image = load(file, color_type='unchanged')['img']
+    expected = given[..., [2, 1, 0, 3]]
+    expected = np.rot90(expected, -1) if 'tiffinfo' in settings else expected
+    np.testing.assert_array_equal(image, expected)
+    assert (cv2.imread(str(file), cv2.IMREAD_UNCHANGED) != expected).any()
+    inks = Image.fromarray(noise()).convert('CMYK')
+    file = write(tmp_path / 'b.tif', encoded(inks, 'TIFF'))
+    assert (load(file, color_type='unchanged')['img'] == cv2.imread(str(file), -1)).all()
+
+
 @pytest.mark.parametrize('shape', [(6, 4), (6, 4, 1), (6, 4, 2)])
 def test_arrays_of_few_channels_stay(tmp_path, shape):
     given = deep(shape, 99, np.float32)

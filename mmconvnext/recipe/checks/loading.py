@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from ...data.images import ImageKind
-from ...data.pixels import largest_value, loaded_channels, needs_own_loader
+from ...data.pixels import is_darkened, largest_value, loaded_channels, needs_own_loader
 from ..walk import backbones, dicts, task, type_name
 from .finding import Finding
 
@@ -42,6 +42,13 @@ def check_loading(
             if color_type != 'unchanged':
                 way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
                 yield Finding(f'{path}: only three channels are loaded of {kind}; for all, {way}')
+        elif color_type != 'unchanged' or type_name(loader) != 'LoadImage':
+            if is_darkened(kind):
+                way = _way(own, 'channels=4', "color_type='unchanged'")
+                yield Finding(
+                    f'{path}: cv2 multiplies the colours by the fourth channel of {kind}, which is '
+                    f'marked as alpha; if it is none, such as near infrared, {way}'
+                )
     if len(counts) > 1:
         shown = '; '.join(f'{n} channels: {kind}' for n, kind in sorted(counts.items()))
         yield Finding(
@@ -50,7 +57,7 @@ def check_loading(
             'image_channels',
         )
     for count, kind in counts.items():
-        text = f'{kind.first} is loaded with {count} channels'
+        text = f'{kind.first} is loaded with {count} channel{"s" * (count > 1)}'
         yield from _channels(cfg, path, count, text)
         deep = type_name(loader) == 'LoadImage' and loader.get('bits', 8) > 8
         yield from _colours(cfg, path, count, text, deep)
@@ -102,7 +109,8 @@ def _depth(
     for kind in kinds:
         if kind.bits <= 8 or (unchanged and max(means, default=0) > LARGEST):
             continue
-        if kind.bits > 16:
+        integers = kind.mode == 'I' or 'int' in kind.mode
+        if kind.bits > 16 and not (given and unchanged and integers):
             text = f'{path}: {kind}, are 32-bit integers or floating-point numbers'
             if unchanged:
                 yield Finding(f'{text}, which stay as they are: mean and std must be theirs')

@@ -113,7 +113,7 @@ def test_grey_as_one_channel(tmp_path, scope):
 def test_mmseg_spreads_one_channel_over_three_means(tmp_path):
     assert found(config('mmseg', dict(color_type='grayscale')), picture(tmp_path, 'L')) == []
     finding = only(found(config('mmdet', dict(color_type='grayscale')), picture(tmp_path, 'L'))[:1])
-    assert 'is loaded with 1 channels, but model.data_preprocessor has 3 means' in finding.text
+    assert 'is loaded with 1 channel, but model.data_preprocessor has 3 means' in finding.text
 
 
 def test_datasets_that_load_otherwise_are_left_alone(tmp_path):
@@ -133,7 +133,7 @@ def test_more_bits_than_eight(tmp_path, scope, most, bits):
     finding = only(found(config(scope), deep(tmp_path, most)))
     assert finding.check == 'image_bits'
     assert finding.text.startswith(
-        'train_dataloader.dataset: 1 TIFF files of 1 channel with 16 bits'
+        'train_dataloader.dataset: 1 TIFF file of 1 channel with 16 bits'
     )
     assert f'values up to {most} in the first file, which would be divided by 256' in finding.text
     assert (
@@ -192,6 +192,14 @@ def test_mmsegs_distortion_of_floats(tmp_path, scope):
     assert found(config(scope, steps=['PhotoMetricDistortion']), picture(tmp_path)) == []
 
 
+@pytest.mark.parametrize(('most', 'fits'), [(4095, True), (4096, False)])
+def test_integers_of_32_bits_are_scaled_too(tmp_path, most, fits):
+    loader = dict(type='mmconvnext.LoadImage', bits=12, color_type='unchanged', channels=1)
+    cfg = config('mmseg', loader, 1, **means(1))
+    findings = found(cfg, deep(tmp_path, most, np.int32))
+    assert fits == (not findings) and all('more than bits=12' in one.text for one in findings)
+
+
 # Channels
 
 
@@ -242,7 +250,7 @@ def test_files_that_mmcv_cannot_load(tmp_path, own):
     file = write(tmp_path / 'a.tif', tiff(np.zeros((HEIGHT, WIDTH, 5), np.uint8)))
     finding = found(config(own=own), file)[0]
     assert finding.check == 'image_channels'
-    assert 'mmcv cannot load 1 TIFF files of 5 channels with 8 bits' in finding.text
+    assert 'mmcv cannot load 1 TIFF file of 5 channels with 8 bits' in finding.text
     way = 'set own_data.channels=5' if own else "LoadImage', color_type='unchanged')"
     assert way in finding.text
 
@@ -251,8 +259,21 @@ def test_a_channel_that_is_not_loaded_is_a_warning(tmp_path):
     file = write(tmp_path / 'a.tif', tiff(np.zeros((HEIGHT, WIDTH, 4), np.uint8)))
     finding = only(found(config(own=True), file))
     assert not finding.check
-    assert 'only three channels are loaded of 1 TIFF files of 4 channels' in finding.text
+    assert 'only three channels are loaded of 1 TIFF file of 4 channels' in finding.text
     assert 'for all, set own_data.channels=4' in finding.text
+
+
+def test_colours_that_cv2_multiplies_by_alpha_are_a_warning(tmp_path):
+    half = np.dstack([noise(), np.full((HEIGHT, WIDTH), 128, np.uint8)])
+    file = write(tmp_path / 'a.tif', encoded(half, 'TIFF'))
+    finding = only(found(config(own=True), file))
+    assert not finding.check and 'multiplies the colours by the fourth channel' in finding.text
+    assert 'set own_data.channels=4' in finding.text
+    loader = dict(type='mmconvnext.LoadImage', color_type='unchanged')
+    assert found(config('mmseg', loader, 4, type=OURS['mmseg'], **means(4)), file) == []
+    for kind, image in (('PNG', half), ('TIFF', np.dstack([noise(), half[..., 3] * 0 + 255]))):
+        write(file, encoded(image, kind))
+        assert found(config(), file) == []
 
 
 # Preprocessors
