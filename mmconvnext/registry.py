@@ -9,9 +9,15 @@ Nothing is registered in the root registries, where a name could clash with othe
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=ROOT_MODELS, scope='mmconvnext', locations=['mmconvnext.models'])
+MODELS = Registry(
+    'model',
+    parent=ROOT_MODELS,
+    scope='mmconvnext',
+    locations=['mmconvnext.models', 'mmconvnext.models.preprocessor'],
+)
 
 DATASETS = Registry(
     'dataset',
@@ -25,4 +31,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=ROOT_OPTIM_WRAPPER_CONSTRUCTORS,
     scope='mmconvnext',
     locations=['mmconvnext.optim'],
+)
+
+TRANSFORMS = Registry(
+    'transform',
+    parent=ROOT_TRANSFORMS,
+    scope='mmconvnext',
+    locations=['mmconvnext.recipe.load_image', 'mmconvnext.recipe.photo_metric_distortion'],
 )

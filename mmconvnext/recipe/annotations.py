@@ -19,14 +19,14 @@ from ..data.coco.wanted import Wanted
 from .checks.classes import class_names, metric_type, thing_classes
 from .checks.files import is_remote
 from .checks.finding import Finding, passed
+from .checks.loading import check_loading, turns_images
 from .checks.readers import defining, reads_coco
 from .data_table import Split
 from .errors import RecipeError
-from .walk import LOADERS, datasets, dicts, type_name
+from .walk import LOADERS, datasets, dicts
 
 LISTED = 'listed_annotations'  # key of a config: by path, the file that is read and the listed one
 OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes')  # of own_data
-TURNING = ('color', 'grayscale')  # color_type for which mmcv turns an image by its orientation
 OTHER_PICTURES = 'evaluated_images'  # name of a refusal
 
 
@@ -66,6 +66,8 @@ def mend_annotations(cfg: Config, loaders: tuple, table: list[Split]) -> Iterato
             ) from error
         yield from _findings(first, kept)
         for use in members:
+            if use.on_disk and '_dataloader' in use.path:
+                yield from check_loading(cfg, use.path, use.node, kept.facts.kinds)
             found.append((use, kept))
             if str(kept.file) != first.file:
                 listed = use.node['ann_file']
@@ -98,11 +100,7 @@ def _uses(cfg: Config, loader: str) -> Iterator[Use]:
     loading = [node for node in transforms if node.get('with_mask')]
     learns, evaluator = loader == LOADERS[0], _evaluator(loader)
     metrics = [(path, node) for path, node in dicts(cfg.get(evaluator), evaluator)]
-    options['turns'] = all(
-        node.get('color_type', TURNING[0]) in TURNING
-        for node in transforms
-        if type_name(node) == 'LoadImageFromFile'
-    )
+    options['turns'] = all(turns_images(dataset) for _, dataset in datasets(cfg, (loader,)))
     classes, images, here = (), '', False  # of the first dataset, which the metrics get
     folders: dict[str, str] = {}  # of images, by annotation file
     for path, dataset in datasets(cfg, (loader,)):

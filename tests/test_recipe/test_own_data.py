@@ -241,7 +241,7 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         (dict(train=..., val=...), r"own_data lacks \['train', 'val'\]"),
         (
             dict(clases=['a']),
-            r"own_data has unknown keys \['clases'\]; .* may have \[.*'palette', 'test'\]",
+            r"own_data has unknown keys \['clases'\]; .* may have .*'bits', 'channels', .*'test'\]",
         ),
         (dict(reduce_zero_label=True), r"own_data has unknown keys \['reduce_zero_label'\]"),
         (dict(train=dict(images='train')), r"own_data\.train lacks \['annotations'\]; it needs"),
@@ -306,8 +306,8 @@ def test_segmentation_keys_are_listed(load, seg_data):
     cfg.own_data = dict(seg_data, suffix='.png')
     with pytest.raises(
         RecipeError,
-        match=r"unknown keys \['suffix'\].*may have \['image_suffix', 'label_suffix', 'palette', "
-        r"'reduce_zero_label', 'test'\]",
+        match=r"unknown keys \['suffix'\].*may have \['bits', 'channels', .*'image_suffix', .*'label_suffix', "
+        r"'palette', 'reduce_zero_label', 'test'\]",
     ):
         apply_own_data(cfg)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..files import Files
-from ..images import TURNS, Header, read_headers
+from ..images import TURNS, Header, ImageKind, image_kinds, read_headers
 from ..ledger import Ledger, Tally
 from ..values import LARGEST_ID, key, number
 from .wanted import Wanted
@@ -19,6 +19,7 @@ IDS = 'ids of images that are no integers, made integers'
 TWICE = 'images that are listed twice, listed once'
 NAMES = 'names of image files that are spelt differently on disk, corrected'
 SIZES = 'sizes of images that were missing or wrong, read from the files'
+SEVERAL = 'files that hold several images, of which the first is loaded'
 FLIPPED = (
     'images with an EXIF orientation that leaves their size, such as upside down: mmcv turns them; '
     'look whether their objects fit'
@@ -51,8 +52,11 @@ def sound_images(
     *,
     reach: Callable[[], dict] = dict,
     on_disk: bool = True,
-) -> tuple[list[dict], dict[int | str, Listed]]:
-    """Check all images; return the sound entries, and the images by the key of their listed id.
+) -> tuple[list[dict], dict[int | str, Listed], list[ImageKind]]:
+    """Check all images.
+
+    Returns:
+        The sound entries; the images by the key of their listed id; and the kinds of the files.
 
     Args:
         files: those in the folder of the images.
@@ -61,7 +65,7 @@ def sound_images(
     """
     rows = _rows(entries, ledger)
     if ledger.refused:
-        return [], {}
+        return [], {}, []
     if any(type(entry['id']) is not int for entry in rows.values()) or any(
         type(k) is str or abs(k) > LARGEST_ID for k in rows
     ):
@@ -82,7 +86,10 @@ def sound_images(
         if k in sizes.found and ((width, height) != given or {*map(type, given)} != {int}):
             rows[k] = {**entry, 'width': width, 'height': height}
         listed[k] = Listed(entry['id'], rows[k]['file_name'], width, height, turn)
-    return list(rows.values()), listed
+    kinds = image_kinds(
+        {files.root / entry.name: headers[k] for k, entry in listed.items() if k in headers}
+    )
+    return list(rows.values()), listed, kinds
 
 
 def _rows(entries: list, ledger: Ledger) -> dict[int | str, dict]:
@@ -164,14 +171,14 @@ def _headers(
         if first != k:
             twice.add(f'{name}: {rows[first]["id"]} and {entry["id"]}')
     _refuse_twice(twice, ledger)
-    headers = read_headers(dict.fromkeys(found.values()))
+    headers = read_headers(dict.fromkeys(found.values()), wanted.turns)
     for k, file in list(found.items()):
         header = headers[file]
+        if header.several:
+            ledger.note(SEVERAL, rows[k]['file_name'])
         if header.error:
             lose(k, BAD, f'{file}: {header.error}')
             del found[k]
-        elif not wanted.turns:
-            headers[file] = header._replace(orientation=1)
     for kind, way in ((MISSING, f' in {files.root}; {hint}'), (BAD, '; replace or remove them')):
         if lost[kind].count:
             count = f'{lost[kind].count} of {len(rows) + passes * lost[kind].count}'

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..files import Files
+from ..images import ImageKind
 from ..ledger import Ledger
 from .categories import CHECK as CATEGORIES
 from .categories import sound_categories
@@ -43,6 +44,10 @@ class Facts:
     images_learnt: int = 0  # without those that the filters of the dataset leave out
     objects_learnt: int = 0  # on these
     pictures: int = 0  # a sum over the images of a hash of id and name, to compare files
+    kinds: list[ImageKind] = field(default_factory=list)  # of the image files
+
+    def __post_init__(self) -> None:
+        self.kinds = [ImageKind(*kind) for kind in self.kinds]  # lists, if they come from JSON
 
     @property
     def usable(self) -> int:
@@ -84,7 +89,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
         return Sound({}, Facts(), ledger)
     listed = content['annotations']
     files = Files(wanted.folder)
-    entries, images = sound_images(
+    entries, images, kinds = sound_images(
         content['images'],
         files,
         wanted,
@@ -98,6 +103,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
     objects = Objects(images, ids, wanted, ledger)
     objects.add_all(listed)
     facts = _facts(entries, categories, objects, len(listed), ledger)
+    facts.kinds = kinds
     if wanted.learnt or wanted.measured:
         _judge(facts, objects, ledger)
     sound = {**content, 'images': entries, 'annotations': objects.entries, 'categories': categories}

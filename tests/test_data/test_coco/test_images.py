@@ -264,7 +264,7 @@ def test_without_the_files_nothing_is_said_about_them(tmp_path):
     ledger = Ledger()
     found = files.content()['images']
     found[0].pop('width')
-    entries, listed = sound_images(
+    entries, listed, _ = sound_images(
         found, Files(tmp_path), files.wanted(tmp_path), ledger, on_disk=False
     )
     assert entries == found and ledger == Ledger()
