@@ -12,7 +12,12 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_C
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=ROOT_MODELS, scope='mmconvnext', locations=['mmconvnext.models'])
+MODELS = Registry(
+    'model',
+    parent=ROOT_MODELS,
+    scope='mmconvnext',
+    locations=['mmconvnext.models', 'mmconvnext.models.preprocessor'],
+)
 
 DATASETS = Registry(
     'dataset',
@@ -32,5 +37,9 @@ TRANSFORMS = Registry(
     'transform',
     parent=ROOT_TRANSFORMS,
     scope='mmconvnext',
-    locations=['mmconvnext.recipe.load_label_map'],
+    locations=[
+        'mmconvnext.recipe.load_image',
+        'mmconvnext.recipe.load_label_map',
+        'mmconvnext.recipe.photo_metric_distortion',
+    ],
 )

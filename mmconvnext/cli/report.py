@@ -83,7 +83,9 @@ def _series(rows: list[dict], name: str) -> dict[str, list[tuple[int, float]]]:
 
 
 def _draw(runner: Runner, sample: BaseDataElement, truth: bool) -> np.ndarray:
-    image = mmcv.imread(sample.img_path, channel_order='rgb')
+    hook = runner.cfg.get('default_hooks', {}).get('visualization') or {}
+    args = hook.get('backend_args')  # of own_data.bits and own_data.channels
+    image = mmcv.imread(sample.img_path, channel_order='rgb', backend_args=args)
     runner.visualizer.add_datasample(
         'val', image, sample, draw_gt=truth, draw_pred=not truth, show=False, **_score(runner)
     )

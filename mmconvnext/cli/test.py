@@ -85,7 +85,10 @@ def _use_tta(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     if cfg.get('tta_test_cfg'):
         cfg.model.test_cfg = cfg.tta_test_cfg
-    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+    wrapper = dict(**cfg.tta_model, module=cfg.model)
+    if cfg.model.get('data_preprocessor'):  # else the Runner puts the base's, at the top, over it
+        wrapper['data_preprocessor'] = cfg.model.data_preprocessor
+    cfg.model = wrapper
 
 
 def _draw_predictions(cfg: Config, folder: str) -> None:

@@ -13,6 +13,7 @@ from ..recipe.errors import RecipeError
 from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.walk import LOADERS
 from .cfg_options import read_cfg_options
+from .empty_batches import EmptyBatches
 from .loading import Loading
 from .options import train_parser
 from .runner import build_runner
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> Runner:
         edit=lambda cfg: _apply_flags(cfg, args),
     )
     runner = build_runner(cfg)
+    runner.register_hook(EmptyBatches())
     if cfg.get('load_from') or cfg.get('resume'):
         purpose = 'resume' if cfg.get('resume') else 'load_from'
         runner.register_hook(Loading(purpose, is_lenient(cfg)))

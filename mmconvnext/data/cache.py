@@ -20,6 +20,7 @@ from mmengine.logging import print_log
 from ..checkpoint.atomic import atomic_path
 
 WORKERS = 16  # most threads; Pillow releases the GIL while it decodes; our choice
+PART = 32  # files that a thread takes at once; our choice
 SILENT = 5  # seconds between progress lines, and before the first; our choice
 
 
@@ -51,9 +52,10 @@ def facts_of(
             known, stamps = _load(file_of_cache, version), stamps_of(folder)
             fresh = [f for f in members if known.get(f.name, [None])[0] != stamps.get(f.name, [])]
             facts = {}
-            for file, content in zip(fresh, pool.map(read, fresh)):
-                facts[file] = content
-                done += 1
+            parts = [fresh[i : i + PART] for i in range(0, len(fresh), PART)]
+            for part, contents in zip(parts, pool.map(lambda part: [*map(read, part)], parts)):
+                facts.update(zip(part, contents))
+                done += len(part)
                 progress.show(done)
             done += len(members) - len(fresh)
             for file in members:
@@ -65,14 +67,28 @@ def facts_of(
     return found
 
 
+def hash_of(file: Path):
+    """A hash of a file's content, to which more can be added (hashlib.file_digest of 3.11)."""
+    found = hashlib.sha256()
+    with file.open('rb') as stream:
+        while piece := stream.read(2**20):
+            found.update(piece)
+    return found
+
+
 def stamps_of(folder: Path) -> dict[str, list[int]]:
-    """Size and modification time of the files in a folder; {} if there is no such folder."""
+    """Size and modification time of the files in a folder; {} if it cannot be listed."""
+    stamps = {}
     try:
         with os.scandir(folder) as entries:
-            stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+            for entry in entries:
+                with contextlib.suppress(OSError):  # removed meanwhile, or a link without a file
+                    if entry.is_file():
+                        stat = entry.stat()
+                        stamps[entry.name] = [stat.st_size, stat.st_mtime_ns]
     except OSError:
-        return {}
-    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+        pass
+    return stamps
 
 
 class Progress:
@@ -93,16 +109,19 @@ class Progress:
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
     """Only one process works on ``file`` at a time: the ranks of a run wait for the first."""
-    try:
-        import fcntl
+    with contextlib.ExitStack() as stack:
+        try:
+            import fcntl
 
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(f'{file}.lock', 'a')
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except (ImportError, OSError):  # no such locks here: the processes do the same work
-        yield
-        return
-    with lock:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(f'{file}.lock', 'a'))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print_log(f'waiting for another process that works on {file.stem}')
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except (ImportError, OSError):  # no such locks here: the processes do the same work
+            pass
         yield
 
 
@@ -113,7 +132,7 @@ def _cache_file(folder: Path, name: str) -> Path:
 
 def _load(file: Path, version: int) -> dict[str, list]:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding='utf-8'))
         files = content['files'] if content['version'] == version else {}
         return {name: entry for name, entry in files.items() if _is_entry(entry)}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -131,6 +150,6 @@ def _is_entry(entry: object) -> bool:
 def _save(file: Path, content: dict) -> None:
     try:
         with atomic_path(file) as part:  # other processes may write it too
-            part.write_text(json.dumps(content))
+            part.write_text(json.dumps(content), encoding='utf-8')
     except OSError:
         pass  # the disk is full or read-only: read again next time

@@ -6,6 +6,17 @@ from __future__ import annotations
 import os
 import unicodedata
 from pathlib import Path
+from typing import NamedTuple
+
+MOST = 10_000  # folders that are searched for a file; our choice
+
+
+class Folder(NamedTuple):
+    """The names in a folder, those that are spelt alike, and why it cannot be listed."""
+
+    names: set[str]
+    by_fold: dict[str, list[str]]
+    error: str = ''
 
 
 class Files:
@@ -13,65 +24,97 @@ class Files:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
-        self._folders: dict[str, tuple[set[str], dict[str, list[str]]]] = {}
+        self._folders: dict[str, Folder] = {}
+        self._on_disk: dict[str, str | None] = {}
 
     def find(self, name: str) -> str | None:
-        """The name as it is on disk, below the root; None if no or several files fit."""
-        folder, _, base = name.rpartition('/')
-        names, by_fold = self._list(folder)
-        if base in names:
-            return name
+        """The name as it is on disk, below the root; None if no or several files fit.
+
+        A name that is a whole path is returned as it is if it exists.
+        """
+        folder, slash, base = name.rpartition('/')
+        where = self._folder(folder + slash * (not folder))
+        if where is not None and base in self._list(where).names:
+            return name if where == folder or not folder else f'{where}/{base}'
         if '\\' in name:
             return self.find(name.replace('\\', '/'))
-        near = by_fold.get(folded(base), [])
-        found = near[0] if len(near) == 1 else None
-        return f'{folder}/{found}' if folder and found else found
+        if name.startswith('/'):  # below the root of the tool that wrote it
+            return self.find(name.lstrip('/'))
+        near = [] if where is None else self._list(where).by_fold.get(folded(base), [])
+        if len(near) != 1:
+            return None
+        return f'{where}/{near[0]}' if where else near[0]
 
     def hint(self, name: str) -> str:
         """Where a file that was not found may be."""
-        slashed = name.replace('\\', '/')
-        if '://' in slashed:
+        parts = name.replace('\\', '/').split('/')
+        if '://' in name:
             return 'it is a URL: download the images, and write their names'
-        parts = slashed.split('/')
+        if name.startswith('data:'):
+            return 'it is an image written as text: save the images as files'
         for i in range(1, len(parts)):
             rest = '/'.join(parts[i:])
             if self.find(rest):
-                return (
-                    f'{rest} exists, so file_name has {"/".join(parts[:i])!r} too many: remove it '
-                    'there, or set images to the folder above'
-                )
-        stem = folded(parts[-1].rpartition('.')[0])
-        folder, (names, _) = '/'.join(parts[:-1]), self._list('/'.join(parts[:-1]))
-        others = sorted(n for n in names if stem and folded(n.rpartition('.')[0]) == stem)
+                above = '/'.join(parts[:i])
+                way = 'remove it there'
+                if self.root.resolve().parts[-i:] == tuple(parts[:i]):
+                    way += ', or set images to the folder above'
+                return f'{rest} exists, so file_name has {above!r} too many: {way}'
+        folder = '/'.join(parts[:-1])
+        where = self._folder(folder)
+        if where is None:
+            return f'there is no folder {self.root / folder}: correct images'
+        found = self._list(where)
+        if found.error:
+            return f'the folder {self.root / where} cannot be listed ({found.error})'
+        alike = sorted(found.by_fold.get(folded(parts[-1]), []))
+        if alike:
+            return f'{" and ".join(alike)} differ only in case: write one of them in file_name'
+        stem = folded(_stem(parts[-1]))
+        others = sorted(n for n in found.names if stem and folded(_stem(n)) == stem)
         if others:
             return f'{others[0]} is there: correct the suffix'
-        deeper = self._search(parts[-1])
+        deeper = self._search(folded(parts[-1]))
         if deeper:
             return f'it is in {deeper}: set images to that folder, or write it in file_name'
-        if not (self.root / folder).is_dir():
-            return f'there is no folder {self.root / folder}: correct images'
         return 'correct images, or remove the entry from the file'
-
-    def _list(self, folder: str) -> tuple[set[str], dict[str, list[str]]]:
-        if folder not in self._folders:
-            try:
-                names = set(os.listdir(self.root / folder))
-            except OSError:
-                names = set()
-            by_fold: dict[str, list[str]] = {}
-            for name in names:
-                by_fold.setdefault(folded(name), []).append(name)
-            self._folders[folder] = names, by_fold
-        return self._folders[folder]
 
     @property
     def folders(self) -> list[str]:
-        """The folders that were listed, below the root."""
+        """The folders below the root that were listed, or were missing."""
         return sorted(self._folders)
 
+    def _folder(self, folder: str) -> str | None:
+        """A folder as it is on disk; None if there is none."""
+        if folder not in self._on_disk:
+            try:
+                there = (self.root / folder).is_dir()
+            except (OSError, ValueError):  # a name that no file can have
+                there = False
+            found = folder if there or not folder else self.find(folder)
+            self._on_disk[folder] = found
+            if found is None:
+                self._list(folder)  # that it is missing is worth a record
+        return self._on_disk[folder]
+
+    def _list(self, folder: str) -> Folder:
+        if folder not in self._folders:
+            names, error = set(), ''
+            try:
+                names = set(os.listdir(self.root / folder))
+            except (OSError, ValueError) as problem:
+                error = (getattr(problem, 'strerror', None) or str(problem)).lower()
+            by_fold: dict[str, list[str]] = {}
+            for name in names:
+                by_fold.setdefault(folded(name), []).append(name)
+            self._folders[folder] = Folder(names, by_fold, error)
+        return self._folders[folder]
+
     def _search(self, base: str) -> str:
-        for folder, _, names in os.walk(self.root):
-            if base in names:
+        for count, (folder, _, names) in enumerate(os.walk(self.root)):
+            if count == MOST:
+                break
+            if any(folded(name) == base for name in names):
                 return folder
         return ''
 
@@ -79,3 +122,7 @@ class Files:
 def folded(name: str) -> str:
     """A key for names that file systems and zip programs spell differently."""
     return unicodedata.normalize('NFC', name).casefold()
+
+
+def _stem(name: str) -> str:
+    return name.rpartition('.')[0] or name

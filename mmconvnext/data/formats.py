@@ -11,43 +11,80 @@ import re
 from pathlib import Path
 
 SUPERVISION = (
-    "sv.DetectionDataset.{call}(...).as_coco(annotations_path='annotations.json') of the package "
-    'supervision'
+    "convert it with sv.DetectionDataset.{call}(...).as_coco(annotations_path='annotations.json') "
+    'of the package supervision'
 )
 # Of a text that is no JSON: a mark at its beginning, the format, and how it becomes COCO's.
 TEXTS = (
-    (r'\s*<\?xml[^>]*\?>\s*<annotations\b|\s*<annotations\b', 'CVAT XML', 'export "COCO 1.0" from CVAT'),
-    (r'\s*(<\?xml[^>]*\?>\s*)?<annotation\b', 'Pascal VOC XML', SUPERVISION.format(call='from_pascal_voc')),
+    (
+        r'\s*<\?xml[^>]*\?>\s*<annotations\b|\s*<annotations\b',
+        'CVAT XML',
+        'export "COCO 1.0" from CVAT',
+    ),
+    (
+        r'\s*(<\?xml[^>]*\?>\s*)?<annotation\b',
+        'Pascal VOC XML',
+        SUPERVISION.format(call='from_pascal_voc'),
+    ),
     (r'\s*(<\?xml|<)', 'XML', 'export COCO from the tool that wrote it'),
-    (r'(\d+( -?[\d.e-]+){4,}\s*)+\Z', 'YOLO labels', SUPERVISION.format(call='from_yolo')),
-    (r'(path|train|val|names|nc)\s*:', "YOLO's data.yaml", SUPERVISION.format(call='from_yolo')),
-    (r'[^\n{\[]*,[^\n{\[]*,[^\n{\[]*,[^\n{\[]*\n', 'a CSV table', 'write COCO from it with a few lines of pandas'),
-)  # fmt: skip
+    (
+        r'\s*\d+([ \t]+-?[\d.e-]+){4,}[ \t]*(\n|\Z)',
+        'YOLO labels',
+        SUPERVISION.format(call='from_yolo'),
+    ),
+    (
+        r'(\s*#[^\n]*\n)*\s*(path|train|val|test|names|nc)\s*:',
+        "YOLO's data.yaml",
+        SUPERVISION.format(call='from_yolo'),
+    ),
+    (
+        r'[^\n{\[,]*,[^\n{\[,]*,[^\n{\[,]*,[^\n{\[]*\n',
+        'a CSV table',
+        'write COCO from it with a few lines of pandas',
+    ),
+)
 # Of a JSON object: keys that tell its format.
 OBJECTS = (
     ({'_via_img_metadata'}, 'a VIA project', 'export "COCO format" from VIA\'s menu Annotation'),
     ({'_via_settings'}, 'a VIA project', 'export "COCO format" from VIA\'s menu Annotation'),
-    ({'shapes', 'imagePath'}, 'a LabelMe file of one image', 'convert the folder with labelme2coco'),
-    ({'shapes', 'imageData'}, 'a LabelMe file of one image', 'convert the folder with labelme2coco'),
+    (
+        {'shapes', 'imagePath'},
+        'a LabelMe file of one image',
+        'convert the folder with labelme2coco',
+    ),
+    (
+        {'shapes', 'imageData'},
+        'a LabelMe file of one image',
+        'convert the folder with labelme2coco',
+    ),
     ({'items', 'categories'}, "Datumaro's format", 'datum convert -f coco'),
     ({'objects', 'size'}, 'a Supervisely file of one image', 'export COCO from Supervisely'),
     ({'metadata', 'project', 'file'}, 'a VIA 3 project', 'export COCO from it'),
     ({'type', 'features'}, 'GeoJSON', 'write COCO from it: pixels instead of degrees'),
+    ({'metainfo', 'data_list'}, "mmengine's own format", 'write COCO from it'),
     ({'openlabel'}, 'ASAM OpenLABEL', 'export COCO from the tool that wrote it'),
     ({'weight_map'}, 'the index of a checkpoint', 'give the annotation file'),
-)  # fmt: skip
+)
 # Of the objects in a JSON list.
 LISTS = (
-    ({'image', 'annotations'}, 'CreateML', 'export COCO from the tool that wrote it, or download "COCO" from Roboflow'),
+    (
+        {'image', 'annotations'},
+        'CreateML',
+        'export COCO from the tool that wrote it, or download "COCO" from Roboflow',
+    ),
     ({'data', 'annotations'}, 'Label Studio', 'export "COCO" from Label Studio'),
     ({'data', 'predictions'}, 'Label Studio', 'export "COCO" from Label Studio'),
-    ({'External ID'}, 'Labelbox', 'convert it with labelbox\'s COCO exporter'),
-    ({'data_row', 'projects'}, 'Labelbox', 'convert it with labelbox\'s COCO exporter'),
+    ({'External ID'}, 'Labelbox', "convert it with labelbox's COCO exporter"),
+    ({'data_row', 'projects'}, 'Labelbox', "convert it with labelbox's COCO exporter"),
     ({'image_id', 'category_id', 'score'}, 'a list of predictions', 'give the annotation file'),
     ({'shapes', 'imagePath'}, 'a list of LabelMe files', 'convert the folder with labelme2coco'),
     ({'image_id', 'category_id'}, 'the list "annotations" alone', 'add "images" and "categories"'),
-    ({'filename', 'regions'}, 'VIA annotations', 'export "COCO format" from VIA\'s menu Annotation'),
-)  # fmt: skip
+    (
+        {'filename', 'regions'},
+        'VIA annotations',
+        'export "COCO format" from VIA\'s menu Annotation',
+    ),
+)
 # Of a folder: the suffix of most of its files.
 FOLDERS = {
     '.xml': ('Pascal VOC files', SUPERVISION.format(call='from_pascal_voc')),
@@ -58,10 +95,14 @@ FOLDERS = {
 }
 
 
-def of_text(text: str) -> tuple[str, str] | None:
-    """The format of a text that is no JSON, and the way to COCO's; None if it is unknown."""
+def of_text(text: str, end: int | None = None) -> tuple[str, str] | None:
+    """The format of a text that is no JSON, and the way to COCO's; None if it is unknown.
+
+    Args:
+        end: where the JSON at the beginning of the text ends, if there is some.
+    """
     head = text[:4096]
-    if re.match(r'\s*\{.*\}\s*\n\s*\{', head):
+    if end is not None and text[end] == '{':
         return 'NDJSON, an object in each line', 'export COCO from the tool that wrote it'
     return next(((name, way) for mark, name, way in TEXTS if re.match(mark, head)), None)
 

@@ -1,22 +1,24 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What the headers of image files say: size, orientation, channels, bits, or why they fail."""
+"""Headers of many image files, kept in the cache, and the kinds of files among them."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import functools
+import io
 import warnings
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from .cache import facts_of
+from .header import ORIENTATION, Header, read_header
 
-VERSION = 1  # of the cache; raise it when Header changes
-ORIENTATION = 0x0112  # of EXIF
-TAIL = 64  # bytes at the end of a file that hold its end mark; our choice
-BITS_OF_TIFF = 258
+VERSION = 2  # of the cache; raise it when Header or what it holds changes
 # By orientation, the point of the turned image for (x, y) of the stored one of size (w, h); EXIF
 # 2.32, table of tag 274. cv2 turns images so, and mmcv with it.
 TURNS: dict[int, Callable] = {
@@ -30,91 +32,82 @@ TURNS: dict[int, Callable] = {
 }
 
 
-class Header(NamedTuple):
-    """Of an image file, as it is stored."""
+class ImageKind(NamedTuple):
+    """Files that are alike, how many there are, and the first of them."""
 
-    width: int
-    height: int
-    orientation: int = 1  # of EXIF, 1 to 8
-    channels: int = 3
-    bits: int = 8  # per channel
-    mode: str = 'RGB'  # Pillow's
-    error: str = ''
+    format: str
+    mode: str
+    channels: int
+    bits: int
+    count: int
+    first: str
 
-    @property
-    def loaded(self) -> tuple[int, int]:
-        """(width, height) of the image after it was turned by its orientation."""
-        turned = self.orientation >= 5
-        return (self.height, self.width) if turned else (self.width, self.height)
+    def __str__(self) -> str:
+        files = f'{self.format or self.mode} file{"s" * (self.count > 1)}'
+        channels = f'{self.channels} channel{"s" * (self.channels > 1)}'
+        what = f'{self.count} {files} of {channels} with {self.bits} bits'
+        return f'{what}, such as {self.first}'
 
 
-def read_headers(files: Iterable[Path]) -> dict[Path, Header]:
-    """The header of every file; they are kept, and read by several threads."""
-    found = facts_of(files, _read, 'image_headers', VERSION, 'image headers read')
-    return {file: Header(*facts) for file, facts in found.items()}
+def image_kinds(headers: dict[Path, Header]) -> list[ImageKind]:
+    """The kinds of the files that can be loaded, the most frequent first."""
+    first: dict[tuple, Path] = {}
+    counts: Counter[tuple] = Counter()
+    for file, header in headers.items():
+        if not header.error:
+            kind = (header.format, header.mode, header.channels, header.bits)
+            first.setdefault(kind, file)
+            counts[kind] += 1
+    return [ImageKind(*kind, count, str(first[kind])) for kind, count in counts.most_common()]
+
+
+def read_headers(files: Iterable[Path], turns: bool = True) -> dict[Path, Header]:
+    """The header of every file, with the orientation by which mmcv turns it; they are kept.
+
+    Args:
+        turns: whether the images are loaded with a ``color_type`` that turns them, which are
+            'color' and 'grayscale'. cv2 turns a TIFF with every ``color_type``.
+    """
+    with _quietly():
+        found = facts_of(files, _read, 'image_headers', VERSION, 'image headers read')
+    headers = {file: Header(*facts) for file, facts in found.items()}
+    return {
+        file: header
+        if header.orientation == 1 or (header.format == 'TIFF' or turns and _turns(header.format))
+        else header._replace(orientation=1)
+        for file, header in headers.items()
+    }
 
 
 def _read(file: Path) -> list:
     return list(read_header(file))
 
 
-def read_header(file: Path) -> Header:
-    """Read a header; a file that seems cut off is decoded, to be sure."""
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Pillow's warnings, and without its limit of 179 million pixels, which cv2 lacks.
+
+    Both are settings of the whole process, so the threads that read cannot change them.
+    """
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of large images and odd EXIF
-            with Image.open(file) as image:
-                header = _header(image)
-                if _is_cut(file, image.format):
-                    image.load()
-                return header
-    except Image.DecompressionBombError as error:
-        return Header(0, 0, error=f'it is too large: {error}')
-    except Exception as error:  # a broken file can raise anything
-        return _by_cv2(file, f'{type(error).__name__}: {error}')
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
-def _header(image: Image.Image) -> Header:
-    orientation = image.getexif().get(ORIENTATION, 1)
-    known = type(orientation) is int and 1 <= orientation <= 8
-    return Header(
-        *image.size,
-        orientation=orientation if known else 1,
-        channels=3 if image.mode == 'P' else len(image.getbands()),
-        bits=_bits(image),
-        mode=image.mode,
-    )
-
-
-def _bits(image: Image.Image) -> int:
-    """Bits of a channel in the file; Pillow's mode hides those of 16-bit RGB."""
-    if image.mode in ('I', 'F'):
-        return 16 if image.format == 'PNG' else 32
-    if image.mode.startswith('I;16') or any('16' in str(tile[3]) for tile in image.tile):
-        return 16
-    bits = getattr(image, 'tag_v2', {}).get(BITS_OF_TIFF, (8,))
-    return max(8, *bits) if isinstance(bits, tuple) else 8
-
-
-def _is_cut(file: Path, kind: str | None) -> bool:
-    mark = dict(JPEG=b'\xff\xd9', PNG=b'IEND').get(kind or '')
-    if not mark:
-        return False
-    with open(file, 'rb') as stream:
-        stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL))
-        return mark not in stream.read()
-
-
-def _by_cv2(file: Path, error: str) -> Header:
-    """cv2 reads some files that Pillow does not, such as TIFF with many channels."""
+@functools.cache
+def _turns(kind: str) -> bool:
+    """Whether cv2 turns images of a format by their orientation; that changes with its version."""
     import cv2
-    import numpy as np
 
+    exif, content = Image.Exif(), io.BytesIO()
+    exif[ORIENTATION] = 6
     try:
-        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        return Header(0, 0, error=error)
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    return Header(image.shape[1], image.shape[0], 1, channels, 8 * image.dtype.itemsize, 'cv2')
+        Image.new('RGB', (16, 8)).save(content, 'JPEG' if kind == 'MPO' else kind, exif=exif)
+        image = cv2.imdecode(np.frombuffer(content.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+    except Exception:  # Pillow cannot write it: an exotic format
+        return False
+    return image is not None and image.shape[0] == 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-FIRST = 5  # places that are named; our choice
+FIRST, LONGEST = 5, 200  # places that are named, and their characters; our choice
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Tally:
             self.first.append(where)
 
     def __str__(self) -> str:
-        named = ', '.join(str(where) for where in self.first)
+        named = ', '.join(str(where)[:LONGEST] for where in self.first)
         return named + ', ...' * (self.count > len(self.first))
 
 
@@ -58,9 +58,10 @@ class Ledger:
         """Say why a run with this file would be wrong."""
         self.refused.append(Refusal(check, text))
 
-    def causes(self) -> str:
-        """All losses in one line, as '3 image_id is not listed (7, 8, 9)'."""
-        return '; '.join(f'{tally.count} {kind} ({tally})' for kind, tally in self.left_out.items())
+    def causes(self, but: str = '') -> str:
+        """All losses in one line, as '3 objects outside their image (7, 8, 9)', but for a kind."""
+        lost = {kind: tally for kind, tally in self.left_out.items() if kind != but}
+        return '; '.join(f'{tally.count} {kind} ({tally})' for kind, tally in lost.items())
 
     def as_dict(self) -> dict:
         return asdict(self)

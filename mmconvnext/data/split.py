@@ -63,12 +63,17 @@ def divide(contents: Mapping[Hashable, Set], fraction: float) -> tuple[list, lis
 
 
 def choose(names: list[str], wanted: list[str]) -> tuple[list[str], list[str]]:
-    """The names of files that a list wants, with or without suffix or folder; and what is unknown."""
-    by_name: dict[str, str] = {}
-    for name in names:
-        base = name.rpartition('/')[2]
-        for spelling in (name, name.rpartition('.')[0], base, base.rpartition('.')[0]):
-            by_name.setdefault(spelling, name)
+    """The names of files that a list wants, and what it wants in vain.
+
+    A file is wanted with or without its folder and suffix; a spelling that fits several is in vain.
+    """
+    whole = {name.replace('\\', '/'): name for name in names}
+    short: dict[str, set[str]] = {}
+    for slashed, name in whole.items():
+        base = slashed.rpartition('/')[2]
+        for spelling in (slashed.rpartition('.')[0], base, base.rpartition('.')[0]):
+            short.setdefault(spelling, set()).add(name)
     cleaned = [name.strip().replace('\\', '/') for name in wanted if name.strip()]
-    found = {by_name[name]: None for name in cleaned if name in by_name}
-    return list(found), [name for name in cleaned if name not in by_name]
+    fits = {name: {whole[name]} if name in whole else short.get(name, set()) for name in cleaned}
+    found = {next(iter(fits[name])): None for name in cleaned if len(fits[name]) == 1}
+    return list(found), [name for name in cleaned if len(fits[name]) != 1]

@@ -4,17 +4,24 @@
 from __future__ import annotations
 
 import math
+import re
 
 # Ids beyond this are not exact as floats, in which pycocotools keeps them.
 LARGEST_ID = 2**53
+NUMBER = re.compile(r'[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?', re.ASCII)
+# Without exponents: '12e3' may be a name, such as a hash.
+ID = re.compile(r'[+-]?\d+(\.0*)?', re.ASCII)
 
 
 def number(value: object) -> int | float | None:
     """A finite number, also from a string that holds one; None for anything else, and for bools."""
     if isinstance(value, str):
+        text = value.strip()
+        if not NUMBER.fullmatch(text):  # float() takes 'nan' and '1_000' too
+            return None
         try:
-            value = int(value) if value.strip().lstrip('+-').isdecimal() else float(value)
-        except ValueError:
+            value = int(text) if text.lstrip('+-').isdecimal() else float(text)
+        except ValueError:  # more digits than Python converts
             return None
     if type(value) is not int and type(value) is not float:
         return None
@@ -31,9 +38,9 @@ def key(value: object) -> int | str | None:
     """
     if type(value) is int:
         return value
+    if isinstance(value, str):
+        text = value.strip()
+        if not ID.fullmatch(text):
+            return text or None
     found = number(value)
-    if found is not None and found == int(found):
-        return int(found)
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    return None
+    return int(found) if found is not None and found == int(found) else None

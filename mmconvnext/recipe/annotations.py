@@ -16,16 +16,18 @@ from mmengine.config import Config, ConfigDict
 
 from ..data.coco.kept import Kept, sound_file
 from ..data.coco.wanted import Wanted
-from .checks.classes import class_names, dataset_type, metric_type, thing_classes
+from .checks.classes import class_names, metric_type, thing_classes
 from .checks.files import is_remote
 from .checks.finding import Finding, passed
+from .checks.loading import check_loading, turns_images
+from .checks.readers import defining, reads_coco
 from .data_table import Split
 from .errors import RecipeError
-from .walk import LOADERS, datasets, dicts, type_name
+from .walk import LOADERS, datasets, dicts
 
-LISTED = 'listed_annotations'  # key of a config: the listed file by that which is read instead
+LISTED = 'listed_annotations'  # key of a config: by path, the file that is read and the listed one
 OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes')  # of own_data
-TURNING = ('color', 'grayscale')  # color_type for which mmcv turns an image by its orientation
+OTHER_PICTURES = 'evaluated_images'  # name of a refusal
 
 
 class Use(NamedTuple):
@@ -37,91 +39,116 @@ class Use(NamedTuple):
     wanted: Wanted
     on_disk: bool = True  # whether the images are files here
 
+    @property
+    def loader(self) -> str:
+        return self.path.partition('_')[0]
+
 
 def mend_annotations(cfg: Config, loaders: tuple, table: list[Split]) -> Iterator[Finding]:
     """Make all COCO files sound; let ``cfg`` read the sound form where it differs.
 
     Args:
-        table: gets a row for each loader whose file was read.
+        table: gets a row for each dataset whose file was read.
 
     Raises:
-        RecipeError: an option of own_data is neither True nor False.
+        RecipeError: an option of own_data is neither True nor False, or the sound form of a file
+            cannot be written.
     """
-    _restore(cfg)
-    uses = [use for loader in loaders for use in _uses(cfg, loader)]
-    by_file: dict[str, list[Use]] = {}
-    for use in uses:
-        by_file.setdefault(os.path.realpath(use.file), []).append(use)
-    for members in by_file.values():
+    found: list[tuple[Use, Kept]] = []
+    for members in _by_file(use for loader in loaders for use in _uses(cfg, loader)):
         first = members[0]
-        kept = sound_file(Path(first.file), _joined(cfg, members), first.on_disk)
+        try:
+            kept = sound_file(Path(first.file), _joined(cfg, members), first.on_disk)
+        except OSError as error:
+            raise RecipeError(
+                f'{first.file} was mended, but the result cannot be written to the cache: {error}; '
+                'set the variable XDG_CACHE_HOME to a folder that has room'
+            ) from error
         yield from _findings(first, kept)
-        if str(kept.file) != first.file:
-            cfg.setdefault(LISTED, {})[str(kept.file)] = first.file
-            for use in members:
-                use.node['ann_file'] = str(kept.file)
         for use in members:
-            if '_dataloader' in use.path:
-                table.append(Split.of(use.path.partition('_')[0], use.file, use.node, kept))
+            if use.on_disk and '_dataloader' in use.path:
+                yield from check_loading(cfg, use.path, use.node, kept.facts.kinds)
+            found.append((use, kept))
+            if str(kept.file) != first.file:
+                listed = use.node['ann_file']
+                use.node['ann_file'] = str(kept.file)
+                # Not setdefault: ConfigDict's returns a copy of the default.
+                cfg[LISTED] = {**(cfg.get(LISTED) or {}), use.path: [str(kept.file), listed]}
+    for loader in loaders:
+        name = loader.partition('_')[0]
+        own = [(use, kept) for use, kept in found if use.loader == name]
+        rows = [(use, kept) for use, kept in own if '_dataloader' in use.path]
+        table += [Split.of(name, use.file, kept) for use, kept in rows]
+        if len(rows) == len(list(datasets(cfg, (loader,)))):
+            yield from _other_pictures({kept.file: kept for _, kept in rows}, own[len(rows) :])
 
 
-def _restore(cfg: Config) -> None:
-    """Undo what an earlier run did to a config that it saved."""
-    listed = cfg.get(LISTED) or {}
-    for loader in LOADERS:
-        nodes = [node for _, node in datasets(cfg, (loader,))]
-        nodes += [node for _, node in dicts(cfg.get(loader.replace('dataloader', 'evaluator')))]
-        for node in nodes:
-            if node.get('ann_file') in listed:
-                node['ann_file'] = listed[node['ann_file']]
-    if listed:
-        cfg.pop(LISTED)
+def restore_listed(cfg: Config) -> None:
+    """Let a config that was saved after :func:`mend_annotations` read the listed files again."""
+    listed = cfg.pop(LISTED, None) or {}
+    for key in [key for loader in LOADERS for key in (loader, _evaluator(loader))]:
+        for path, node in dicts(cfg.get(key), key):
+            read, name = listed.get(path, (None, None))
+            if read and node.get('ann_file') == read:
+                node['ann_file'] = name
 
 
 def _uses(cfg: Config, loader: str) -> Iterator[Use]:
     """The COCO files of a loader's datasets, then those of its evaluators."""
     options = _options(cfg)
     transforms = [node for _, node in dicts(cfg.get(loader))]
-    masks = any(node.get('with_mask') for node in transforms)
-    turns = all(
-        node.get('color_type', TURNING[0]) in TURNING
-        for node in transforms
-        if type_name(node) == 'LoadImageFromFile'
-    )
-    classes: tuple[str, ...] = ()
+    loading = [node for node in transforms if node.get('with_mask')]
+    learns, evaluator = loader == LOADERS[0], _evaluator(loader)
+    metrics = [(path, node) for path, node in dicts(cfg.get(evaluator), evaluator)]
+    options['turns'] = all(turns_images(dataset) for _, dataset in datasets(cfg, (loader,)))
+    classes, images, here = (), '', False  # of the first dataset, which the metrics get
+    folders: dict[str, str] = {}  # of images, by annotation file
     for path, dataset in datasets(cfg, (loader,)):
         names = class_names(cfg, dataset)
-        classes = classes or thing_classes(cfg, dataset) or names
         root, file = dataset.get('data_root') or '', dataset.get('ann_file') or ''
-        if is_remote(dataset) or not file or not names or not _reads_coco(cfg, dataset):
+        folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img') or '')
+        if not classes:
+            classes = thing_classes(cfg, dataset) or names
+            images, here = folder, not is_remote(dataset)
+        if is_remote(dataset) or not file or not names or not reads_coco(cfg, dataset):
             continue
-        learns, filters = loader == LOADERS[0], dataset.get('filter_cfg') or {}
+        filters = (dataset.get('filter_cfg') or {}) if learns else {}
         wanted = Wanted(
-            folder=os.path.join(root, (dataset.get('data_prefix') or {}).get('img') or ''),
+            folder=folder,
             classes=names,
-            masks=masks,
+            masks=bool(loading),
             learnt=learns,
-            min_size=filters.get('min_size', 0) if learns else 0,
-            turns=turns,
+            measured=any(_measures(node) for _, node in metrics),
+            polygons=learns and any(node.get('poly2mask') is False for node in loading),
+            drop_empty=bool(filters.get('filter_empty_gt')),
+            min_size=filters.get('min_size', 0),
             **options,
         )
+        folders[os.path.realpath(os.path.join(root, file))] = folder
         yield Use(path, dataset, os.path.join(root, file), wanted)
-    evaluator = loader.replace('dataloader', 'evaluator')
-    for path, metric in dicts(cfg.get(evaluator), evaluator):
+    for path, metric in metrics:
         file = metric.get('ann_file') or ''
-        kinds = {kind.__name__ for kind in getattr(metric_type(cfg, metric), '__mro__', ())}
-        if 'CocoMetric' in kinds and os.path.isfile(file) and classes:
-            metrics = metric.get('metric', 'bbox')
-            segm = 'segm' in ([metrics] if isinstance(metrics, str) else metrics)
-            wanted = Wanted('', classes, segm, measured=not metric.get('format_only'), **options)
-            yield Use(path, metric, file, wanted, on_disk=False)
+        if os.path.isfile(file) and classes and _evaluates_coco(cfg, metric):
+            what = metric.get('metric', 'bbox')
+            segm = 'segm' in ([what] if isinstance(what, str) else what)
+            folder = folders.get(os.path.realpath(file), images)
+            wanted = Wanted(folder, classes, segm, measured=_measures(metric), **options)
+            yield Use(path, metric, file, wanted, here)
 
 
-def _reads_coco(cfg: Config, dataset: dict) -> bool:
-    """Whether mmdet's CocoDataset reads the file, not a dataset with its own format."""
-    kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
-    loading = next((kind for kind in kinds if 'load_data_list' in vars(kind)), None)
-    return getattr(loading, '__name__', '') == 'CocoDataset'
+def _evaluator(loader: str) -> str:
+    return loader.replace('dataloader', 'evaluator')
+
+
+def _measures(node: dict) -> bool:
+    """Whether a dict of an evaluator is a metric that compares predictions with the truth."""
+    return 'type' in node and node['type'] != 'Evaluator' and not node.get('format_only')
+
+
+def _evaluates_coco(cfg: Config, metric: dict) -> bool:
+    """Whether mmdet's CocoMetric reads the file, not a metric such as LVIS', which inherits."""
+    kinds = getattr(metric_type(cfg, metric), '__mro__', ())
+    return defining(kinds, 'compute_metrics') == 'CocoMetric'
 
 
 def _options(cfg: Config) -> dict[str, bool]:
@@ -133,21 +160,32 @@ def _options(cfg: Config) -> dict[str, bool]:
     return options
 
 
+def _by_file(uses: Iterator[Use]) -> list[list[Use]]:
+    """Uses of the same file for the same images; an evaluator's is with that of its dataset."""
+    groups: dict[tuple[str, str], list[Use]] = {}
+    for use in uses:
+        where = os.path.realpath(use.file), os.path.realpath(use.wanted.folder)
+        groups.setdefault(where, []).append(use)
+    return list(groups.values())
+
+
 def _joined(cfg: Config, members: list[Use]) -> Wanted:
-    """What all uses of a file want together; a dataset, which comes first, knows the images."""
+    """What all uses of a file want together."""
     wanted = [use.wanted for use in members]
     return wanted[0]._replace(
-        masks=any(one.masks for one in wanted),
-        learnt=any(one.learnt for one in wanted),
-        measured=any(one.measured for one in wanted),
-        min_size=max(one.min_size for one in wanted),
         passed=passed(cfg),
+        min_size=max(one.min_size for one in wanted),
+        **{
+            name: any(getattr(one, name) for one in wanted)
+            for name in ('masks', 'learnt', 'measured', 'polygons', 'drop_empty')
+        },
     )
 
 
 def _findings(use: Use, kept: Kept) -> Iterator[Finding]:
     for refusal in kept.ledger.refused:
-        yield Finding(f'{use.path}: {use.file}: {refusal.text}', refusal.check)
+        text = refusal.text if use.file in refusal.text else f'{use.file}: {refusal.text}'
+        yield Finding(f'{use.path}: {text}', refusal.check)
     for what, tallies in (
         ('mended', kept.ledger.mended),
         ('left out', kept.ledger.left_out),
@@ -155,3 +193,15 @@ def _findings(use: Use, kept: Kept) -> Iterator[Finding]:
     ):
         for kind, tally in tallies.items():
             yield Finding(f'{use.file}: {what}: {tally.count} {kind} ({tally})')
+
+
+def _other_pictures(read: dict[Path, Kept], metrics: list[tuple[Use, Kept]]) -> Iterator[Finding]:
+    """An evaluator with the file of another split: its ids would mean other images."""
+    pictures = sum(kept.facts.pictures for kept in read.values())
+    for use, kept in metrics:
+        if read and kept.file not in read and kept.facts.pictures != pictures:
+            yield Finding(
+                f'{use.path}.ann_file: {use.file} lists other images, or other ids of them, than '
+                f'the dataset of {use.loader}_dataloader; give it the file of that dataset',
+                OTHER_PICTURES,
+            )

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..checkpoint.atomic import atomic_path
 from ..data.coco.kept import Kept
 
-FILE = 'data.json'  # in the work dir
+FILE = 'used_data.json'  # in the work dir
 MOST = 12  # classes that are shown in one line; our choice
 
 
@@ -35,20 +35,16 @@ class Split:
     left_out: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, file: str, dataset: dict, kept: Kept) -> Split:
-        """The row of a dataset; one for training may leave out empty and small images."""
-        facts, ledger = kept.facts, kept.ledger
-        filters = dataset.get('filter_cfg') or {} if name == 'train' else {}
-        empty = facts.empty_images if filters.get('filter_empty_gt') else 0
-        small = facts.small_images if filters.get('min_size') else 0
-        on_small = facts.small_objects if filters.get('min_size') else 0
+    def of(cls, name: str, file: str, kept: Kept) -> Split:
+        """The row of a dataset of the loader ``name``; training may leave out images."""
+        facts, ledger, learnt = kept.facts, kept.ledger, name == 'train'
         return cls(
             name=name,
             file=file,
             images=facts.images,
-            images_used=max(0, facts.images - empty - small),
+            images_used=facts.images_learnt if learnt else facts.images,
             objects=facts.objects,
-            objects_used=max(0, facts.learnt - on_small),
+            objects_used=facts.objects_learnt if learnt else facts.usable,
             regions_to_ignore=facts.crowds,
             classes=facts.classes,
             mended={kind: tally.count for kind, tally in ledger.mended.items()},
@@ -75,6 +71,6 @@ def format_table(rows: Iterable[Split]) -> str:
 
 
 def write_table(rows: Iterable[Split], work_dir: str) -> None:
-    """Write the rows to `data.json` in the work dir."""
+    """Write the rows to `used_data.json` in the work dir."""
     with atomic_path(Path(work_dir) / FILE) as part:
         part.write_text(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))

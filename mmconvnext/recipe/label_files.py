@@ -68,7 +68,7 @@ class LabelFiles:
     @cached_property
     def headers(self) -> dict[Path, Header]:
         """Of every image, if the images are known."""
-        return read_headers(self.pairs) if self.images else {}
+        return read_headers(self.pairs, self.turns) if self.images else {}
 
     @property
     def transforms(self) -> list[ConfigDict]:

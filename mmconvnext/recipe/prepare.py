@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..checkpoint.lookup import look_up
-from .annotations import mend_annotations
+from .annotations import mend_annotations, restore_listed
 from .checks import check_recipe
 from .checks.finding import Finding
 from .data_table import Split, format_table, write_table
@@ -102,6 +102,7 @@ def run_checks(cfg: Config, loaders: tuple[str, ...]) -> list[Split]:
         yield from mend_annotations(cfg, loaders, table)
         yield from mend_label_maps(cfg, loaders, table)
 
+    restore_listed(cfg)
     for warning in check_recipe(cfg, loaders, mend):
         log_rank0(warning, logging.WARNING)
     if table:

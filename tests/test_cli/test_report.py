@@ -154,3 +154,22 @@ def test_rows_of_different_widths_are_padded_white(tmp_path):
     assert picture.shape == (10 + 5 + 16, 30, 3)
     assert (picture[4:14, :20] == 0).all() and (picture[4:14, 20:] == 255).all()
     assert (picture[:4] == 255).all() and (picture[22:27] == 0).all()
+
+
+def test_images_are_drawn_as_they_are_loaded(tmp_path):
+    """12-bit values as bright as the model sees them, through the backend of the drawing hook."""
+    from mmconvnext.recipe import load_image  # noqa: F401, registers it, as a dataset does
+
+    Image.new('I;16', (6, 3), 4095).save(tmp_path / 'a.png')
+    seen = []
+    visualizer = SimpleNamespace(
+        add_datasample=lambda name, image, *args, **kwargs: seen.append(image[0, 0].tolist()),
+        get_image=lambda: np.zeros((3, 6, 3), np.uint8),
+    )
+    hooks = dict(visualization=dict(backend_args=dict(backend='mmconvnext.Picture', bits=12)))
+    for cfg in (dict(default_hooks=hooks), {}):
+        runner = SimpleNamespace(
+            visualizer=visualizer, cfg=Config(dict(default_scope='mmseg', **cfg))
+        )
+        report._draw(runner, SimpleNamespace(img_path=str(tmp_path / 'a.png')), True)
+    assert seen == [[255] * 3, [15] * 3]

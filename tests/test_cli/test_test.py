@@ -385,3 +385,13 @@ def test_dist_test(fake_program, monkeypatch):
     done = subprocess.run([str(DIST), 'a.py', 'x.pth'], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr == f'usage: {DIST} CONFIG CHECKPOINT GPUS [options of test.py]\n'
+
+
+def test_tta_normalizes_as_the_model_does():
+    """mmengine's wrapper would put the base's `data_preprocessor`, at the top, over the model's."""
+    model = dict(type='B', data_preprocessor=dict(type='C', mean=[1]))
+    cfg = dict(tta_model=dict(type='A'), tta_pipeline=[1], model=model)
+    cfg = Config(dict(cfg, test_dataloader=dict(dataset={}), data_preprocessor=dict(type='C')))
+    module._use_tta(cfg)
+    expected = dict(type='A', module=model, data_preprocessor=dict(type='C', mean=[1]))
+    assert cfg.model == expected

@@ -241,7 +241,7 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         (dict(train=..., val=...), r"own_data lacks \['train', 'val'\]"),
         (
             dict(clases=['a']),
-            r"own_data has unknown keys \['clases'\]; .* may have \['palette', 'test'\]",
+            r"own_data has unknown keys \['clases'\]; .* may have .*'bits', 'channels', .*'test'\]",
         ),
         (dict(reduce_zero_label=True), r"own_data has unknown keys \['reduce_zero_label'\]"),
         (dict(train=dict(images='train')), r"own_data\.train lacks \['annotations'\]; it needs"),
@@ -253,11 +253,13 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
             dict(test=dict(img='a')),
             r"own_data\.test lacks \['images'\]; it needs \['images'\] and may have \['anno",
         ),
-        (dict(val=0.25), r'own_data\.val must be dict\(images=\.\.\., annotations=.*got 0\.25'),
+        (dict(val='0.2'), r"own_data\.val must be dict\(images=\.\.\., annotations=.*got '0\.2'"),
+        (dict(val=0.25), r'own_data\.val=0\.25: two images are needed'),
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (
             dict(train=dict(images='a', annotations=None)),
-            r"own_data\.train lacks \['annotations'\]; it needs \['annotations', 'images'\]$",
+            r"own_data\.train lacks \['annotations'\]; it needs \['annotations', 'images'\] "
+            r"and may have \['names'\]$",
         ),
         (
             dict(train=dict(images='a', annotations='b', instances='c')),
@@ -304,8 +306,9 @@ def test_segmentation_keys_are_listed(load, seg_data):
     cfg.own_data = dict(seg_data, suffix='.png')
     with pytest.raises(
         RecipeError,
-        match=r"unknown keys \['suffix'\].*may have .*'colours', 'ids', 'ignore_exif', 'ignore_ids', "
-        r"'image_suffix', 'label_suffix', 'palette', 'palette_file', 'reduce_zero_label', 'test'\]",
+        match=r"unknown keys \['suffix'\].*may have \['bits', 'channels', 'colours', 'ids', "
+        r"'ignore_exif', 'ignore_ids', 'image_suffix', 'label_suffix', 'palette', 'palette_file', "
+        r"'reduce_zero_label', 'test'\]",
     ):
         apply_own_data(cfg)
 

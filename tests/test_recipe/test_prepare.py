@@ -18,7 +18,7 @@ from mmconvnext.recipe.walk import LOADERS
 @pytest.fixture
 def read(monkeypatch):
     """prepare_config of a training, without checks of data that are not there."""
-    monkeypatch.setattr(prepare, 'check_recipe', lambda cfg, loaders: [])
+    monkeypatch.setattr(prepare, 'check_recipe', lambda cfg, loaders, mend: [])
     monkeypatch.setattr(prepare, 'fit_to_machine', lambda cfg, world_size: [])
     return prepare_config
 
@@ -153,13 +153,13 @@ def test_checks_raise_or_warn(load, coco_data, log_records):
 
 
 def test_an_option_lets_one_refusal_pass(coco_data, tmp_path, log_records):
-    coco_data['classes'].reverse()
+    coco_data['classes'][1] = 'cow'
     config = tmp_path / 'mine.py'
     config.write_text(f'_base_ = {MASK_RCNN!r}\nown_data = {coco_data}\n')
-    with pytest.raises(RecipeError, match=r'\(checks\.class_order=False in the config'):
+    with pytest.raises(RecipeError, match=r'\(checks\.missing_class=False in the config'):
         prepare_config(str(config))
-    prepare_config(str(config), {'checks.class_order': False})
-    assert any('passed by checks.class_order=False' in r.getMessage() for r in log_records)
+    prepare_config(str(config), {'checks.missing_class': False})
+    assert any('passed by checks.missing_class=False' in r.getMessage() for r in log_records)
     with pytest.raises(RecipeError, match='must hold True or False for some of channels'):
         prepare_config(str(config), {'checks.order': False})
 
@@ -206,7 +206,7 @@ def small(tmp_path):
 def test_a_test_needs_no_training_data_and_is_not_fitted_to_the_machine(
     small, monkeypatch, log_records, capsys, training
 ):
-    def check(cfg, loaders):
+    def check(cfg, loaders, mend):
         seen.append((cfg.edited, loaders))
         return ['odd data']
 

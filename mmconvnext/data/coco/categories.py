@@ -46,7 +46,8 @@ def sound_categories(
         )
     if doubles.count:
         ledger.refuse(
-            CHECK, f'{doubles.count} ids of categories have two names ({doubles}): give each its own'
+            CHECK,
+            f'{doubles.count} ids of categories have two names ({doubles}): give each its own',
         )
     keys = {name: key(entry['id']) for name, entry in by_name.items()}
     whole = all(type(k) is int and abs(k) <= LARGEST_ID for k in keys.values())

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from ..files import Files
-from ..images import TURNS, Header, read_headers
+from ..images import TURNS, Header, ImageKind, image_kinds, read_headers
 from ..ledger import Ledger, Tally
 from ..values import LARGEST_ID, key, number
 from .wanted import Wanted
@@ -18,6 +19,7 @@ IDS = 'ids of images that are no integers, made integers'
 TWICE = 'images that are listed twice, listed once'
 NAMES = 'names of image files that are spelt differently on disk, corrected'
 SIZES = 'sizes of images that were missing or wrong, read from the files'
+SEVERAL = 'files that hold several images, of which the first is loaded'
 FLIPPED = (
     'images with an EXIF orientation that leaves their size, such as upside down: mmcv turns them; '
     'look whether their objects fit'
@@ -31,8 +33,8 @@ ROUNDING = 1  # pixels by which a listed size may differ, and boxes may leave th
 class Listed(NamedTuple):
     """An image that objects may refer to.
 
-    ``width`` and ``height`` are those of the image that mmcv loads; ``turn`` is the EXIF orientation
-    by which the objects have to be turned, 1 if not.
+    ``width`` and ``height`` are those of the image that mmcv loads, 0 if unknown; ``turn`` is the
+    EXIF orientation by which the objects have to be turned, 1 if not.
     """
 
     id: int
@@ -50,8 +52,11 @@ def sound_images(
     *,
     reach: Callable[[], dict] = dict,
     on_disk: bool = True,
-) -> tuple[list[dict], dict[int | str, Listed]]:
-    """Check all images; return the sound entries, and the images by the key of their listed id.
+) -> tuple[list[dict], dict[int | str, Listed], list[ImageKind]]:
+    """Check all images.
+
+    Returns:
+        The sound entries; the images by the key of their listed id; and the kinds of the files.
 
     Args:
         files: those in the folder of the images.
@@ -60,7 +65,7 @@ def sound_images(
     """
     rows = _rows(entries, ledger)
     if ledger.refused:
-        return [], {}
+        return [], {}, []
     if any(type(entry['id']) is not int for entry in rows.values()) or any(
         type(k) is str or abs(k) > LARGEST_ID for k in rows
     ):
@@ -70,14 +75,21 @@ def sound_images(
                 ledger.mend(IDS, entry['id'])
             rows[k] = {**entry, 'id': k if whole else number_}
     headers = _headers(rows, files, wanted, ledger) if on_disk else {}
-    sizes = _sizes(rows, headers, reach, ledger, wanted.apply_exif)
+    sizes = Sizes(rows, wanted.apply_exif, ledger)
+    for k, header in headers.items():
+        sizes.compare(k, header)
+    sizes.judge(reach)
     listed = {}
     for k, entry in rows.items():
-        (width, height), turn = sizes.get(k, ((entry.get('width'), entry.get('height')), 1))
-        if (width, height) != (entry.get('width'), entry.get('height')):
+        given = entry.get('width'), entry.get('height')
+        (width, height), turn = sizes.found.get(k, (tuple(number(v) or 0 for v in given), 1))
+        if k in sizes.found and ((width, height) != given or {*map(type, given)} != {int}):
             rows[k] = {**entry, 'width': width, 'height': height}
         listed[k] = Listed(entry['id'], rows[k]['file_name'], width, height, turn)
-    return list(rows.values()), listed
+    kinds = image_kinds(
+        {files.root / entry.name: headers[k] for k, entry in listed.items() if k in headers}
+    )
+    return list(rows.values()), listed, kinds
 
 
 def _rows(entries: list, ledger: Ledger) -> dict[int | str, dict]:
@@ -90,14 +102,15 @@ def _rows(entries: list, ledger: Ledger) -> dict[int | str, dict]:
         if k is None or not isinstance(name, str) or not name.strip():
             broken.add(f'number {position} is {str(entries[position])[:80]}')
         elif k in rows:
-            if {**rows[k], 'id': k} == {**entry, 'id': k}:
+            if all(rows[k].get(f) == entry.get(f) for f in ('file_name', 'width', 'height')):
                 ledger.mend(TWICE, name)
             else:
                 doubles.add(f'{entry["id"]}: {rows[k]["file_name"]} and {name}')
-        elif name in names:
-            twice.add(f'{name}: {rows[names[name]]["id"]} and {entry["id"]}')
         else:
-            rows[k], names[name] = entry, k
+            rows[k] = entry
+            first = names.setdefault(posixpath.normpath(name), k)
+            if first != k:
+                twice.add(f'{name}: {rows[first]["id"]} and {entry["id"]}')
     if not entries:
         ledger.refuse(ENTRY, '"images" is empty')
     if broken.count:
@@ -112,13 +125,17 @@ def _rows(entries: list, ledger: Ledger) -> dict[int | str, dict]:
             f'{doubles.count} images share their id with another one ({doubles}), so the objects '
             'of both would be drawn on one of them; give each image its own id',
         )
+    _refuse_twice(twice, ledger)
+    return rows
+
+
+def _refuse_twice(twice: Tally, ledger: Ledger) -> None:
     if twice.count:
         ledger.refuse(
             ENTRY,
             f'{twice.count} files are listed under two ids ({twice}), so the objects of one would '
             'be background of the other; list each file once',
         )
-    return rows
 
 
 def _headers(
@@ -129,6 +146,7 @@ def _headers(
     Images that are missing or cannot be read are refused, or left out if that refusal is passed.
     """
     found: dict[int | str, Path] = {}
+    names, twice = {}, Tally()
     lost: dict[str, Tally] = {MISSING: Tally(), BAD: Tally()}
     passes, hint = FILES in wanted.passed, ''
 
@@ -149,14 +167,18 @@ def _headers(
             ledger.mend(NAMES, name)
             rows[k] = {**entry, 'file_name': on_disk}
         found[k] = files.root / on_disk
-    headers = read_headers(dict.fromkeys(found.values()))
+        first = names.setdefault(posixpath.normpath(on_disk), k)
+        if first != k:
+            twice.add(f'{name}: {rows[first]["id"]} and {entry["id"]}')
+    _refuse_twice(twice, ledger)
+    headers = read_headers(dict.fromkeys(found.values()), wanted.turns)
     for k, file in list(found.items()):
         header = headers[file]
+        if header.several:
+            ledger.note(SEVERAL, rows[k]['file_name'])
         if header.error:
             lose(k, BAD, f'{file}: {header.error}')
             del found[k]
-        elif not wanted.turns:
-            headers[file] = header._replace(orientation=1)
     for kind, way in ((MISSING, f' in {files.root}; {hint}'), (BAD, '; replace or remove them')):
         if lost[kind].count:
             count = f'{lost[kind].count} of {len(rows) + passes * lost[kind].count}'
@@ -164,48 +186,80 @@ def _headers(
     return {k: headers[file] for k, file in found.items()}
 
 
-def _sizes(
-    rows: dict, headers: dict, reach: Callable[[], dict], ledger: Ledger, apply_exif: bool
-) -> dict[int | str, tuple[tuple[int, int], int]]:
-    """By key, the size of the loaded image, and the orientation by which its objects are turned."""
-    sizes, reached = {}, None
-    stored_size, other_size = Tally(), Tally()
-    for k, header in headers.items():
-        name, listed = rows[k]['file_name'], (rows[k].get('width'), rows[k].get('height'))
-        loaded, turns = header.loaded, header.orientation
-        sizes[k] = loaded, turns if apply_exif else 1
-        if turns in (2, 3, 4) and not apply_exif:
-            ledger.note(FLIPPED, name)
-        if listed == loaded or (apply_exif and turns != 1):
-            continue
+class Sizes:
+    """Compares the listed sizes with those of the files.
+
+    Attributes:
+        found: by the key of an image, the size of the loaded image, and the orientation by which
+            its objects are turned, 1 if not.
+    """
+
+    def __init__(self, rows: dict, apply_exif: bool, ledger: Ledger):
+        self.rows, self.apply_exif, self.ledger = rows, apply_exif, ledger
+        self.found: dict[int | str, tuple[tuple[int, int], int]] = {}
+        self.swapped: dict[int | str, tuple[int, int]] = {}  # and the right size
+        self.before_turn, self.other = Tally(), Tally()
+
+    def compare(self, k: int | str, header: Header) -> None:
+        """Compare the listed size of an image with that of its file."""
+        entry, stored, loaded = self.rows[k], (header.width, header.height), header.loaded
+        listed = entry.get('width'), entry.get('height')
         w, h = (number(value) or 0 for value in listed)
-        near = abs(w - loaded[0]) <= ROUNDING and abs(h - loaded[1]) <= ROUNDING
-        if not near and min(w, h) > 0 and turns >= 5 and (w, h) == loaded[::-1]:
-            stored_size.add(name)
-            continue
-        if not near and (w, h) == loaded[::-1]:  # swapped, if the objects fit the file
-            reached = reach() if reached is None else reached
-            x, y = reached.get(k, (0, 0))
-            near = x <= loaded[0] + ROUNDING and y <= loaded[1] + ROUNDING
-        if near or min(w, h) <= 0:
-            ledger.mend(SIZES, name)
+        turn = header.orientation
+        if turn != 1 and not self.apply_exif and stored == loaded:
+            self.ledger.note(FLIPPED, entry['file_name'])
+        if not self.apply_exif or ((w, h) == loaded != stored):  # objects were turned already
+            turn = 1
+        self.found[k] = loaded, turn
+        right = loaded if turn == 1 else stored
+        if (w, h) == right and type(listed[0]) is type(listed[1]) is int:
+            return
+        if min(w, h) <= 0 or max(abs(w - right[0]), abs(h - right[1])) <= ROUNDING:
+            self.ledger.mend(SIZES, entry['file_name'])
+        elif (w, h) == stored and header.orientation >= 5:
+            self.before_turn.add(entry['file_name'])
+        elif (w, h) == right[::-1]:
+            self.swapped[k] = right
         else:
-            other_size.add(f'{name}: {w} x {h} listed, {loaded[0]} x {loaded[1]} in the file')
-    if stored_size.count:
-        ledger.refuse(
-            SIZE,
-            f'{stored_size.count} images have an EXIF orientation, by which mmcv turns them, but '
-            f'their listed sizes are those before the turn ({stored_size}), so objects would be '
-            'learnt at wrong places; set own_data.apply_exif=True to turn the objects too, or save '
-            'the images turned',
-        )
-    if other_size.count:
-        ledger.refuse(
-            SIZE,
-            f'the sizes of {other_size.count} images differ from their files ({other_size}), so '
-            'objects would be learnt at wrong places; export the annotations again for these files',
-        )
-    return sizes
+            self._differs(k, right)
+
+    def judge(self, reach: Callable[[], dict]) -> None:
+        """Mend sizes that are swapped, if the objects show it; refuse sizes of other images."""
+        reached = reach() if self.swapped else {}
+        fits = [
+            [
+                all(v <= size + ROUNDING for v, size in zip(reached[k], of))
+                for of in (right, right[::-1])
+            ]
+            for k, right in self.swapped.items()
+            if k in reached
+        ]
+        # Objects that fit both ways prove nothing: the image may be stored turned.
+        proven = all(right for right, _ in fits) and (not fits or not all(w for _, w in fits))
+        for k, right in self.swapped.items():
+            if proven:
+                self.ledger.mend(SIZES, self.rows[k]['file_name'])
+            else:
+                self._differs(k, right)
+        if self.before_turn.count:
+            self.ledger.refuse(
+                SIZE,
+                f'{self.before_turn.count} images have an EXIF orientation, by which mmcv turns '
+                f'them, but their listed sizes are those before the turn ({self.before_turn}), so '
+                'objects would be learnt at wrong places; set own_data.apply_exif=True to turn the '
+                'objects too, or save the images turned',
+            )
+        if self.other.count:
+            self.ledger.refuse(
+                SIZE,
+                f'the sizes of {self.other.count} images differ from their files ({self.other}), '
+                'so objects would be learnt at wrong places; export the annotations again for '
+                'these files',
+            )
+
+    def _differs(self, k: int | str, right: tuple[int, int]) -> None:
+        name, w, h = (self.rows[k].get(field) for field in ('file_name', 'width', 'height'))
+        self.other.add(f'{name}: {w} x {h} listed, {right[0]} x {right[1]} in the file')
 
 
 def extent(turn: int, width: float, height: float) -> tuple[float, float]:

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cache import cache_root, locked, stamps_of
 from ...checkpoint.atomic import atomic_path
+from ..cache import cache_root, hash_of, locked, stamps_of
 from ..ledger import Ledger
 from .sound import Facts, Sound, make_sound
 from .wanted import Wanted
@@ -41,9 +41,9 @@ def sound_file(file: Path, wanted: Wanted, on_disk: bool = True) -> Kept:
     digest = _digest(file, wanted, on_disk)
     record = cache_root() / 'annotations' / f'{file.stem}-{digest}.json'
     with locked(record):
-        known = _load(record)
+        known = _load(record, file)
         if known:
-            return Kept(record.with_name(known.pop('sound')) if known['sound'] else file, **known)
+            return known
         sound = make_sound(file, wanted, on_disk)
         if any(refusal.check not in wanted.passed for refusal in sound.ledger.refused):
             return Kept(file, sound.facts, sound.ledger)
@@ -51,30 +51,27 @@ def sound_file(file: Path, wanted: Wanted, on_disk: bool = True) -> Kept:
 
 
 def _digest(file: Path, wanted: Wanted, on_disk: bool) -> str:
-    with file.open('rb') as stream:
-        content = hashlib.file_digest(stream, 'sha256')
+    content = hash_of(file)
     where = str(Path(wanted.folder).resolve())
     content.update(repr((VERSION, where, wanted._replace(folder=''), on_disk)).encode())
     return content.hexdigest()[:16]
 
 
 def _fingerprint(folder: Path) -> str:
-    """Changes with the names, sizes and times of the files in a folder."""
-    return hashlib.sha256(repr(sorted(stamps_of(folder).items())).encode()).hexdigest()
+    """Changes with the names, sizes and times of the images in a folder."""
+    stamps = {n: stamp for n, stamp in stamps_of(folder).items() if not n.endswith('.json')}
+    return hashlib.sha256(repr(sorted(stamps.items())).encode()).hexdigest()
 
 
-def _load(record: Path) -> dict | None:
+def _load(record: Path, file: Path) -> Kept | None:
     try:
         content = json.loads(record.read_text(encoding='utf-8'))
         same = all(_fingerprint(Path(f)) == mark for f, mark in content.pop('folders').items())
-        sound = content['sound']
-        if not same or (sound and not record.with_name(sound).is_file()):
+        if content['sound']:
+            file = record.with_name(content['sound'])
+        if not same or not file.is_file():
             return None
-        return dict(
-            sound=sound,
-            facts=Facts(**content['facts']),
-            ledger=Ledger.from_dict(content['ledger']),
-        )
+        return Kept(file, Facts(**content['facts']), Ledger.from_dict(content['ledger']))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # not made yet, or damaged
 

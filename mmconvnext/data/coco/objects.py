@@ -3,26 +3,35 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable
 
 from ..cache import Progress
-from ..ledger import Ledger
+from ..ledger import Ledger, Tally
 from ..values import LARGEST_ID, key, number
 from .boxes import Boxes
-from .geometry import NUMBERS, Shape, area_of, mask_of_box, read_shape, rectangle, turned
+from .geometry import (
+    Shape,
+    area_of,
+    box_of,
+    four_numbers,
+    mask_of_box,
+    read_shape,
+    rectangle,
+    turned,
+    turned_box,
+)
 from .images import ROUNDING, Listed, extent, turned_point
 from .wanted import Wanted
 
 # Kinds of the ledger. Mended:
-REFERENCES = '"image_id" or "category_id" that are no integers, made integers'
-CROWDS = '"iscrowd" that are missing or neither 0 nor 1, set'
+REFERENCES = 'objects whose "image_id" or "category_id" is no integer, made integers'
+CROWDS = 'values of "iscrowd" that are missing or neither 0 nor 1, set'
 IGNORED = 'objects marked "ignore", made regions to ignore (iscrowd=1)'
 BOXES_OF_SHAPES = 'boxes that are missing or unusable, taken from the segmentation'
 BOXES_OF_STRINGS = 'boxes of strings, made numbers'
+BACKWARDS = 'boxes drawn from right to left or upwards, turned round'
 CLIPPED = 'boxes partly outside the image, cut at its border'
-AREAS = '"area" that are missing or not positive, computed'
+AREAS = 'values of "area" that are missing or not positive, computed'
 TURNED = 'objects turned by the EXIF orientation of their image'
 UNCROWDED = 'objects with iscrowd=1, taken as ordinary ones (crowd_as_object)'
 BOXED = 'objects without a mask, whose box was taken (masks_from_boxes)'
@@ -35,9 +44,17 @@ BROKEN = 'entries of "annotations" that are no objects'
 NO_IMAGE = 'objects of images that are not listed'
 NO_CATEGORY = 'objects of categories that are not listed'
 NO_BOX = 'objects without a usable box or segmentation'
+NOT_FOUR = 'objects whose "bbox" is not four numbers, without a usable segmentation'
+NO_EXTENT = 'objects whose box has no width or height, without a usable segmentation'
 OUTSIDE = 'objects outside their image'
 NO_MASK = 'objects without a mask, made regions to ignore'
 SMALL = 'objects under one pixel, which mmdet does not learn'
+# Noted:
+DOUBLES = 'objects with the class and the box of another one in the same image'
+
+WORDS = {'true': 1, 'yes': 1, 'false': 0, 'no': 0}  # for iscrowd
+# Single objects are listed twice in COCO too; a larger share comes from joined exports. Our choice.
+MANY_DOUBLES = 0.01
 
 
 class Objects:
@@ -46,8 +63,9 @@ class Objects:
     Attributes:
         entries: the sound objects.
         changed: whether one of them is not as it was listed.
-        learnt: by id of the category, how many objects a model learns.
-        crowds: how many are regions to ignore.
+        learnt: by id of the image and of the category, how many objects a model learns.
+        crowds: those that are regions to ignore.
+        images_with: ids of images that mmdet does not take for empty, by id of the category.
         boxes: facts about all boxes of the file.
         without_mask: why objects have no mask, and how many, if masks are wanted.
     """
@@ -62,11 +80,13 @@ class Objects:
         self.images, self.categories, self.wanted, self.ledger = images, categories, wanted, ledger
         self.entries: list[dict] = []
         self.changed = False
-        self.learnt: Counter[int] = Counter()
-        self.by_image: Counter[int] = Counter()
-        self.crowds = 0
+        self.learnt: Counter[tuple[int, int]] = Counter()
+        self.images_with: dict[int, set[int]] = {}
+        self.crowds = Tally()
         self.boxes = Boxes()
         self.without_mask: Counter[str] = Counter()
+        self._seen: set[int] = set()
+        self._doubles = Tally()
 
     def add_all(self, entries: list) -> None:
         progress = Progress('objects checked', len(entries))
@@ -77,6 +97,8 @@ class Objects:
             if sound is not None:
                 self.entries.append(sound)
         self._number()
+        if self._doubles.count > MANY_DOUBLES * len(self.entries):
+            self.ledger.noted[DOUBLES] = self._doubles
 
     def _sound(self, position: int, entry: object) -> dict | None:
         """An object, changed where it must be; None if it is left out."""
@@ -88,21 +110,17 @@ class Objects:
         if image is None or category is None:
             return self.ledger.leave_out(NO_IMAGE if image is None else NO_CATEGORY, where)
         changes = self._references(entry, image.id, category, where)
-        crowd = self._crowd(entry, where)
-        if type(entry.get('iscrowd')) is not int or entry['iscrowd'] != crowd:
-            changes['iscrowd'] = crowd
-        if entry.get('ignore'):
-            changes['ignore'] = 0
-        width, height = (int(v or 0) for v in extent(image.turn, image.width, image.height))
+        crowd = self._crowd(entry, where, changes)
+        width, height = (int(v) for v in extent(image.turn, image.width, image.height))
         shape, reason = read_shape(entry.get('segmentation'), width, height), ''
         if isinstance(shape, str):
             shape, reason = None, shape
-        box = self._box(entry, shape, where)
+        box = self._box(entry, shape, (width, height), where)
         if box is None:
-            return self.ledger.leave_out(NO_BOX, where)
+            return None
         if image.turn != 1:
             move = turned_point(image.turn, width, height)
-            shape, box = shape and turned(shape, move, width, height), _turned(box, move)
+            shape, box = shape and turned(shape, move, width, height), turned_box(box, move)
             self.ledger.mend(TURNED, where)
         box = self._in_image(box, image, where)
         if box is None:
@@ -115,13 +133,7 @@ class Objects:
         elif image.turn != 1 and shape:
             changes['segmentation'] = shape.value
         changes.update(self._area(entry, box, shape, where))
-        self.by_image[image.id] += 1
-        if crowd:
-            self.crowds += 1
-        elif box[2] < 1 or box[3] < 1:
-            self.ledger.leave_out(SMALL, where)
-        else:
-            self.learnt[category] += 1
+        self._count(image.id, category, box, crowd, where)
         if changes:
             self.changed = True
             entry.update(changes)
@@ -134,39 +146,58 @@ class Objects:
             return {}
         return {'image_id': image, 'category_id': category}
 
-    def _crowd(self, entry: dict, where: object) -> int:
-        value = entry.get('iscrowd')
-        crowd = number(int(value) if isinstance(value, bool) else value)
-        if entry.get('ignore') and not crowd:
-            self.ledger.mend(IGNORED, where)
-            return 1
+    def _crowd(self, entry: dict, where: object, changes: dict) -> int:
+        """1 for a region to ignore, else 0; ``changes`` gets what has to change for it."""
+        value, ignore = entry.get('iscrowd'), entry.get('ignore')
+        crowd = int(bool(_truth(value)))
+        if ignore:
+            changes['ignore'] = 0  # mmdet would drop the object, so that it was background
+            if _truth(ignore) and not crowd:
+                self.ledger.mend(IGNORED, where)
+                changes['iscrowd'] = 1
+                return 1
         if crowd and self.wanted.crowd_as_object:
             self.ledger.mend(UNCROWDED, where)
-            return 0
-        if type(value) is not int or value not in (0, 1):
+            crowd = 0
+        elif type(value) is not int or value not in (0, 1):
             self.ledger.mend(CROWDS, where)
-        return int(bool(crowd))
+        if type(value) is not int or value != crowd:
+            changes['iscrowd'] = crowd
+        return crowd
 
-    def _box(self, entry: dict, shape: Shape | None, where: object) -> list | None:
-        """[x, y, width, height], the entry's own list if it is sound; None if there is none."""
-        box = _numbers(entry.get('bbox'))
-        if shape and box and min(box[2:]) > 0:
-            self.boxes.compare(box, shape.bounds, where)
-        if box is None or min(box[2:]) < 1:
-            of_shape = _box_of(shape) if shape else [0, 0, 0, 0]
-            if min(of_shape[2:]) >= 1:
+    def _box(self, entry: dict, shape: Shape | None, size: tuple, where: object) -> list | None:
+        """[x, y, width, height], the entry's own list if it is sound; None if it is left out."""
+        value = entry.get('bbox')
+        box = four_numbers(value)
+        of_shape = box_of(shape) if shape else [0, 0, 0, 0]
+        if box is None:
+            if shape:
                 self.ledger.mend(BOXES_OF_SHAPES, where)
                 return of_shape
-            return box if box and min(box[2:]) > 0 else None
-        if box is not entry['bbox']:
-            self.ledger.mend(BOXES_OF_STRINGS, where)
-        return box
+            return self.ledger.leave_out(NOT_FOUR if value else NO_BOX, where)
+        x, y, w, h = box
+        self.boxes.add(box, None if shape else number(entry.get('area')), size, where)
+        if shape and w > 0 and h > 0:
+            self.boxes.compare(box, shape.bounds, where)
+        if w >= 1 and h >= 1:
+            if box is not value:
+                self.ledger.mend(BOXES_OF_STRINGS, where)
+            return box
+        if min(of_shape[2:]) >= 1:
+            self.ledger.mend(BOXES_OF_SHAPES, where)
+            return of_shape
+        if w > 0 and h > 0:
+            return box
+        left, top = min(x, x + w), min(y, y + h)
+        if min(abs(w), abs(h)) >= 1 and min(left, top) >= -ROUNDING:
+            self.ledger.mend(BACKWARDS, where)
+            return [left, top, abs(w), abs(h)]
+        return self.ledger.leave_out(NO_EXTENT, where)
 
     def _in_image(self, box: list, image: Listed, where: object) -> list | None:
         """The part of a box in the image; None if there is none. Rounding is left as it is."""
         if not image.width or not image.height:
             return box
-        self.boxes.add(box, image.width, image.height, where)
         x, y, w, h = box
         x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, image.width), min(y + h, image.height)
         if x2 <= x1 or y2 <= y1:
@@ -187,6 +218,8 @@ class Objects:
         where: object,
     ) -> dict:
         """What has to change so that the object has a mask, or is a region to ignore."""
+        if shape and self.wanted.polygons and isinstance(shape.value, dict) and not crowd:
+            shape, reason = None, 'run lengths, which need poly2mask=True in LoadAnnotations'
         if shape:
             for kind in shape.mended:
                 self.ledger.mend(kind, where)
@@ -210,6 +243,20 @@ class Objects:
             area = (area_of(shape) if shape else 0) or box[2] * box[3]
         return {'area': area}
 
+    def _count(self, image: int, category: int, box: list, crowd: int, where: object) -> None:
+        self.images_with.setdefault(category, set()).add(image)
+        if crowd:
+            self.crowds.add(where)
+            return
+        mark = hash((image, category, *box))
+        if mark in self._seen:
+            self._doubles.add(where)
+        self._seen.add(mark)
+        if self.wanted.learnt and min(box[2:]) < 1:
+            self.ledger.leave_out(SMALL, where)
+        else:
+            self.learnt[image, category] += 1
+
     def _number(self) -> None:
         """Give all objects new ids if one of them has none that pycocotools can use."""
         seen: set[int] = set()
@@ -231,7 +278,8 @@ def reaches(entries: list) -> dict[int | str, tuple[float, float]]:
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        box, shape = _numbers(entry.get('bbox')), read_shape(entry.get('segmentation'), 0, 0)
+        box, value = four_numbers(entry.get('bbox')), entry.get('segmentation')
+        shape = read_shape(value, 0, 0) if isinstance(value, list) else None
         if isinstance(shape, Shape) and isinstance(shape.value, list):
             x, y = shape.bounds[2:]
         elif box:
@@ -239,26 +287,13 @@ def reaches(entries: list) -> dict[int | str, tuple[float, float]]:
         else:
             continue
         k = key(entry.get('image_id'))
-        far = found.get(k, (0, 0))
-        found[k] = (max(far[0], x), max(far[1], y))
+        if k is not None:
+            far = found.get(k, (0, 0))
+            found[k] = (max(far[0], x), max(far[1], y))
     return found
 
 
-def _numbers(value: object) -> list | None:
-    """Four numbers; the list itself if it holds them."""
-    if not isinstance(value, list) or len(value) != 4:
-        return None
-    if set(map(type, value)) <= NUMBERS and math.isfinite(sum(value)):
-        return value
-    box = [number(v) for v in value]
-    return None if None in box else box
-
-
-def _box_of(shape: Shape) -> list:
-    x1, y1, x2, y2 = shape.bounds
-    return [x1, y1, x2 - x1, y2 - y1]
-
-
-def _turned(box: list, move: Callable) -> list:
-    (x1, y1), (x2, y2) = move(box[0], box[1]), move(box[0] + box[2], box[1] + box[3])
-    return [min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)]
+def _truth(value: object) -> float | bool | None:
+    """What a flag says, in numbers or words; None if nothing."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    return word if isinstance(word, bool) else WORDS.get(str(word), number(word))

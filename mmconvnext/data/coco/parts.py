@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...checkpoint.atomic import atomic_path
-from ..cache import cache_root, locked
+from ..cache import cache_root, hash_of, locked
 from ..ledger import Ledger
 from ..split import choose, divide
 from ..values import key
@@ -47,9 +46,7 @@ def chosen(file: Path, wanted: list[str]) -> tuple[Path, list[str]]:
 
 
 def _contents(content: dict) -> dict:
-    found: dict = {
-        key(e.get('id')): set() for e in content['images'] if isinstance(e, dict)
-    }
+    found: dict = {key(e.get('id')): set() for e in content['images'] if isinstance(e, dict)}
     for entry in content['annotations']:
         image = key(entry.get('image_id')) if isinstance(entry, dict) else None
         if image in found:
@@ -66,8 +63,7 @@ def _parts(
 ) -> list[Path]:
     if not file.is_file():
         return [file] * len(names)
-    with file.open('rb') as stream:
-        digest = hashlib.file_digest(stream, 'sha256')
+    digest = hash_of(file)
     digest.update(what.encode())
     stem = f'{file.stem}-{digest.hexdigest()[:16]}'
     parts = [cache_root() / 'splits' / f'{stem}-{name}.json' for name in names]

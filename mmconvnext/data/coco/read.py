@@ -28,13 +28,13 @@ def read_coco(file: Path, ledger: Ledger, unlabelled: bool = False) -> dict | No
     try:
         text = _text(file, ledger)
     except UnicodeDecodeError as error:
-        return _refuse(ledger, problem + f'it is no text ({error})')
+        return _refuse(ledger, problem + f'it is no text in UTF-8 ({error})', ('', 'save it so'))
     if not text or text.isspace():
         return _refuse(ledger, problem + 'it is empty')
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        found = formats.of_text(text)
+        found = formats.of_text(text, end=error.pos if error.msg == 'Extra data' else None)
         what = f'it is {found[0]}' if found else _where(error, text)
         return _refuse(ledger, problem + what, found)
     except RecursionError:
@@ -44,9 +44,9 @@ def read_coco(file: Path, ledger: Ledger, unlabelled: bool = False) -> dict | No
         what = f'it is {found[0]}' if found else 'it is a list'
         return _refuse(ledger, problem + what, found)
     if not isinstance(content, dict):
-        return _refuse(ledger, problem + f'it holds {type(content).__name__}')
-    if unlabelled:
-        content.setdefault('annotations', [])
+        return _refuse(ledger, problem + f'it holds {json.dumps(content)[:40]} alone')
+    if unlabelled and content.get('annotations') is None:
+        content['annotations'] = []
     absent = [key for key in LISTS if key not in content]
     if absent:
         found = formats.of_object(content)
@@ -54,8 +54,8 @@ def read_coco(file: Path, ledger: Ledger, unlabelled: bool = False) -> dict | No
         return _refuse(ledger, problem + what, found)
     wrong = [key for key in LISTS if not isinstance(content[key], list)]
     if wrong:
-        kind = type(content[wrong[0]]).__name__
-        return _refuse(ledger, problem + f'its "{wrong[0]}" is {kind}, not a list')
+        value = json.dumps(content[wrong[0]])[:40]
+        return _refuse(ledger, problem + f'its "{wrong[0]}" is {value}, not a list')
     if any(isinstance(a, dict) and 'segments_info' in a for a in content['annotations'][:1]):
         what = 'it holds panoptic segments, not objects'
         way = 'use the file of instances, or a panoptic recipe'

@@ -4,21 +4,31 @@
 from __future__ import annotations
 
 import gc
+import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ..files import Files
+from ..images import ImageKind
 from ..ledger import Ledger
+from .categories import CHECK as CATEGORIES
 from .categories import sound_categories
-from .images import sound_images
+from .images import ENTRY, sound_images
 from .objects import NO_MASK, Objects, reaches
 from .read import BOM, read_coco
 from .wanted import Wanted
 
 CROWD, MASKS, NOTHING = 'crowd', 'masks', 'no_objects'  # names of the refusals
-CROWDED = 'regions to ignore (iscrowd=1) are more than a tenth of all objects'
+EMPTY = 'images without objects of the classes, which are not learnt (filter_empty_gt)'
+SMALL_IMAGES = 'images that are not learnt because a side is under'
+CROWDED = (
+    'regions to ignore (iscrowd=1), which are not learnt; own_data.crowd_as_object=True takes them '
+    'as objects'
+)
+BOXES_ONLY = 'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
 MANY = 0.1  # the share from which on they are worth a warning; our choice
 
 
@@ -31,12 +41,17 @@ class Facts:
     crowds: int = 0
     classes: dict[str, int] = field(default_factory=dict)  # learnt objects of each class
     others: int = 0  # objects of categories that are no classes
-    empty_images: int = 0  # without objects of the classes
-    small_images: int = 0  # with a side under min_size
-    small_objects: int = 0  # on these
+    images_learnt: int = 0  # without those that the filters of the dataset leave out
+    objects_learnt: int = 0  # on these
+    pictures: int = 0  # a sum over the images of a hash of id and name, to compare files
+    kinds: list[ImageKind] = field(default_factory=list)  # of the image files
+
+    def __post_init__(self) -> None:
+        self.kinds = [ImageKind(*kind) for kind in self.kinds]  # lists, if they come from JSON
 
     @property
-    def learnt(self) -> int:
+    def usable(self) -> int:
+        """Objects of the classes, but for regions to ignore."""
         return sum(self.classes.values())
 
 
@@ -74,7 +89,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
         return Sound({}, Facts(), ledger)
     listed = content['annotations']
     files = Files(wanted.folder)
-    entries, images = sound_images(
+    entries, images, kinds = sound_images(
         content['images'],
         files,
         wanted,
@@ -83,22 +98,22 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
         on_disk=on_disk,
     )
     categories, ids = sound_categories(content['categories'], wanted.classes, ledger)
-    if not images or not ids:
+    if any(refusal.check in (ENTRY, CATEGORIES) for refusal in ledger.refused):
         return Sound({}, Facts(), ledger)
     objects = Objects(images, ids, wanted, ledger)
     objects.add_all(listed)
-    facts = _facts(entries, categories, objects, len(listed), wanted)
+    facts = _facts(entries, categories, objects, len(listed), ledger)
+    facts.kinds = kinds
     if wanted.learnt or wanted.measured:
         _judge(facts, objects, ledger)
     sound = {**content, 'images': entries, 'annotations': objects.entries, 'categories': categories}
     changed = (
         objects.changed
+        or len(objects.entries) < len(listed)
         or BOM in ledger.mended
         or not all(_same(sound[key], content[key]) for key in ('images', 'categories'))
     )
-    # What mmdet leaves out when it learns is a miss to pycocotools.
-    lost = wanted.measured and len(objects.entries) < len(listed)
-    return Sound(sound, facts, ledger, changed or lost, files.folders)
+    return Sound(sound, facts, ledger, changed, files.folders)
 
 
 def _same(new: list, old: list) -> bool:
@@ -106,39 +121,65 @@ def _same(new: list, old: list) -> bool:
 
 
 def _facts(
-    entries: list[dict], categories: list[dict], objects: Objects, listed: int, wanted: Wanted
+    entries: list[dict], categories: list[dict], objects: Objects, listed: int, ledger: Ledger
 ) -> Facts:
+    wanted = objects.wanted
     ids = {category['name']: category['id'] for category in categories}
-    small = [
-        entry['id']
-        for entry in entries
-        if wanted.min_size and min(entry.get('width', 0), entry.get('height', 0)) < wanted.min_size
-    ]
+    classes = {name: ids[name] for name in wanted.classes if name in ids}
+    counts: Counter[int] = Counter()
+    for (_, category), count in objects.learnt.items():
+        counts[category] += count
+    labelled = set().union(*(objects.images_with.get(i, ()) for i in classes.values()))
+    learnt = {entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)}
+    of_classes = set(classes.values())
     return Facts(
         images=len(entries),
         objects=listed,
-        crowds=objects.crowds,
-        classes={name: objects.learnt[ids[name]] for name in wanted.classes if name in ids},
-        others=sum(n for i, n in objects.learnt.items() if i not in map(ids.get, wanted.classes)),
-        empty_images=sum(not objects.by_image[entry['id']] for entry in entries),
-        small_images=len(small),
-        small_objects=sum(objects.by_image[i] for i in small),
+        crowds=objects.crowds.count,
+        classes={name: counts[i] for name, i in classes.items()},
+        others=sum(count for i, count in counts.items() if i not in of_classes),
+        images_learnt=len(learnt),
+        objects_learnt=sum(
+            count for (i, c), count in objects.learnt.items() if i in learnt and c in of_classes
+        ),
+        pictures=sum(_mark(entry) for entry in entries),
     )
+
+
+def _filtered(entry: dict, labelled: set[int], wanted: Wanted, ledger: Ledger) -> bool:
+    """Whether the filters of mmdet's dataset leave out an image."""
+    if wanted.learnt and wanted.drop_empty and entry['id'] not in labelled:
+        ledger.leave_out(EMPTY, entry['file_name'])
+    elif min(entry.get('width') or 0, entry.get('height') or 0) < wanted.min_size:
+        ledger.leave_out(f'{SMALL_IMAGES} {wanted.min_size} pixels (min_size)', entry['file_name'])
+    else:
+        return False
+    return True
+
+
+def _mark(entry: dict) -> int:
+    """The same for the same image in every file, whatever its folder."""
+    text = f'{entry["id"]} {entry["file_name"].replace(chr(92), "/").rpartition("/")[2]}'
+    return zlib.crc32(text.encode(errors='replace'))
 
 
 def _judge(facts: Facts, objects: Objects, ledger: Ledger) -> None:
     """What is wrong with the file as a whole."""
     objects.boxes.judge(ledger)
-    kept = len(objects.entries)
-    without = objects.without_mask.total()
-    if kept and without and without + facts.crowds - without == kept and not facts.learnt:
-        reasons = ', '.join(f'{n} {reason}' for reason, n in objects.without_mask.items())
+    kept, unmasked = len(objects.entries), objects.without_mask
+    listed_crowds = facts.crowds - unmasked.total()
+    if facts.objects_learnt:
+        if listed_crowds > MANY * kept:
+            ledger.noted[CROWDED] = objects.crowds
+    elif unmasked and facts.crowds == kept:
+        reasons = ', '.join(f'{n} {reason}' for reason, n in unmasked.items())
+        also = f', and {listed_crowds} are regions to ignore (iscrowd=1)' * (listed_crowds > 0)
         ledger.refuse(
             MASKS,
             f'none of {facts.objects} objects has a mask ("segmentation") that can be read '
-            f'({reasons}), but this recipe learns masks; use the boxes alone with '
-            'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py, or take '
-            'them as masks with own_data.masks_from_boxes=True',
+            f'({reasons}{also}), but this recipe uses masks; use the boxes alone with {BOXES_ONLY},'
+            ' or take them as masks with own_data.masks_from_boxes=True. If no head of the model '
+            'learns masks, set with_mask=False in LoadAnnotations',
         )
         ledger.left_out.pop(NO_MASK)
     elif kept and facts.crowds == kept:
@@ -148,8 +189,10 @@ def _judge(facts: Facts, objects: Objects, ledger: Ledger) -> None:
             "be learnt; if they are single objects, as CVAT's brush writes them, set "
             'own_data.crowd_as_object=True',
         )
-    elif facts.crowds > MANY * kept:
-        ledger.note(CROWDED, f'{facts.crowds} of {kept}')
-    elif not facts.learnt and not ledger.refused:
-        causes = ledger.causes() or 'there are no objects'
-        ledger.refuse(NOTHING, f'none of {facts.objects} objects is left: {causes}')
+    elif len(facts.classes) < len(objects.wanted.classes):
+        pass  # the check of the classes tells which names do not match
+    elif all(refusal.check in objects.wanted.passed for refusal in ledger.refused):
+        causes = [ledger.causes(but=EMPTY)] if ledger.left_out else []
+        causes += [f'{facts.others} are of categories that are no classes'] if facts.others else []
+        why = '; '.join(filter(None, causes)) or 'there are no objects'
+        ledger.refuse(NOTHING, f'none of {facts.objects} objects is left: {why}')

@@ -15,6 +15,8 @@ class Wanted(NamedTuple):
         masks: whether masks are learnt or measured.
         learnt: whether a model is trained on it.
         measured: whether an evaluator reads the file.
+        polygons: whether masks must be polygons, because the pipeline does not draw them.
+        drop_empty: whether images without objects are not learnt from.
         min_size: images whose shorter side is smaller are not learnt from.
         turns: whether the images are turned by their EXIF orientation when they are loaded.
         passed: names of refusals that the user turned off.
@@ -28,6 +30,8 @@ class Wanted(NamedTuple):
     masks: bool = False
     learnt: bool = False
     measured: bool = False
+    polygons: bool = False
+    drop_empty: bool = False
     min_size: int = 0
     turns: bool = True
     passed: tuple[str, ...] = ()

@@ -12,6 +12,8 @@ from .batch_norm import check_batch_norm
 from .classes import check_class_names, check_num_classes
 from .files import check_files
 from .finding import Finding, settle
+from .images import check_images
+from .loading import check_preprocessor
 from .model import check_channels, check_unused_maps
 from .names import check_names
 from .optimizer import check_constructor, check_hooks
@@ -40,6 +42,7 @@ def _findings(cfg: Config, loaders: tuple, mend: Callable) -> Iterator[Finding]:
         yield from check_constructor(cfg)
         yield from check_hooks(cfg)
     yield from _refusal('channels', check_channels, cfg)
+    yield from check_preprocessor(cfg)
     if training:
         yield from check_unused_maps(cfg)
         yield from check_batch_norm(cfg)
@@ -47,6 +50,7 @@ def _findings(cfg: Config, loaders: tuple, mend: Callable) -> Iterator[Finding]:
     yield from check_class_names(cfg, loaders)
     yield from _refusal('files', check_files, cfg, loaders)
     yield from mend()
+    yield from check_images(cfg, loaders)
     yield from check_data(cfg, loaders)
 
 

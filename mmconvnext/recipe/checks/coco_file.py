@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import mmap
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import RecipeError
@@ -67,6 +69,11 @@ def read_categories(ann_file: str) -> list[Category]:
 
 def ids_with_objects(ann_file: str, wanted: set[int]) -> set[int]:
     """The ``wanted`` category ids that have annotations; stops reading once all are found."""
+    return set(_ids_with_objects(ann_file, frozenset(wanted), _stamp(ann_file)))
+
+
+@lru_cache(maxsize=32)  # several loaders and metrics read a file
+def _ids_with_objects(ann_file: str, wanted: frozenset[int], stamp: tuple) -> frozenset[int]:
     # "1" is not the id 1, but 1.0 is.
     left = {json.dumps(int(i) if isinstance(i, float) else i).encode(): i for i in wanted}
     with mapped(ann_file) as text:
@@ -78,6 +85,16 @@ def ids_with_objects(ann_file: str, wanted: set[int]) -> set[int]:
 
 def raw_categories(ann_file: str) -> list[dict] | None:
     """The list "categories" as it stands in the file; None if there is none."""
+    return copy.deepcopy(_raw_categories(ann_file, _stamp(ann_file)))
+
+
+def _stamp(ann_file: str) -> tuple[int, int]:
+    stat = os.stat(ann_file)
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=32)
+def _raw_categories(ann_file: str, stamp: tuple) -> list[dict] | None:
     with mapped(ann_file) as text:
         if text.find(b'"categories"') < 0:
             return None

@@ -116,9 +116,9 @@ def _sizes(files: LabelFiles) -> Iterator[Finding]:
         if header is None or header.error or content.error:
             continue
         size, stored = (content.width, content.height), (header.width, header.height)
-        loaded = header.loaded if files.turns else stored
+        loaded = header.loaded
         if size != loaded:
-            (turned if size in (stored, header.loaded) else wrong).append((file, size, loaded))
+            (turned if size in (stored, stored[::-1]) else wrong).append((file, size, loaded))
         elif header.orientation > 1 and files.turns and stored == header.loaded:
             unsure.append(file)
     count = len(files.pairs)

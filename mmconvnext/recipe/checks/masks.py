@@ -1,5 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Does the training data have the instance masks that its pipeline loads?"""
+"""Does training data that mmdet's CocoDataset does not read, such as LVIS', have masks?
+
+The masks of COCO files are judged one by one before: see data/coco.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from mmengine.config import Config
 from ..walk import LOADERS, datasets, dicts, type_name
 from .files import is_remote
 from .finding import Finding
+from .readers import reads_coco
 
 SAMPLE = 200  # annotations inspected; our choice
 
@@ -33,7 +37,7 @@ def check_masks(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         return
     for path, dataset in datasets(cfg, LOADERS[:1]):
         file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
-        if is_remote(dataset) or not file.endswith('.json'):
+        if is_remote(dataset) or not file.endswith('.json') or reads_coco(cfg, dataset):
             continue
         if not os.path.isfile(file) or os.path.getsize(file) == 0:
             continue  # reported by the checks of files and of categories

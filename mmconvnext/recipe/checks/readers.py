@@ -91,6 +91,20 @@ def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
                 yield Reader(path, file, names, order, of_config, bool(metric.get('classwise')))
 
 
+def reads_coco(cfg: Config, dataset: dict) -> bool:
+    """Whether mmdet's CocoDataset reads the file, so that its sound form can be read instead.
+
+    Panoptic, LVIS' and Objects365's datasets inherit from it, and read the entries in another way.
+    """
+    kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
+    readers = {defining(kinds, method) for method in ('load_data_list', 'parse_data_info')}
+    return readers == {'CocoDataset'}
+
+
+def defining(kinds: tuple, method: str) -> str:
+    """The name of the first of the classes that defines a method; '' if none does."""
+    return next((kind.__name__ for kind in kinds if method in vars(kind)), '')
+
+
 def _order_of_dataset(kind: type | None) -> str | None:
-    defining = (k for k in getattr(kind, '__mro__', ()) if 'load_data_list' in vars(k))
-    return DATASETS.get(getattr(next(defining, None), '__name__', None))
+    return DATASETS.get(defining(getattr(kind, '__mro__', ()), 'load_data_list'))

@@ -12,10 +12,13 @@ from .data import set_datasets, set_evaluators
 from .given import MARK, digest, is_applied, read
 from .heads import set_classes
 from .kinds import kind_of
+from .loading import set_loading
 from .namespace import merged, refuse_changes_below, write_back
 
 # The top-level keys of a config that own_data may change.
 KEYS = (*LOADERS, 'val_evaluator', 'test_evaluator', 'tta_pipeline', 'model', 'own_data')
+# How images are loaded depends on the data too, wherever that is written.
+KEYS += ('custom_hooks', 'default_hooks', 'data_preprocessor', 'train_pipeline', 'test_pipeline')
 
 
 def use_own_data(config: dict | Config) -> None:
@@ -99,6 +102,7 @@ def _apply(cfg: Config | ConfigDict) -> None:
     own = read(cfg.get('own_data'), kind)
     set_datasets(cfg, own)
     set_evaluators(cfg, own)
+    set_loading(cfg, own.options, kind.scope)
     stuff = kind.num_stuff(own)
     set_classes(cfg['model'], len(own.classes) - stuff, stuff, kind.scope)
     cfg['own_data'][MARK] = digest(cfg['own_data'])

@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from ..errors import RecipeError
 from ..walk import LOADERS
+from .loading import OPTIONS
 
 if TYPE_CHECKING:
     from .kinds.kind import DataKind
@@ -31,7 +32,7 @@ class OwnData:
     class_lists: dict[str, tuple[str, ...]]  # by key of own_data, in the order of the labels
     palette: list[tuple[int, ...]]  # RGB of each class
     splits: dict[str, dict]  # by loader; only a test set may lack labels
-    options: dict[str, object]  # those of the kind
+    options: dict[str, object]  # those of the kind, and of how images are loaded
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ def read(given: object, kind: DataKind) -> OwnData:
         raise RecipeError(f'own_data must be dict(root=..., classes=[...], ...), got {given!r}')
     given = {key: value for key, value in given.items() if key != MARK and value is not None}
     required = {'root', *kind.class_lists, 'train', 'val'}
-    _check_keys('own_data', set(given), required, {'test', 'palette', *kind.options})
+    _check_keys('own_data', set(given), required, {'test', 'palette', *kind.options, *OPTIONS})
     for key in kind.class_lists:
         names = given[key]
         ordered = isinstance(names, (list, tuple))  # a set has another order in every process
@@ -67,7 +68,9 @@ def read(given: object, kind: DataKind) -> OwnData:
         class_lists=class_lists,
         palette=[tuple(colour) for colour in palette],
         splits=dict(zip(LOADERS, _splits(given, kind))),
-        options={key: given.get(key, default) for key, default in kind.options.items()},
+        options={
+            key: given.get(key, default) for key, default in {**OPTIONS, **kind.options}.items()
+        },
     )
 
 

@@ -29,6 +29,7 @@ def own(load, tmp_path):
         )
         cfg = load(recipe)
         cfg.train_dataloader.dataset.update(data_root=str(tmp_path), ann_file='train.json')
+        cfg.train_dataloader.dataset.type = 'LVISV1Dataset'
         return cfg
 
     return build
@@ -87,6 +88,12 @@ def test_other_files_are_left_alone(own, tmp_path, change):
     cfg = own(MASK_RCNN, None)
     (tmp_path / 'train.txt').write_text('{}')
     cfg.train_dataloader.dataset.update(change)
+    assert found(cfg, check_masks) == []
+
+
+def test_masks_of_coco_files_are_judged_one_by_one_before(own):
+    cfg = own(MASK_RCNN, None)
+    cfg.train_dataloader.dataset.type = 'CocoDataset'
     assert found(cfg, check_masks) == []
 
 

@@ -1,0 +1,214 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Reads the header of one image file: size, orientation, channels, bits, or why it fails."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from .complete import png_end, seems_cut
+
+# Tags of TIFF and EXIF (TIFF 6.0, section 8; EXIF 2.32, table 4).
+WIDTH, HEIGHT, BITS, ORIENTATION, SAMPLES = 256, 257, 258, 274, 277
+# cv2 loads no more pixels, and no longer sides (its documentation of imread).
+PIXELS = int(os.environ.get('OPENCV_IO_MAX_IMAGE_PIXELS') or 2**30)
+SIDE = 2**20
+CHANNELS = 4  # most of a TIFF that cv2 loads
+# Formats that every cv2 reads; it is asked about the others.
+COMMON = {'JPEG', 'MPO', 'PNG', 'BMP', 'TIFF'}
+# How files begin that are often found in the place of images.
+POINTER, PAGES, NUMPY = b'version https://git-lfs', (b'<!doctype html', b'<html'), b'\x93NUMPY'
+BIG_TIFF = (b'II+\0', b'MM\0+')
+TIFF = (b'II*\0', b'MM\0*', *BIG_TIFF)
+CUT = 'it is cut off'
+
+
+class Header(NamedTuple):
+    """Of an image file, as it is stored.
+
+    Attributes:
+        width, height: in pixels, before the image is turned.
+        orientation: of EXIF, 1 to 8; :func:`read_headers` gives that which mmcv applies.
+        channels: 3 for a palette.
+        bits: those of a channel, at least 8; over 16 for 32-bit integers and floats.
+        mode: Pillow's, or numpy's type if Pillow cannot read the file.
+        format: Pillow's name of the format.
+        several: whether it holds several images, of which mmcv loads the first.
+        error: why the file cannot be loaded; '' if it can.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+    channels: int = 3
+    bits: int = 8
+    mode: str = 'RGB'
+    format: str = 'JPEG'
+    several: bool = False
+    error: str = ''
+
+    @property
+    def loaded(self) -> tuple[int, int]:
+        """(width, height) of the image after it was turned by its orientation."""
+        turned = self.orientation >= 5
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+def read_header(file: Path) -> Header:
+    """Read the header of a file, whatever it is; one that seems cut off is decoded, to be sure."""
+    try:
+        with Image.open(file) as image:
+            header = _header(image, file)
+            if header.error:
+                return header
+            if image.format == 'PNG':
+                return header if png_end(file).complete else _failed(CUT)
+            if seems_cut(image.format or '', getattr(image, 'tag_v2', {}), file):
+                image.load()
+                _by_cv2(file)
+            return header
+    except Exception as error:  # a broken file can raise anything
+        return _by_other_means(file, error)
+
+
+def _header(image: Image.Image, file: Path) -> Header:
+    tags, (width, height) = getattr(image, 'tag_v2', None), image.size
+    channels = 3 if image.mode in ('P', 'PA') else len(image.getbands())
+    if tags:  # Pillow turns the size of a TIFF, and may hide channels
+        width, height = tags[WIDTH], tags[HEIGHT]
+        channels = max(channels, tags.get(SAMPLES, 1))
+    header = Header(
+        width,
+        height,
+        orientation=_orientation(image, file),
+        channels=channels,
+        bits=_bits(image),
+        mode=image.mode,
+        format=image.format or '',
+        several=_has_several(image),
+    )
+    return header._replace(error=_fault(header, file))
+
+
+def _orientation(image: Image.Image, file: Path) -> int:
+    if image.format == 'PNG':  # Pillow would decode the whole image to look for it
+        exif = Image.Exif()
+        exif.load(png_end(file).exif)
+    else:
+        exif = image.getexif()
+    found = exif.get(ORIENTATION, 1)
+    return found if type(found) is int and 1 <= found <= 8 else 1
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of a channel in the file; Pillow's mode hides those of 16-bit RGB."""
+    tags = getattr(image, 'tag_v2', None)
+    if tags:
+        return _bits_of(tags)
+    if image.mode in ('I', 'F'):
+        return 16 if image.format in ('PNG', 'PPM') and image.mode == 'I' else 32
+    raw = [image.mode, *(str(tile[3]) for tile in image.tile)]
+    return 16 if any(';16' in mode for mode in raw) else 8
+
+
+def _bits_of(tags: dict) -> int:
+    bits = tags.get(BITS, (8,))
+    return max(8, *(bits if isinstance(bits, tuple) else (bits,)))
+
+
+def _has_several(image: Image.Image) -> bool:
+    if image.format == 'MPO':  # a photograph and its preview
+        return False
+    tags = getattr(image, 'tag_v2', None)
+    return bool(tags.next if tags else getattr(image, 'is_animated', False))
+
+
+def _fault(header: Header, file: Path) -> str:
+    """Why cv2 cannot load what Pillow can."""
+    pixels = header.width * header.height
+    if pixels > PIXELS or max(header.width, header.height) > SIDE:
+        return (
+            f'it has {header.width} x {header.height} pixels; cv2 loads {PIXELS} at most '
+            '(OPENCV_IO_MAX_IMAGE_PIXELS), so cut it into tiles'
+        )
+    if header.format not in COMMON:
+        import cv2
+
+        if not cv2.haveImageReader(str(file)):
+            return f'cv2, with which mmcv loads images, cannot read {header.format}: convert it'
+    return ''
+
+
+def _by_other_means(file: Path, error: Exception) -> Header:
+    """The header of a file that Pillow cannot read, or what the file is instead of an image."""
+    try:
+        with open(file, 'rb') as stream:
+            start = stream.read(32)
+    except OSError as problem:
+        return _failed((problem.strerror or str(problem)).lower())
+    if not start:
+        return _failed('it is empty')
+    if start.startswith(POINTER):
+        return _failed('it is a pointer of Git LFS: run git lfs pull')
+    if start.lstrip().lower().startswith(PAGES):
+        return _failed('it is a web page')
+    webp = start.startswith(b'RIFF') and seems_cut('WEBP', {}, file)
+    if webp or isinstance(error, OSError) and 'truncated' in str(error):
+        return _failed(CUT)
+    try:
+        if start.startswith(NUMPY):
+            return _array(file)
+        return _tiff(file) if start.startswith(TIFF) else _by_cv2(file)
+    except (struct.error, KeyError):  # of a TIFF whose directory is incomplete
+        return _failed(CUT)
+    except Exception as problem:
+        own = isinstance(error, Image.UnidentifiedImageError) or isinstance(problem, ValueError)
+        return _failed(str(problem) if own else f'{type(error).__name__}: {error}')
+
+
+def _failed(error: str) -> Header:
+    return Header(0, 0, format='', error=error)
+
+
+def _array(file: Path) -> Header:
+    array = np.load(file, mmap_mode='r', allow_pickle=False)
+    if array.ndim not in (2, 3):
+        raise ValueError(f'it is an array of shape {array.shape}, not (H, W) or (H, W, C)')
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    bits = 8 * array.dtype.itemsize
+    return Header(*array.shape[1::-1], 1, channels, bits, array.dtype.name, 'NPY')
+
+
+def _tiff(file: Path) -> Header:
+    """From the first directory of a TIFF, such as one of many channels."""
+    with open(file, 'rb') as stream:
+        start = stream.read(8)
+        start += stream.read(8) if start.startswith(BIG_TIFF) else b''
+        tags = TiffImagePlugin.ImageFileDirectory_v2(start)
+        stream.seek(tags.next)
+        tags.load(stream)
+    if seems_cut('TIFF', tags, file):
+        raise ValueError(CUT)
+    if tags.get(SAMPLES, 1) <= CHANNELS:
+        return _by_cv2(file)
+    orientation = tags.get(ORIENTATION, 1)
+    header = Header(
+        tags[WIDTH], tags[HEIGHT], orientation, tags.get(SAMPLES, 1), _bits_of(tags), '', 'TIFF'
+    )
+    return header._replace(error=_fault(header, file))
+
+
+def _by_cv2(file: Path) -> Header:
+    import cv2
+
+    image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ValueError('it is no image that Pillow or cv2 can read')
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    bits = 8 * image.dtype.itemsize
+    return Header(*image.shape[1::-1], 1, channels, bits, image.dtype.name, '')

@@ -1,0 +1,85 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Can the images be read that are found by listing a folder?"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.fileio import list_dir_or_file, list_from_file
+
+from ...data.images import image_kinds, read_headers
+from ...data.ledger import Tally
+from ..image_folder import SUFFIXES
+from ..ranks import rank
+from ..walk import datasets
+from .classes import dataset_type
+from .files import is_remote
+from .finding import Finding
+from .loading import check_loading, turns_images
+
+
+def check_images(cfg: Config, loaders: tuple) -> Iterator[Finding]:
+    """Check the images that are found by listing a folder: those of mmseg, and of ImageFolder.
+
+    For COCO files :func:`..annotations.mend_annotations` does the same, with what it has read.
+    """
+    if rank() != 0 and cfg.get('launcher', 'none') != 'none':
+        return
+    for path, dataset in datasets(cfg, loaders):
+        files = [] if is_remote(dataset) else _files(cfg, dataset)
+        headers = read_headers(files, turns_images(dataset))
+        bad = Tally()
+        for file, header in headers.items():
+            if header.error:
+                bad.add(f'{file}: {header.error}')
+        if bad.count:
+            yield Finding(
+                f'{path}: {bad.count} of {len(headers)} images cannot be read ({bad}); replace or '
+                'remove them',
+                'image_files',
+            )
+        several = [str(file) for file, header in headers.items() if header.several]
+        if several:
+            yield Finding(
+                f'{path}: {len(several)} files hold several images, of which the first is loaded, '
+                f'such as {several[0]}'
+            )
+        yield from check_loading(cfg, path, dataset, image_kinds(headers))
+
+
+def _files(cfg: Config, dataset: dict) -> list[Path]:
+    """The images of a dataset that lists a folder; [] for other datasets."""
+    root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
+    kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
+    loading = next((kind for kind in kinds if 'load_data_list' in vars(kind)), None)
+    name = getattr(loading, '__name__', '')
+    if name == 'ImageFolder' and prefix.get('img'):
+        folder, suffix = os.path.join(root, prefix['img']), SUFFIXES
+    elif name == 'BaseSegDataset' and prefix.get('img_path'):
+        folder = os.path.join(root, prefix['img_path'])
+        suffix = dataset.get('img_suffix') or _default_suffix(cfg, dataset)
+        listed = os.path.join(root, dataset.get('ann_file') or '')
+        if os.path.isfile(listed):
+            stems = [line.strip() for line in list_from_file(listed)]
+            return [Path(folder, f'{stem}{suffix}') for stem in stems if stem]
+    else:
+        return []
+    if not os.path.isdir(folder):  # reported by the check of files
+        return []
+    names = list_dir_or_file(folder, list_dir=False, recursive=True)
+    endings = (suffix,) if isinstance(suffix, str) else suffix
+    lower = name == 'ImageFolder'
+    return sorted(Path(folder, n) for n in names if (n.lower() if lower else n).endswith(endings))
+
+
+def _default_suffix(cfg: Config, dataset: dict) -> str:
+    """That of the dataset's type, such as '_leftImg8bit.png'."""
+    for kind in getattr(dataset_type(cfg, dataset), '__mro__', ()):
+        parameter = inspect.signature(kind.__init__).parameters.get('img_suffix')
+        if parameter is not None:
+            return parameter.default
+    return '.jpg'

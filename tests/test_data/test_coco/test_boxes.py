@@ -1,0 +1,155 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""data/coco/boxes.py: boxes that mean something else are refused, with the reason."""
+
+import coco_files as files
+import pytest
+from coco_files import told
+
+from mmconvnext.data.coco.boxes import CHECK, DIFFER, Boxes
+from mmconvnext.data.ledger import Ledger
+
+LARGE = (640, 480)
+
+
+def judged(boxes, size=LARGE, areas=None, shapes=None) -> tuple[str, Ledger]:
+    """The refusal of boxes in images of this size, and the ledger."""
+    found, ledger = Boxes(), Ledger()
+    for i, box in enumerate(boxes):
+        found.add(box, areas[i] if areas else None, size, i)
+        if shapes:
+            found.compare(box, shapes[i], i)
+    found.judge(ledger)
+    assert [r.check for r in ledger.refused] in ([], [CHECK])
+    return ledger.refused[0].text if ledger.refused else '', ledger
+
+
+def bounds(box) -> tuple:
+    return (box[0], box[1], box[0] + box[2], box[1] + box[3])
+
+
+def as_corners(box) -> list:
+    return list(bounds(box))
+
+
+SOUND = [[300, 200, 50, 60], [20, 30, 100, 90], [500, 400, 100, 70], [10, 10, 600, 450]]
+CORNERS = [as_corners(box) for box in SOUND]
+
+
+def test_sound_boxes():
+    shapes = [bounds(box) for box in SOUND]
+    assert judged(SOUND, shapes=shapes)[0] == judged(SOUND)[0] == ''
+    assert judged(SOUND, areas=[b[2] * b[3] for b in SOUND])[0] == ''
+    assert judged([]) == ('', Ledger())
+
+
+def test_corners_differ_from_their_polygons():
+    text, _ = judged(CORNERS, shapes=[bounds(box) for box in SOUND])
+    assert text.startswith('the 4 boxes are corners [x1, y1, x2, y2] (0, 1, 2), but')
+    assert text.endswith('subtract x1 and y1 from the last two numbers of each')
+
+
+def test_corners_leave_the_image():
+    assert judged(CORNERS)[0].startswith('the 4 boxes are corners [x1, y1, x2, y2] (2), but')
+    # Within the image they could be sound.
+    assert judged([[10, 10, 100, 90], [20, 30, 100, 90]])[0] == ''
+
+
+def test_corners_by_their_area():
+    boxes = [[10, 10, 100, 90], [20, 30, 100, 90], [5, 5, 50, 90]]
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]
+    assert judged(boxes, areas=areas)[0].startswith('the 3 boxes are corners [x1, y1, x2, y2], but')
+    assert judged(boxes, areas=[w * h for _, _, w, h in boxes])[0] == ''
+    assert judged(boxes, areas=[*areas[:1], 9000, 4500])[0] == ''
+    # Both factors are negative.
+    assert judged([[36, 7, 7, 6]], areas=[29])[0] == ''
+
+
+def test_the_area_of_a_mask_says_nothing_about_corners(tmp_path):
+    found = files.content(1)
+    points = [10, 10, 50, 10, 10, 40]
+    found['annotations'] = found['annotations'][:1]
+    found['annotations'][0].update(bbox=[10, 10, 40, 30], area=600, segmentation=[points])
+    assert 40 * 30 != 600 == (40 - 10) * (30 - 10)
+    assert files.read(tmp_path, found, masks=False).ledger.refused == []
+
+
+def test_a_broken_box_among_the_corners():
+    boxes = CORNERS * 5 + [[30, 30, 30, 30]]
+    assert 'are corners' in judged(boxes)[0]
+
+
+def test_fractions():
+    boxes = [[0.5, 0.4, 0.1, 0.2], [0.1, 0.1, 0.9, 0.9]]
+    text, _ = judged(boxes, shapes=[bounds(box) for box in SOUND[:2]])
+    assert text.startswith('2 of 2 boxes are at most one pixel large, as if they were fractions')
+    assert judged([*boxes, SOUND[0], SOUND[1]])[0] == ''
+    assert judged(boxes, size=(1, 1))[0] == ''
+
+
+def test_polygons_in_fractions():
+    shapes = [(0.5, 0.4, 0.6, 0.6)] * 4
+    assert judged(SOUND, shapes=shapes)[0].startswith('4 of 4 segmentations are at most one pixel')
+
+
+def test_percent():
+    boxes = [[i, 2 * i, 95 - 3 * i, 95 - 3 * i] for i in range(20)]
+    text, _ = judged(boxes)
+    assert text.startswith('all 20 boxes lie in the first 100 x 100 pixels of larger images, as if')
+    assert judged(boxes[1:])[0] == ''  # too few to be sure
+    assert judged(boxes, size=(199, 480))[0] == ''
+    assert judged([*boxes, [0, 0, 101, 5]])[0] == ''
+    assert judged([[i, i, 20, 20] for i in range(20)])[0] == ''  # objects in a corner
+
+
+def test_boxes_of_other_images():
+    boxes = [[2 * v for v in box] for box in SOUND]
+    boxes[1] = [300, 200, 60, 50]
+    assert judged(boxes)[0].startswith('3 of 4 boxes leave their image (0, 2, 3); the file belongs')
+
+
+def test_boxes_a_little_outside_are_sound():
+    assert judged([[600, 440, 44, 43], [0, 0, 700, 500]])[0] == ''
+
+
+def test_most_boxes_differ():
+    shapes = [tuple(v + 20 for v in bounds(box)) for box in SOUND]
+    text, _ = judged(SOUND[:3], shapes=shapes)
+    assert text.startswith('3 of 3 boxes differ from their segmentation (0, 1, 2); a "bbox" is')
+
+
+def test_few_polygons_say_little_about_many_boxes():
+    for count, refused in ((4, True), (5, True), (10, False)):
+        found, ledger = Boxes(), Ledger()
+        for i in range(count):
+            found.add(SOUND[0], None, LARGE, i)
+        found.compare(SOUND[0], (0, 0, 9, 9), 0)
+        found.judge(ledger)
+        assert bool(ledger.refused) == refused and bool(ledger.noted) != refused
+
+
+def test_single_boxes_that_differ_are_told():
+    shapes = [bounds(box) for box in SOUND]
+    shapes[1] = (20, 30, 200, 120)
+    text, ledger = judged(SOUND, shapes=shapes)
+    assert text == '' and told(ledger.noted) == {DIFFER: 1} and ledger.noted[DIFFER].first == [1]
+
+
+@pytest.mark.parametrize(('shift', 'count'), [(3, 0), (3.1, 1)])
+def test_three_pixels_or_a_tenth_are_no_difference(shift, count):
+    x1, y1, x2, y2 = bounds([100, 100, 20, 20])
+    boxes = [[100, 100, 20, 20], *SOUND]
+    shapes = [(x1 + shift, y1, x2, y2), *map(bounds, SOUND)]
+    assert told(judged(boxes, shapes=shapes)[1].noted) == ({DIFFER: 1} if count else {})
+    shapes[-1] = (10, 10, 610 + 60, 460)  # a tenth of 660
+    assert judged(boxes, shapes=shapes)[1].noted.get(DIFFER, None) is None or count
+
+
+@pytest.mark.parametrize(('masks', 'learnt'), [(True, True), (False, True), (True, False)])
+def test_a_file_of_corners_is_refused(tmp_path, masks, learnt):
+    found = files.content()
+    for entry in found['annotations']:
+        entry['bbox'] = as_corners(entry['bbox'])
+    sound = files.read(tmp_path, found, masks=masks, learnt=learnt)
+    assert [r.check for r in sound.ledger.refused] == ['boxes']
+    sound = files.read(tmp_path, found, learnt=False, measured=False)
+    assert sound.ledger.refused == []

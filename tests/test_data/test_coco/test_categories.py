@@ -1,0 +1,100 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""data/coco/categories.py: ids and names of categories, and their order."""
+
+import coco_files as files
+import pytest
+from coco_files import told
+
+from mmconvnext.data.coco.categories import IDS, NAMES, TWICE, sound_categories
+from mmconvnext.data.ledger import Ledger
+
+
+def sound(*rows, classes=('cat', 'dog')):
+    """Sound entries as (id, name), ids by key, and the ledger."""
+    ledger = Ledger()
+    rows = [dict(id=row[0], name=row[1]) if isinstance(row, tuple) else row for row in rows]
+    entries, ids = sound_categories(rows, classes, ledger)
+    return [(entry['id'], entry['name']) for entry in entries], ids, ledger
+
+
+def test_sound_ones_stay():
+    rows = [dict(id=1, name='cat'), dict(id=2, name='dog', supercategory='x')]
+    entries, ids = sound_categories(rows, ('cat', 'dog'), Ledger())
+    assert [a is b for a, b in zip(entries, rows)] == [True, True] and ids == {1: 1, 2: 2}
+
+
+@pytest.mark.parametrize('ids', [('1', '2'), (1.0, 2.0), (' 1', 2)])
+def test_ids_become_integers(ids):
+    entries, by_key, ledger = sound((ids[0], 'cat'), (ids[1], 'dog'))
+    assert entries == [(1, 'cat'), (2, 'dog')] and by_key == {1: 1, 2: 2}
+    assert told(ledger.mended) == {IDS: sum(type(i) is not int for i in ids)}
+    assert all(type(i) is int for i, _ in entries)
+
+
+@pytest.mark.parametrize('odd', ['c', 2**60])
+def test_ids_that_are_names_or_too_large_are_numbered(odd):
+    entries, by_key, ledger = sound((odd, 'cat'), (7, 'dog'))
+    assert entries == [(1, 'cat'), (2, 'dog')] and by_key == {odd: 1, 7: 2}
+    assert told(ledger.mended) == {IDS: 2}
+
+
+def test_names_that_are_numbers():
+    entries, _, ledger = sound((1, 7), (2, 'dog'), classes=('7', 'dog'))
+    assert entries == [(1, '7'), (2, 'dog')] and told(ledger.mended) == {NAMES: 1}
+
+
+def test_one_name_under_two_ids():
+    entries, by_key, ledger = sound((1, 'cat'), (2, 'dog'), (3, 'cat'), (1, 'cat'))
+    assert entries == [(1, 'cat'), (2, 'dog')] and by_key == {1: 1, 2: 2, 3: 1}
+    assert told(ledger.mended) == {TWICE: 2}
+
+
+def test_objects_under_both_ids_are_learnt(tmp_path):
+    found = files.content()
+    found['categories'].append(dict(id=3, name='cat'))
+    found['annotations'][0]['category_id'] = 3
+    kept = files.keep(tmp_path, found)
+    assert files.score(kept.file, files.content()) == {'cat': (1, 3), 'dog': (1, 4)}
+
+
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        ([], r'"categories" is empty: label the objects'),
+        (
+            [(1, 'cat'), {}],
+            r'1 entries of "categories" lack an "id" or a "name" \(number 1 is \{\}',
+        ),
+        ([(1, 'cat'), 'dog'], r'number 1 is dog'),
+        ([(None, 'cat')], r'1 entries'),
+        ([(True, 'cat')], r'1 entries'),
+        ([(1, '')], r'1 entries'),
+        ([(1, 'cat'), ('1', 'dog')], r"1 ids of categories have two names \(1: 'cat' and 'dog'\)"),
+    ],
+)
+def test_refused(rows, message):
+    import re
+
+    _, _, ledger = sound(*rows)
+    assert [r.check for r in ledger.refused] == ['categories']
+    assert re.search(message, ledger.refused[0].text)
+
+
+def test_the_order_is_that_of_the_classes():
+    entries, by_key, ledger = sound((1, 'dog'), (2, 'bird'), (3, 'cat'))
+    assert entries == [(3, 'cat'), (1, 'dog'), (2, 'bird')] and by_key == {1: 1, 2: 2, 3: 3}
+    assert ledger == Ledger()
+
+
+def test_the_order_stays_where_it_is_right_or_a_class_is_missing():
+    between = sound((1, 'x'), (2, 'cat'), (3, 'y'), (4, 'dog'))
+    assert [name for _, name in between[0]] == ['x', 'cat', 'y', 'dog']
+    assert [name for _, name in sound((1, 'dog'), (2, 'x'))[0]] == ['dog', 'x']
+
+
+def test_labels_in_another_order(tmp_path):
+    found = files.content()
+    found['categories'].reverse()
+    kept = files.keep(tmp_path, found)
+    assert kept.file != tmp_path / 'a.json' and kept.ledger.mended == {}
+    assert files.score(kept.file, files.content()) == {'cat': (1, 3), 'dog': (1, 4)}

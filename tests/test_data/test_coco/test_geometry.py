@@ -1,0 +1,155 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""data/coco/geometry.py: polygons are brought into COCO's form, or it is said what they lack."""
+
+import coco_files as files
+import numpy as np
+import pytest
+from pycocotools import mask as rle_api
+
+from mmconvnext.data.coco import geometry
+from mmconvnext.data.coco.geometry import (
+    Shape,
+    area_of,
+    box_of,
+    four_numbers,
+    mask_of_box,
+    read_shape,
+    rectangle,
+    turned,
+    turned_box,
+)
+
+FIVE = [8, 3, 28, 3, 28, 18.5, 13, 34, 8, 13.5]
+POINTS = [[8, 3], [28, 3], [28, 18.5], [13, 34], [8, 13.5]]
+OTHER = [50, 10, 60, 10, 60, 30]
+LINE = [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected', 'mended'),
+    [
+        ([FIVE], [FIVE], ()),
+        ([FIVE, OTHER], [FIVE, OTHER], ()),
+        (FIVE, [FIVE], (geometry.FLAT,)),
+        (POINTS, [FIVE], (geometry.NESTED,)),
+        ([POINTS], [FIVE], (geometry.NESTED,)),
+        ([[str(v) for v in FIVE]], [FIVE], (geometry.STRINGS,)),
+        ([str(v) for v in FIVE], [FIVE], (geometry.FLAT, geometry.STRINGS)),
+        ([FIVE, LINE], [FIVE], (geometry.SHORT,)),
+        ([[], FIVE, FIVE[:-1], None, OTHER], [FIVE, OTHER], (geometry.SHORT,)),
+        ([FIVE, [0, 0, 1, 1, 2, 2]], [FIVE], (geometry.SHORT,)),
+        ([FIVE, [1, 1, 1, 1, 1, 1]], [FIVE], (geometry.SHORT,)),
+        ([FIVE, [float('nan')] * 6], [FIVE], (geometry.SHORT,)),
+        ([FIVE, [10**400] * 6], [FIVE], (geometry.SHORT,)),
+    ],
+)
+def test_polygons(value, expected, mended):
+    shape = read_shape(value, 96, 64)
+    assert shape.value == expected and shape.mended == mended
+    assert (shape.value is value) == (not mended)
+    x2 = 60 if OTHER in expected else 28
+    assert shape.bounds == (8, 3, x2, 34)
+
+
+@pytest.mark.parametrize(
+    ('value', 'reason'),
+    [
+        (None, 'empty segmentations'),
+        ([], 'empty segmentations'),
+        ([[]], 'empty segmentations'),
+        ({}, 'empty segmentations'),
+        ('', 'empty segmentations'),
+        ('x', 'segmentations that are str'),
+        (7, 'segmentations that are int'),
+        ([LINE], 'polygons without three points and an area'),
+        ([FIVE[:-1]], 'polygons without three points and an area'),
+        ([[0, 0, 1, 1, 2, 2]], 'polygons without three points and an area'),
+        ([0, 0, 1, 1, 1, 1, 0, 0], 'polygons without three points and an area'),
+        ([[1e12, 0, 1e12, 9, 0, 9]], 'polygons far outside the image'),
+        ([[-5000, 0, 5, 9, 0, 9]], 'polygons far outside the image'),
+        ([[3.1, 3.1, 3.2, 3.1, 3.2, 9]], 'polygons that cover no pixel'),
+    ],
+)
+def test_what_is_no_mask(value, reason):
+    assert read_shape(value, 96, 64) == reason
+
+
+def test_thin_polygons_that_cover_a_pixel_stay():
+    assert read_shape([[3, 3, 4, 3, 4, 9, 3, 9]], 96, 64).bounds == (3, 3, 4, 9)
+
+
+def test_of_an_image_of_unknown_size():
+    assert read_shape([[1e12, 0, 1e12, 9, 0, 9]], 0, 0).bounds[2] == 1e12
+    assert read_shape(dict(size=[2, 3], counts=[1, 2, 3]), 0, 0).bounds == (0, 0, 2, 2)
+
+
+def drawn(mask) -> dict:
+    rle = rle_api.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return dict(size=rle['size'], counts=rle['counts'].decode())
+
+
+def test_run_lengths_in_a_list_become_one_mask():
+    left, right = np.zeros((2, 64, 96), bool)
+    left[3:9, 2:12], right[5:20, 50:60] = True, True
+    shape = read_shape([drawn(left), drawn(right)], 96, 64)
+    assert shape.mended == (geometry.LISTED,) and shape.bounds == (2, 3, 60, 20)
+    assert (rle_api.decode(shape.value) == (left | right)).all()
+    assert 'counts' in read_shape([drawn(left), dict(size=[64, 96])], 96, 64)
+    other = dict(size=[2, 3], counts=[1, 2, 3])
+    assert read_shape([drawn(left), other], 0, 0) == 'run lengths of different sizes'
+    # A mask beside polygons: no form of COCO's.
+    assert read_shape([FIVE, drawn(left)], 96, 64).mended == (geometry.SHORT,)
+
+
+def test_areas():
+    assert area_of(Shape([FIVE], (0, 0, 0, 0))) == files.area(FIVE) == 452.5
+    assert area_of(Shape([FIVE[::-1], OTHER], (0, 0, 0, 0))) == pytest.approx(552.5)
+    assert area_of(Shape(dict(size=[2, 3], counts=[1, 2, 3]), (0, 0, 2, 2))) == 2
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [
+        ([1, 2.5, 3, 4], [1, 2.5, 3, 4]),
+        (['1', ' 2.5 ', 3, 4], [1, 2.5, 3, 4]),
+        ([1, 2, 3], None),
+        ([1, 2, 3, 4, 5], None),
+        ([1, 2, 3, None], None),
+        ([1, 2, 3, True], None),
+        ([1, 2, 3, float('inf')], None),
+        ([1, 2, 3, 10**400], None),
+        ('1234', None),
+        (None, None),
+    ],
+)
+def test_four_numbers(value, expected):
+    assert four_numbers(value) == expected
+
+
+def test_sound_numbers_are_the_same_list():
+    value = [1, 2.5, 3, 4]
+    assert four_numbers(value) is value
+
+
+def test_boxes_and_their_masks():
+    assert box_of(read_shape([FIVE], 96, 64)) == [8, 3, 20, 31]
+    assert rectangle([1, 2, 3, 5]) == [[1, 2, 4, 2, 4, 7, 1, 7]]
+    mask = rle_api.decode(mask_of_box([8, 3, 20, 31], 96, 64))
+    assert mask.shape == (64, 96) and mask[3:34, 8:28].all() and mask.sum() == 620
+
+
+def test_turned_polygons_and_masks():
+    mask = np.zeros((64, 96), np.uint8)
+    mask[3:34, 8:28], mask[10, 60] = 1, 1
+
+    def right(x, y):  # orientation 6: the upper left corner goes to the upper right one
+        return 64 - y, x
+
+    shape = turned(Shape([FIVE], (8, 3, 28, 34), ('x',)), right, 96, 64)
+    assert shape.bounds == (30, 8, 61, 28) and shape.mended == ('x',)
+    assert shape.value[0][:4] == [61, 8, 61, 28]
+    shape = turned(read_shape(drawn(mask), 96, 64), right, 96, 64)
+    assert shape.value['size'] == [96, 64]
+    assert (rle_api.decode(shape.value) == np.rot90(mask, -1)).all()
+    assert shape.bounds == (30, 8, 61, 61)
+    assert turned_box([8, 3, 20, 31], right) == [30, 8, 31, 20]

@@ -1,0 +1,79 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""data/coco/parts.py: a file is divided into two, or holds the chosen images."""
+
+import json
+
+import coco_files as files
+import pytest
+
+from mmconvnext.data.coco.parts import chosen, divided
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    return tmp_path / 'cache/mmconvnext/splits'
+
+
+def load(file) -> dict:
+    return json.loads(file.read_text())
+
+
+def names(file) -> list:
+    return [entry['file_name'] for entry in load(file)['images']]
+
+
+def test_every_image_and_object_is_in_one_part(tmp_path):
+    found = files.content(10)
+    train, val = divided(files.write(tmp_path, found), 0.2)
+    assert len(names(train)) == 8 and len(names(val)) == 2
+    assert sorted(names(train) + names(val)) == sorted(e['file_name'] for e in found['images'])
+    for part in (train, val):
+        content = load(part)
+        images = {entry['id'] for entry in content['images']}
+        assert {entry['image_id'] for entry in content['annotations']} == images
+        assert content['categories'] == found['categories']
+    assert len(load(train)['annotations']) + len(load(val)['annotations']) == 21
+
+
+def test_the_same_parts_every_time_and_others_for_another_fraction(tmp_path, cache):
+    file = files.write(tmp_path, files.content(10))
+    first = divided(file, 0.2)
+    stamps = [part.stat().st_mtime_ns for part in first]
+    assert divided(file, 0.2) == first
+    assert [part.stat().st_mtime_ns for part in first] == stamps
+    assert divided(file, 0.3) != first
+    first[1].unlink()
+    assert divided(file, 0.2)[1].is_file()
+
+
+def test_ids_of_other_types_and_odd_entries(tmp_path):
+    found = files.content(4)
+    for entry in found['annotations']:
+        entry['image_id'] = str(entry['image_id'])
+    found['annotations'] += [None, dict(id=90, image_id=99, category_id=1)]
+    train, val = divided(files.write(tmp_path, found), 0.5)
+    assert len(load(val)['annotations']) + len(load(train)['annotations']) == 11
+    # What belongs to no image is told once, about the training data.
+    assert None in load(train)['annotations'] and None not in load(val)['annotations']
+
+
+def test_what_cannot_be_read_is_left_to_the_checks(tmp_path):
+    file = files.write(tmp_path, '{')
+    assert divided(file, 0.2) == (file, file)
+    assert divided(tmp_path, 0.2) == (tmp_path, tmp_path)
+    assert chosen(file, ['1']) == (file, [])
+
+
+def test_too_few_images(tmp_path):
+    with pytest.raises(ValueError, match='two images are needed'):
+        divided(files.write(tmp_path, files.content(1)), 0.5)
+
+
+def test_chosen_images(tmp_path):
+    found = files.content(4)
+    part, unknown = chosen(files.write(tmp_path, found), ['2', '4.png', 'x'])
+    assert names(part) == ['2.png', '4.png'] and unknown == ['x']
+    assert {entry['image_id'] for entry in load(part)['annotations']} == {2, 4}
+    other, _ = chosen(files.write(tmp_path, found), ['1'])
+    assert names(other) == ['1.png'] and names(part) == ['2.png', '4.png']

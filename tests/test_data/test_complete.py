@@ -1,0 +1,68 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""data/complete.py: whether a file lacks its end, without decoding it."""
+
+import pytest
+from image_files import colours, encoded, noise, turned, write
+from PIL import Image
+
+from mmconvnext.data.complete import png_end, seems_cut
+
+
+@pytest.mark.parametrize('kind', ['BMP', 'GIF', 'JPEG', 'JPEG2000', 'WEBP'])
+def test_the_end_of(tmp_path, kind):
+    content = encoded(noise(), kind)
+    file = write(tmp_path / 'a', content)
+    assert not seems_cut(kind, {}, file)
+    write(file, content[:-1])
+    assert seems_cut(kind, {}, file)
+
+
+@pytest.mark.parametrize('settings', [{}, dict(compression='tiff_lzw')])
+def test_strips_of_a_tiff(tmp_path, settings):
+    file = write(tmp_path / 'a.tif', encoded(noise(), 'TIFF', **settings))
+    with Image.open(file) as image:
+        tags = dict(image.tag_v2)
+    assert not seems_cut('TIFF', tags, file)
+    assert not seems_cut('TIFF', {}, file)
+    last = tags[273][-1] + tags[279][-1]
+    file.write_bytes(file.read_bytes()[:last])
+    assert not seems_cut('TIFF', tags, file)
+    file.write_bytes(file.read_bytes()[: last - 1])
+    assert seems_cut('TIFF', tags, file)
+
+
+def test_other_formats_have_to_be_decoded(tmp_path):
+    assert seems_cut('AVIF', {}, write(tmp_path / 'a', b'content'))
+
+
+def test_a_mark_far_before_the_end_does_not_count(tmp_path):
+    file = write(tmp_path / 'a.gif', encoded(noise(), 'GIF') + b'\0' * 63)
+    assert not seems_cut('GIF', {}, file)
+    write(file, file.read_bytes() + b'\0')
+    assert seems_cut('GIF', {}, file)
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'MPO'])
+@pytest.mark.parametrize('settings', [{}, dict(progressive=True)])
+def test_telephones_append_films_to_a_jpeg(tmp_path, kind, settings):
+    exif = Image.Exif()
+    exif[0x927C] = b'\xff\xd9' * 20  # as in a thumbnail
+    content = encoded(noise(), 'JPEG', exif=exif, **settings)
+    assert content.count(b'\xff\xd9') > 20
+    file = write(tmp_path / 'a.jpg', content + b'film' * 10_000)
+    assert not seems_cut(kind, {}, file)
+    for size in (len(content) - 2, len(content) // 2, content.index(b'\xff\xd9') + 2, 30, 2, 0):
+        assert seems_cut(kind, {}, write(file, content[:size] + b'film' * 10_000))
+
+
+def test_chunks_of_a_png(tmp_path):
+    content = turned('PNG', 6)
+    file = write(tmp_path / 'a.png', content)
+    found = png_end(file)
+    assert found.complete and Image.Exif().get(0x112) is None
+    exif = Image.Exif()
+    exif.load(found.exif)
+    assert exif[0x112] == 6
+    for missing in (1, 12, len(content) - 9, len(content)):
+        assert not png_end(write(file, content[: len(content) - missing])).complete
+    assert png_end(write(file, encoded(colours(), 'PNG'))).exif == b''

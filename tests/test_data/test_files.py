@@ -1,0 +1,156 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""data/files.py: names are found as they are on disk, or a hint says where the file may be."""
+
+import os
+import re
+import unicodedata
+
+import pytest
+
+from mmconvnext.data.files import Files
+
+COMPOSED = 'Gr\u00f6\u00dfe.jpg'  # with an umlaut of one character, as most systems write it
+APART = unicodedata.normalize('NFD', COMPOSED)  # of two, as macOS does
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Makes files below a folder, and finds them."""
+
+    def make(*names):
+        for name in names:
+            path = tmp_path / 'images' / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return Files(tmp_path / 'images')
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ('on_disk', 'name'),
+    [
+        ('a.jpg', 'a.JPG'),
+        ('A.jpg', 'a.jpg'),
+        ('sub/a.jpg', 'Sub/A.jpg'),
+        ('One/Two/a.jpg', 'one/two/a.jpg'),
+        ('sub/a.jpg', 'sub\\a.jpg'),
+        ('Sub/a.jpg', 'sub\\A.JPG'),
+        ('a.jpg', '/a.jpg'),
+        ('sub/a.jpg', '/sub/a.jpg'),
+        (COMPOSED, APART),
+        (APART, COMPOSED),
+        (f'{APART}/a.jpg', f'{COMPOSED}/a.jpg'),
+    ],
+)
+def test_other_spellings_are_found(files, on_disk, name):
+    assert files(on_disk).find(name) == on_disk
+
+
+@pytest.mark.parametrize(
+    'name', ['a.jpg', 'sub/a.jpg', './a.jpg', 'sub/../a.jpg', 'back\\slash.jpg']
+)
+def test_a_name_that_exists_stays(files, name):
+    assert files('a.jpg', 'sub/a.jpg', 'back\\slash.jpg', 'back/slash.jpg').find(name) == name
+
+
+def test_whole_paths_stay(files, tmp_path):
+    found, name = files('a.jpg'), str(tmp_path / 'images/a.jpg')
+    assert found.find(name) == name
+    assert (found.root / name).is_file()
+
+
+def test_links_are_files(files, tmp_path):
+    found = files('a.jpg')
+    (tmp_path / 'images/link.jpg').symlink_to('a.jpg')
+    (tmp_path / 'elsewhere').mkdir()
+    (tmp_path / 'elsewhere/b.jpg').touch()
+    (tmp_path / 'images/folder').symlink_to(tmp_path / 'elsewhere')
+    assert found.find('link.jpg') == 'link.jpg'
+    assert found.find('folder/B.jpg') == 'folder/b.jpg'
+
+
+def test_nothing_is_guessed_between_two_files(files):
+    found = files('a.jpg', 'A.jpg', 'b.jpg')
+    assert found.find('a.jpg') == 'a.jpg' and found.find('A.jpg') == 'A.jpg'
+    assert found.find('A.JPG') is None
+    assert 'A.jpg and a.jpg differ only in case' in found.hint('A.JPG')
+
+
+@pytest.mark.parametrize(
+    'name', ['b.jpg', 'sub/b.jpg', 'no/a.jpg', '/no/where/a.png', '', '/', 'a.jpg/']
+)
+def test_missing_files_are_none(files, name):
+    assert files('a.jpg', 'sub/c.jpg').find(name) is None
+
+
+@pytest.mark.parametrize(
+    'name', ['x' * 300 + '/a.jpg', 'a\0b/c.jpg', 'data:image/png;base64,' + '/9j' * 99]
+)
+def test_names_that_no_file_can_have(files, name):
+    found = files('a.jpg')
+    assert found.find(name) is None
+    assert found.hint(name)
+
+
+@pytest.mark.parametrize(
+    ('name', 'hint'),
+    [
+        ('http://host/x/a.jpg', 'it is a URL: download'),
+        ('data:image/png;base64,AAAA', 'an image written as text'),
+        ('train/a.jpg', "a.jpg exists, so file_name has 'train' too many: remove it there$"),
+        ('D:\\pets\\new\\a.jpg', "a.jpg exists, so file_name has 'D:/pets/new' too many"),
+        ('/data/old/a.jpg', "a.jpg exists, so file_name has '/data/old' too many"),
+        (
+            'images/a.jpg',
+            "has 'images' too many: remove it there, or set images to the folder above",
+        ),
+        ('a.png', 'a.jpg is there: correct the suffix'),
+        ('a', 'a.jpg is there: correct the suffix'),
+        ('sub/C.png', 'c.jpg is there: correct the suffix'),
+        ('c.jpg', 'it is in .*images/sub: set images to that folder'),
+        ('C.JPG', 'it is in .*images/sub: set images to that folder'),
+        ('other/b.jpg', 'there is no folder .*images/other: correct images'),
+        ('b.jpg', 'correct images, or remove the entry'),
+        ('sub/b.jpg', 'correct images, or remove the entry'),
+    ],
+)
+def test_hints(files, name, hint):
+    found = files('a.jpg', 'sub/c.jpg')
+    assert found.find(name) is None
+    _match(found.hint(name), hint)
+
+
+def _match(text, pattern):
+    assert re.search(pattern, text), text
+
+
+def test_a_folder_that_cannot_be_listed_is_named(files, monkeypatch):
+    found = files('sub/a.jpg')
+    real = os.listdir
+
+    def listdir(path):
+        if str(path).endswith('sub'):
+            raise PermissionError(13, 'Permission denied')
+        return real(path)
+
+    monkeypatch.setattr(os, 'listdir', listdir)
+    assert found.find('sub/a.jpg') is None
+    _match(found.hint('sub/a.jpg'), r'images/sub cannot be listed \(permission denied\)')
+
+
+def test_each_folder_is_listed_once(files, monkeypatch):
+    found = files(*(f'{i}.jpg' for i in range(20)), 'sub/a.jpg')
+    listed, real = [], os.listdir
+    monkeypatch.setattr(os, 'listdir', lambda path: listed.append(str(path)) or real(path))
+    for i in range(20):
+        assert found.find(f'{i}.JPG') == f'{i}.jpg'
+        assert found.find('sub/a.jpg') and not found.find('no/a.jpg')
+    assert len(listed) == 3
+    assert found.folders == ['', 'no', 'sub']
+
+
+def test_the_search_for_a_file_ends(files, monkeypatch):
+    found = files(*(f'{i}/x.jpg' for i in range(5)), '9/a.jpg')
+    monkeypatch.setattr('mmconvnext.data.files.MOST', 2)
+    _match(found.hint('a.jpg'), 'correct images, or remove')
