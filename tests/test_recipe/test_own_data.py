@@ -306,8 +306,8 @@ def test_segmentation_keys_are_listed(load, seg_data):
     cfg.own_data = dict(seg_data, suffix='.png')
     with pytest.raises(
         RecipeError,
-        match=r"unknown keys \['suffix'\].*may have \['bits', 'channels', .*'image_suffix', .*'label_suffix', "
-        r"'palette', 'reduce_zero_label', 'test'\]",
+        match=r"unknown keys \['suffix'\].*may have \['bits', 'channels', .*'image_suffix', "
+        r".*'label_suffix', 'palette', 'reduce_zero_label', 'test'\]",
     ):
         apply_own_data(cfg)
 

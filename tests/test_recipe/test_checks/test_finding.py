@@ -10,7 +10,8 @@ from mmconvnext.recipe.checks.finding import CHECKS, Finding, settle
 from mmconvnext.recipe.errors import RecipeError
 
 # A config may hold each of them: none goes without a notice.
-NAMES = ['channels', 'files', 'annotations', 'images', 'image_files', 'image_sizes', 'categories']
+NAMES = ['channels', 'files', 'annotations', 'images', 'image_files']
+NAMES += ['image_bits', 'image_channels', 'image_sizes', 'categories']
 NAMES += ['evaluated_images', 'boxes', 'crowd', 'masks']
 NAMES += ['num_classes', 'class_names', 'missing_class']
 NAMES += ['double_category', 'class_order', 'classwise', 'no_objects', 'trained_classes']
