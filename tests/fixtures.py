@@ -183,7 +183,7 @@ def write_coco_file(file: Path, categories=tuple(COCO_CLASSES), images: int = 1)
         images=[dict(id=i, file_name=f'{i}.jpg', width=64, height=64) for i in range(images)],
         annotations=[
             dict(
-                id=i,
+                id=i + 1,
                 image_id=i,
                 category_id=1,
                 bbox=[8, 8, 40, 40],

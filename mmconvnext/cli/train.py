@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from ..checkpoint.mmengine_io import install
 from ..recipe.errors import RecipeError
 from ..recipe.prepare import is_lenient, prepare_config
-from ..recipe.walk import LOADERS
+from ..recipe.walk import LOADERS, task
 from .cfg_options import read_cfg_options
 from .empty_batches import EmptyBatches
 from .loading import Loading
@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> Runner:
         edit=lambda cfg: _apply_flags(cfg, args),
     )
     runner = build_runner(cfg)
-    runner.register_hook(EmptyBatches())
+    if task(cfg) == 'mmdet':
+        runner.register_hook(EmptyBatches())
     if cfg.get('load_from') or cfg.get('resume'):
         purpose = 'resume' if cfg.get('resume') else 'load_from'
         runner.register_hook(Loading(purpose, is_lenient(cfg)))

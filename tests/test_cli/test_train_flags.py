@@ -9,6 +9,7 @@ import pytest
 from fixtures import CONFIGS, MASK_RCNN, UPERNET
 
 from mmconvnext.cli import runner, train
+from mmconvnext.cli.empty_batches import EmptyBatches
 from mmconvnext.cli.loading import Loading
 from mmconvnext.cli.same_classes import SameClasses
 from mmconvnext.cli.same_schedule import SameSchedule
@@ -80,6 +81,11 @@ def test_where_it_writes(start):
     assert start(UPERNET).cfg.work_dir == f'work_dirs/{Path(UPERNET).stem}_toy'
     assert start(UPERNET, '--work-dir', 'my runs/1').cfg.work_dir == 'my runs/1'
     assert not os.listdir()
+
+
+@pytest.mark.parametrize(('config', 'hooks'), [(MASK_RCNN, [EmptyBatches]), (UPERNET, [])])
+def test_detectors_tell_of_batches_without_objects(start, config, hooks):
+    assert [type(hook) for hook in start(config, '--work-dir', 'run').hooks] == hooks
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as rle_api
 
-from ..values import number
+from ..values import key, number
 from . import run_lengths
 
 NUMBERS = {int, float}
@@ -129,6 +129,27 @@ def turned_box(box: Sequence[float], turn: Callable) -> list[float]:
     """A box of the stored pixels in the turned image; see :func:`turned`."""
     (x1, y1), (x2, y2) = turn(box[0], box[1]), turn(box[0] + box[2], box[1] + box[3])
     return [min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)]
+
+
+def reaches(entries: list) -> dict[int | str, tuple[float, float]]:
+    """By the key of an image, how far right and down its boxes and polygons reach."""
+    found: dict[int | str, tuple[float, float]] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        box, value = four_numbers(entry.get('bbox')), entry.get('segmentation')
+        shape = read_shape(value, 0, 0) if isinstance(value, list) else None
+        if isinstance(shape, Shape) and isinstance(shape.value, list):
+            x, y = shape.bounds[2:]
+        elif box:
+            x, y = box[0] + box[2], box[1] + box[3]
+        else:
+            continue
+        k = key(entry.get('image_id'))
+        if k is not None:
+            far = found.get(k, (0, 0))
+            found[k] = (max(far[0], x), max(far[1], y))
+    return found
 
 
 def _parts(value: list) -> tuple[list[list], tuple[str, ...]]:

@@ -63,9 +63,10 @@ class Objects:
     Attributes:
         entries: the sound objects.
         changed: whether one of them is not as it was listed.
-        learnt: by id of the image and of the category, how many objects a model learns.
+        learnt: by id of the category, how many objects a model learns.
+        learnt_on: by id of the image, how many of these are of the classes.
         crowds: those that are regions to ignore.
-        images_with: ids of images that mmdet does not take for empty, by id of the category.
+        labelled: ids of images that mmdet does not take for empty.
         boxes: facts about all boxes of the file.
         without_mask: why objects have no mask, and how many, if masks are wanted.
     """
@@ -74,14 +75,17 @@ class Objects:
         self,
         images: dict[int | str, Listed],
         categories: dict[int | str, int],
+        classes: set[int],
         wanted: Wanted,
         ledger: Ledger,
     ):
-        self.images, self.categories, self.wanted, self.ledger = images, categories, wanted, ledger
+        self.images, self.categories, self.classes = images, categories, classes
+        self.wanted, self.ledger = wanted, ledger
         self.entries: list[dict] = []
         self.changed = False
-        self.learnt: Counter[tuple[int, int]] = Counter()
-        self.images_with: dict[int, set[int]] = {}
+        self.learnt: Counter[int] = Counter()
+        self.learnt_on: Counter[int] = Counter()
+        self.labelled: set[int] = set()
         self.crowds = Tally()
         self.boxes = Boxes()
         self.without_mask: Counter[str] = Counter()
@@ -244,7 +248,8 @@ class Objects:
         return {'area': area}
 
     def _count(self, image: int, category: int, box: list, crowd: int, where: object) -> None:
-        self.images_with.setdefault(category, set()).add(image)
+        if category in self.classes:
+            self.labelled.add(image)
         if crowd:
             self.crowds.add(where)
             return
@@ -255,7 +260,8 @@ class Objects:
         if self.wanted.learnt and min(box[2:]) < 1:
             self.ledger.leave_out(SMALL, where)
         else:
-            self.learnt[image, category] += 1
+            self.learnt[category] += 1
+            self.learnt_on[image] += category in self.classes
 
     def _number(self) -> None:
         """Give all objects new ids if one of them has none that pycocotools can use."""
@@ -270,27 +276,6 @@ class Objects:
             self.changed = True
             for i, entry in enumerate(self.entries, 1):
                 entry['id'] = i
-
-
-def reaches(entries: list) -> dict[int | str, tuple[float, float]]:
-    """By the key of an image, how far right and down its boxes and polygons reach."""
-    found: dict[int | str, tuple[float, float]] = {}
-    for entry in entries:
-        if not isinstance(entry, dict):
-            continue
-        box, value = four_numbers(entry.get('bbox')), entry.get('segmentation')
-        shape = read_shape(value, 0, 0) if isinstance(value, list) else None
-        if isinstance(shape, Shape) and isinstance(shape.value, list):
-            x, y = shape.bounds[2:]
-        elif box:
-            x, y = box[0] + box[2], box[1] + box[3]
-        else:
-            continue
-        k = key(entry.get('image_id'))
-        if k is not None:
-            far = found.get(k, (0, 0))
-            found[k] = (max(far[0], x), max(far[1], y))
-    return found
 
 
 def _truth(value: object) -> float | bool | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import zlib
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,9 @@ from ..images import ImageKind
 from ..ledger import Ledger
 from .categories import CHECK as CATEGORIES
 from .categories import sound_categories
+from .geometry import reaches
 from .images import ENTRY, sound_images
-from .objects import NO_MASK, Objects, reaches
+from .objects import NO_MASK, Objects
 from .read import BOM, read_coco
 from .wanted import Wanted
 
@@ -100,9 +100,10 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
     categories, ids = sound_categories(content['categories'], wanted.classes, ledger)
     if any(refusal.check in (ENTRY, CATEGORIES) for refusal in ledger.refused):
         return Sound({}, Facts(), ledger)
-    objects = Objects(images, ids, wanted, ledger)
+    classes = {c['name']: c['id'] for c in categories if c['name'] in wanted.classes}
+    objects = Objects(images, ids, set(classes.values()), wanted, ledger)
     objects.add_all(listed)
-    facts = _facts(entries, categories, objects, len(listed), ledger)
+    facts = _facts(entries, classes, objects, len(listed), ledger)
     facts.kinds = kinds
     if wanted.learnt or wanted.measured:
         _judge(facts, objects, ledger)
@@ -121,27 +122,19 @@ def _same(new: list, old: list) -> bool:
 
 
 def _facts(
-    entries: list[dict], categories: list[dict], objects: Objects, listed: int, ledger: Ledger
+    entries: list[dict], classes: dict[str, int], objects: Objects, listed: int, ledger: Ledger
 ) -> Facts:
     wanted = objects.wanted
-    ids = {category['name']: category['id'] for category in categories}
-    classes = {name: ids[name] for name in wanted.classes if name in ids}
-    counts: Counter[int] = Counter()
-    for (_, category), count in objects.learnt.items():
-        counts[category] += count
-    labelled = set().union(*(objects.images_with.get(i, ()) for i in classes.values()))
-    learnt = {entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)}
-    of_classes = set(classes.values())
+    counts, labelled = objects.learnt, objects.labelled
+    learnt = [entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)]
     return Facts(
         images=len(entries),
         objects=listed,
         crowds=objects.crowds.count,
-        classes={name: counts[i] for name, i in classes.items()},
-        others=sum(count for i, count in counts.items() if i not in of_classes),
+        classes={name: counts[classes[name]] for name in wanted.classes if name in classes},
+        others=sum(count for i, count in counts.items() if i not in objects.classes),
         images_learnt=len(learnt),
-        objects_learnt=sum(
-            count for (i, c), count in objects.learnt.items() if i in learnt and c in of_classes
-        ),
+        objects_learnt=sum(objects.learnt_on[i] for i in learnt),
         pictures=sum(_mark(entry) for entry in entries),
     )
 

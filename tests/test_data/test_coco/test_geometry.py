@@ -153,3 +153,14 @@ def test_turned_polygons_and_masks():
     assert (rle_api.decode(shape.value) == np.rot90(mask, -1)).all()
     assert shape.bounds == (30, 8, 61, 61)
     assert turned_box([8, 3, 20, 31], right) == [30, 8, 31, 20]
+
+
+def test_reach_of_polygons_before_that_of_boxes():
+    entries = [
+        dict(image_id='7', bbox=[0, 0, 90, 4], segmentation=[[0, 0, 50, 0, 50, 30]]),
+        dict(image_id=7.0, bbox=[10, 20, 30, 40]),
+        dict(image_id=8, segmentation=dict(size=[1, 2], counts=[0, 2])),
+        dict(image_id=None, bbox=[0, 0, 1, 1]),
+        'x',
+    ]
+    assert geometry.reaches(entries) == {7: (50, 60)}

@@ -255,14 +255,3 @@ def test_objects_are_turned_with_their_image(tmp_path):
     assert (image['width'], image['height']) == (64, 96)
     stored = files.mask(files.content()['annotations'][0], files.content()['images'][0])
     assert (files.mask(entry, image) != np.rot90(stored, -1)).mean() < 0.01  # edges round otherwise
-
-
-def test_reach_of_polygons_before_that_of_boxes():
-    entries = [
-        dict(image_id='7', bbox=[0, 0, 90, 4], segmentation=[[0, 0, 50, 0, 50, 30]]),
-        dict(image_id=7.0, bbox=[10, 20, 30, 40]),
-        dict(image_id=8, segmentation=dict(size=[1, 2], counts=[0, 2])),
-        dict(image_id=None, bbox=[0, 0, 1, 1]),
-        'x',
-    ]
-    assert kinds.reaches(entries) == {7: (50, 60)}

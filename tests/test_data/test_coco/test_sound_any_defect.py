@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import coco_files as files
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -267,6 +268,24 @@ def close(left, right) -> bool:
     masks=st.booleans(),
 )
 def test_refused_or_the_same_objects(content, chain, masks):
+    compare(content, chain, masks)
+
+
+@pytest.mark.parametrize('masks', [True, False])
+@pytest.mark.parametrize('name', sorted(DEFECTS))
+def test_each_defect_alone(name, masks):
+    for which in (0, 2):
+        content = files.content(4)
+        for entry in content['images']:
+            entry['file_name'] = f's/{entry["file_name"]}'
+        value, box, area = run_lengths(files.polygon(8, 9, 20, 31), files.SIZE, True)
+        content['annotations'][4].update(segmentation=value, bbox=box, area=area)
+        content['categories'].append(dict(id=3, name='owl'))
+        compare(content, [(name, which)], masks)
+
+
+def compare(content, chain, masks):
+    """Put content through a chain of defects, and compare what is read with what was there."""
     truth = copy.deepcopy(content)
     for name, which in chain:
         DEFECTS[name](content, partial(every, which))
