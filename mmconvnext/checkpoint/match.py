@@ -38,7 +38,7 @@ def match_weights(
     own: Mapping[str, Tensor],
     archs: Mapping,
     *,
-    has_head: bool = False,
+    has_head: bool,
     classifier_norm: str | None = None,
     pooled: bool = False,
     stem: str = 'repeat',

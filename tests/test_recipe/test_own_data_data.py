@@ -328,3 +328,14 @@ def test_a_split_to_learn_or_measure_has_annotations(load, coco_data):
         cfg.own_data = dict(coco_data, **{name: dict(images='x')})
         with pytest.raises(RecipeError, match=rf"own_data\.{name} lacks \['annotations'\]"):
             apply_own_data(cfg)
+
+
+@pytest.mark.parametrize('absent', LOADERS)
+def test_a_loader_that_a_config_lacks_is_passed_over(load, coco_data, absent):
+    cfg = load(MASK_RCNN)
+    cfg[absent] = None
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    assert cfg[absent] is None
+    for loader in set(LOADERS) - {absent}:
+        assert cfg[loader].dataset.data_root == coco_data['root'], loader

@@ -283,6 +283,11 @@ def test_what_the_user_has_to_choose(foreign, given, match):
     assert 'Write' not in message
 
 
+def test_stages_of_an_unknown_arch_are_not_counted():
+    message = refusal(dict(num_stages=4, image_size=9), dict(arch='resnet50'))
+    assert "arch='resnet50' is unknown" in message and 'stages' not in message
+
+
 PLAIN = dict(type='mmconvnext.ConvNeXt')
 LINES = [
     # mmpretrain
