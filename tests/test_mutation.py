@@ -135,11 +135,21 @@ def test_tests_of_the_module_come_first_and_fast_ones_before_slow_ones(tmp_path)
 
 
 def test_a_line_that_runs_at_import_gets_all_tests_of_its_part(tmp_path):
-    own = a_map({'t/test_block.py::a': 1.0, 't/test_z.py::b': 0.5}, {})
+    own = a_map(
+        {
+            't/test_z.py::b': 0.5,
+            't/test_heads/test_y.py::near': 0.9,
+            't/test_block.py::a': 1.0,
+            't/test_x.py::runs another line': 2.0,
+        },
+        {'mmconvnext/models/heads/block.py': {'7': [3]}},
+    )
     chosen = selection(tmp_path, test_models=own)
-    fault = SimpleNamespace(path='mmconvnext/models/block.py', line=1)
+    fault = SimpleNamespace(path='mmconvnext/models/heads/block.py', line=1)
     assert [tests for tests, _ in chosen.tests(fault)] == [
         ['t/test_block.py::a'],
+        ['t/test_x.py::runs another line'],
+        ['t/test_heads/test_y.py::near'],
         ['t/test_z.py::b'],
     ]
 

@@ -15,7 +15,8 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from operators import operators
 
-# Functions that log or warn. Words are checked by reading them.
+# Words are checked by reading them: these arguments, and what is logged.
+WORDS = ('description', 'epilog', 'help', 'metavar')  # of argparse
 SPEAKERS = ('debug', 'info', 'warning', 'warn', 'error', 'print', 'log_rank0', 'print_log')
 
 
@@ -98,6 +99,9 @@ def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
         elif isinstance(node, ast.Call):
             if getattr(node.func, 'attr', getattr(node.func, 'id', '')) in SPEAKERS:
                 add(*node.args)
+            for keyword in node.keywords:
+                if keyword.arg in WORDS:
+                    add(keyword)
         elif isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test):
             add(node)
     return spans

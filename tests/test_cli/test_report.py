@@ -90,6 +90,16 @@ def test_validation_before_training_is_drawn_at_zero(tmp_path, drawn):
     assert drawn == [('loss', {'loss': [[50, 3.0]]}), ('mIoU', {'mIoU': [[0, 2.5]]})]
 
 
+def test_no_window_is_opened(tmp_path, monkeypatch):
+    import matplotlib
+
+    chosen = []
+    monkeypatch.setattr(matplotlib, 'use', chosen.append)
+    write_log(tmp_path / '20250101_000000', [dict(loss=3.0, iter=1)])
+    draw_curve(tmp_path, tmp_path / 'curve.png')
+    assert chosen == ['Agg']
+
+
 def test_the_newest_run_is_drawn(tmp_path, drawn):
     write_log(tmp_path / '20250101_000000', [dict(loss=3.0, iter=1)])
     write_log(tmp_path / '20250102_000000', [dict(loss=2.0, iter=2)])
