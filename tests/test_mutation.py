@@ -21,7 +21,7 @@ def check(value: int = 2, *, deep: bool = False) -> int | None:
         raise ValueError(f'{value} > {LIMIT}: give at most', 3)
     log.info('checked', value)
     table.append(value)
-    return max(value, LIMIT, key=abs)
+    return clip(value, LIMIT, key=abs)
 '''
 
 
@@ -60,8 +60,8 @@ def test_slips_of_each_kind_are_made(faults):
         'if value >= LIMIT:',
         'if not value > LIMIT:',
         'pass',
-        'return max(LIMIT, value, key=abs)',
-        'return max(value, LIMIT)',
+        'return clip(LIMIT, value, key=abs)',
+        'return clip(value, LIMIT)',
     }
 
 

@@ -76,7 +76,7 @@ def apply(fault: Fault, source: str) -> str | None:
 
 
 def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
-    """Where a change has no effect, or one on words only: annotations, messages, log lines."""
+    """Where a change has no effect, or one on words only: annotations, messages, ``__all__``."""
     spans = []
 
     def add(*nodes):
@@ -92,6 +92,8 @@ def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
             add(node.returns)
         elif isinstance(node, ast.AnnAssign):
             add(node.annotation)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
+            add(node)
         elif isinstance(node, ast.JoinedStr):
             add(node)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):

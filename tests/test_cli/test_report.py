@@ -30,6 +30,7 @@ def drawn(monkeypatch):
 
     def keep(figure, *args, **kwargs):
         for axis in figure.axes:
+            assert axis.get_legend(), 'without names of the lines'
             lines = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
             panels.append((axis.get_title(), lines))
         return save(figure, *args, **kwargs)

@@ -4,6 +4,7 @@
 All maps are checked, all splits together where a single one could pass by chance.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -313,11 +314,12 @@ def test_only_the_images_of_a_list_count(own, seg_data, draw):
     assert found(cfg, check_labels) == []
 
 
-def test_no_image(own):
+def test_no_image(own, seg_data):
+    folder = re.escape(str(Path(seg_data['root']) / 'train/images'))
     with pytest.raises(
         RecipeError,
         match=r'train_dataloader\.dataset: no pair of image \(\*\.tif\) and label map \(\*\.png\) '
-        r'in .*train/images; correct image_suffix',
+        rf'in {folder}; correct image_suffix',
     ):
         found(own(image_suffix='.tif'), check_labels)
 
