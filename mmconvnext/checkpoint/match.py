@@ -42,7 +42,7 @@ def match_weights(
     classifier_norm: str | None = None,
     pooled: bool = False,
     stem: str = 'repeat',
-    strict: bool = True,
+    strict: bool,
     trained: Mapping = EMPTY,
     built: Mapping = EMPTY,
 ) -> Match:

@@ -126,6 +126,9 @@ def test_lists_are_equal_to_tuples_and_new_settings_unknown():
     checkpoint['optimizer']['param_groups'][1]['betas'] = [0.9, 0.99]
     (line,) = differences(now, checkpoint)
     assert line.startswith('optim_wrapper, group 1 of the optimizer: betas: [0.9, 0.99] in the')
+    now.optim_wrapper.optimizer.param_groups[1]['betas'] = 0.9
+    (line,) = differences(now, checkpoint)
+    assert line.endswith('betas: [0.9, 0.99] in the checkpoint, 0.9 in the config')
 
 
 @pytest.mark.parametrize('key', ['foreach', 'fused', 'capturable', 'differentiable'])

@@ -129,6 +129,7 @@ TAKEN = [
     (dict(checkpoint_path=None), {}, {}),
     (dict(kernel_sizes=[7, 5, 5, 3]), {}, dict(design=dict(kernel_size=(7, 5, 5, 3)))),
     (dict(stem_type='overlap_act'), {}, dict(design=dict(stem='overlap_act'))),
+    (dict(stem_type='overlap'), {}, dict(design=dict(stem='overlap'))),
     (dict(stochastic_depth_prob=0.4), {}, dict(drop_path_rate=0.4)),
     (dict(layer_scale=1e-6), {}, dict(layer_scale_init_value=1e-6)),
     # together with a design
