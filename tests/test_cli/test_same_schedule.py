@@ -217,6 +217,11 @@ def test_several_optimizers():
     found = differences(now, checkpoint)
     assert found[0] == 'param_scheduler.b.0.T_max: 12 in the checkpoint, 24 in the config'
     assert found[1].startswith('optim_wrapper.b, group 0 of the optimizer: weight_decay: 0.05')
+    now.param_schedulers['a'] = []
+    assert differences(now, checkpoint)[:2] == [
+        'param_scheduler.a: 1 schedulers in the checkpoint, 0 here',
+        found[0],
+    ]
 
 
 # The tool

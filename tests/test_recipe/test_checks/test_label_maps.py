@@ -141,6 +141,8 @@ def test_nothing_is_written_beside_the_data(files, tmp_path):
         '{"version": 0, "files": {"a.png": [[1, 2], []]}}',
         '{"version": 1, "files": []}',
         '{"version": 1, "files": null}',
+        '{"files": {}}',
+        '{"version": 1}',
         '{"version": 1, "files": {"a.png": [], "b.png": [STAMP]}}',
         '{"version": 1, "files": {"a.png": null, "b.png": [STAMP, []]}}',
         '{"version": 1, "files": {"a.png": [STAMP, [[1]]], "b.png": [STAMP, null]}}',
