@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/checks/masks.py: data whose masks the pipeline cannot use are refused before training."""
 
+import copy
 import json
 
 import pytest
@@ -88,6 +89,19 @@ def test_other_files_are_left_alone(own, tmp_path, change):
     (tmp_path / 'train.txt').write_text('{}')
     cfg.train_dataloader.dataset.update(change)
     assert found(cfg, check_masks) == []
+
+
+def test_a_dataset_that_cannot_be_read_hides_no_other(own):
+    cfg = own(MASK_RCNN, None)
+    second = copy.deepcopy(cfg.train_dataloader.dataset)
+    for change in (dict(ann_file='train.txt'), dict(ann_file='gone.json')):
+        first = copy.deepcopy(second)
+        first.update(change)
+        cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[first, second])
+        with pytest.raises(
+            RecipeError, match=r'datasets\.1: \S+/train\.json has boxes but no masks'
+        ):
+            found(cfg, check_masks)
 
 
 def test_only_training_needs_masks(own):
