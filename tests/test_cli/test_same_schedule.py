@@ -2,6 +2,7 @@
 """cli/same_schedule.py: a resumed run continues as it was started, or the user is told."""
 
 import copy
+import logging
 import shutil
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import PARAM_SCHEDULERS
 
+from mmconvnext.cli import same_schedule as module
 from mmconvnext.cli.same_schedule import SameSchedule, compare
 from mmconvnext.cli.train import main
 from mmconvnext.recipe.errors import RecipeError
@@ -201,6 +203,19 @@ def test_long_lists_are_cut():
     now = built(dict(SCHEDULES['cosine'], T_max=1, eta_min=1), seen=0, **changes)
     lines = differences(now, saved(built(SCHEDULES['cosine'])))
     assert len(lines) == 6 and lines[-1] == 'and 1 more'
+
+
+def test_a_difference_that_is_let_pass_is_a_warning(monkeypatch):
+    lines = []
+    monkeypatch.setattr(module, 'log_rank0', lambda line, level: lines.append((line, level)))
+    runner, checkpoint = built(SCHEDULES['cosine'], seen=0), saved(built(SCHEDULES['linear']))
+    with pytest.raises(RecipeError, match='differ from those of the run to resume'):
+        SameSchedule().after_load_checkpoint(runner, checkpoint)
+    assert lines == []
+    runner.cfg.checks = dict(schedule=False)
+    SameSchedule().after_load_checkpoint(runner, checkpoint)
+    ((line, level),) = lines
+    assert 'differ from those of the run to resume' in line and level == logging.WARNING
 
 
 def test_several_optimizers():
