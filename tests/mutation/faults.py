@@ -92,7 +92,7 @@ def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
             add(node.returns)
         elif isinstance(node, ast.AnnAssign):
             add(node.annotation)
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
+        elif isinstance(node, (ast.Assign, ast.AugAssign)) and '__all__' in ast.unparse(node)[:7]:
             add(node)
         elif isinstance(node, ast.JoinedStr):
             add(node)

@@ -333,9 +333,12 @@ def test_a_split_to_learn_or_measure_has_annotations(load, coco_data):
 @pytest.mark.parametrize('absent', LOADERS)
 def test_a_loader_that_a_config_lacks_is_passed_over(load, coco_data, absent):
     cfg = load(MASK_RCNN)
-    cfg[absent] = None
+    evaluators = {name: name.replace('dataloader', 'evaluator') for name in LOADERS[1:]}
+    cfg[absent] = cfg[evaluators.get(absent, 'unused')] = None
     cfg.own_data = coco_data
     apply_own_data(cfg)
     assert cfg[absent] is None
     for loader in set(LOADERS) - {absent}:
         assert cfg[loader].dataset.data_root == coco_data['root'], loader
+    for loader in set(evaluators) - {absent}:
+        assert cfg[evaluators[loader]].ann_file.startswith(coco_data['root']), loader

@@ -284,6 +284,11 @@ def test_what_the_user_has_to_choose(foreign, given, match):
     assert 'Write' not in message
 
 
+def test_a_patch_size_of_timm_says_what_differs_here():
+    message = refusal(dict(model_name='convnext_tiny', patch_size=2, in_chans=3))
+    assert 'so that the last map has stride 32; here, as in transformers, every' in message
+
+
 def test_stages_of_an_unknown_arch_are_not_counted():
     message = refusal(dict(num_stages=4, image_size=9), dict(arch='resnet50'))
     assert "arch='resnet50' is unknown" in message and 'stages' not in message
