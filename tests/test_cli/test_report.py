@@ -98,7 +98,7 @@ def test_no_window_is_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(matplotlib, 'use', chosen.append)
     write_log(tmp_path / '20250101_000000', [dict(loss=3.0, iter=1)])
     draw_curve(tmp_path, tmp_path / 'curve.png')
-    assert chosen == ['Agg']
+    assert chosen == ['Agg'] and not matplotlib.pyplot.get_fignums()
 
 
 def test_the_newest_run_is_drawn(tmp_path, drawn):

@@ -305,6 +305,14 @@ def test_a_label_map_without_image_does_not_count(own, seg_data):
     assert found(own(), check_labels) == []
 
 
+def test_a_remote_dataset_hides_no_other(own, draw):
+    cfg = own()
+    cfg.train_dataloader.dataset.data_root = 's3://bucket'
+    draw([0, 99], split='val')
+    with pytest.raises(RecipeError, match=r'val_dataloader\.dataset: .* no class has \{99\}'):
+        found(cfg, check_labels)
+
+
 def test_only_the_images_of_a_list_count(own, seg_data, draw):
     draw([0, 99], name='other.png')
     cfg = own()

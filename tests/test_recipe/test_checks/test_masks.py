@@ -98,9 +98,7 @@ def test_a_dataset_that_cannot_be_read_hides_no_other(own):
         first = copy.deepcopy(second)
         first.update(change)
         cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[first, second])
-        with pytest.raises(
-            RecipeError, match=r'datasets\.1: .* has boxes but no masks'
-        ):
+        with pytest.raises(RecipeError, match=r'datasets\.1: .* has boxes but no masks'):
             found(cfg, check_masks)
 
 

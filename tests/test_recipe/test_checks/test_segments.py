@@ -125,6 +125,8 @@ def test_what_other_checks_report_is_left_to_them(own, change):
     assert found(cfg, check_segments) == []
     cfg.checks, cfg.test_dataloader = dict(segments=False), test
     assert len(found(cfg, check_segments)) == 1  # the loaders behind it are looked at
+    cfg.train_dataloader.dataset.type = 'CocoDataset'
+    assert len(found(cfg, check_segments)) == 1
 
 
 def test_training_may_lack_things_or_stuff(own):
