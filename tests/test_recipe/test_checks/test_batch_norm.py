@@ -93,7 +93,7 @@ def test_auxiliary_heads_run_too(tiny_arch):
     for heads in (pools, [cfg.model.auxiliary_head, pools]):
         cfg.model.auxiliary_head = heads
         with pytest.raises(
-            RecipeError, match=r'model\.auxiliary_head\.(1\.)?psp_modules\.0\.1\.bn'
+            RecipeError, match=r'auxiliary_head\.(1\.)?psp_modules\.0\.1\.bn'
         ):
             one_image()(cfg)
 
