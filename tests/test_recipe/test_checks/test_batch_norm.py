@@ -92,9 +92,7 @@ def test_auxiliary_heads_run_too(tiny_arch):
     pools = segmentor('pspnet_r50-d8', tiny_arch).model.decode_head
     for heads in (pools, [cfg.model.auxiliary_head, pools]):
         cfg.model.auxiliary_head = heads
-        with pytest.raises(
-            RecipeError, match=r'auxiliary_head\.(1\.)?psp_modules\.0\.1\.bn'
-        ):
+        with pytest.raises(RecipeError, match=r'auxiliary_head\.(1\.)?psp_modules\.0\.1\.bn'):
             one_image()(cfg)
 
 
