@@ -188,6 +188,7 @@ def test_table_counts_and_results_are_kept(tmp_path, monkeypatch, capsys):
     assert '+c' in out and '+d' not in out
     assert Session(tmp_path).done(again=False) == {'0', '1', '2', '3'}
     assert Session(tmp_path).done(again=True) == {'0', '1'}
+    assert Session(tmp_path).done(True, report.known_faults()) == {'0', '1', '3'}
 
 
 def test_each_known_fault_has_a_reason_and_its_line_exists():
