@@ -1,7 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Contract: importing the package is fast, and an error says how to install what is missing."""
 
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 
@@ -77,6 +79,22 @@ def test_public_names_are_there_on_demand():
     assert constructor.__module__ == 'mmconvnext.optim.layer_decay'
     assert mmconvnext.lenient_loading.__module__ == 'mmconvnext.checkpoint.strictness'
     assert mmconvnext.use_own_data.__module__ == 'mmconvnext.recipe.own_data'
+
+
+def modules() -> list[str]:
+    return [info.name for info in pkgutil.walk_packages(mmconvnext.__path__, 'mmconvnext.')]
+
+
+def test_every_listed_name_is_there():
+    listed = 0
+    for name in modules():
+        if name.startswith('mmconvnext.kernels.triton') or name.rpartition('.')[2] == 'cuda':
+            continue  # needs Triton
+        module = importlib.import_module(name)
+        for public in getattr(module, '__all__', ()):
+            assert hasattr(module, public), f'{name}.{public}'
+            listed += 1
+    assert listed > 30
 
 
 def test_unknown_name_is_an_attribute_error():

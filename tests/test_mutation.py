@@ -21,7 +21,7 @@ def check(value: int = 2, *, deep: bool = False) -> int | None:
         raise ValueError(f'{value} > {LIMIT}: give at most', 3)
     log.info('checked', value)
     table.append(value)
-    return max(value, LIMIT, key=abs)
+    return clip(value, LIMIT, key=abs)
 '''
 
 
@@ -60,8 +60,8 @@ def test_slips_of_each_kind_are_made(faults):
         'if value >= LIMIT:',
         'if not value > LIMIT:',
         'pass',
-        'return max(LIMIT, value, key=abs)',
-        'return max(value, LIMIT)',
+        'return clip(LIMIT, value, key=abs)',
+        'return clip(value, LIMIT)',
     }
 
 
@@ -135,11 +135,21 @@ def test_tests_of_the_module_come_first_and_fast_ones_before_slow_ones(tmp_path)
 
 
 def test_a_line_that_runs_at_import_gets_all_tests_of_its_part(tmp_path):
-    own = a_map({'t/test_block.py::a': 1.0, 't/test_z.py::b': 0.5}, {})
+    own = a_map(
+        {
+            't/test_z.py::b': 0.5,
+            't/test_heads/test_y.py::near': 0.9,
+            't/test_block.py::a': 1.0,
+            't/test_x.py::runs another line': 2.0,
+        },
+        {'mmconvnext/models/heads/block.py': {'7': [3]}},
+    )
     chosen = selection(tmp_path, test_models=own)
-    fault = SimpleNamespace(path='mmconvnext/models/block.py', line=1)
+    fault = SimpleNamespace(path='mmconvnext/models/heads/block.py', line=1)
     assert [tests for tests, _ in chosen.tests(fault)] == [
         ['t/test_block.py::a'],
+        ['t/test_x.py::runs another line'],
+        ['t/test_heads/test_y.py::near'],
         ['t/test_z.py::b'],
     ]
 
@@ -178,6 +188,7 @@ def test_table_counts_and_results_are_kept(tmp_path, monkeypatch, capsys):
     assert '+c' in out and '+d' not in out
     assert Session(tmp_path).done(again=False) == {'0', '1', '2', '3'}
     assert Session(tmp_path).done(again=True) == {'0', '1'}
+    assert Session(tmp_path).done(True, report.known_faults()) == {'0', '1', '3'}
 
 
 def test_each_known_fault_has_a_reason_and_its_line_exists():

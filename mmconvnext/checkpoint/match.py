@@ -38,11 +38,11 @@ def match_weights(
     own: Mapping[str, Tensor],
     archs: Mapping,
     *,
-    has_head: bool = False,
+    has_head: bool,
     classifier_norm: str | None = None,
     pooled: bool = False,
     stem: str = 'repeat',
-    strict: bool = True,
+    strict: bool,
     trained: Mapping = EMPTY,
     built: Mapping = EMPTY,
 ) -> Match:

@@ -20,7 +20,7 @@ def read_cfg_options(pairs: list[str] | None) -> dict[str, object]:
     """
     if not pairs:
         return {}
-    read = argparse.Namespace(options=None)
+    read = argparse.Namespace()
     pairs = [_hide_spaces(pair) for pair in pairs]
     DictAction(['--cfg-options'], 'options')(argparse.ArgumentParser(), read, pairs)
     return _show_spaces(read.options)

@@ -120,7 +120,7 @@ def registered(cfg: Config, registry: Registry, node: dict) -> type | None:
     scope = cfg.get('default_scope') or scope_of_model(cfg)
     if scope in SCOPES:
         init_default_scope(scope)
-    with registry.switch_scope_and_registry(scope if scope in SCOPES else None) as scoped:
+    with registry.switch_scope_and_registry(None) as scoped:
         try:
             found = scoped.get(kind)
         except RuntimeError:  # a scope that is not installed

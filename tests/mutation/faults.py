@@ -15,7 +15,8 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from operators import operators
 
-# Functions that log or warn. Words are checked by reading them.
+# Words are checked by reading them: these arguments, and what is logged.
+WORDS = ('description', 'epilog', 'help', 'metavar')  # of argparse
 SPEAKERS = ('debug', 'info', 'warning', 'warn', 'error', 'print', 'log_rank0', 'print_log')
 
 
@@ -75,7 +76,7 @@ def apply(fault: Fault, source: str) -> str | None:
 
 
 def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
-    """Where a change has no effect, or one on words only: annotations, messages, log lines."""
+    """Where a change has no effect, or one on words only: annotations, messages, ``__all__``."""
     spans = []
 
     def add(*nodes):
@@ -91,6 +92,8 @@ def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
             add(node.returns)
         elif isinstance(node, ast.AnnAssign):
             add(node.annotation)
+        elif isinstance(node, (ast.Assign, ast.AugAssign)) and '__all__' in ast.unparse(node)[:7]:
+            add(node)
         elif isinstance(node, ast.JoinedStr):
             add(node)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
@@ -98,6 +101,9 @@ def _without_effect(source: str) -> list[tuple[tuple, tuple]]:
         elif isinstance(node, ast.Call):
             if getattr(node.func, 'attr', getattr(node.func, 'id', '')) in SPEAKERS:
                 add(*node.args)
+            for keyword in node.keywords:
+                if keyword.arg in WORDS:
+                    add(keyword)
         elif isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test):
             add(node)
     return spans

@@ -142,6 +142,10 @@ class ChangeString(_ByText):
         return (Example("a = 'b'", "a = 'b_'"),)
 
 
+# Functions of which the order of two arguments does not matter.
+SYMMETRIC = ('max', 'maximum', 'min', 'minimum')
+
+
 class SwapArguments(_ByText):
     """A call whose first two positional arguments have changed places."""
 
@@ -151,7 +155,8 @@ class SwapArguments(_ByText):
         parts = [part for part in node.children if part != ',']
         code = [part.get_code(include_prefix=False) for part in parts]
         starred = [part.type == 'argument' for part in parts[:2]]
-        if len(parts) < 2 or any(starred) or code[0] == code[1]:
+        name = node.get_first_leaf().get_previous_leaf().get_previous_leaf().value
+        if len(parts) < 2 or any(starred) or code[0] == code[1] or name in SYMMETRIC:
             return []
         return [', '.join([code[1], code[0], *code[2:]])]
 

@@ -28,7 +28,7 @@ from queue import Empty, Queue
 
 from copies import Copy
 from faults import Fault, apply, faults_of
-from report import print_report
+from report import known_faults, print_report
 from selection import Selection
 from session import Session
 
@@ -167,7 +167,7 @@ def main() -> None:
     # In the order of their hashes, so that a run that stops early has tried some of each room.
     faults.sort(key=lambda fault: fault.key)
     if not args.report:
-        done = session.done(again=args.again)
+        done = session.done(again=args.again, known=known_faults())
 
         left = [fault for fault in recipes if fault.key not in done]
         tried = count(1)

@@ -67,29 +67,39 @@ class Selection:
         """Lists of tests to try one after the other, each with its expected seconds.
 
         First the module's own test files, those that run the line before the others, then the rest
-        of its part that runs the line, then the other parts.
+        of its part that runs the line, then the other parts. A line that runs at import only, such
+        as one of a table, may be noticed by any test of its part, those of its folder first.
         """
         first = self.own(fault.path)
-        facts = self.maps[first]
-        mirrored = f'/test_{Path(fault.path).stem}'
-        own = {i for i, test in enumerate(facts['tests']) if mirrored in test.partition('::')[0]}
-        numbers = _running(fault, facts) or range(len(facts['tests']))
+        facts, module = self.maps[first], Path(fault.path)
+        files = [test.partition('::')[0] for test in facts['tests']]
+        own = {i for i, file in enumerate(files) if f'/test_{module.stem}' in file}
+        near = {i for i, file in enumerate(files) if f'/test_{module.parent.name}/' in file}
+        running = set(_running(fault, facts))
+        rest = set() if _at_line(fault, facts) else set(range(len(files))) - running - own
         left = BUDGET
         # All tests of the module's files: a cached function runs in the first test only.
-        for wanted in (own & set(numbers), own - set(numbers), set(numbers) - own):
+        for wanted in (own & running, own - running, running - own, rest & near, rest - near):
             for tests, seconds in _within(left, [(facts, i) for i in wanted]):
                 yield tests, seconds
                 left -= seconds
+            if left <= 0:
+                break
         others = [facts for part, facts in self.maps.items() if part != first]
         yield from _within(
             BUDGET_ELSEWHERE, [(facts, i) for facts in others for i in _running(fault, facts)]
         )
 
 
+def _at_line(fault, facts: dict) -> list[int]:
+    """The tests that run a fault's line."""
+    return facts['lines'].get(fault.path, {}).get(str(fault.line), [])
+
+
 def _running(fault, facts: dict) -> list[int]:
     """The tests that run a fault's line, or any line of the module if this one runs at import."""
     lines = facts['lines'].get(fault.path, {})
-    return lines.get(str(fault.line)) or sorted({i for tests in lines.values() for i in tests})
+    return _at_line(fault, facts) or sorted({i for tests in lines.values() for i in tests})
 
 
 def _within(budget: float, tests: list[tuple[dict, int]]) -> list[tuple[list[str], float]]:

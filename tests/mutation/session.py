@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Container
 from pathlib import Path
 
 COLUMNS = 'key, path, line, kind, outcome, by, seconds, difference'
@@ -22,10 +23,18 @@ class Session:
         with self.lock, self.file:
             self.file.execute(f'replace into results values ({",".join("?" * len(row))})', row)
 
-    def done(self, again: bool) -> set[str]:
-        """Keys of the faults that need no run."""
-        wanted = "where outcome != 'missed'" if again else ''
-        return {key for (key,) in self.file.execute(f'select key from results {wanted}')}
+    def done(self, again: bool, known: Container[tuple[str, str]] = ()) -> set[str]:
+        """Keys of the faults that need no run.
+
+        Args:
+            again: whether missed faults are tried again.
+            known: path and change of those that are not.
+        """
+        return {
+            row[0]
+            for row in self.rows().values()
+            if not again or row[4] != 'missed' or (row[1], row[7].strip()) in known
+        }
 
     def rows(self) -> dict[str, tuple]:
         return {row[0]: row for row in self.file.execute(f'select {COLUMNS} from results')}

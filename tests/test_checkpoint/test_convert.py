@@ -179,6 +179,14 @@ def test_ablations_are_published_under_their_own_names(design, tiny_arch, tmp_pa
     torch.save({f'backbone.{k}': v for k, v in weights.items()} | HEADS, tmp_path / 'a.pth')
     path, _ = convert(tmp_path / 'a.pth', tmp_path / 'b.pth', 'native', publish=True)
     assert set(torch.load(path, weights_only=True)) == {*HEADS, *(f'backbone.{k}' for k in weights)}
+    path, lines = convert(
+        *(tmp_path / 'a.pth', tmp_path / 'd.pth', 'native'), backbone_only=True, drop_norms=True
+    )
+    norms = [name for name in weights if name.startswith('norm')]
+    found = torch.load(path, weights_only=True)['state_dict']
+    assert set(found) == set(weights) - set(norms)
+    (dropped,) = (line for line in lines if line.startswith('dropped: '))
+    assert f'{len(norms) - 10} more' in dropped if len(norms) > 10 else norms[-1] in dropped
     with pytest.raises(CheckpointMismatch, match='not names of the format'):
         convert(tmp_path / 'a.pth', tmp_path / 'c.pth', 'meta')
 

@@ -55,6 +55,8 @@ def test_what_is_nowhere_is_refused_with_similar_names():
     for find in (look_up, locate):
         with pytest.raises(CheckpointNotFound, match=message):
             find('convnext-tiny_in1')
+        with pytest.raises(CheckpointNotFound, match=r'did you mean convnext-tiny_in21k, '):
+            find('conv-t-22k')  # spelt quite differently
     with pytest.raises(CheckpointNotFound, match=re.escape("'s3://b/w.pth' is neither a file")):
         locate('s3://b/w.pth')
 

@@ -328,6 +328,12 @@ def test_installing_changes_no_function_of_mmengine(untouched):
     assert type(CheckpointLoader._schemes) is type(untouched['schemes'])
 
 
+def test_messages_name_the_loader():
+    # mmengine logs which backend loads, by the name of the function.
+    names = {loader.__name__ for loader in CheckpointLoader._schemes.values()}
+    assert names >= {'load_from_ceph', 'load_from_torchvision', 'load_from_openmmlab'}
+
+
 def test_a_loader_of_somebody_else_stays(monkeypatch):
     def load_from_mine(filename, map_location=None):
         return filename

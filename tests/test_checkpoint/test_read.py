@@ -160,6 +160,11 @@ def test_device_of_safetensors(map_location, device, tmp_path, monkeypatch):
             'w is truncated: pickl',
         ),
         (UnpicklingError('Ran out of input'), CheckpointUnreadable, 'w is truncated: Ran out'),
+        (
+            UnpicklingError("Can only build Tensor, but got <class 'a.b.C'>"),
+            CheckpointUnreadable,
+            r'not read: it holds a\.b\.C, which could run code',
+        ),
         (UnpicklingError('odd\n  one'), CheckpointUnreadable, "not read: torch says 'odd one'"),
     ],
     ids=str,

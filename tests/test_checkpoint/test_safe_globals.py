@@ -30,6 +30,7 @@ from mmengine.runner import Runner
 from mmengine.utils import digit_version
 from mmengine.visualization import Visualizer
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from mmconvnext.checkpoint import plain_types, safe_globals
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
@@ -140,6 +141,17 @@ def test_checkpoint_of_mmengine_needs_the_allow_list(work_dir, cleared):
         torch.load(work_dir / 'iter_2.pth', weights_only=True)
     allow_own_checkpoints()
     assert torch.load(work_dir / 'iter_2.pth', weights_only=True)['meta']['iter'] == 2
+
+
+@pytest.mark.parametrize(
+    ('version', 'lists'), [('2.5.1', False), ('2.6.0', True), ('2.6.0+cu124', True), ('2.10', True)]
+)
+def test_torchs_list_is_used_from_2_6_on(version, lists, monkeypatch):
+    given = []
+    monkeypatch.setattr(torch, '__version__', TorchVersion(version))
+    monkeypatch.setattr(torch.serialization, 'add_safe_globals', given.append)
+    allow_own_checkpoints()
+    assert len(given) == lists
 
 
 @LISTS_NAMES_ONLY

@@ -74,6 +74,7 @@ def test_what_can_be_written_and_in_which_form():
         name: (FORMATS[name].checkpoint_key, FORMATS[name].prefix) for name in TARGETS
     } == expected
     sizes = (80, 160, 320, 640)
+    assert TARGETS == ('native', 'meta', 'mmpretrain', 'timm', 'hf')
     found = {name: format_to_write(name, sizes).name for name in TARGETS}
     assert found == {**{name: name for name in expected}, 'timm': 'timm-conv'}
     row = FORMATS['meta-sparse']

@@ -38,6 +38,7 @@ def test_values_have_types():
         ('[ (1, 2), ( 3 ,4 ), [a b] ]', [(1, 2), (3, 4), ['a b']]),
         ('[set (1), b]', ['set (1)', 'b']),
         ('( [ 1 ] )', ([1],)),
+        ('[ a b ]', ['a b']),
     ],
 )
 def test_spaces_of_names_stay_and_those_between_are_dropped(text, value):

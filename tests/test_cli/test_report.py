@@ -30,6 +30,7 @@ def drawn(monkeypatch):
 
     def keep(figure, *args, **kwargs):
         for axis in figure.axes:
+            assert axis.get_legend(), 'without names of the lines'
             lines = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
             panels.append((axis.get_title(), lines))
         return save(figure, *args, **kwargs)
@@ -82,6 +83,22 @@ def test_curve_of_a_segmentor(tmp_path, drawn):
     )
     draw_curve(str(tmp_path), str(tmp_path / 'curve.png'))
     assert drawn == [('loss', {'loss': [[50, 3.0]]}), ('mIoU', {'mIoU': [[50, 12.5]]})]
+
+
+def test_validation_before_training_is_drawn_at_zero(tmp_path, drawn):
+    write_log(tmp_path / '20250101_000000', [dict(mIoU=2.5, step=0), dict(loss=3.0, iter=50)])
+    draw_curve(tmp_path, tmp_path / 'curve.png')
+    assert drawn == [('loss', {'loss': [[50, 3.0]]}), ('mIoU', {'mIoU': [[0, 2.5]]})]
+
+
+def test_no_window_is_opened(tmp_path, monkeypatch):
+    import matplotlib
+
+    chosen = []
+    monkeypatch.setattr(matplotlib, 'use', chosen.append)
+    write_log(tmp_path / '20250101_000000', [dict(loss=3.0, iter=1)])
+    draw_curve(tmp_path, tmp_path / 'curve.png')
+    assert chosen == ['Agg'] and not matplotlib.pyplot.get_fignums()
 
 
 def test_the_newest_run_is_drawn(tmp_path, drawn):

@@ -7,6 +7,7 @@ Both tools go through it in test_test_classes.py.
 from types import SimpleNamespace
 
 import pytest
+from mmengine.config import Config
 
 from mmconvnext.cli.same_classes import SameClasses, compare, trained_classes
 from mmconvnext.recipe.checks.finding import Finding
@@ -60,6 +61,13 @@ def test_an_unclear_spelling_is_a_warning():
 def test_the_class_that_moved_is_the_one_that_is_named():
     (finding,) = compare(['dog', 'cat', 'emu'], ['hound', 'emu', 'cat'])
     assert "class 1 as 'cat', the config calls it 'emu'" in finding.text
+
+
+def test_a_loader_without_a_dataset_has_no_classes():
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='Own'))))
+    checkpoint = dict(meta=dict(dataset_meta=dict(classes=('cat',))))
+    for loader in ('train_dataloader', 'test_dataloader'):
+        SameClasses(loader).after_load_checkpoint(SimpleNamespace(cfg=cfg), checkpoint)
 
 
 @pytest.mark.parametrize(

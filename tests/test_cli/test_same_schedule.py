@@ -2,6 +2,7 @@
 """cli/same_schedule.py: a resumed run continues as it was started, or the user is told."""
 
 import copy
+import logging
 import shutil
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import PARAM_SCHEDULERS
 
+from mmconvnext.cli import same_schedule as module
 from mmconvnext.cli.same_schedule import SameSchedule, compare
 from mmconvnext.cli.train import main
 from mmconvnext.recipe.errors import RecipeError
@@ -126,6 +128,9 @@ def test_lists_are_equal_to_tuples_and_new_settings_unknown():
     checkpoint['optimizer']['param_groups'][1]['betas'] = [0.9, 0.99]
     (line,) = differences(now, checkpoint)
     assert line.startswith('optim_wrapper, group 1 of the optimizer: betas: [0.9, 0.99] in the')
+    now.optim_wrapper.optimizer.param_groups[1]['betas'] = 0.9
+    (line,) = differences(now, checkpoint)
+    assert line.endswith('betas: [0.9, 0.99] in the checkpoint, 0.9 in the config')
 
 
 @pytest.mark.parametrize('key', ['foreach', 'fused', 'capturable', 'differentiable'])
@@ -200,6 +205,19 @@ def test_long_lists_are_cut():
     assert len(lines) == 6 and lines[-1] == 'and 1 more'
 
 
+def test_a_difference_that_is_let_pass_is_a_warning(monkeypatch):
+    lines = []
+    monkeypatch.setattr(module, 'log_rank0', lambda line, level: lines.append((line, level)))
+    runner, checkpoint = built(SCHEDULES['cosine'], seen=0), saved(built(SCHEDULES['linear']))
+    with pytest.raises(RecipeError, match='differ from those of the run to resume'):
+        SameSchedule().after_load_checkpoint(runner, checkpoint)
+    assert lines == []
+    runner.cfg.checks = dict(schedule=False)
+    SameSchedule().after_load_checkpoint(runner, checkpoint)
+    ((line, level),) = lines
+    assert 'differ from those of the run to resume' in line and level == logging.WARNING
+
+
 def test_several_optimizers():
     runs = {name: built(SCHEDULES['cosine']) for name in 'ab'}
     checkpoint = dict(
@@ -214,6 +232,11 @@ def test_several_optimizers():
     found = differences(now, checkpoint)
     assert found[0] == 'param_scheduler.b.0.T_max: 12 in the checkpoint, 24 in the config'
     assert found[1].startswith('optim_wrapper.b, group 0 of the optimizer: weight_decay: 0.05')
+    now.param_schedulers['a'] = []
+    assert differences(now, checkpoint)[:2] == [
+        'param_scheduler.a: 1 schedulers in the checkpoint, 0 here',
+        found[0],
+    ]
 
 
 # The tool

@@ -22,6 +22,20 @@ from mmconvnext.recipe.load import load_config
 from mmconvnext.toy import ADE_CLASSES
 
 
+def test_the_stack_is_checked_and_formats_are_installed_first(monkeypatch):
+    calls = []
+    for name in ('require_stack', 'install'):
+        monkeypatch.setattr(module, name, lambda name=name: calls.append(name))
+
+    def prepare_config(*args, **options):
+        raise RecipeError('so far')
+
+    monkeypatch.setattr(module, 'prepare_config', prepare_config)
+    with pytest.raises(RecipeError, match='so far'):
+        main([MASK_RCNN, 'w.pth'])
+    assert calls == ['require_stack', 'install']
+
+
 def evaluate(run, *argv):
     return main(
         [

@@ -43,6 +43,13 @@ def change_record(folder: Path, **facts) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **facts}))
 
 
+def test_the_library_of_this_installation_is_loaded():
+    # Without this test, a fault in loading would only skip the tests of the kernels.
+    if not (module.FOLDER / FILE).is_file():
+        pytest.skip('the kernels are not compiled here')
+    assert load() == (read(module.FOLDER / FILE)['capability'], '')
+
+
 def test_what_fits_is_loaded(kernels, monkeypatch):
     assert load(kernels)[1].startswith(LOADED)
     for name in ('csrc/.#gelu.h', 'ops/.#mlp.py'):

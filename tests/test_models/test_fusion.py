@@ -722,6 +722,13 @@ def test_types_that_autocast_brings_together_fit(given, parameters, autocast, fi
     assert fault == ('' if fits else expected)
 
 
+def test_parameters_behind_one_that_is_missing_are_looked_at():
+    p = parameters_of(make('plain'))
+    assert p.gamma is None
+    changed = p._replace(grn_beta=p.grn_beta.to(torch.bfloat16))
+    assert input_fault(X, changed).startswith('grn.beta is torch.bfloat16')
+
+
 def test_an_input_elsewhere_or_of_another_shape_is_named():
     p = parameters_of(make('plain'))
     assert input_fault(X.to('meta'), p) == 'dwconv.weight is a torch.strided tensor on cpu'

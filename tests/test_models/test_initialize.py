@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from mmconvnext.models import ConvNeXt
-from mmconvnext.models.initialize import initialize_layer
+from mmconvnext.models.initialize import initialize_layer, start_before_loading
 from mmconvnext.models.layers import GlobalResponseNorm
 
 ARCH = dict(depths=[1, 2], channels=[8, 16])
@@ -158,6 +158,7 @@ def test_copying_into_no_memory_is_no_loading():
     model = on_meta()
     with pytest.warns(UserWarning, match='copying from a non-meta parameter'):
         model.load_state_dict(trained())
+    assert start_before_loading(model, trained(), {}) is False
     assert all(p.is_meta for p in model.parameters())
     filled(model).init_weights()
     assert_fresh(model)

@@ -35,8 +35,9 @@ def test_any_other_setting_keeps_groups_apart():
         (0, dict(lr=0.1, weight_decay=0.0)),
         (0, dict(lr=0.1, weight_decay=0.0, betas=(0.9, 0.99))),
         (0, dict(lr=0.1, weight_decay=0.0, betas=(0.9, 0.999))),
+        (0, dict(lr=0.0, weight_decay=0.1)),  # the same values, exchanged
     )
-    assert len(merge(given, 0.2)) == 3
+    assert len(merge(given, 0.2)) == 4
 
 
 def test_groups_come_from_the_highest_rate_down_however_the_rows_come():

@@ -328,3 +328,27 @@ def test_a_split_to_learn_or_measure_has_annotations(load, coco_data):
         cfg.own_data = dict(coco_data, **{name: dict(images='x')})
         with pytest.raises(RecipeError, match=rf"own_data\.{name} lacks \['annotations'\]"):
             apply_own_data(cfg)
+
+
+def test_a_list_of_one_dataset_is_that_one(load, coco_data):
+    cfg = load(MASK_RCNN)
+    inner = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[inner])
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    assert cfg.train_dataloader.dataset.pipeline == inner.pipeline
+    assert cfg.train_dataloader.dataset.data_root == coco_data['root']
+
+
+@pytest.mark.parametrize('absent', LOADERS)
+def test_a_loader_that_a_config_lacks_is_passed_over(load, coco_data, absent):
+    cfg = load(MASK_RCNN)
+    evaluators = {name: name.replace('dataloader', 'evaluator') for name in LOADERS[1:]}
+    cfg[absent] = cfg[evaluators.get(absent, 'unused')] = None
+    cfg.own_data = coco_data
+    apply_own_data(cfg)
+    assert cfg[absent] is None
+    for loader in set(LOADERS) - {absent}:
+        assert cfg[loader].dataset.data_root == coco_data['root'], loader
+    for loader in set(evaluators) - {absent}:
+        assert cfg[evaluators[loader]].ann_file.startswith(coco_data['root']), loader

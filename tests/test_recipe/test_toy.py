@@ -285,7 +285,9 @@ def test_nothing_is_downloaded_for_a_rehearsal(load, toy_data):
     cfg.model.teacher_backbone = dict(type='ResNet', depth=101, init_cfg=weights)
     cfg.model.update(teacher_ckpt='https://example.org/teacher.pth', pretrained='resnet50')
     cfg.model.rpn_head.init_cfg = dict(type='Normal', layer='Conv2d')
+    cfg.model.backbone.init_cfg = [cfg.model.backbone.init_cfg]
     make_toy(cfg)
+    assert 'init_cfg' not in cfg.model.backbone
     assert cfg.load_from is cfg.model.teacher_ckpt is cfg.model.pretrained is None
     assert 'init_cfg' not in cfg.model.teacher_backbone and 'pretrained' not in cfg.model.neck
     assert cfg.model.rpn_head.init_cfg == dict(type='Normal', layer='Conv2d')

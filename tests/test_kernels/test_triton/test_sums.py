@@ -22,6 +22,16 @@ def test_sums(sum_parts, shape):
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_sums_are_float32_whatever_torchs_default_is(sum_parts):
+    parts = torch.randn(2, 5, 7, device=DEVICE)
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert sum_parts(parts).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_taps_are_turned_to_channels(sum_parts):
     parts = torch.randn(1, 40, 50, 7, device=DEVICE)
     found, wanted = sum_parts(parts.view(1, 40, 350), taps=49)[0].double(), parts.double().sum(1)[0]

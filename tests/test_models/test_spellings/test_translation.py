@@ -129,6 +129,7 @@ TAKEN = [
     (dict(checkpoint_path=None), {}, {}),
     (dict(kernel_sizes=[7, 5, 5, 3]), {}, dict(design=dict(kernel_size=(7, 5, 5, 3)))),
     (dict(stem_type='overlap_act'), {}, dict(design=dict(stem='overlap_act'))),
+    (dict(stem_type='overlap'), {}, dict(design=dict(stem='overlap'))),
     (dict(stochastic_depth_prob=0.4), {}, dict(drop_path_rate=0.4)),
     (dict(layer_scale=1e-6), {}, dict(layer_scale_init_value=1e-6)),
     # together with a design
@@ -281,6 +282,16 @@ def test_what_the_user_has_to_choose(foreign, given, match):
     message = refusal(foreign, given)
     assert re.search(match, message), message
     assert 'Write' not in message
+
+
+def test_a_patch_size_of_timm_says_what_differs_here():
+    message = refusal(dict(model_name='convnext_tiny', patch_size=2, in_chans=3))
+    assert 'so that the last map has stride 32; here, as in transformers, every' in message
+
+
+def test_stages_of_an_unknown_arch_are_not_counted():
+    message = refusal(dict(num_stages=4, image_size=9), dict(arch='resnet50'))
+    assert "arch='resnet50' is unknown" in message and 'stages' not in message
 
 
 PLAIN = dict(type='mmconvnext.ConvNeXt')

@@ -87,6 +87,15 @@ def test_what_is_refused_dies_and_what_passes_trains(name, tiny_arch):
         out = (head(maps, *out),)
 
 
+def test_auxiliary_heads_run_too(tiny_arch):
+    cfg = segmentor('fcn_r50-d8', tiny_arch)
+    pools = segmentor('pspnet_r50-d8', tiny_arch).model.decode_head
+    for heads in (pools, [cfg.model.auxiliary_head, pools]):
+        cfg.model.auxiliary_head = heads
+        with pytest.raises(RecipeError, match=r'auxiliary_head\.(1\.)?psp_modules\.0\.1\.bn'):
+            one_image()(cfg)
+
+
 def test_the_mend_is_let_pass(load):
     cfg = load(UPERNET)
     assert found(cfg, lambda cfg, loaders: check_batch_norm(cfg)) == []

@@ -259,6 +259,23 @@ def test_a_class_is_missing_in_one_split(own, split, absent):
     )
 
 
+def test_the_complete_file_has_another_order_than_the_classes(own):
+    message = refusal(own(['cat', 'dog'], ['dog', 'cat'], ['cat']))
+    assert re.match(r'val_dataloader\.dataset: 1 of 2 class names match', message)
+    assert "in that order: ['dog', 'cat'], and write classes=['dog', 'cat']" in message
+
+
+def test_a_test_file_without_objects_behind_one_file_for_train_and_val(own, tmp_path):
+    cfg = own(['cat'], ['cat'])
+    write(tmp_path / 'test.json', ['cat'], [])
+    for key in ('val_dataloader', 'train_dataloader'):
+        cfg[key].dataset.ann_file = 'train.json'
+    cfg.test_dataloader.dataset.ann_file = 'test.json'
+    cfg.val_evaluator.ann_file = str(tmp_path / 'train.json')
+    cfg.test_evaluator.ann_file = str(tmp_path / 'test.json')
+    assert re.match(r'test_dataloader: no object of any class in \S*test\.json', refusal(cfg))
+
+
 def test_a_class_that_is_in_no_file(own):
     message = refusal(own(['cat', 'dig'], ['cat', 'dog']))
     assert '1 of 2 class names match' in message and "['dig'] in ['cat', 'dog']" in message

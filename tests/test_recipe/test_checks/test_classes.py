@@ -160,6 +160,9 @@ def test_a_detector_that_is_told_names_in_words(load):
     cfg.model.bbox_head = dict(num_classes=256, contrastive_cfg=dict(max_text_len=256))
     cfg.train_dataloader.dataset.type = 'ODVGDataset'
     assert found(cfg, check_num_classes) == found(cfg, check_class_names) == []
+    cfg.model.last_head = dict(num_classes=7)  # behind the one that is passed over
+    with pytest.raises(RecipeError, match=r'model\.last_head\.num_classes is 7, but'):
+        found(cfg, check_num_classes)
     cfg.model.bbox_head.num_classes = 79
     with pytest.raises(RecipeError, match=r'model\.bbox_head\.num_classes is 79, but'):
         found(cfg, check_num_classes)

@@ -34,6 +34,13 @@ def test_another_key_or_value_of_that_name(tmp_path, value, first):
     assert read_categories(str(file)) == [(1, '"categories"'), (2, 'categories')]
 
 
+@pytest.mark.parametrize('ids', [(1, 2), ('a', 'b'), (0.5, 1.5)], ids=str)
+def test_ids_of_any_type_that_pycocotools_sorts(tmp_path, ids):
+    file = tmp_path / 'a.json'
+    file.write_text(json.dumps(dict(categories=[dict(id=i, name=f'c{i}') for i in ids])))
+    assert [category.id for category in read_categories(str(file))] == list(ids)
+
+
 def test_names_in_any_script(tmp_path):
     file = tmp_path / 'a.json'
     names = ['Gr\xf6\xdfe 1', '\u72ac']

@@ -26,6 +26,13 @@ def test_complete_data_pass(own, load, seg_data):
     check_files(cfg, LOADERS)
 
 
+def test_a_remote_dataset_hides_no_missing_one(own):
+    own.train_dataloader.dataset.data_root = 's3://bucket'
+    own.val_dataloader.dataset.ann_file = 'gone.json'
+    with pytest.raises(RecipeError, match=r'val_dataloader\.dataset: .*gone\.json does not exist'):
+        check_files(own, LOADERS)
+
+
 @pytest.mark.parametrize(
     'recipe, root, below',
     [

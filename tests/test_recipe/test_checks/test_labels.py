@@ -4,6 +4,7 @@
 All maps are checked, all splits together where a single one could pass by chance.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -337,6 +338,14 @@ def test_label_maps_of_other_splits_in_one_folder_are_not_left_out(own, seg_data
     assert found(own(val=val), check_labels, LOADERS[2:]) == []
 
 
+def test_a_remote_dataset_hides_no_other(own, draw):
+    cfg = own()
+    cfg.train_dataloader.dataset.data_root = 's3://bucket'
+    draw([0, 99], split='val')
+    with pytest.raises(RecipeError, match=r'val_dataloader\.dataset: .* no class has \{99\}'):
+        found(cfg, check_labels)
+
+
 def test_only_the_images_of_a_list_count(own, seg_data, draw):
     draw([0, 99], name='other.png')
     cfg = own()
@@ -346,10 +355,11 @@ def test_only_the_images_of_a_list_count(own, seg_data, draw):
     assert found(cfg, check_labels) == []
 
 
-def test_no_image(own):
+def test_no_image(own, seg_data):
+    folder = re.escape(str(Path(seg_data['root']) / 'train/images'))
     with pytest.raises(
         RecipeError,
-        match=r"train_dataloader\.dataset: no image in \S*train/images ends in '\.tif', but 1 end "
+        match=rf"train_dataloader\.dataset: no image in {folder} ends in '\.tif', but 1 end "
         r"in '\.jpg'; set own_data\.image_suffix='\.jpg'",
     ):
         found(own(image_suffix='.tif'), check_labels)

@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/checks/masks.py: data whose masks the pipeline cannot use are refused before training."""
 
+import copy
 import json
 
 import pytest
@@ -95,6 +96,17 @@ def test_masks_of_coco_files_are_judged_one_by_one_before(own):
     cfg = own(MASK_RCNN, None)
     cfg.train_dataloader.dataset.type = 'CocoDataset'
     assert found(cfg, check_masks) == []
+
+
+def test_a_dataset_that_cannot_be_read_hides_no_other(own):
+    cfg = own(MASK_RCNN, None)
+    second = copy.deepcopy(cfg.train_dataloader.dataset)
+    for change in (dict(ann_file='train.txt'), dict(ann_file='gone.json')):
+        first = copy.deepcopy(second)
+        first.update(change)
+        cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[first, second])
+        with pytest.raises(RecipeError, match=r'datasets\.1: .* has boxes but no masks'):
+            found(cfg, check_masks)
 
 
 def test_only_training_needs_masks(own):

@@ -348,3 +348,23 @@ def test_detectors_without_a_neck_take_all(load):
     cfg = load(MASK_RCNN)
     cfg.model.pop('neck')
     assert unused(cfg) == []
+
+
+def test_a_head_of_several_maps_keeps_a_list_of_indices(load):
+    cfg = load(UPERNET)
+    cfg.model.decode_head.update(in_index=[1, 2, 3], in_channels=[192, 384, 768])
+    cfg.model.auxiliary_head.update(in_index=2)
+    with pytest.raises(RecipeError, match='of stage 0 that') as caught:
+        unused(cfg)
+    lines = [line.strip() for line in str(caught.value).splitlines()]
+    assert 'model.decode_head.in_index=[0, 1, 2]' in lines
+    assert 'model.auxiliary_head.in_index=1' in lines
+
+
+def test_a_model_whose_maps_are_unknown_hides_no_other(load):
+    cfg = load(MASK_RCNN)
+    cfg.model.neck.start_level = 1
+    part = dict(type='Own', backbone=dict(type='mmconvnext.ConvNeXt', arch='tiny'))
+    cfg.model = dict(type='Pair', first=part, second=cfg.model)
+    with pytest.raises(RecipeError, match=r'of stage 0 that model\.second\.backbone returns'):
+        unused(cfg)

@@ -77,6 +77,10 @@ def test_a_part_that_the_base_lacks_is_named(part):
     match = rf'model\.{part}=.*40, 80.* has no type: the base config has no {name}\. Take it out'
     with pytest.raises(RecipeError, match=match):
         check_names(cfg)
+    cfg.model = dict(type=dict, inner=cfg.model)  # inside somebody's own class
+    with pytest.raises(RecipeError, match=match.replace('model', 'model.inner', 1)):
+        check_names(cfg)
+    cfg.model = cfg.model.inner
     cfg.model.type = dict  # somebody's own class, whose parts are its own matter
     if '.' not in part:
         check_names(cfg)

@@ -121,8 +121,12 @@ def test_each_file_is_checked_once(own):
 def test_what_other_checks_report_is_left_to_them(own, change):
     cfg = own(_set_isthing(None))
     cfg.val_dataloader.dataset.update(change)
-    cfg.test_dataloader = None
+    test, cfg.test_dataloader = cfg.test_dataloader, None
     assert found(cfg, check_segments) == []
+    cfg.checks, cfg.test_dataloader = dict(segments=False), test
+    assert len(found(cfg, check_segments)) == 1  # the loaders behind it are looked at
+    cfg.train_dataloader.dataset.type = 'CocoDataset'
+    assert len(found(cfg, check_segments)) == 1
 
 
 def test_training_may_lack_things_or_stuff(own):

@@ -12,7 +12,7 @@ from mmconvnext.recipe.families.maps import backbone_maps
 
 def test_maps_of_a_detector(load):
     cfg = load(MASK_RCNN)
-    cfg.model.backbone.update(out_indices=(1, -1), frozen_stages=1)
+    cfg.model.backbone.update(_scope_='mmconvnext', out_indices=(1, -1), frozen_stages=1)
     (maps,) = backbone_maps(cfg)
     assert (maps.path, maps.model_path, maps.model) == ('model.backbone', 'model', cfg.model)
     assert (maps.stages, maps.channels, maps.frozen_stages) == ([1, 3], [192, 768], 1)

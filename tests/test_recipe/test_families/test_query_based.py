@@ -81,3 +81,10 @@ def test_a_head_without_a_neck_is_checked(three_lines):
     cfg = load_config(three_lines(MASK2FORMER))
     with pytest.raises(RecipeError, match=r'panoptic_head\.in_channels=\[256, .*\[96, 192, 384'):
         check_channels(cfg)
+
+
+def test_a_neck_takes_the_maps_before_the_head_does():
+    model = dict(neck=dict(in_channels=[1]), panoptic_head=dict(in_channels=[2]))
+    assert [part.path for part in QueryBased().inputs(model, 2)] == ['neck']
+    del model['neck']
+    assert [part.path for part in QueryBased().inputs(model, 2)] == ['panoptic_head']
