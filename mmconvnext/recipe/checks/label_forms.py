@@ -118,7 +118,9 @@ def _sizes(files: LabelFiles) -> Iterator[Finding]:
         size, stored = (content.width, content.height), (header.width, header.height)
         loaded = header.loaded
         if size != loaded:
-            (turned if size in (stored, stored[::-1]) else wrong).append((file, size, loaded))
+            # As the image would be if it were loaded the other way.
+            other = stored if files.turns else stored[::-1]
+            (turned if size == other else wrong).append((file, size, loaded))
         elif header.orientation > 1 and files.turns and stored == header.loaded:
             unsure.append(file)
     count = len(files.pairs)
