@@ -9,8 +9,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..checkpoint.mmengine_io import install
+from ..recipe.data_table import Split, write_table
 from ..recipe.errors import RecipeError
 from ..recipe.prepare import is_lenient, prepare_config
+from ..recipe.ranks import rank
 from ..recipe.walk import LOADERS, task
 from .cfg_options import read_cfg_options
 from .empty_batches import EmptyBatches
@@ -27,6 +29,7 @@ def main(argv: list[str] | None = None) -> Runner:
     args = train_parser().parse_args(argv)
     require_stack()
     install()
+    table: list[Split] = []
     cfg = prepare_config(
         args.config,
         read_cfg_options(args.cfg_options),
@@ -36,8 +39,11 @@ def main(argv: list[str] | None = None) -> Runner:
         launcher=args.launcher,
         resume=args.resume,
         edit=lambda cfg: _apply_flags(cfg, args),
+        table=table,
     )
     runner = build_runner(cfg)
+    if table and rank() == 0:
+        write_table(table, cfg.work_dir)
     if task(cfg) == 'mmdet':
         runner.register_hook(EmptyBatches())
     if cfg.get('load_from') or cfg.get('resume'):

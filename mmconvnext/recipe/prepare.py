@@ -13,7 +13,7 @@ from ..checkpoint.lookup import look_up
 from .annotations import mend_annotations, restore_listed
 from .checks import check_recipe
 from .checks.finding import Finding
-from .data_table import Split, format_table, write_table
+from .data_table import Split, format_table
 from .errors import RecipeError
 from .label_maps import mend_label_maps
 from .load import load_config
@@ -21,7 +21,7 @@ from .machine import fit_to_machine
 from .own_data import apply_own_data
 from .own_data.given import is_applied
 from .own_data.namespace import LINE
-from .ranks import log_rank0, rank, world_size
+from .ranks import log_rank0, world_size
 from .toy import make_toy
 from .walk import LOADERS
 from .work_dir import default_work_dir, last_checkpoint, refuse_used
@@ -38,6 +38,7 @@ def prepare_config(
     launcher: str = 'none',
     resume: str | None = None,
     edit: Callable[[Config], None] | None = None,
+    table: list[Split] | None = None,
 ) -> Config:
     """Turn a config file into a config that can run; log what the user must know.
 
@@ -55,6 +56,7 @@ def prepare_config(
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         resume: None, 'auto' for the last checkpoint of the work dir, or a checkpoint.
         edit: applies the tool's own flags to the config, before it is checked.
+        table: gets a row for each dataset that was read.
 
     Raises:
         RecipeError: any of the steps found a mistake; nothing has been written.
@@ -78,10 +80,10 @@ def prepare_config(
         edit(cfg)
     if training:
         _set_resume(cfg, resume)
-    table = run_checks(cfg, LOADERS if training else LOADERS[2:])
+    rows = run_checks(cfg, LOADERS if training else LOADERS[2:])
+    if table is not None:
+        table += rows
     if training:
-        if table and rank() == 0:
-            write_table(table, cfg.work_dir)
         for line in fit_to_machine(cfg, 1 if launcher == 'none' else world_size()):
             log_rank0(line)
     return cfg

@@ -1,7 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """cli/train.py: what each flag does, and what happens without it, up to the start of the run."""
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,7 +79,11 @@ def test_learning_rates_are_scaled_on_request_only(start):
 def test_where_it_writes(start):
     assert start(UPERNET).cfg.work_dir == f'work_dirs/{Path(UPERNET).stem}_toy'
     assert start(UPERNET, '--work-dir', 'my runs/1').cfg.work_dir == 'my runs/1'
-    assert not os.listdir()
+    written = {str(file) for file in Path().rglob('*') if file.is_file()}
+    assert written == {
+        f'work_dirs/{Path(UPERNET).stem}_toy/used_data.json',
+        'my runs/1/used_data.json',
+    }
 
 
 @pytest.mark.parametrize(('config', 'hooks'), [(MASK_RCNN, [EmptyBatches]), (UPERNET, [])])

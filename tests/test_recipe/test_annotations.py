@@ -2,7 +2,6 @@
 """recipe/annotations.py: a config reads the sound form of its files; what was mended is told."""
 
 import copy
-import json
 import os
 from pathlib import Path
 
@@ -349,10 +348,11 @@ def test_mmdet_learns_and_measures_the_objects(own, tmp_path, log_records):
     given = {key: value for key, value in cfg.own_data.to_dict().items() if key != 'applied'}
     config = tmp_path / 'mine.py'
     config.write_text(f'_base_ = {MASK_RCNN!r}\nown_data = {given!r}\n')
-    cfg = prepare_config(str(config), work_dir=str(tmp_path / 'work'))
+    table = []
+    cfg = prepare_config(str(config), work_dir=str(tmp_path / 'work'), table=table)
     assert sum('mended' in line for line in warnings(log_records)) == 4
-    rows = json.loads((tmp_path / 'work/used_data.json').read_text())
-    assert [row['classes'] for row in rows] == [dict(cat=3, dog=4)] * 3
+    assert [row.classes for row in table] == [dict(cat=3, dog=4)] * 3
+    assert not (tmp_path / 'work').exists()
     truth = files.content()
     for loader in (TRAIN, VAL):
         dataset = DATASETS.build(dict(cfg[loader].dataset, pipeline=[]))
