@@ -40,7 +40,7 @@ def match_weights(
     *,
     has_head: bool,
     classifier_norm: str | None = None,
-    pooled: bool = False,
+    pooled: bool,
     stem: str = 'repeat',
     strict: bool,
     trained: Mapping = EMPTY,

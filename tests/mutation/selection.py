@@ -16,6 +16,8 @@ from pathlib import Path
 # Seconds of tests for one fault in the own part and in the others, by their measured times. Our
 # choice: a fault that only slower tests notice counts as missed.
 BUDGET, BUDGET_ELSEWHERE = 25.0, 25.0
+# Of all tests of a part, for a line that runs at import only.
+BUDGET_AT_IMPORT = 120.0
 
 
 class Selection:
@@ -77,7 +79,7 @@ class Selection:
         near = {i for i, file in enumerate(files) if f'/test_{module.parent.name}/' in file}
         running = set(_running(fault, facts))
         rest = set() if _at_line(fault, facts) else set(range(len(files))) - running - own
-        left = BUDGET
+        left = BUDGET_AT_IMPORT if rest else BUDGET
         # All tests of the module's files: a cached function runs in the first test only.
         for wanted in (own & running, own - running, running - own, rest & near, rest - near):
             for tests, seconds in _within(left, [(facts, i) for i in wanted]):

@@ -16,6 +16,7 @@ MANUAL = (Path(__file__).resolve().parents[3] / 'docs/spellings.md').read_text(e
 @pytest.mark.parametrize('module', [spellings, optim_spellings])
 def test_the_manual_has_the_table(module):
     table = module.as_markdown()
+    assert table.count('\n') == 2 + len(module.TABLE)
     assert table.splitlines()[0] in ('| argument | package | here |', '| name | package | here |')
     assert table in MANUAL, f'docs/spellings.md needs this table:\n{table}'
 

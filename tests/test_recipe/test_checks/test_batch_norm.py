@@ -10,6 +10,7 @@ from fixtures import MASK_RCNN, UPERNET, found, public_config
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.checks.batch_norm import check_batch_norm
 from mmconvnext.recipe.errors import RecipeError
 
@@ -94,6 +95,29 @@ def test_auxiliary_heads_run_too(tiny_arch):
         cfg.model.auxiliary_head = heads
         with pytest.raises(RecipeError, match=r'auxiliary_head\.(1\.)?psp_modules\.0\.1\.bn'):
             one_image()(cfg)
+
+
+def test_a_backbone_that_does_not_say_its_channels_takes_colours(tiny_arch):
+    cfg = segmentor('pspnet_r50-d8', tiny_arch)
+    cfg.model.backbone = dict(type=Silent, arch=tiny_arch)
+    with pytest.raises(RecipeError, match=r'psp_modules\.0\.1\.bn'):
+        one_image()(cfg)
+
+
+class Silent(ConvNeXt):
+    """As most backbones of mmseg."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.__dict__.pop('in_channels')
+
+    def forward(self, x):
+        assert x.shape[1] == 3
+        self.in_channels = 3
+        try:
+            return super().forward(x)
+        finally:
+            del self.in_channels
 
 
 def test_the_mend_is_let_pass(load):
