@@ -36,7 +36,7 @@ from configs import config_faults, try_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'mmconvnext'
-ROOMS = ('models', 'optim', 'checkpoint', 'recipe', 'cli', 'kernels')
+ROOMS = ('models', 'optim', 'checkpoint', 'recipe', 'data', 'cli', 'kernels')
 
 
 def parse_args() -> argparse.Namespace:
