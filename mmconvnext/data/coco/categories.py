@@ -18,7 +18,7 @@ def sound_categories(
     """Check all categories; return the sound entries, and their ids by the key of the listed id.
 
     If all classes are listed, they come first and in their order, because mmdet numbers the labels
-    in the order of the file.
+    in the order of the file; then they are numbered from 1.
     """
     by_name: dict[str, dict] = {}
     ids: dict[int | str, str] = {}
@@ -58,7 +58,9 @@ def sound_categories(
     if set(classes) <= set(by_name):
         rest = [name for name in by_name if name not in classes]
         order = list(by_name) if _in_order(list(by_name), classes) else [*classes, *rest]
-        by_name = {name: by_name[name] for name in order}
+        if order != list(by_name):
+            # pycocotools sorts its results by id, and mmdet prints them in the order of the file.
+            by_name = {name: {**by_name[name], 'id': i} for i, name in enumerate(order, 1)}
     return list(by_name.values()), {k: by_name[name]['id'] for k, name in ids.items()}
 
 

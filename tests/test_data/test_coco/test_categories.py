@@ -82,7 +82,7 @@ def test_refused(rows, message):
 
 def test_the_order_is_that_of_the_classes():
     entries, by_key, ledger = sound((1, 'dog'), (2, 'bird'), (3, 'cat'))
-    assert entries == [(3, 'cat'), (1, 'dog'), (2, 'bird')] and by_key == {1: 1, 2: 2, 3: 3}
+    assert entries == [(1, 'cat'), (2, 'dog'), (3, 'bird')] and by_key == {1: 2, 2: 3, 3: 1}
     assert ledger == Ledger()
 
 
