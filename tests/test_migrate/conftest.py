@@ -66,6 +66,7 @@ def train_step(path, inputs):
             node.pop('init_cfg', None)
         cfg.model.data_preprocessor.batch_augments = None
         model = registry.build(cfg.model).train()
+        model.init_weights()  # DINO's level_embed is uninitialized memory before
         wrapper = cfg.optim_wrapper
         wrapper.type = 'OptimWrapper'  # the other needs a GPU
         wrapper.pop('loss_scale', None)
