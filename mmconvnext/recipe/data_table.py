@@ -54,14 +54,15 @@ class Split:
 
 def format_table(rows: Iterable[Split]) -> str:
     """The table, with a line of classes below each row."""
-    head = f'{"data":6} {"images":>17} {"objects":>17} {"mended":>8} {"left out":>8}'
-    lines = [head]
+    columns = '{:6} {:>17} {:>17} {:>8} {:>8} {:>8}'.format
+    lines = [columns('data', 'images', 'objects', 'ignored', 'mended', 'left out')]
     for row in rows:
         images, objects = f'{row.images_used} of {row.images}', 'label maps'
         if row.objects is not None:
             objects = f'{row.objects_used} of {row.objects}'
         mended, left_out = sum(row.mended.values()), sum(row.left_out.values())
-        lines.append(f'{row.name:6} {images:>17} {objects:>17} {mended:8} {left_out:8}')
+        ignored = row.regions_to_ignore
+        lines.append(columns(row.name, images, objects, ignored, mended, left_out))
         ranked = sorted(row.classes.items(), key=lambda item: -item[1])
         shown = ', '.join(f'{name} {count}' for name, count in ranked[:MOST])
         lines.append(
@@ -73,4 +74,5 @@ def format_table(rows: Iterable[Split]) -> str:
 def write_table(rows: Iterable[Split], work_dir: str) -> None:
     """Write the rows to `used_data.json` in the work dir."""
     with atomic_path(Path(work_dir) / FILE) as part:
-        part.write_text(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
+        text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
+        part.write_text(text, encoding='utf-8')

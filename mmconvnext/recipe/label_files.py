@@ -19,10 +19,11 @@ from ..data.label_values import LabelValues
 from ..data.pairs import stems_of
 from .checks.classes import class_names, dataset_type
 from .checks.files import is_remote
+from .checks.loading import turns_images
+from .checks.readers import defining
 from .walk import LOADERS, datasets, dicts, type_name
 
 OURS, MMSEGS = 'LoadLabelMap', 'LoadAnnotations'  # transforms that load label maps
-TURNING = ('color', 'grayscale')  # color_type for which mmcv turns an image by its orientation
 
 
 @dataclass
@@ -84,11 +85,7 @@ class LabelFiles:
     @property
     def turns(self) -> bool:
         """Whether images are turned by their EXIF orientation when they are loaded."""
-        return all(
-            node.get('color_type', TURNING[0]) in TURNING
-            for _, node in dicts(self.dataset)
-            if type_name(node) in ('LoadImageFromFile', 'LoadImage')
-        )
+        return turns_images(self.dataset)
 
 
 def label_files(cfg: Config, loaders: tuple) -> Iterator[LabelFiles]:
@@ -128,8 +125,7 @@ def used_maps(cfg: Config) -> set[Path]:
 
 def _pairs_by_name(cfg: Config, dataset: dict) -> bool:
     kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
-    loading = next((kind for kind in kinds if 'load_data_list' in vars(kind)), None)
-    return getattr(loading, '__name__', None) == 'BaseSegDataset'
+    return defining(kinds, 'load_data_list') == 'BaseSegDataset'
 
 
 def _pair(found: LabelFiles, list_file: str) -> None:

@@ -15,7 +15,7 @@ def kept(**facts) -> Kept:
     for where in (1, 2):
         ledger.mend('odd ids', where)
     ledger.leave_out('lost things', 3)
-    default = dict(images=5, objects=40, crowds=2, classes=dict(cat=20, dog=11))
+    default = dict(images=5, objects=40, crowds=3, classes=dict(cat=20, dog=11))
     default.update(images_learnt=4, objects_learnt=30)
     return Kept(Path('sound.json'), Facts(**(default | facts)), ledger)
 
@@ -23,7 +23,7 @@ def kept(**facts) -> Kept:
 def test_a_row_of_training_is_without_what_the_filters_leave_out():
     row = Split.of('train', 'a.json', kept())
     assert (row.images, row.images_used, row.objects, row.objects_used) == (5, 4, 40, 30)
-    assert (row.name, row.file, row.regions_to_ignore) == ('train', 'a.json', 2)
+    assert (row.name, row.file, row.regions_to_ignore) == ('train', 'a.json', 3)
     assert row.mended == {'odd ids': 2} and row.left_out == {'lost things': 1}
     row = Split.of('val', 'a.json', kept())
     assert (row.images_used, row.objects_used) == (5, 31)
@@ -32,10 +32,10 @@ def test_a_row_of_training_is_without_what_the_filters_leave_out():
 def test_the_table():
     rows = [Split.of('train', 'a.json', kept()), Split.of('val', 'b.json', kept(classes={}))]
     lines = format_table(rows).splitlines()
-    assert lines[0].split() == 'data images objects mended left out'.split()
-    assert lines[1].split() == 'train 4 of 5 30 of 40 2 1'.split()
+    assert lines[0].split() == 'data images objects ignored mended left out'.split()
+    assert lines[1].split() == 'train 4 of 5 30 of 40 3 2 1'.split()
     assert lines[2].strip() == 'cat 20, dog 11'
-    assert lines[3].split() == 'val 5 of 5 0 of 40 2 1'.split()
+    assert lines[3].split() == 'val 5 of 5 0 of 40 3 2 1'.split()
 
 
 def test_of_many_classes_the_most_frequent_are_shown():

@@ -511,5 +511,5 @@ def test_the_table_names_maps(write):
 
     lines = format_table(checked(write(label))[1]).splitlines()
     assert len(lines) == 7
-    assert lines[1].split() == ['train', '4', 'of', '4', 'label', 'maps', '0', '0']
+    assert lines[1].split() == ['train', '4', 'of', '4', 'label', 'maps', '0', '0', '0']
     assert lines[2].strip() == 'soil 4, crop 4, weed 3'

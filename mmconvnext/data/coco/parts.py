@@ -30,19 +30,23 @@ def divided(file: Path, fraction: float) -> tuple[Path, Path]:
     return train, val
 
 
-def chosen(file: Path, wanted: list[str]) -> tuple[Path, list[str]]:
-    """A file with the images of these names only, and the names that it does not list."""
-    unknown: list[str] = []
+def chosen(file: Path, wanted: list[str]) -> Path:
+    """A file with the images of these names only.
+
+    Raises:
+        ValueError: the file does not list one of the names.
+    """
 
     def images(content: dict) -> Mapping[str, set]:
         entries = [e for e in content['images'] if isinstance(e, dict)]
         names = {str(e.get('file_name')): key(e.get('id')) for e in entries}
-        found, missing = choose(list(names), wanted)
-        unknown.extend(missing)
+        found, unknown = choose(list(names), wanted)
+        if unknown:
+            raise ValueError(f'{file} does not list {unknown[:5]}')
         return dict(chosen={names[name] for name in found})
 
-    (part,) = _parts(file, f'chosen {sorted(wanted)!r}', ('chosen',), images, fresh=True)
-    return part, unknown
+    (part,) = _parts(file, f'chosen {sorted(wanted)!r}', ('chosen',), images)
+    return part
 
 
 def _contents(content: dict) -> dict:
@@ -59,7 +63,6 @@ def _parts(
     what: str,
     names: tuple[str, ...],
     images: Callable[[dict], Mapping[str, set]],
-    fresh: bool = False,
 ) -> list[Path]:
     if not file.is_file():
         return [file] * len(names)
@@ -68,7 +71,7 @@ def _parts(
     stem = f'{file.stem}-{digest.hexdigest()[:16]}'
     parts = [cache_root() / 'splits' / f'{stem}-{name}.json' for name in names]
     with locked(parts[0]):
-        if fresh or not all(part.is_file() for part in parts):
+        if not all(part.is_file() for part in parts):
             content = read_coco(file, Ledger())
             if content is None:
                 return [file] * len(names)

@@ -79,7 +79,8 @@ def make_sound(file: Path, wanted: Wanted, on_disk: bool = True) -> Sound:
     try:
         return _make_sound(file, wanted, on_disk)
     finally:
-        gc.enable() if collects else None
+        if collects:
+            gc.enable()
 
 
 def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +13,14 @@ from mmengine.fileio import list_dir_or_file, list_from_file
 from ...data.images import image_kinds, read_headers
 from ...data.ledger import Tally
 from ..image_folder import SUFFIXES
+from ..label_files import setting
 from ..ranks import rank
 from ..walk import datasets
 from .classes import dataset_type
 from .files import is_remote
 from .finding import Finding
 from .loading import check_loading, turns_images
+from .readers import defining
 
 
 def check_images(cfg: Config, loaders: tuple) -> Iterator[Finding]:
@@ -55,13 +56,12 @@ def _files(cfg: Config, dataset: dict) -> list[Path]:
     """The images of a dataset that lists a folder; [] for other datasets."""
     root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
     kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
-    loading = next((kind for kind in kinds if 'load_data_list' in vars(kind)), None)
-    name = getattr(loading, '__name__', '')
+    name = defining(kinds, 'load_data_list')
     if name == 'ImageFolder' and prefix.get('img'):
         folder, suffix = os.path.join(root, prefix['img']), SUFFIXES
     elif name == 'BaseSegDataset' and prefix.get('img_path'):
         folder = os.path.join(root, prefix['img_path'])
-        suffix = dataset.get('img_suffix') or _default_suffix(cfg, dataset)
+        suffix = str(setting(cfg, dataset, 'img_suffix', '.jpg'))
         listed = os.path.join(root, dataset.get('ann_file') or '')
         if os.path.isfile(listed):
             stems = [line.strip() for line in list_from_file(listed)]
@@ -74,12 +74,3 @@ def _files(cfg: Config, dataset: dict) -> list[Path]:
     endings = (suffix,) if isinstance(suffix, str) else suffix
     lower = name == 'ImageFolder'
     return sorted(Path(folder, n) for n in names if (n.lower() if lower else n).endswith(endings))
-
-
-def _default_suffix(cfg: Config, dataset: dict) -> str:
-    """That of the dataset's type, such as '_leftImg8bit.png'."""
-    for kind in getattr(dataset_type(cfg, dataset), '__mro__', ()):
-        parameter = inspect.signature(kind.__init__).parameters.get('img_suffix')
-        if parameter is not None:
-            return parameter.default
-    return '.jpg'

@@ -9,10 +9,10 @@ from mmengine.config import Config
 
 from ...data.images import ImageKind
 from ...data.pixels import is_darkened, largest_value, loaded_channels, needs_own_loader
+from ..own_data.loading import IMAGE_LOADERS
 from ..walk import backbones, dicts, task, type_name
 from .finding import Finding
 
-LOADERS_OF_IMAGES = ('LoadImageFromFile', 'LoadImage')
 TURNING = ('color', 'grayscale')  # color_type for which mmcv turns an image by its orientation
 DEPTHS = (10, 12, 14, 16)  # bits of usual cameras, to choose from; our choice
 LARGEST = 255  # of 8 bits; means above belong to values of more bits
@@ -92,7 +92,7 @@ def check_preprocessor(cfg: Config) -> Iterator[Finding]:
 def image_loader(dataset: dict) -> dict | None:
     """The transform of a dataset's pipeline that loads the image; None if it is another one."""
     nodes = (node for _, node in dicts(dataset.get('pipeline')) if 'type' in node)
-    return next((node for node in nodes if type_name(node) in LOADERS_OF_IMAGES), None)
+    return next((node for node in nodes if type_name(node) in IMAGE_LOADERS), None)
 
 
 def turns_images(dataset: dict) -> bool:

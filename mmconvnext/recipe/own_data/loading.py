@@ -11,7 +11,7 @@ from ..errors import RecipeError
 from ..walk import dicts, pipelines, unimported_name
 
 OPTIONS = dict(bits=None, channels=None)  # of own_data, for every kind
-LOADERS = ('LoadImageFromFile', 'LoadImage')
+IMAGE_LOADERS = ('LoadImageFromFile', 'LoadImage')
 # Variables of mmseg's configs that mmseg reads besides the loaders: inference_model takes the
 # second, and its test-time augmentation `data_preprocessor`.
 PIPELINES = ('train_pipeline', 'test_pipeline')
@@ -43,7 +43,7 @@ def set_loading(cfg: Config | ConfigDict, options: dict, scope: str) -> None:
         settings['color_type'] = COLOR_TYPES.get(channels, 'unchanged')
     listed = (node for key in PIPELINES for _, node in dicts(cfg.get(key)) if 'type' in node)
     for transform in (*pipelines(cfg), *listed):
-        if unimported_name(transform) in LOADERS:
+        if unimported_name(transform) in IMAGE_LOADERS:
             unturned = transform.get('color_type', '').endswith(UNTURNED)
             transform.update(type='mmconvnext.LoadImage', **settings)
             if unturned and transform['color_type'] in COLOR_TYPES.values():

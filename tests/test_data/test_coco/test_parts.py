@@ -6,6 +6,7 @@ import json
 import coco_files as files
 import pytest
 
+from mmconvnext.data.coco import parts as module
 from mmconvnext.data.coco.parts import chosen, divided
 
 
@@ -62,7 +63,7 @@ def test_what_cannot_be_read_is_left_to_the_checks(tmp_path):
     file = files.write(tmp_path, '{')
     assert divided(file, 0.2) == (file, file)
     assert divided(tmp_path, 0.2) == (tmp_path, tmp_path)
-    assert chosen(file, ['1']) == (file, [])
+    assert chosen(file, ['1']) == file
 
 
 def test_too_few_images(tmp_path):
@@ -72,8 +73,24 @@ def test_too_few_images(tmp_path):
 
 def test_chosen_images(tmp_path):
     found = files.content(4)
-    part, unknown = chosen(files.write(tmp_path, found), ['2', '4.png', 'x'])
-    assert names(part) == ['2.png', '4.png'] and unknown == ['x']
+    part = chosen(files.write(tmp_path, found), ['2', '4.png'])
+    assert names(part) == ['2.png', '4.png']
     assert {entry['image_id'] for entry in load(part)['annotations']} == {2, 4}
-    other, _ = chosen(files.write(tmp_path, found), ['1'])
+    other = chosen(files.write(tmp_path, found), ['1'])
     assert names(other) == ['1.png'] and names(part) == ['2.png', '4.png']
+
+
+def test_unknown_names_are_refused_each_time(tmp_path):
+    file = files.write(tmp_path, files.content(4))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"a\.json does not list \['x'\]"):
+            chosen(file, ['2', 'x'])
+
+
+def test_a_choice_is_made_once(tmp_path, monkeypatch):
+    file = files.write(tmp_path, files.content(4))
+    part = chosen(file, ['2'])
+    monkeypatch.setattr(module, 'read_coco', lambda *args: 1 / 0)
+    assert chosen(file, ['2']) == part
+    with pytest.raises(ZeroDivisionError):
+        chosen(file, ['3'])

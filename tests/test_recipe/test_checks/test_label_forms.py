@@ -3,12 +3,11 @@
 
 import numpy as np
 import pytest
-from fixtures import UPERNET, found
+from fixtures import found
 from PIL import Image
 
 from mmconvnext.recipe.checks.labels import check_labels
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.recipe.own_data import apply_own_data
 
 H, W = 6, 10
 IDS = np.zeros((H, W), np.uint8)
@@ -22,7 +21,7 @@ def palette(ids, *colours):
 
 
 @pytest.fixture
-def own(load, tmp_path):
+def own(pairs_of, tmp_path):
     """A function that writes an image for each label map, and gives the config."""
 
     def build(maps, orientations=None, sizes=None, **options):
@@ -35,12 +34,7 @@ def own(load, tmp_path):
             Image.new('RGB', size).save(tmp_path / f'i/{i}.jpg', exif=exif)
             label = Image.fromarray(label) if isinstance(label, np.ndarray) else label
             label.save(tmp_path / f'm/{i}.png')
-        split = dict(images='i', annotations='m')
-        given = dict(root=str(tmp_path), classes=['a', 'b'], train=split, val=split)
-        cfg = load(UPERNET)
-        cfg.own_data = {**given, **options}
-        apply_own_data(cfg)
-        return cfg
+        return pairs_of(**options)
 
     return build
 

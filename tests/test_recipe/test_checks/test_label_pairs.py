@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fixtures import UPERNET, found, write_image
+from fixtures import found, write_image
 from mmengine.config import Config
 
 from mmconvnext.recipe.checks.labels import check_labels
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.recipe.own_data import apply_own_data
 
 
 @pytest.fixture
-def own(load, tmp_path):
+def own(pairs_of, tmp_path):
     """A function that writes files with these names, and gives the config for them."""
 
     def build(images, maps, **options):
@@ -27,12 +26,7 @@ def own(load, tmp_path):
         for name in maps:
             (tmp_path / 'm' / name).parent.mkdir(parents=True, exist_ok=True)
             write_image(tmp_path / 'm' / name, np.eye(4))
-        split = dict(images='i', annotations='m')
-        given = dict(root=str(tmp_path), classes=['a', 'b'], train=split, val=split)
-        cfg = load(UPERNET)
-        cfg.own_data = {**given, **options}
-        apply_own_data(cfg)
-        return cfg
+        return pairs_of(**options)
 
     return build
 

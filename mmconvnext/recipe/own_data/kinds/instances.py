@@ -75,10 +75,7 @@ class Instances(DataKind):
     def choose(self, root: str, split: dict, names: list[str], options: dict) -> dict:
         from ....data.coco.parts import chosen
 
-        part, unknown = chosen(Path(root, split['annotations']), names)
-        if unknown:
-            raise ValueError(f'{split["annotations"]} does not list {unknown[:5]}')
-        return dict(split, annotations=str(part))
+        return dict(split, annotations=str(chosen(Path(root, split['annotations']), names)))
 
     def metric(self, cfg: Config, node: dict, split: dict, own: OwnData) -> dict:
         if unimported_name(node) in OTHER_METRICS:
