@@ -11,6 +11,7 @@ first one kept. Files and cache lie in a temporary folder.
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import random
 import subprocess
@@ -95,7 +96,14 @@ def main() -> None:
     objects = parser.parse_args().objects
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_data(root, objects)
+        # A process of its own, because the peak of memory is inherited.
+        writer = multiprocessing.get_context('spawn').Process(
+            target=write_data, args=(root, objects)
+        )
+        writer.start()
+        writer.join()
+        if writer.exitcode:
+            raise SystemExit('the data could not be written')
         print(f'{objects} objects on {math.ceil(objects / PER_IMAGE)} images')
         print('| file | MB | start | seconds | of these, imports | processor | peak memory, GB |')
         print('|---|---|---|---|---|---|---|')

@@ -21,6 +21,7 @@ from ..checkpoint.atomic import atomic_path
 
 WORKERS = 16  # most threads; Pillow releases the GIL while it decodes; our choice
 PART = 32  # files that a thread takes at once; our choice
+QUICK = 5e-4  # seconds a file, below which threads only wait for each other's GIL; our choice
 SILENT = 5  # seconds between progress lines, and before the first; our choice
 
 
@@ -53,7 +54,7 @@ def facts_of(
             fresh = [f for f in members if known.get(f.name, [None])[0] != stamps.get(f.name, [])]
             facts = {}
             parts = [fresh[i : i + PART] for i in range(0, len(fresh), PART)]
-            for part, contents in zip(parts, pool.map(lambda part: [*map(read, part)], parts)):
+            for part, contents in zip(parts, _read_parts(parts, read, pool)):
                 facts.update(zip(part, contents))
                 done += len(part)
                 progress.show(done)
@@ -65,6 +66,17 @@ def facts_of(
                 kept = {n: known[n] for n in known if n in stamps and not known[n][1][-1]}
                 _save(file_of_cache, dict(version=version, files=kept))
     return found
+
+
+def _read_parts(
+    parts: list[list[Path]], read: Callable[[Path], list], pool: ThreadPoolExecutor
+) -> Iterator[list[list]]:
+    """The first part shows whether the threads of ``pool`` help with the others."""
+    start = time.perf_counter()
+    first = [[*map(read, part)] for part in parts[:1]]
+    quick = time.perf_counter() - start < QUICK * PART
+    yield from first
+    yield from (map if quick else pool.map)(lambda part: [*map(read, part)], parts[1:])
 
 
 def hash_of(file: Path):

@@ -56,14 +56,32 @@ def test_all_files_are_read_in_their_order(files, reader):
     assert sorted(reader.files) == sorted(files)
 
 
+@pytest.mark.parametrize('quick', [0, 1])
 @pytest.mark.parametrize('count', [1, 31, 32, 33, 65])
-def test_none_is_forgotten_between_the_parts_of_threads(tmp_path, reader, count):
+def test_none_is_forgotten_between_the_parts_of_threads(
+    tmp_path, reader, count, quick, monkeypatch
+):
+    monkeypatch.setattr(cache, 'QUICK', quick)
     names = [tmp_path / f'{i}.txt' for i in range(count)]
     for i, file in enumerate(names):
         file.write_text('x' * i)
     assert [size for size, _ in facts(names, reader).values()] == [*range(count)]
     assert list(facts(names, reader)) == names
     assert len(reader.files) == count
+
+
+@pytest.mark.parametrize('seconds, alone', [(0, True), (0.002, False)])
+def test_threads_read_what_is_slow_to_read(tmp_path, seconds, alone):
+    names = [tmp_path / f'{i}.txt' for i in range(65)]
+    readers = set()
+
+    def read(file):
+        readers.add(threading.get_ident())
+        time.sleep(seconds)
+        return ['']
+
+    facts(names, read)
+    assert (readers == {threading.get_ident()}) is alone
 
 
 def test_the_second_time_only_what_changed_is_read(files, reader):
