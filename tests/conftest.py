@@ -109,7 +109,9 @@ def setup_env():
     """tools/setup_env.py as a module; it is a script for machines without this package."""
     spec = importlib.util.spec_from_file_location('setup_env', ROOT / 'tools/setup_env.py')
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / 'tools')  # as python does for a script
+        spec.loader.exec_module(module)
     return module
 
 

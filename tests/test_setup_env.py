@@ -83,16 +83,19 @@ def test_lock_names_every_requirement(setup_env):
 
 
 def test_progress_is_ninjas_last_step(setup_env):
-    assert setup_env.progress('Collecting mmcv\n', 5) == 'mmcv: preparing, 0 min 05 s'
+    progress = setup_env.mmcv_build.progress
+    assert progress('Collecting mmcv\n', 5, 5) == 'mmcv: preparing, 0 min 05 s'
     log = '  [1/77] c++ -c a.cpp\n  warning: b[2/3] \n  [37/77] c++ -c b.cpp\n    1 | x\n'
-    assert setup_env.progress(log, 245) == 'mmcv ops: 37/77 compiled, 4 min 05 s'
+    said = 'mmcv ops: 37/77 compiled, 48 %, 4 min 05 s, about 4 min left'
+    assert progress(log, 245, 23) == said  # 6 s each since they began
+    assert progress('[77/77] c++\n', 245, 23).endswith('100 %, 4 min 05 s, about 1 min left')
 
 
 @pytest.mark.parametrize(
     ('cpus', 'gib', 'jobs'), [(2, 24, 2), (64, 24, 12), (8, 3.9, 1), (2, 0.5, 1)]
 )
 def test_jobs_fit_cpus_and_memory(setup_env, cpus, gib, jobs):
-    assert setup_env.count_jobs(cpus, gib) == jobs
+    assert setup_env.mmcv_build.count_jobs(cpus, gib) == jobs
 
 
 def test_python_versions(setup_env):

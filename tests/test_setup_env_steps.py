@@ -4,6 +4,7 @@
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -16,14 +17,19 @@ LOCKS = {  # the two differ in every version
     'onedl': {'torch': '2.12.1', 'onedl-mmcv': '2.3.6', 'onedl-mmengine': '0.11.0'},
 }
 MMCV = {'openmmlab': 'mmcv==2.1.0', 'onedl': 'onedl-mmcv==2.3.6'}
+WHEEL = {
+    'openmmlab': 'mmcv-2.1.0-cp311-cp311-linux_x86_64.whl',
+    'onedl': 'onedl_mmcv-2.3.6-cp311-cp311-linux_x86_64.whl',
+}
 ALL = 'import torch, mmengine, mmcv.ops, mmdet, mmseg, mmconvnext'
 
 
 class Machine:
     """Answers for the programs that the script runs; what pip installs is there from then on."""
 
-    def __init__(self, root, folder) -> None:
-        self.root, self.stamp = root, folder / '.mmconvnext.json'
+    def __init__(self, root, folder, cache) -> None:
+        self.root, self.stamp, self.cache = root, folder / '.mmconvnext.json', cache
+        self.wheels_say: list[str] = []  # errors of the operators of wheels that pip installs
         self.calls: list[str] = []
         self.state = dict(python='3.11.7', dists={}, source=None, ops=False, pip=True, headers=True)
         self.runs = True  # the python of the environment
@@ -31,9 +37,21 @@ class Machine:
         self.fails = ''  # a command that contains this ends with status 1
         self.settings: dict[str, str] = {}
         self.log, self.ticks = '', 0
+        self.compiler = '#define __GNUC__ 12'  # what it says of itself
+        self.facts = dict(torch='2.13.0+cpu', cuda=False, python='cpython-311', includes=['a', 'b'])
 
     def run(self, command, check=False, **options) -> subprocess.CompletedProcess:
-        words = [str(word).replace(str(self.root), 'ROOT') for word in command]
+        words = [self.short(word) for word in command]
+        if '-E' in words:
+            self.calls.append('compiler?')
+            return subprocess.CompletedProcess(words, 0, self.compiler, '')
+        if 'c++-header' in words:
+            self.calls.append('header')
+            return subprocess.CompletedProcess(words, int(self.fails == 'header'), '', '')
+        if '-c' in words and 'include_paths' in words[-1]:
+            assert check and words[1:-2] == ['-I', '-W', 'ignore']
+            self.calls.append('torch?')
+            return subprocess.CompletedProcess(words, 0, f'more\n{json.dumps(self.facts)}\n', '')
         if '-c' in words and words[-1].startswith('import '):
             assert words[1:-2] == ['-I', '-W', 'ignore']
             self.calls.append(words[-1])
@@ -58,6 +76,13 @@ class Machine:
         self.install(call)
         return subprocess.CompletedProcess(words, 0)
 
+    def short(self, word: object) -> str:
+        names = {self.root: 'ROOT', self.stamp.parent: 'ENV', self.cache: 'CACHE'}
+        word = str(word)
+        for folder, name in names.items():
+            word = word.replace(str(folder), name)
+        return word
+
     def install(self, call: str) -> None:
         dists = self.state['dists']
         if call.startswith('venv'):
@@ -65,11 +90,13 @@ class Machine:
         for stack, pins in LOCKS.items():
             if call.startswith('pip install torch ') and f'{stack}.txt' in call:
                 dists['torch'] = pins['torch'] + '+cpu'
-            if f' {MMCV[stack]}' in call:
+            if call.startswith('pip wheel') and call.endswith(MMCV[stack]):
+                (self.stamp.parent / 'mmcv-build' / WHEEL[stack]).write_text('operators')
+            if WHEEL[stack] in call:
                 dists.pop('mmcv-lite', None)
                 name, dists[name] = MMCV[stack].split('==')[0], MMCV[stack].split('==')[1]
                 self.state['ops'] = True
-                self.broken.pop('mmcv.ops', None)
+                self.broken['mmcv.ops'] = self.wheels_say.pop(0) if self.wheels_say else ''
         if ' -e ' in call:
             self.state['source'] = f'file://{quote(str(self.root))}'
 
@@ -107,12 +134,13 @@ def machine(setup_env, tmp_path, monkeypatch):
         lock = '\n'.join(f'{name}=={version}' for name, version in pins.items())
         (root / f'requirements/{stack}.txt').write_text(f'# a comment\n{lock}\n')
     folder.mkdir()
-    machine = Machine(root, folder)
+    machine = Machine(root, folder, tmp_path / 'cache')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(machine.cache))
     monkeypatch.setattr(setup_env, 'ROOT', root)
     monkeypatch.setattr(setup_env.subprocess, 'run', machine.run)
     monkeypatch.setattr(setup_env.subprocess, 'Popen', machine.Popen)
     monkeypatch.setattr(setup_env.shutil, 'which', lambda name: name == 'g++')
-    for name in ('CXX', 'MAX_JOBS', 'MMCONVNEXT_BUILD'):
+    for name in ('CXX', 'CFLAGS', 'FORCE_CUDA', 'MAX_JOBS', 'MMCONVNEXT_BUILD'):
         monkeypatch.delenv(name, raising=False)
     machine.env = setup_env.Env(folder)
     return machine
@@ -122,16 +150,22 @@ def locked(stack: str) -> str:
     return f' -c ROOT/requirements/{stack}.txt'
 
 
+def building(stack='openmmlab') -> list[str]:
+    build = 'pip wheel -v --no-build-isolation --no-deps --no-cache-dir -w ENV/mmcv-build'
+    return ['compiler?', 'header', f'{build} {MMCV[stack]}']
+
+
 def steps(stack='openmmlab', torch=True, mmcv=True, lock=True, before=()) -> list[str]:
     """The steps of a set-up; those that are done already can be left out."""
     end = locked(stack) if lock else ''
+    install = f'pip install -q ENV/mmcv-build/{WHEEL[stack]}{end}'
     return [
         'probe',
         *before,
         f'pip install -q -r requirements/build.txt{end}',
         *([f'pip install torch{end}'] if torch else []),
         'import torch',
-        *([f'pip install -v --no-build-isolation {MMCV[stack]}{end}'] if mmcv else []),
+        *(['torch?', *building(stack), install] if mmcv else []),
         'import mmcv.ops',
         f'pip install -q --no-build-isolation -e .[{stack},tests]{end}',
         ALL,
@@ -186,11 +220,13 @@ def test_an_mmcv_that_does_not_load_is_compiled_again(setup_env, machine, capsys
     machine.state.update(dists=dict(MINE), ops=True)
     machine.broken['mmcv.ops'] = 'Traceback\nImportError: _ext.so: undefined symbol'
     setup_env.set_up(machine.env, 'openmmlab')
-    again = 'pip install -v --no-build-isolation mmcv==2.1.0 --no-cache-dir --force-reinstall'
-    expected = steps(torch=False, mmcv=False)
-    expected.insert(expected.index('import mmcv.ops') + 1, f'{again} --no-deps')
+    expected = steps(torch=False)
+    at = expected.index('torch?')
+    expected.insert(at, 'import mmcv.ops')  # found out before
+    install = f'pip install -q ENV/mmcv-build/{WHEEL["openmmlab"]}'
+    expected[at + 5] = f'{install} --force-reinstall --no-deps'
     assert machine.calls == expected
-    assert '(ImportError: _ext.so: undefined symbol): compiling' in capsys.readouterr().out
+    assert '(ImportError: _ext.so: undefined symbol): inst' in capsys.readouterr().out
 
 
 def test_mmcv_lite_gives_way(setup_env, machine):
@@ -241,13 +277,17 @@ def test_an_interrupted_set_up_goes_on(setup_env, machine, monkeypatch, step, ki
     machine.stamp.write_text('{}')  # of an earlier one
     if kind == 'pip':
         machine.fails = step
-        match = 'could not be built' if '-v' in step else '(?s)failed: .* -m pip install .*again'
+        match = (
+            'could not be built' if 'pip wheel' in step else '(?s)failed: .* -m pip install .*again'
+        )
         with pytest.raises(setup_env.SetupError, match=match):
             setup_env.set_up(machine.env, 'openmmlab')
         machine.fails = ''
     else:
         install = machine.install
-        monkeypatch.setattr(machine, 'install', lambda call: stop() if call == step else None)
+        monkeypatch.setattr(
+            machine, 'install', lambda call: stop() if call == step else install(call)
+        )
         with pytest.raises(KeyboardInterrupt):
             setup_env.set_up(machine.env, 'openmmlab')
         monkeypatch.setattr(machine, 'install', install)
@@ -311,21 +351,137 @@ def test_compiler_and_jobs(setup_env, machine, monkeypatch, cxx, jobs, expected,
     monkeypatch.setattr(os, 'sysconf', pages.get)
     machine.log, machine.ticks = '[1/77] c++ a.cpp\n[37/77] c++ b.cpp\n', 1
     machine.env.state = machine.state
-    setup_env.build_mmcv(machine.env, MMCV['openmmlab'], '-c', 'lock.txt')
-    assert machine.calls == [f'pip install -v --no-build-isolation {MMCV["openmmlab"]} -c lock.txt']
+    setup_env.build_mmcv(machine.env, MMCV['openmmlab'], build_folder(machine), ['inc'])
+    assert machine.calls == building()
     assert (machine.settings['CXX'], machine.settings['MAX_JOBS']) == expected
     assert machine.settings['MMCV_WITH_OPS'] == '1'
     assert machine.settings['PATH'] == os.environ['PATH']
     said, log = capsys.readouterr().out, machine.env.folder / 'mmcv-build.log'
     assert f'{MMCV["openmmlab"]} with {expected[1]} compiler jobs; log: {log}\n' in said
-    assert said.count('mmcv ops: 37/77 compiled, 0 min 0') == 1
+    assert said.count('mmcv ops: 37/77 compiled, 48 %, 0 min 0') == 1
+
+
+def build_folder(machine):
+    folder = machine.env.folder / 'mmcv-build'
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize('own', ['', '-march=native'])
+def test_sources_and_header_have_the_same_options(setup_env, machine, monkeypatch, own):
+    """The variable replaces the interpreter's options, so the optimization is named again."""
+    monkeypatch.setenv('CFLAGS', own)
+    commands, run = [], machine.run
+    monkeypatch.setattr(
+        setup_env.subprocess, 'run', lambda words, **k: commands.append(words) or run(words, **k)
+    )
+    folder, machine.env.state = build_folder(machine), machine.state
+    setup_env.build_mmcv(machine.env, MMCV['openmmlab'], folder, ['one', 'a b'])
+    options = shlex.split(machine.settings['CFLAGS'])
+    header = folder / 'torch_types.h'
+    assert header.read_text() == '#include <torch/types.h>\n'
+    flags = ['-O2', '-g0', '-fwrapv', '-DNDEBUG', *filter(None, [own])]
+    assert options == [*flags, '-include', str(header), '-Winvalid-pch']
+    made = next(words for words in commands if 'c++-header' in words)
+    assert made[made.index('-O2') :][: len(flags)] == flags
+    assert made[-7:] == ['-Ione', '-Ia b', '-x', 'c++-header', str(header), '-o', f'{header}.gch']
+    assert {'-fPIC', '-std=c++17', '-DTORCH_EXTENSION_NAME=_ext'} <= set(made)
+
+
+@pytest.mark.parametrize(
+    ('compiler', 'fails', 'said'),
+    [
+        ('#define __GNUC__ 4\n#define __clang__ 1', '', 'g++ is not g++: compiling without'),
+        ('', '', 'g++ is not g++: compiling without'),
+        ('#define __GNUC__ 12', 'header', 'cannot be precompiled: compiling without'),
+    ],
+    ids=['clang', 'unknown', 'no room'],
+)
+def test_without_the_header_it_takes_longer(setup_env, machine, compiler, fails, said, capsys):
+    machine.compiler, machine.fails = compiler, fails
+    setup_env.set_up(machine.env, 'openmmlab')
+    assert machine.settings['CFLAGS'] == '-O2 -g0 -fwrapv -DNDEBUG'
+    assert said in capsys.readouterr().out
+
+
+def test_a_header_that_is_not_taken_is_told_once(setup_env, machine, capsys):
+    why = "not used because '-fPIC' is different"
+    machine.log = f'[1/9] c++\ncc1plus: warning: t.h.gch: {why} [-Winvalid-pch]\n'
+    machine.ticks = 2
+    setup_env.set_up(machine.env, 'openmmlab')
+    assert capsys.readouterr().out.count(f'does not take the precompiled header ({why})') == 1
+
+
+def kept_wheel(machine, **facts):
+    kind = {**machine.facts, **facts}
+    name = f'torch-{kind["torch"]}-{"cuda" if kind["cuda"] else "cpu"}-{kind["python"]}'
+    return machine.cache / 'mmconvnext/wheels' / name / WHEEL['openmmlab']
+
+
+def test_the_wheel_is_kept_for_the_next_environment(setup_env, machine, capsys):
+    setup_env.set_up(machine.env, 'openmmlab')
+    kept = kept_wheel(machine)
+    assert kept.read_text() == 'operators' and [*kept.parent.iterdir()] == [kept]
+    assert not (machine.env.folder / 'mmcv-build').exists()
+    machine.state.update(dists={}, ops=False)
+    machine.calls.clear()
+    machine.stamp.unlink()
+    setup_env.set_up(machine.env, 'openmmlab')
+    place = machine.short(kept)
+    installed = [f'pip install -q {place}{locked("openmmlab")}', 'import mmcv.ops']
+    assert machine.calls[machine.calls.index('torch?') + 1 :][:2] == installed
+    assert not {*building()} & {*machine.calls}
+    assert f'taking {kept}, compiled with the same torch' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'other', [dict(torch='2.13.0+cu128'), dict(cuda=True), dict(python='cpython-312')]
+)
+def test_a_wheel_for_another_torch_is_not_taken(setup_env, machine, other):
+    kept = kept_wheel(machine)
+    kept.parent.mkdir(parents=True)
+    kept.write_text('of before')
+    machine.facts.update(other)
+    setup_env.set_up(machine.env, 'openmmlab')
+    assert building()[-1] in machine.calls
+    assert kept.read_text() == 'of before' and kept_wheel(machine).read_text() == 'operators'
+
+
+def test_cuda_can_be_forced(setup_env, machine, monkeypatch):
+    monkeypatch.setenv('FORCE_CUDA', '1')
+    setup_env.set_up(machine.env, 'openmmlab')
+    assert kept_wheel(machine, cuda=True).exists()
+
+
+def test_a_kept_wheel_that_does_not_load_is_made_again(setup_env, machine, capsys):
+    kept = kept_wheel(machine)
+    kept.parent.mkdir(parents=True)
+    kept.write_text('damaged')
+    machine.wheels_say = ['undefined symbol']
+    setup_env.set_up(machine.env, 'openmmlab')
+    assert kept.read_text() == 'operators'
+    assert 'its operators do not load: compiling' in capsys.readouterr().out
+    again = f'pip install -q ENV/mmcv-build/{WHEEL["openmmlab"]} --force-reinstall --no-deps'
+    assert again in machine.calls
+
+
+def test_a_wheel_that_does_not_load_is_not_kept(setup_env, machine):
+    machine.wheels_say = ['undefined symbol']
+    setup_env.set_up(machine.env, 'openmmlab')
+    assert not kept_wheel(machine).exists()
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(setup_env, machine):
+    machine.cache.write_text('in the way')
+    setup_env.set_up(machine.env, 'openmmlab')
+    assert machine.stamp.exists()
 
 
 def test_a_failed_compilation_shows_the_end_of_its_log(setup_env, machine):
     machine.log = '\n'.join(f'line {i};' for i in range(1, 41)) + '\n'
     machine.fails, machine.env.state = 'mmcv==', machine.state
     with pytest.raises(setup_env.SetupError, match='run again with MAX_JOBS=1') as caught:
-        setup_env.build_mmcv(machine.env, MMCV['openmmlab'])
+        setup_env.build_mmcv(machine.env, MMCV['openmmlab'], build_folder(machine), [])
     shown = str(caught.value)
     assert 'line 10;' not in shown and 'line 11;' in shown and 'line 40;' in shown
 

@@ -2,9 +2,9 @@
 """Create the virtual environment of this checkout; `make setup`, `make demo`, `make test` call it.
 
 Returns at once if everything is installed, and continues where an earlier run stopped. In order:
-venv, build tools, torch, mmcv (compiled; log in <venv>/mmcv-build.log), the other packages,
-this package (editable), a trial import, and the stamp <venv>/.mmconvnext.json. Only the standard
-library is imported, so that any `python3` can run this file.
+venv, build tools, torch, mmcv (compiled; log in <venv>/mmcv-build.log; the wheel is kept in the
+user's cache), the other packages, this package (editable), a trial import, and the stamp
+<venv>/.mmconvnext.json. Only the standard library is imported, so that any `python3` can run this.
 
 A torch that is already installed (a CUDA build, say) is never replaced. Name its environment with
 `make setup VENV=/path/to/env`, or install by hand:
@@ -31,10 +31,11 @@ import time
 from pathlib import Path
 from urllib.parse import unquote
 
+import _mmcv_build as mmcv_build
+
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = {'lock': ((3, 11), (3, 12)), 'own torch': ((3, 10), (3, 12))}  # both ends included
 TICK = 20  # seconds between progress lines
-GIB_PER_JOB = 2  # memory of a compiler process on mmcv's largest source files
 
 # The two sets provide the same modules (mmengine, mmcv, mmdet, mmseg), so an environment has one.
 STACKS = {
@@ -106,6 +107,12 @@ class Env:
         result = subprocess.run(command, capture_output=True, text=True)
         lines = (result.stdout + result.stderr).strip().splitlines() or ['no message']
         return lines[-1] if result.returncode else ''
+
+    def ask(self, program: str) -> dict:
+        """What a program prints as JSON."""
+        command = [str(self.python), '-I', '-W', 'ignore', '-c', program]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        return json.loads(result.stdout.splitlines()[-1])
 
     def pip(self, *args: str, quiet: bool = True) -> None:
         command = [str(self.python), '-m', 'pip', 'install', *(['-q'] if quiet else []), *args]
@@ -187,37 +194,46 @@ def check_compiler(env: Env) -> str:
     return compiler
 
 
-def count_jobs(cpus: int, gib: float) -> int:
-    """The number of parallel compiler processes: one per CPU, if there is memory for all."""
-    return max(1, min(cpus, int(gib // GIB_PER_JOB)))
+def precompiled(compiler: str, folder: Path, includes: list[str], cflags: str) -> str:
+    """Options with which g++ takes torch's header precompiled; '' for other compilers."""
+    if not mmcv_build.is_gcc(compiler):
+        say(f'{compiler} is not g++: compiling without a precompiled header, which takes longer')
+        return ''
+    say("precompiling torch's header, about half a minute")
+    options = mmcv_build.precompile(compiler, folder, includes, cflags)
+    if not options:
+        say("torch's header cannot be precompiled: compiling without, which takes longer")
+    return options
 
 
-def progress(log: str, seconds: float) -> str:
-    """One line on how far ninja is, from the text of pip's log so far."""
-    steps = re.findall(r'^\s*\[(\d+)/(\d+)\] ', log, re.MULTILINE)
-    what = 'mmcv ops: {}/{} compiled'.format(*steps[-1]) if steps else 'mmcv: preparing'
-    return f'{what}, {int(seconds) // 60} min {int(seconds) % 60:02} s'
-
-
-def build_mmcv(env: Env, requirement: str, *options: str) -> None:
-    """`pip install` mmcv from source with progress lines; on failure show the end of the log."""
+def build_mmcv(env: Env, requirement: str, folder: Path, includes: list[str]) -> None:
+    """`pip wheel` mmcv from source with progress lines; on failure show the end of the log."""
     # CXX is set because torch only looks for c++.
-    settings = {**os.environ, 'CXX': os.environ.get('CXX') or check_compiler(env)}
+    compiler = os.environ.get('CXX') or check_compiler(env)
     gib = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30
-    settings.setdefault('MAX_JOBS', str(count_jobs(os.cpu_count() or 1, gib)))
-    settings['MMCV_WITH_OPS'] = '1'
-    log, started = env.folder / 'mmcv-build.log', time.monotonic()
-    say(f'installing {requirement} with {settings["MAX_JOBS"]} compiler jobs; log: {log}')
-    command = [str(env.python), '-m', 'pip', 'install', '-v', '--no-build-isolation']
+    jobs = str(mmcv_build.count_jobs(os.cpu_count() or 1, gib))
+    settings = {'MAX_JOBS': jobs, **os.environ, 'CXX': compiler, 'MMCV_WITH_OPS': '1'}
+    cflags = ' '.join(filter(None, [mmcv_build.CFLAGS, os.environ.get('CFLAGS')]))
+    settings['CFLAGS'] = f'{cflags} {precompiled(compiler, folder, includes, cflags)}'.strip()
+    log, began = env.folder / 'mmcv-build.log', time.monotonic()
+    say(f'compiling {requirement} with {settings["MAX_JOBS"]} compiler jobs; log: {log}')
+    # pip's own cache may hold a wheel that was made with another torch.
+    command = [str(env.python), '-m', 'pip', 'wheel', '-v', '--no-build-isolation', '--no-deps']
+    command += ['--no-cache-dir', '-w', str(folder), requirement]
+    start, told = 0.0, False
     with log.open('w') as stream:
-        process = subprocess.Popen(
-            [*command, requirement, *options], stdout=stream, stderr=stream, cwd=ROOT, env=settings
-        )
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, cwd=ROOT, env=settings)
         while process.poll() is None:
             try:
                 process.wait(TICK)
             except subprocess.TimeoutExpired:
-                say(progress(log.read_text(errors='replace'), time.monotonic() - started))
+                text, seconds = log.read_text(errors='replace'), time.monotonic() - began
+                start = start if mmcv_build.STEP.search(text) else seconds
+                say(mmcv_build.progress(text, seconds, start))
+                why = mmcv_build.why_unused(text)
+                if why and not told:
+                    say(f'g++ does not take the precompiled header ({why}): this takes longer')
+                    told = True
     if process.returncode:
         tail = '\n'.join(log.read_text(errors='replace').splitlines()[-30:])
         raise SetupError(
@@ -234,13 +250,34 @@ def install_mmcv(env: Env, name: str, version: str, constraints: list[str]) -> N
         command = [str(env.python), '-m', 'pip', 'uninstall', '-qy', 'mmcv-lite', 'mmcv']
         subprocess.run(command, check=True)
         env.state['dists'].pop('mmcv', None)
-    requirement = f'{name}=={version}'
-    if env.version(name) != version:
-        build_mmcv(env, requirement, *constraints)
-    error = env.import_error('mmcv.ops')
-    if error:  # pip's cache has a wheel for another torch, or torch has changed since
-        say(f"mmcv's operators do not load with this torch ({error}): compiling them again")
-        build_mmcv(env, requirement, '--no-cache-dir', '--force-reinstall', '--no-deps')
+    options = constraints
+    if env.version(name) == version:
+        error = env.import_error('mmcv.ops')
+        if not error:
+            return
+        say(f"mmcv's operators do not load with this torch ({error}): installing them again")
+        options = ['--force-reinstall', '--no-deps']
+    facts = env.ask(mmcv_build.TORCH_FACTS)
+    wheels = mmcv_build.Wheels(facts)
+    kept = wheels.find(name, version)
+    if kept:
+        say(f'taking {kept}, compiled with the same torch before')
+        env.pip(str(kept), *options)
+        if not env.import_error('mmcv.ops'):
+            return
+        say('its operators do not load: compiling them again')
+        options = ['--force-reinstall', '--no-deps']
+    folder = env.folder / 'mmcv-build'
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        build_mmcv(env, f'{name}=={version}', folder, facts['includes'])
+        wheel = mmcv_build.find_wheel(folder, name, version)
+        env.pip(str(wheel), *options)
+        if not env.import_error('mmcv.ops'):
+            wheels.keep(wheel)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # the precompiled header has 430 MB
 
 
 def load_library_module():
@@ -316,8 +353,8 @@ def install(env: Env, stack: str) -> None:
     if env.version(mmcv) != pins[mmcv] or not env.state['ops']:
         check_compiler(env)
         say(
-            f'{mmcv} {pins[mmcv]} will be compiled: about 15 minutes on 2 cores, '
-            'or seconds if pip has its wheel in the cache'
+            f'{mmcv} {pins[mmcv]} will be compiled, about 3 minutes on 2 cores, unless a wheel for '
+            'the same torch was kept'
         )
     if not env.state['pip']:
         subprocess.run([str(env.python), '-m', 'ensurepip'], check=True, stdout=subprocess.DEVNULL)
