@@ -173,6 +173,16 @@ def demo_parser() -> argparse.ArgumentParser:
     )
 
 
+def doctor_parser() -> argparse.ArgumentParser:
+    """Options of ``tools/doctor.py``."""
+    parser = argparse.ArgumentParser(
+        description='Look at versions, compiled operators, kernels and GPU, and say what mends '
+        'each fault. Exit status 1 if something is wrong.',
+    )
+    parser.add_argument('--json', action='store_true', help='print the findings as JSON')
+    return parser
+
+
 PARSERS = {
     'train': train_parser,
     'test': test_parser,
@@ -180,6 +190,7 @@ PARSERS = {
     'migrate': migrate_parser,
     'list_weights': weights_parser,
     'demo': demo_parser,
+    'doctor': doctor_parser,
 }
 
 
