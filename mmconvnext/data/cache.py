@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Facts about files, kept in the user's cache folder, because the data folder may be read-only.
 
-What is kept is valid while a file keeps its size and modification time.
+What is kept is valid while a file keeps its size and times.
 """
 
 from __future__ import annotations
@@ -89,7 +89,11 @@ def hash_of(file: Path):
 
 
 def stamps_of(folder: Path) -> dict[str, list[int]]:
-    """Size and modification time of the files in a folder; {} if it cannot be listed."""
+    """Size and times of the files in a folder; {} if it cannot be listed.
+
+    The time of the last change cannot be set: a file that was replaced has another one, even if
+    its modification time is that of an archive.
+    """
     stamps = {}
     try:
         with os.scandir(folder) as entries:
@@ -97,7 +101,7 @@ def stamps_of(folder: Path) -> dict[str, list[int]]:
                 with contextlib.suppress(OSError):  # removed meanwhile, or a link without a file
                     if entry.is_file():
                         stat = entry.stat()
-                        stamps[entry.name] = [stat.st_size, stat.st_mtime_ns]
+                        stamps[entry.name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     except OSError:
         pass
     return stamps
@@ -116,6 +120,23 @@ class Progress:
             self.told = now
             rate = done / (now - self.start)
             print_log(f'{self.what}: {done} of {self.total}, {rate:.0f} a second')
+
+
+@contextlib.contextmanager
+def written(file: Path) -> Iterator[Path]:
+    """A temporary path that becomes ``file`` of the cache, whole or not at all.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    try:
+        with atomic_path(file) as part:
+            yield part
+    except OSError as error:
+        raise ValueError(
+            f'{file.name} cannot be written to the cache ({error}); set the variable '
+            'XDG_CACHE_HOME to a folder that can be written to'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import os
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 MOST = 10_000  # folders that are searched for a file; our choice
 
@@ -20,7 +21,10 @@ class Folder(NamedTuple):
 
 
 class Files:
-    """The files below a folder; names may differ in case, slashes or Unicode form."""
+    """The files below a folder; names may differ in case, slashes or Unicode form.
+
+    They may also be quoted as in URLs, or have blanks around them.
+    """
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
@@ -36,10 +40,10 @@ class Files:
         where = self._folder(folder + slash * (not folder))
         if where is not None and base in self._list(where).names:
             return name if where == folder or not folder else f'{where}/{base}'
-        if '\\' in name:
-            return self.find(name.replace('\\', '/'))
-        if name.startswith('/'):  # below the root of the tool that wrote it
-            return self.find(name.lstrip('/'))
+        # A slash at the beginning is the root of the tool that wrote the name, maybe for URLs.
+        for other in (name.replace('\\', '/'), name.lstrip('/'), unquote(name), name.strip()):
+            if other != name:
+                return self.find(other)
         near = [] if where is None else self._list(where).by_fold.get(folded(base), [])
         if len(near) != 1:
             return None

@@ -224,7 +224,9 @@ def test_stamps_are_those_of_files(files, tmp_path):
     (files[0].parent / 'link').symlink_to(files[3])
     stamps = stamps_of(files[0].parent)
     assert sorted(stamps) == ['a.txt', 'b.txt', 'link']
-    assert stamps['link'][0] == 4 and stamps['a.txt'] == [1, files[0].stat().st_mtime_ns]
+    stat = files[0].stat()
+    assert stamps['link'][0] == 4
+    assert stamps['a.txt'] == [1, stat.st_mtime_ns, stat.st_ctime_ns]
     assert stamps_of(tmp_path / 'none') == {}
 
 

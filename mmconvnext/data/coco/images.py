@@ -21,8 +21,9 @@ NAMES = 'names of image files that are spelt differently on disk, corrected'
 SIZES = 'sizes of images that were missing or wrong, read from the files'
 SEVERAL = 'files that hold several images, of which the first is loaded'
 FLIPPED = (
-    'images with an EXIF orientation that leaves their size, such as upside down: mmcv turns them; '
-    'look whether their objects fit'
+    'images with an EXIF orientation whose listed size does not tell whether their objects are '
+    'turned too: mmcv turns the images; look whether the objects fit, else set '
+    'own_data.apply_exif=True'
 )
 
 MISSING, BAD = 'images do not exist', 'images cannot be read'  # left out if passed
@@ -206,7 +207,7 @@ class Sizes:
         listed = entry.get('width'), entry.get('height')
         w, h = (number(value) or 0 for value in listed)
         turn = header.orientation
-        if turn != 1 and not self.apply_exif and stored == loaded:
+        if turn != 1 and not self.apply_exif and (stored == loaded or min(w, h) <= 0):
             self.ledger.note(FLIPPED, entry['file_name'])
         if not self.apply_exif or ((w, h) == loaded != stored):  # objects were turned already
             turn = 1

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ...checkpoint.atomic import atomic_path
 from ..cache import cache_root, hash_of, locked, stamps_of
 from ..ledger import Ledger
+from .read import CHECK as READ
 from .sound import Facts, Sound, make_sound
 from .wanted import Wanted
 
@@ -38,7 +39,12 @@ def sound_file(file: Path, wanted: Wanted, on_disk: bool = True) -> Kept:
     """
     if file.is_dir():
         return Kept(file, *make_sound(file, wanted, on_disk)[1:3])
-    digest = _digest(file, wanted, on_disk)
+    try:
+        digest = _digest(file, wanted, on_disk)
+    except OSError as error:
+        ledger = Ledger()
+        ledger.refuse(READ, f'{file} cannot be read: {error.strerror or error}')
+        return Kept(file, Facts(), ledger)
     record = cache_root() / 'annotations' / f'{file.stem}-{digest}.json'
     with locked(record):
         known = _load(record, file)

@@ -252,6 +252,16 @@ def test_orientations_that_leave_the_size_are_told(tmp_path, orientation, size):
     assert ledger.noted == {} and 'objects turned by the EXIF orientation' in str(ledger.mended)
 
 
+def test_turned_images_without_a_size(tmp_path):
+    exif(tmp_path, 6)
+    found = files.content()
+    for entry in found['images']:
+        entry['width'] = None
+    ledger = files.read(tmp_path, found).ledger
+    assert told(ledger.noted)[kinds.FLIPPED] == told(ledger.mended)[kinds.SIZES] == 3
+    assert kinds.FLIPPED not in files.read(tmp_path, found, apply_exif=True).ledger.noted
+
+
 def test_wrong_sizes_are_refused_with_apply_exif_too(tmp_path):
     exif(tmp_path, 6)
     found = files.content()

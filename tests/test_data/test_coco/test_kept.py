@@ -66,6 +66,28 @@ def test_a_changed_file_another_use_and_new_images_are_read_again(tmp_path, made
     assert files.keep(tmp_path, odd()).ledger.refused
 
 
+def test_an_image_with_the_size_and_time_of_another_is_read_again(tmp_path, made):
+    files.keep(tmp_path, odd())
+    before = (tmp_path / '1.png').stat()
+    (tmp_path / 'new').write_bytes((tmp_path / '1.png').read_bytes()[:-1] + b'x')
+    (tmp_path / 'new').replace(tmp_path / '1.png')
+    os.utime(tmp_path / '1.png', ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = (tmp_path / '1.png').stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    files.keep(tmp_path, odd())
+    assert len(made) == 2
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def hash_of(file):
+        raise PermissionError(13, 'Permission denied', str(file))
+
+    monkeypatch.setattr(module, 'hash_of', hash_of)
+    (refusal,) = files.keep(tmp_path, odd()).ledger.refused
+    assert refusal.check == 'annotations'
+    assert refusal.text == f'{tmp_path / "a.json"} cannot be read: Permission denied'
+
+
 def test_refusals_are_not_kept(tmp_path, made, cache):
     files.pictures(tmp_path)
     (tmp_path / '1.png').unlink()
