@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ class Files:
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
+        self.suffixes: set[str] = set()  # of the names that were looked for, folded
         self._folders: dict[str, Folder] = {}
         self._on_disk: dict[str, str | None] = {}
 
@@ -36,6 +38,7 @@ class Files:
 
         A name that is a whole path is returned as it is if it exists.
         """
+        self.suffixes.add(folded_suffix(name))
         folder, slash, base = name.rpartition('/')
         where = self._folder(folder + slash * (not folder))
         if where is not None and base in self._list(where).names:
@@ -126,6 +129,11 @@ class Files:
 def folded(name: str) -> str:
     """A key for names that file systems and zip programs spell differently."""
     return unicodedata.normalize('NFC', name).casefold()
+
+
+def folded_suffix(name: str) -> str:
+    """The folded suffix of a file name, without blanks behind it; '' if it has none."""
+    return folded(posixpath.splitext(name.strip())[1])
 
 
 def _stem(name: str) -> str:

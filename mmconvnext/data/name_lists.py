@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .cache import cache_root, written
+from .cache import cache_root, used, written
 
 
 def written_list(folder: str, names: Iterable[str]) -> Path:
@@ -22,6 +22,7 @@ def written_list(folder: str, names: Iterable[str]) -> Path:
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     file = cache_root() / 'splits' / f'{Path(folder).name}-{digest}.txt'
     if file.is_file():
+        used(file)
         return file
     with written(file) as part:
         part.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..cache import cache_root, hash_of, locked, written
+from ..cache import cache_root, hash_of, locked, used, written
 from ..ledger import Ledger
 from ..split import choose, divide
 from ..values import key
@@ -96,6 +96,8 @@ def _parts(
             wanted = images(content)
             for name, part in zip(names, parts):
                 _write(part, content, wanted[name], name != 'val')
+    for part in parts:
+        used(part)
     return parts
 
 

@@ -66,6 +66,7 @@ class Sound(NamedTuple):
     ledger: Ledger
     needed: bool = False
     folders: list[str] = []  # of the images
+    suffixes: list[str] = []  # of the images, folded
 
 
 def make_sound(file: Path, wanted: Wanted, on_disk: bool = True) -> Sound:
@@ -115,7 +116,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
         or BOM in ledger.mended
         or not all(_same(sound[key], content[key]) for key in ('images', 'categories'))
     )
-    return Sound(sound, facts, ledger, changed, files.folders)
+    return Sound(sound, facts, ledger, changed, files.folders, sorted(files.suffixes))
 
 
 def _same(new: list, old: list) -> bool:

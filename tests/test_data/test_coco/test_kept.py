@@ -66,6 +66,40 @@ def test_a_changed_file_another_use_and_new_images_are_read_again(tmp_path, made
     assert files.keep(tmp_path, odd()).ledger.refused
 
 
+def test_other_files_in_the_folder_of_the_images_change_nothing(tmp_path, made):
+    first = files.keep(tmp_path, odd())
+    for name in ('log.txt', 'b.json', 'train.log', '1.txt'):
+        (tmp_path / name).write_text('')
+    assert files.keep(tmp_path, odd()) == first and len(made) == 1
+    (tmp_path / 'new.PNG').write_text('')  # could be another spelling of a listed one
+    files.keep(tmp_path, odd())
+    assert len(made) == 2
+
+
+def test_images_of_another_suffix_that_were_missing_are_noticed(tmp_path, made):
+    found = odd()
+    found['images'][0]['file_name'] = '1.tif'
+    for _ in range(2):
+        assert files.keep(tmp_path, found, passed=('image_files',)).facts.images == 2
+    assert len(made) == 1
+    (tmp_path / '1.png').rename(tmp_path / '1.tif')
+    assert files.keep(tmp_path, found, passed=('image_files',)).facts.images == 3
+
+
+def test_what_is_in_use_is_not_removed_as_old(tmp_path, cache):
+    found = files.keep(tmp_path, odd())
+    kept = [*cache.iterdir()]
+    for file in kept:
+        os.utime(file, (0, 0))
+    assert files.keep(tmp_path, odd()) == found
+    files.keep(tmp_path, odd(), masks=False)
+    assert all(file.is_file() for file in kept)
+    for file in kept:
+        os.utime(file, (0, 0))
+    files.keep(tmp_path, odd(), min_size=1)
+    assert not any(file.is_file() for file in kept)
+
+
 def test_an_image_with_the_size_and_time_of_another_is_read_again(tmp_path, made):
     files.keep(tmp_path, odd())
     before = (tmp_path / '1.png').stat()
