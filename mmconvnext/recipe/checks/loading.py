@@ -14,7 +14,8 @@ from ..walk import backbones, dicts, task, type_name
 from .finding import Finding
 
 TURNING = ('color', 'grayscale')  # color_type for which mmcv turns an image by its orientation
-DEPTHS = (10, 12, 14, 16)  # bits of usual cameras, to choose from; our choice
+DEPTHS = (8, 10, 12, 14, 16)  # bits of usual cameras, to choose from; our choice
+DARK = 2  # unused bits that are worth a warning: the values are a quarter of white; our choice
 LARGEST = 255  # of 8 bits; means above belong to values of more bits
 # mmdet's and mmseg's transforms that work on three channels only.
 OF_COLOURS = ('PhotoMetricDistortion', 'YOLOXHSVRandomAug', 'ColorTransform', 'Mosaic', 'MixUp')
@@ -123,9 +124,15 @@ def _depth(
                 )
             continue
         largest = largest_value(kind)
-        if given and largest is not None and largest < 2**given:
-            continue
         needed = next((bits for bits in DEPTHS if (largest or 2**15) < 2**bits), DEPTHS[-1])
+        if given and largest is not None and largest < 2**given:
+            if needed <= given - DARK:
+                yield Finding(
+                    f'{path}: {kind}, has values up to {largest}, of {2**given - 1} that '
+                    f'bits={given} allows, so it is dark; if those of all images are as small, '
+                    + _way(own, f'bits={needed}')
+                )
+            continue
         found = '' if largest is None else f', with values up to {largest} in the first file'
         what = (
             f'more than bits={given} allows'

@@ -127,7 +127,8 @@ def test_datasets_that_load_otherwise_are_left_alone(tmp_path):
 
 @pytest.mark.parametrize('scope', NAMES)
 @pytest.mark.parametrize(
-    ('most', 'bits'), [(1023, 10), (1024, 12), (4095, 12), (4096, 14), (16384, 16), (65535, 16)]
+    ('most', 'bits'),
+    [(255, 8), (256, 10), (1023, 10), (1024, 12), (4095, 12), (4096, 14), (16384, 16), (65535, 16)],
 )
 def test_more_bits_than_eight(tmp_path, scope, most, bits):
     finding = only(found(config(scope), deep(tmp_path, most)))
@@ -152,6 +153,22 @@ def test_the_bits_of_load_image(tmp_path, bits, fits):
     if not fits:
         finding = only(findings)
         assert f'more than bits={bits or 8} allows' in finding.text and 'bits=12' in finding.text
+
+
+@pytest.mark.parametrize(
+    ('most', 'bits', 'fewer'),
+    [(4095, 16, 12), (4095, 14, 12), (4096, 14, None), (16383, 16, 14), (255, 12, 8)],
+)
+def test_more_bits_than_the_values_have_are_told(tmp_path, most, bits, fewer):
+    cfg = config(loader=dict(type='mmconvnext.LoadImage', bits=bits), own=True)
+    findings = found(cfg, deep(tmp_path, most))
+    if fewer is None:
+        assert findings == []
+        return
+    finding = only(findings)
+    assert finding.check == ''
+    assert f'has values up to {most}, of {2**bits - 1} that bits={bits} allows' in finding.text
+    assert finding.text.endswith(f'set own_data.bits={fewer}')
 
 
 def test_values_of_eight_bits_in_files_of_sixteen_fit(tmp_path):
