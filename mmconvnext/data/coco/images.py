@@ -52,7 +52,6 @@ def sound_images(
     ledger: Ledger,
     *,
     reach: Callable[[], dict] = dict,
-    on_disk: bool = True,
 ) -> tuple[list[dict], dict[int | str, Listed], list[ImageKind]]:
     """Check all images.
 
@@ -62,7 +61,6 @@ def sound_images(
     Args:
         files: those in the folder of the images.
         reach: gives, by the key of an image, how far (x, y) its objects reach.
-        on_disk: whether the files can be looked at.
     """
     rows = _rows(entries, ledger)
     if ledger.refused:
@@ -75,7 +73,7 @@ def sound_images(
             if type(entry['id']) is not int or not whole:
                 ledger.mend(IDS, entry['id'])
             rows[k] = {**entry, 'id': k if whole else number_}
-    headers = _headers(rows, files, wanted, ledger) if on_disk else {}
+    headers = _headers(rows, files, wanted, ledger)
     sizes = Sizes(rows, wanted.apply_exif, ledger)
     for k, header in headers.items():
         sizes.compare(k, header)

@@ -29,7 +29,7 @@ class Kept(NamedTuple):
     ledger: Ledger
 
 
-def sound_file(file: Path, wanted: Wanted, on_disk: bool = True) -> Kept:
+def sound_file(file: Path, wanted: Wanted) -> Kept:
     """Make a COCO file sound, or find what was made of the same content and images before.
 
     The sound form and what was noticed are kept in the user's cache folder, by a hash of the
@@ -39,9 +39,9 @@ def sound_file(file: Path, wanted: Wanted, on_disk: bool = True) -> Kept:
         OSError: the sound form cannot be written.
     """
     if file.is_dir():
-        return Kept(file, *make_sound(file, wanted, on_disk)[1:3])
+        return Kept(file, *make_sound(file, wanted)[1:3])
     try:
-        digest = _digest(file, wanted, on_disk)
+        digest = _digest(file, wanted)
     except OSError as error:
         ledger = Ledger()
         ledger.refuse(READ, f'{file} cannot be read: {error.strerror or error}')
@@ -51,16 +51,16 @@ def sound_file(file: Path, wanted: Wanted, on_disk: bool = True) -> Kept:
         known = _load(record, file)
         if known:
             return known
-        sound = make_sound(file, wanted, on_disk)
+        sound = make_sound(file, wanted)
         if any(refusal.check not in wanted.passed for refusal in sound.ledger.refused):
             return Kept(file, sound.facts, sound.ledger)
         return _save(record, file, sound, wanted)
 
 
-def _digest(file: Path, wanted: Wanted, on_disk: bool) -> str:
+def _digest(file: Path, wanted: Wanted) -> str:
     content = hash_of(file)
     where = str(Path(wanted.folder).resolve())
-    content.update(repr((VERSION, where, wanted._replace(folder=''), on_disk)).encode())
+    content.update(repr((VERSION, where, wanted._replace(folder=''))).encode())
     return content.hexdigest()[:16]
 
 
