@@ -50,8 +50,7 @@ def mend_annotations(cfg: Config, loaders: tuple, table: list[Split]) -> Iterato
         table: gets a row for each dataset whose file was read.
 
     Raises:
-        RecipeError: an option of own_data is neither True nor False, or the sound form of a file
-            cannot be written.
+        RecipeError: the sound form of a file cannot be written.
     """
     found: list[tuple[Use, Kept]] = []
     for members in _by_file(use for loader in loaders for use in _uses(cfg, loader)):
@@ -154,11 +153,7 @@ def _evaluates_coco(cfg: Config, metric: dict) -> bool:
 
 def _options(cfg: Config) -> dict[str, bool]:
     own = cfg.get('own_data') or {}
-    options = {name: own.get(name) or False for name in OPTIONS}
-    for name, value in options.items():
-        if not isinstance(value, bool):
-            raise RecipeError(f'own_data.{name}={value!r}: choose True or False')
-    return options
+    return {name: bool(own.get(name)) for name in OPTIONS}
 
 
 def _by_file(uses: Iterator[Use]) -> list[list[Use]]:

@@ -146,13 +146,32 @@ def test_a_file_that_was_named_later_stays(own):
     assert [Path(n.ann_file).name for n in nodes(cfg)][1:] == ['val.json'] * 4
 
 
-def test_the_checks_of_a_saved_config_see_the_listed_files(own, tmp_path):
+def test_a_saved_config_is_checked_with_the_listed_files(own, tmp_path):
     """Else they would call files of a cleared cache missing."""
     cfg = own(odd())
     run_checks(cfg, LOADERS)
+    cfg.dump(tmp_path / 'saved.py')
     for file in (tmp_path / 'cache').rglob('*.json'):
         file.unlink()
+    again = prepare_config(str(tmp_path / 'saved.py'))
+    assert [n.ann_file for n in nodes(again)] == [n.ann_file for n in nodes(cfg)]
+
+
+def test_a_saved_config_finds_the_parts_in_another_cache(own, tmp_path, monkeypatch):
+    content = files.content(8)
+    content['annotations'][0]['id'] = 0
+    files.pictures(tmp_path, 8)
+    cfg = own(content)
+    cfg.own_data.val = 0.25
+    apply_own_data(cfg)
     run_checks(cfg, LOADERS)
+    cfg.dump(tmp_path / 'saved.py')
+    (tmp_path / 'cache').rename(tmp_path / 'gone')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'other'))
+    again = prepare_config(str(tmp_path / 'saved.py'))
+    read = [Path(n.ann_file) for n in nodes(again)]
+    assert [file.name for file in read] == [Path(n.ann_file).name for n in nodes(cfg)]
+    assert all(file.is_file() and tmp_path / 'other' in file.parents for file in read)
 
 
 @pytest.mark.parametrize('option', ['crowd_as_object', 'apply_exif', 'masks_from_boxes'])
