@@ -22,6 +22,7 @@ from mmconvnext.recipe.checks.loading import (
     turns_images,
 )
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.load_image import LoadImage
 from mmconvnext.recipe.own_data import use_own_data
 from mmconvnext.recipe.walk import LOADERS
 
@@ -193,6 +194,48 @@ def test_floats_are_no_colours(tmp_path):
     assert 'set own_data.channels=3 and mean and std' in finding.text
     finding = only(found(config(loader=dict(color_type='unchanged')), file))
     assert not finding.check and 'mean and std must be theirs' in finding.text
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('dtype', [np.float16, np.float32])
+def test_the_advice_for_arrays_of_floats_works(tmp_path, channels, dtype):
+    np.save(tmp_path / 'a.npy', np.full((HEIGHT, WIDTH, channels), 0.5, dtype))
+    refused = found(config(own=True), tmp_path / 'a.npy')
+    assert all(f'set own_data.channels={channels}' in finding.text for finding in refused[:2])
+    color_type = {1: 'grayscale', 3: 'color'}[channels]
+    loader = dict(type='mmconvnext.LoadImage', channels=channels, color_type=color_type)
+    cfg = config(loader=loader, in_channels=channels, bgr_to_rgb=channels == 3, **means(channels))
+    finding = only(found(cfg, tmp_path / 'a.npy'))
+    assert finding.check == '' and 'stay as they are: mean and std must be theirs' in finding.text
+    assert LoadImage(**{k: v for k, v in loader.items() if k != 'type'})(
+        dict(img_path=str(tmp_path / 'a.npy'))
+    )['img'].shape == (HEIGHT, WIDTH, channels)
+
+
+@pytest.mark.parametrize(
+    ('most', 'fits'), [(0.9, False), (63, False), (64, True), (255, True), (256, False)]
+)
+@pytest.mark.parametrize('name', ['PhotoMetricDistortion', 'mmconvnext.PhotoMetricDistortion'])
+def test_distortions_of_values_that_keep_their_range(tmp_path, most, fits, name):
+    np.save(tmp_path / 'a.npy', np.full((HEIGHT, WIDTH, 3), most, np.float32))
+    loader = dict(type='mmconvnext.LoadImage', color_type='unchanged')
+    findings = [
+        f for f in found(config(loader=loader, steps=[name]), tmp_path / 'a.npy') if f.check
+    ]
+    if fits:
+        assert findings == []
+        return
+    finding = only(findings)
+    assert finding.check == 'image_bits'
+    assert f'with values up to {most:g} in the first file, keep their values' in finding.text
+    assert 'PhotoMetricDistortion takes 255 for white' in finding.text
+
+
+def test_a_distortion_of_deep_values_that_mmcv_leaves(tmp_path):
+    large = dict(mean=[1500.0] * 3, std=[700.0] * 3)
+    cfg = config(loader=dict(color_type='unchanged'), steps=['PhotoMetricDistortion'], **large)
+    finding = only(found(cfg, deep(tmp_path, 4021, channels=3)))
+    assert finding.check == 'image_bits' and 'values up to 4021' in finding.text
 
 
 @pytest.mark.parametrize('scope', NAMES)
