@@ -191,7 +191,7 @@ DEFECTS = dict(
     no_id=without('id'),
     no_iscrowd=without('iscrowd'),
     iscrowd_string=fields(iscrowd=str),
-    iscrowd_bool=fields(iscrowd=lambda v: bool(int(v))),
+    iscrowd_bool=fields(iscrowd=lambda v: str(v) in ('1', 'True')),
     no_area=without('area'),
     area_zero=fields(area=lambda v: 0),
     area_string=fields(area=str),
