@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 MOST = 10_000  # folders that are searched for a file; our choice
 
@@ -20,10 +22,14 @@ class Folder(NamedTuple):
 
 
 class Files:
-    """The files below a folder; names may differ in case, slashes or Unicode form."""
+    """The files below a folder; names may differ in case, slashes or Unicode form.
+
+    They may also be quoted as in URLs, or have blanks around them.
+    """
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
+        self.suffixes: set[str] = set()  # of the names that were looked for, folded
         self._folders: dict[str, Folder] = {}
         self._on_disk: dict[str, str | None] = {}
 
@@ -32,14 +38,15 @@ class Files:
 
         A name that is a whole path is returned as it is if it exists.
         """
+        self.suffixes.add(folded_suffix(name))
         folder, slash, base = name.rpartition('/')
         where = self._folder(folder + slash * (not folder))
         if where is not None and base in self._list(where).names:
             return name if where == folder or not folder else f'{where}/{base}'
-        if '\\' in name:
-            return self.find(name.replace('\\', '/'))
-        if name.startswith('/'):  # below the root of the tool that wrote it
-            return self.find(name.lstrip('/'))
+        # A slash at the beginning is the root of the tool that wrote the name, maybe for URLs.
+        for other in (name.replace('\\', '/'), name.lstrip('/'), unquote(name), name.strip()):
+            if other != name:
+                return self.find(other)
         near = [] if where is None else self._list(where).by_fold.get(folded(base), [])
         if len(near) != 1:
             return None
@@ -122,6 +129,11 @@ class Files:
 def folded(name: str) -> str:
     """A key for names that file systems and zip programs spell differently."""
     return unicodedata.normalize('NFC', name).casefold()
+
+
+def folded_suffix(name: str) -> str:
+    """The folded suffix of a file name, without blanks behind it; '' if it has none."""
+    return folded(posixpath.splitext(name.strip())[1])
 
 
 def _stem(name: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import random
 from collections import Counter
 from collections.abc import Hashable, Mapping, Set
@@ -73,7 +74,8 @@ def choose(names: list[str], wanted: list[str]) -> tuple[list[str], list[str]]:
         base = slashed.rpartition('/')[2]
         for spelling in (slashed.rpartition('.')[0], base, base.rpartition('.')[0]):
             short.setdefault(spelling, set()).add(name)
-    cleaned = [name.strip().replace('\\', '/') for name in wanted if name.strip()]
+    spelt = (name.strip().replace('\\', '/') for name in wanted)
+    cleaned = [posixpath.normpath(name) for name in spelt if name]
     fits = {name: {whole[name]} if name in whole else short.get(name, set()) for name in cleaned}
     found = {next(iter(fits[name])): None for name in cleaned if len(fits[name]) == 1}
     return list(found), [name for name in cleaned if len(fits[name]) != 1]

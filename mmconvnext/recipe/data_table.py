@@ -76,3 +76,28 @@ def write_table(rows: Iterable[Split], work_dir: str) -> None:
     with atomic_path(Path(work_dir) / FILE) as part:
         text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
         part.write_text(text, encoding='utf-8')
+
+
+def changed_data(rows: Iterable[Split], work_dir: str) -> str:
+    """How the data differ from those of an earlier start in the work dir; '' if they do not."""
+    try:
+        text = (Path(work_dir) / FILE).read_text(encoding='utf-8')
+        before = [_identity(row) for row in json.loads(text)]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ''  # of another version, or none
+    now = [_identity(asdict(row)) for row in rows]
+    names = list(
+        dict.fromkeys(row[0] for row in [*before, *now] if row not in before or row not in now)
+    )
+    if not names:
+        return ''
+    return (
+        f'the data of {", ".join(names)} are not those with which the run in {work_dir} began '
+        f'({FILE} there): results before and after cannot be compared, and if own_data.val is a '
+        'part of the training data, images that were learnt may now be measured'
+    )
+
+
+def _identity(row: dict) -> tuple:
+    counts = (row[name] for name in ('images', 'images_used', 'objects', 'objects_used', 'classes'))
+    return row['name'], Path(row['file']).name, *counts

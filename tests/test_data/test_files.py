@@ -41,6 +41,9 @@ def files(tmp_path):
         (COMPOSED, APART),
         (APART, COMPOSED),
         (f'{APART}/a.jpg', f'{COMPOSED}/a.jpg'),
+        ('a b.jpg', 'a%20b.jpg'),
+        ('Sub/a#1.jpg', '/sub\\a%231.JPG '),
+        ('a.jpg', ' a.jpg'),
     ],
 )
 def test_other_spellings_are_found(files, on_disk, name):
@@ -48,10 +51,12 @@ def test_other_spellings_are_found(files, on_disk, name):
 
 
 @pytest.mark.parametrize(
-    'name', ['a.jpg', 'sub/a.jpg', './a.jpg', 'sub/../a.jpg', 'back\\slash.jpg']
+    'name',
+    ['a.jpg', 'sub/a.jpg', './a.jpg', 'sub/../a.jpg', 'back\\slash.jpg', 'a%20b.jpg', ' a.jpg'],
 )
 def test_a_name_that_exists_stays(files, name):
-    assert files('a.jpg', 'sub/a.jpg', 'back\\slash.jpg', 'back/slash.jpg').find(name) == name
+    there = ('back\\slash.jpg', 'back/slash.jpg', 'a%20b.jpg', 'a b.jpg', ' a.jpg')
+    assert files('a.jpg', 'sub/a.jpg', *there).find(name) == name
 
 
 def test_whole_paths_stay(files, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmconvnext.data.coco.kept import Kept
 from mmconvnext.data.coco.sound import Facts
 from mmconvnext.data.ledger import Ledger
-from mmconvnext.recipe.data_table import MOST, Split, format_table, write_table
+from mmconvnext.recipe.data_table import MOST, Split, changed_data, format_table, write_table
 
 
 def kept(**facts) -> Kept:
@@ -53,3 +53,23 @@ def test_the_file_in_the_work_dir(tmp_path):
     (row,) = json.loads(text)
     assert row['classes'] == {'Gr\u00f6\u00dfe': 1} and row['images_used'] == 4
     assert 'Gr\u00f6\u00dfe' in text
+
+
+def test_data_that_changed_since_the_run_began(tmp_path):
+    rows = [Split.of('train', '/a/train-1.json', kept()), Split.of('val', '/a/val-1.json', kept())]
+    assert changed_data(rows, str(tmp_path)) == ''  # nothing is known
+    write_table(rows, str(tmp_path))
+    assert changed_data(rows, str(tmp_path)) == ''
+    moved = [Split.of('train', 'b/train-1.json', kept()), rows[1]]
+    assert changed_data(moved, str(tmp_path)) == ''
+    for other in (
+        Split.of('val', '/a/val-2.json', kept()),
+        Split.of('val', '/a/val-1.json', kept(images=6)),
+    ):
+        text = changed_data([rows[0], other], str(tmp_path))
+        assert text.startswith(f'the data of val are not those with which the run in {tmp_path}')
+    fewer = kept(classes=dict(cat=19, dog=12))
+    assert changed_data([Split.of('train', 'train-1.json', fewer), rows[1]], str(tmp_path))
+    assert changed_data(rows[:1], str(tmp_path)).startswith('the data of val are')
+    (tmp_path / 'used_data.json').write_text('[{}]')
+    assert changed_data(rows, str(tmp_path)) == ''

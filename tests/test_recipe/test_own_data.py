@@ -266,6 +266,21 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
             r"own_data\.train has unknown keys \['instances'\]",
         ),
         (dict(palette=[[0, 0, 0]] * 3), r'own_data\.palette has 3 colours for 2 classes'),
+        (dict(palette=3), r'own_data\.palette must be a list of colours \(R, G, B\), got 3'),
+        (dict(palette=[[0, 0, 0], 7]), r'own_data\.palette has 7, which is not a colour'),
+        (dict(palette=[[0, 0, 0], [0, 0, 256]]), r'own_data\.palette has \[0, 0, 256\], which is'),
+        (
+            dict(train=dict(images='a', annotations='b', names=5)),
+            r'own_data\.train\.names must be a list of names of images, or a file .* got 5',
+        ),
+        (
+            dict(val=dict(images='a', annotations='b', names=[])),
+            r'own_data\.val\.names must be a list of names of images, or a file .* got \[\]',
+        ),
+        (
+            dict(val=dict(images='a', annotations='b', names=['a', 1.5])),
+            r"own_data\.val\.names must be a list .* got \['a', 1\.5\]",
+        ),
         (dict(classes='cat'), r"own_data\.classes must be a list .* got 'cat'"),
         (dict(classes=[]), r'own_data\.classes must be a list .* got \[\]'),
         (dict(classes={'cat', 'dog'}), r'own_data\.classes must be a list .* got \{'),

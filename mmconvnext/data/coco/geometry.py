@@ -51,7 +51,8 @@ def read_shape(value: object, width: int, height: int) -> Shape | str:
     parts, mended = _parts(value)
     sound = [part for part in parts if _is_polygon(part)]
     if not sound:
-        return 'polygons without three points and an area' if any(parts) else 'empty segmentations'
+        there = any(parts) or any(value)
+        return 'polygons without three points and an area' if there else 'empty segmentations'
     if len(sound) < len(parts):
         mended = (*mended, SHORT)
     whole = sound[0] if len(sound) == 1 else [v for part in sound for v in part]
@@ -164,8 +165,8 @@ def _parts(value: list) -> tuple[list[list], tuple[str, ...]]:
         if not isinstance(part, list):
             parts.append([])
             continue
-        if part and isinstance(part[0], list):
-            part = [v for point in part if isinstance(point, list) for v in point]
+        if part and all(isinstance(point, list) and len(point) == 2 for point in part):
+            part = [v for point in part for v in point]
             mended += () if NESTED in mended else (NESTED,)
         if not set(map(type, part)) <= NUMBERS:
             part = [number(v) for v in part]

@@ -21,8 +21,9 @@ NAMES = 'names of image files that are spelt differently on disk, corrected'
 SIZES = 'sizes of images that were missing or wrong, read from the files'
 SEVERAL = 'files that hold several images, of which the first is loaded'
 FLIPPED = (
-    'images with an EXIF orientation that leaves their size, such as upside down: mmcv turns them; '
-    'look whether their objects fit'
+    'images with an EXIF orientation whose listed size does not tell whether their objects are '
+    'turned too: mmcv turns the images; look whether the objects fit, else set '
+    'own_data.apply_exif=True'
 )
 
 MISSING, BAD = 'images do not exist', 'images cannot be read'  # left out if passed
@@ -51,7 +52,6 @@ def sound_images(
     ledger: Ledger,
     *,
     reach: Callable[[], dict] = dict,
-    on_disk: bool = True,
 ) -> tuple[list[dict], dict[int | str, Listed], list[ImageKind]]:
     """Check all images.
 
@@ -61,7 +61,6 @@ def sound_images(
     Args:
         files: those in the folder of the images.
         reach: gives, by the key of an image, how far (x, y) its objects reach.
-        on_disk: whether the files can be looked at.
     """
     rows = _rows(entries, ledger)
     if ledger.refused:
@@ -74,7 +73,7 @@ def sound_images(
             if type(entry['id']) is not int or not whole:
                 ledger.mend(IDS, entry['id'])
             rows[k] = {**entry, 'id': k if whole else number_}
-    headers = _headers(rows, files, wanted, ledger) if on_disk else {}
+    headers = _headers(rows, files, wanted, ledger)
     sizes = Sizes(rows, wanted.apply_exif, ledger)
     for k, header in headers.items():
         sizes.compare(k, header)
@@ -206,7 +205,7 @@ class Sizes:
         listed = entry.get('width'), entry.get('height')
         w, h = (number(value) or 0 for value in listed)
         turn = header.orientation
-        if turn != 1 and not self.apply_exif and stored == loaded:
+        if turn != 1 and not self.apply_exif and (stored == loaded or min(w, h) <= 0):
             self.ledger.note(FLIPPED, entry['file_name'])
         if not self.apply_exif or ((w, h) == loaded != stored):  # objects were turned already
             turn = 1

@@ -176,6 +176,7 @@ class Objects:
         of_shape = box_of(shape) if shape else [0, 0, 0, 0]
         if box is None:
             if shape:
+                self.boxes.add(of_shape, None, size, where)
                 self.ledger.mend(BOXES_OF_SHAPES, where)
                 return of_shape
             return self.ledger.leave_out(NOT_FOUR if value else NO_BOX, where)

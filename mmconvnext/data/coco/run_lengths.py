@@ -8,7 +8,7 @@ from pycocotools import mask as rle_api
 
 from ..values import number
 
-SIZES = '"size" of run lengths that are no integers, made integers'
+WHOLE = 'run lengths that are no integers, made integers'
 SWAPPED = 'run lengths with width and height swapped in "size"'
 
 
@@ -25,23 +25,26 @@ def as_text(rle: dict) -> dict:
 
 
 def with_size(value: dict, width: int, height: int) -> tuple[dict, tuple[str, ...]]:
-    """Run lengths with "size" in the order of COCO, and what was mended.
+    """Run lengths of integers, with "size" in the order of COCO, and what was mended.
 
     Args:
         width, height: of the image, in pixels; 0 if unknown.
     """
-    size, mended = value.get('size'), ()
+    size, counts = (_integers(value.get(name)) for name in ('size', 'counts'))
     if not isinstance(size, list) or len(size) != 2:
         return value, ()
-    numbers = [number(v) for v in size]
-    if None in numbers or any(v != int(v) for v in numbers):
-        return value, ()
-    numbers = [int(v) for v in numbers]
-    if [type(v) for v in size] != [int, int]:
-        mended = (SIZES,)
-    if numbers == [width, height] != [height, width]:
-        numbers, mended = [height, width], (*mended, SWAPPED)
-    return ({**value, 'size': numbers} if mended else value), mended
+    mended = () if size is value['size'] and counts is value.get('counts') else (WHOLE,)
+    if size == [width, height] != [height, width]:
+        size, mended = [height, width], (*mended, SWAPPED)
+    return ({**value, 'size': size, 'counts': counts} if mended else value), mended
+
+
+def _integers(values: object) -> object:
+    """A list of numbers as integers; what it was if it is none, or holds them."""
+    if not isinstance(values, list) or set(map(type, values)) <= {int}:
+        return values
+    numbers = [number(v) for v in values]
+    return values if None in numbers or any(v != int(v) for v in numbers) else [*map(int, numbers)]
 
 
 def fault_of(value: dict, width: int, height: int) -> str:

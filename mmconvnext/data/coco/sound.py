@@ -66,24 +66,21 @@ class Sound(NamedTuple):
     ledger: Ledger
     needed: bool = False
     folders: list[str] = []  # of the images
+    suffixes: list[str] = []  # of the images, folded
 
 
-def make_sound(file: Path, wanted: Wanted, on_disk: bool = True) -> Sound:
-    """Read a COCO file and check each of its fields.
-
-    Args:
-        on_disk: whether the images can be looked at.
-    """
+def make_sound(file: Path, wanted: Wanted) -> Sound:
+    """Read a COCO file and check each of its fields."""
     collects = gc.isenabled()
     gc.disable()  # millions of objects that hold each other in no circle: three times as fast
     try:
-        return _make_sound(file, wanted, on_disk)
+        return _make_sound(file, wanted)
     finally:
         if collects:
             gc.enable()
 
 
-def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
+def _make_sound(file: Path, wanted: Wanted) -> Sound:
     ledger = Ledger()
     content = read_coco(file, ledger, unlabelled=not (wanted.learnt or wanted.measured))
     if content is None:
@@ -96,7 +93,6 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
         wanted,
         ledger,
         reach=partial(reaches, listed),
-        on_disk=on_disk,
     )
     categories, ids = sound_categories(content['categories'], wanted.classes, ledger)
     if any(refusal.check in (ENTRY, CATEGORIES) for refusal in ledger.refused):
@@ -115,7 +111,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
         or BOM in ledger.mended
         or not all(_same(sound[key], content[key]) for key in ('images', 'categories'))
     )
-    return Sound(sound, facts, ledger, changed, files.folders)
+    return Sound(sound, facts, ledger, changed, files.folders, sorted(files.suffixes))
 
 
 def _same(new: list, old: list) -> bool:

@@ -21,6 +21,11 @@ def check_files(cfg: Config, loaders: tuple) -> None:
     for path, dataset in datasets(cfg, loaders):
         if is_remote(dataset):
             continue
+        if not isinstance(dataset.get('ann_file') or '', str):
+            raise RecipeError(
+                f'{path}.ann_file={dataset.ann_file!r} must be the name of one file; to join '
+                "several, write dict(type='ConcatDataset', datasets=[...]) with a dataset for each"
+            )
         expected = local_paths(dataset)
         missing = [p for p in expected if not os.path.exists(p)]
         if missing:
@@ -41,7 +46,8 @@ def check_files(cfg: Config, loaders: tuple) -> None:
 
 def is_remote(dataset: dict) -> bool:
     """Whether the data is read through one of mmengine's file backends."""
-    return '://' in str(dataset.get('data_root', '')) or dataset.get('backend_args') is not None
+    backend = dataset.get('backend_args') or dict(backend='local')
+    return '://' in str(dataset.get('data_root', '')) or backend != dict(backend='local')
 
 
 def local_paths(dataset: dict) -> list[str]:

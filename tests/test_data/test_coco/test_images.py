@@ -9,8 +9,6 @@ from coco_files import HEIGHT, OBJECTS, SIZE, WIDTH, told
 from PIL import Image
 
 from mmconvnext.data.coco import images as kinds
-from mmconvnext.data.coco.images import sound_images
-from mmconvnext.data.files import Files
 from mmconvnext.data.ledger import Ledger
 
 
@@ -252,24 +250,19 @@ def test_orientations_that_leave_the_size_are_told(tmp_path, orientation, size):
     assert ledger.noted == {} and 'objects turned by the EXIF orientation' in str(ledger.mended)
 
 
+def test_turned_images_without_a_size(tmp_path):
+    exif(tmp_path, 6)
+    found = files.content()
+    for entry in found['images']:
+        entry['width'] = None
+    ledger = files.read(tmp_path, found).ledger
+    assert told(ledger.noted)[kinds.FLIPPED] == told(ledger.mended)[kinds.SIZES] == 3
+    assert kinds.FLIPPED not in files.read(tmp_path, found, apply_exif=True).ledger.noted
+
+
 def test_wrong_sizes_are_refused_with_apply_exif_too(tmp_path):
     exif(tmp_path, 6)
     found = files.content()
     sized(70, 50)(found)
     (refusal,) = files.read(tmp_path, found, apply_exif=True).ledger.refused
     assert '1.png: 70 x 50 listed, 96 x 64 in the file' in refusal.text
-
-
-def test_without_the_files_nothing_is_said_about_them(tmp_path):
-    ledger = Ledger()
-    found = files.content()['images']
-    found[0].pop('width')
-    entries, listed, _ = sound_images(
-        found, Files(tmp_path), files.wanted(tmp_path), ledger, on_disk=False
-    )
-    assert entries == found and ledger == Ledger()
-    assert [(i.id, i.width, i.height) for i in listed.values()] == [
-        (1, 0, 64),
-        (2, 96, 64),
-        (3, 96, 64),
-    ]

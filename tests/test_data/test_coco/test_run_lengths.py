@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_api
 
-from mmconvnext.data.coco.run_lengths import SIZES, SWAPPED, as_text, fault_of, packed, with_size
+from mmconvnext.data.coco.run_lengths import SWAPPED, WHOLE, as_text, fault_of, packed, with_size
 
 MASK = np.zeros((64, 96), np.uint8)
 MASK[3:34, 8:28], MASK[40:, 90:] = 1, 1
@@ -74,8 +74,8 @@ def test_faults(change, fault):
     [
         ([64, 96], [64, 96], ()),
         ([96, 64], [64, 96], (SWAPPED,)),
-        (['64', 96.0], [64, 96], (SIZES,)),
-        (['96', '64'], [64, 96], (SIZES, SWAPPED)),
+        (['64', 96.0], [64, 96], (WHOLE,)),
+        (['96', '64'], [64, 96], (WHOLE, SWAPPED)),
         ([32, 48], [32, 48], ()),
         ([64.5, 96], [64.5, 96], ()),
         ('64', '64', ()),
@@ -86,6 +86,13 @@ def test_sizes(size, expected, mended):
     found, kinds = with_size(value, 96, 64)
     assert found['size'] == expected and kinds == mended
     assert (found is value) == (not mended)
+
+
+def test_lengths_that_are_floats():
+    value = dict(LIST, counts=[float(v) for v in LIST['counts']])
+    assert with_size(value, 96, 64) == (LIST, (WHOLE,))
+    for counts in ([1.5, 3], [True, 2.0], [1, 'x'], 'ab'):
+        assert with_size(dict(LIST, counts=counts), 96, 64) == (dict(LIST, counts=counts), ())
 
 
 def test_a_square_or_unknown_size_is_not_swapped():

@@ -80,6 +80,15 @@ def test_remote_data_are_left_to_mmengine(own, change):
         own[loader].dataset.update(data_root='nowhere')
         own[loader].dataset.update(change)
     check_files(own, LOADERS)
+    own.train_dataloader.dataset.update(data_root='nowhere', backend_args=dict(backend='local'))
+    with pytest.raises(RecipeError, match='nowhere does not exist'):
+        check_files(own, LOADERS)
+
+
+def test_a_list_of_annotation_files(own):
+    own.train_dataloader.dataset.ann_file = ['a.json', 'b.json']
+    with pytest.raises(RecipeError, match=r"ann_file=\['a.json', 'b.json'\] must be .*ConcatData"):
+        check_files(own, LOADERS)
 
 
 def test_paths_are_joined_as_the_datasets_join_them():
