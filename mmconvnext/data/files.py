@@ -7,6 +7,7 @@ import os
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 MOST = 10_000  # folders that are searched for a file; our choice
 
@@ -38,6 +39,8 @@ class Files:
             return name if where == folder or not folder else f'{where}/{base}'
         if '\\' in name:
             return self.find(name.replace('\\', '/'))
+        if unquote(name) != name:  # 'a%20b.jpg' for 'a b.jpg'
+            return self.find(unquote(name))
         if name.startswith('/'):  # below the root of the tool that wrote it
             return self.find(name.lstrip('/'))
         near = [] if where is None else self._list(where).by_fold.get(folded(base), [])
@@ -48,8 +51,6 @@ class Files:
     def hint(self, name: str) -> str:
         """Where a file that was not found may be."""
         parts = name.replace('\\', '/').split('/')
-        if '://' in name:
-            return 'it is a URL: download the images, and write their names'
         if name.startswith('data:'):
             return 'it is an image written as text: save the images as files'
         for i in range(1, len(parts)):
@@ -60,6 +61,8 @@ class Files:
                 if self.root.resolve().parts[-i:] == tuple(parts[:i]):
                     way += ', or set images to the folder above'
                 return f'{rest} exists, so file_name has {above!r} too many: {way}'
+        if '://' in name:
+            return 'it is a URL: download the images, and write their names'
         folder = '/'.join(parts[:-1])
         where = self._folder(folder)
         if where is None:

@@ -16,7 +16,7 @@ from ..ledger import Ledger
 from .categories import CHECK as CATEGORIES
 from .categories import sound_categories
 from .geometry import reaches
-from .images import ENTRY, sound_images
+from .images import BAD, ENTRY, MISSING, sound_images
 from .objects import NO_MASK, Objects
 from .read import BOM, read_coco
 from .wanted import Wanted
@@ -28,6 +28,7 @@ CROWDED = (
     'regions to ignore (iscrowd=1), which are not learnt; own_data.crowd_as_object=True takes them '
     'as objects'
 )
+NOT_LEARNT = 'classes of which all objects are ignored or too small: they cannot be learnt'
 BOXES_ONLY = 'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
 MANY = 0.1  # the share from which on they are worth a warning; our choice
 
@@ -127,6 +128,9 @@ def _facts(
 ) -> Facts:
     wanted = objects.wanted
     counts, labelled = objects.learnt, objects.labelled
+    for name, i in classes.items():
+        if i in objects.present and not counts[i]:
+            ledger.note(NOT_LEARNT, name)
     learnt = [entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)]
     return Facts(
         images=len(entries),
@@ -160,6 +164,9 @@ def _mark(entry: dict) -> int:
 def _judge(facts: Facts, objects: Objects, ledger: Ledger) -> None:
     """What is wrong with the file as a whole."""
     objects.boxes.judge(ledger)
+    objects.categories.judge(ledger)
+    if not {MISSING, BAD} & set(ledger.left_out):
+        objects.images.judge(ledger)
     kept, unmasked = len(objects.entries), objects.without_mask
     listed_crowds = facts.crowds - unmasked.total()
     if facts.objects_learnt:

@@ -76,6 +76,17 @@ def test_many_crowds_are_told(tmp_path):
     assert sound.CROWDED not in files.read(tmp_path, found, masks=False).ledger.noted  # 1 of 14
 
 
+def test_classes_of_ignored_objects_are_named(tmp_path):
+    found = files.content()
+    for entry in found['annotations']:
+        entry['iscrowd'] = entry['category_id'] - 1
+    ledger = files.read(tmp_path, found).ledger
+    assert ledger.noted[sound.NOT_LEARNT].first == ['dog']
+    found['annotations'] = [a for a in found['annotations'] if not a['iscrowd']]
+    # A class without objects is told by the check of the classes.
+    assert sound.NOT_LEARNT not in files.read(tmp_path, found).ledger.noted
+
+
 def nothing(found):
     found['annotations'] = []
 
@@ -84,9 +95,12 @@ def nothing(found):
     ('change', 'message'),
     [
         (nothing, 'none of 0 objects is left: there are no objects'),
-        (each(image_id=99), '7 objects of images that are not listed (1, 2, 3, 4, 5, ...)'),
-        (each(image_id='x'), '7 objects of images that are not listed'),
-        (each(category_id=0), '7 objects of categories that are not listed'),
+        (
+            each(image_id=99),
+            '7 objects of images that are not listed (1: image_id 99, 2: image_id 99',
+        ),
+        (each(image_id='x'), "7 objects of images that are not listed (1: image_id 'x', "),
+        (each(category_id=0), '7 objects of categories that are not listed (1: category_id 0, '),
         (each(bbox=[-20, 20, 9, 9], segmentation=[]), '7 objects outside their image'),
         (each(bbox=[20, 20, 0.5, 9], segmentation=[]), '7 objects under one pixel'),
         (each(bbox=None, segmentation=[]), '7 objects without a usable box or segmentation'),
