@@ -58,14 +58,15 @@ def _coloured(files: LabelFiles, coloured: dict[Path, LabelMap]) -> Iterator[Fin
         way = f'own_data.colours={sorted(found)}, in the order of own_data.classes'
     else:
         ordered = found[: number + 8]  # our choice
-        more = ', ...' if len(found) > len(ordered) else ''
+        more = ', ...' if count > len(ordered) else ''
         others = ', and own_data.ignore_ids=[...] with the others' if count > number else ''
         way = (
             f'own_data.colours=[...] with the colour of each of the {number} classes{others}; '
             f'found are {str(ordered)[1:-1]}{more}'
         )
-    if count > MOST:
-        way += f' (over {MOST} colours are no classes: edges are blurred; export the maps again)'
+        if more:
+            shown = f'over {MOST}' if count > MOST else count
+            way += f' ({shown} colours: if edges are blurred, export the maps without smoothing)'
     files_there = _palette_files(files)
     table = (
         f'own_data.palette_file={files_there[0]!r}'

@@ -159,10 +159,23 @@ def test_one_colour_alone(own):
         found(own([np.full((H, W, 3), RED, np.uint8)]), check_labels)
 
 
-def test_blurred_colours_are_no_classes(own):
-    noise = np.random.default_rng(0).integers(0, 255, (H * 5, W * 9, 3), dtype=np.uint8)
-    with pytest.raises(RecipeError, match=r'over 256 colours are no classes: edges are blurred'):
-        found(own([noise], sizes=[(W * 9, H * 5)]), check_labels)
+def shades(count) -> np.ndarray:
+    """(1, count, 3), each pixel another colour."""
+    return (np.arange(count)[None, :, None] * [1, 2, 3]).astype(np.uint8)
+
+
+NOISE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+BLURRED = 'colours: if edges are blurred, export the maps without smoothing'
+
+
+@pytest.mark.parametrize(
+    ('image', 'message'),
+    [(NOISE, f'over 256 {BLURRED}'), (shades(11), f'11 {BLURRED}'), (shades(10), r'\)\n')],
+)
+def test_many_colours_may_be_blurred_edges(own, image, message):
+    more = r', \.\.\. \(' * (len(message) > 9)
+    with pytest.raises(RecipeError, match=rf'found are [\d, ()]+{more}{message}'):
+        found(own([image], sizes=[image.shape[1::-1]]), check_labels)
 
 
 def test_several_broken_maps(own, tmp_path):
@@ -170,7 +183,7 @@ def test_several_broken_maps(own, tmp_path):
     for i in (0, 2):
         (tmp_path / f'm/{i}.png').write_bytes(b'x')
     with pytest.raises(
-        RecipeError, match=r'2 of 3 label maps cannot be read, .*m/0\.png \(also 2\.png\) \(Unid'
+        RecipeError, match=r'2 of 3 label maps cannot be read, .*m/0\.png \(also 2\.png\) \(it is no'
     ):
         found(cfg, check_labels)
 
