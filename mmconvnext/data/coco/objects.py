@@ -42,8 +42,8 @@ IDS = (
 )
 # Left out:
 BROKEN = 'entries of "annotations" that are no objects'
-NO_IMAGE = 'objects of images that are not listed'
-NO_CATEGORY = 'objects of categories that are not listed'
+NO_IMAGE = 'objects whose "image_id" is no "id" of "images"'
+NO_CATEGORY = 'objects whose "category_id" is no "id" of "categories"'
 NO_BOX = 'objects without a usable box or segmentation'
 NOT_FOUR = 'objects whose "bbox" is not [x, y, width, height], without a usable segmentation'
 NO_EXTENT = 'objects whose box has no width or height, without a usable segmentation'

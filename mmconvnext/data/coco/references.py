@@ -31,7 +31,7 @@ class References:
 
     def named(self, entry: dict, where: object) -> str:
         """An object and the id that is not listed."""
-        return f'{where}: {self.field} {entry.get(self.field)!r}'
+        return f'{where}: {entry.get(self.field)!r}'
 
     def judge(self, ledger: Ledger) -> None:
         """Refuse ids that are one too low or too high, so that they name the neighbour."""

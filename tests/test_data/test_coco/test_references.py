@@ -23,7 +23,7 @@ def test_what_is_found():
     references = References('image_id', {7: 'a', 'x': 'b'})
     entries = [dict(image_id=i) for i in (7, '7', ' x ', 8, None)]
     assert [references.find(entry) for entry in entries] == ['a', 'a', 'b', None, None]
-    assert references.named(dict(image_id='8'), 3) == "3: image_id '8'"
+    assert references.named(dict(image_id='8'), 3) == "3: '8'"
 
 
 @pytest.mark.parametrize(

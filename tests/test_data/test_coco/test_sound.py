@@ -97,10 +97,10 @@ def nothing(found):
         (nothing, 'none of 0 objects is left: there are no objects'),
         (
             each(image_id=99),
-            '7 objects of images that are not listed (1: image_id 99, 2: image_id 99',
+            '7 objects whose "image_id" is no "id" of "images" (1: 99, 2: 99, ',
         ),
-        (each(image_id='x'), "7 objects of images that are not listed (1: image_id 'x', "),
-        (each(category_id=0), '7 objects of categories that are not listed (1: category_id 0, '),
+        (each(image_id='x'), "(1: 'x', "),
+        (each(category_id=0), '7 objects whose "category_id" is no "id" of "categories" (1: 0, '),
         (each(bbox=[-20, 20, 9, 9], segmentation=[]), '7 objects outside their image'),
         (each(bbox=[20, 20, 0.5, 9], segmentation=[]), '7 objects under one pixel'),
         (each(bbox=None, segmentation=[]), '7 objects without a usable box or segmentation'),

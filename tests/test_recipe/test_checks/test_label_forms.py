@@ -183,7 +183,8 @@ def test_several_broken_maps(own, tmp_path):
     for i in (0, 2):
         (tmp_path / f'm/{i}.png').write_bytes(b'x')
     with pytest.raises(
-        RecipeError, match=r'2 of 3 label maps cannot be read, .*m/0\.png \(also 2\.png\) \(it is no'
+        RecipeError,
+        match=r'2 of 3 label maps cannot be read, .*m/0\.png \(also 2\.png\) \(it is no',
     ):
         found(cfg, check_labels)
 
