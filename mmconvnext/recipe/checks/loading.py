@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from mmengine.config import Config
 
@@ -33,11 +34,18 @@ def check_loading(
     counts: dict[int, ImageKind] = {}
     for kind in kinds:
         counts.setdefault(loaded_channels(kind, color_type), kind)
-        if needs_own_loader(kind) and (
-            type_name(loader) != 'LoadImage' or color_type != 'unchanged'
-        ):
-            way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
-            yield Finding(f'{path}: mmcv cannot load {kind}; {way}', 'image_channels')
+        if needs_own_loader(kind):
+            # LoadImage reads arrays with any color_type.
+            ours = type_name(loader) == 'LoadImage'
+            if not (ours and (kind.format == 'NPY' or color_type == 'unchanged')):
+                way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
+                yield Finding(f'{path}: mmcv cannot load {kind}; {way}', 'image_channels')
+            elif kind.format == 'TIFF' and not find_spec('tifffile'):
+                yield Finding(
+                    f'{path}: {kind}, need the package tifffile: pip install tifffile, or save '
+                    'the images as arrays (H, W, C) in .npy files',
+                    'image_channels',
+                )
         elif kind.format == 'TIFF' and kind.mode == 'RGB' and kind.channels > 3:
             if color_type != 'unchanged':
                 way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
@@ -106,13 +114,14 @@ def _depth(
     """Bits: cv2 divides 16-bit values by 256 for 'color', and 32-bit ones it does not load."""
     given = loader.get('bits', 8) if type_name(loader) == 'LoadImage' else None
     unchanged = loader.get('color_type') == 'unchanged'
+    as_stored = unchanged or bool(loader.get('channels'))  # for floating-point numbers
     for kind in kinds:
         if kind.bits <= 8 or (unchanged and max(means, default=0) > LARGEST):
             continue
         integers = kind.mode == 'I' or 'int' in kind.mode
-        if kind.bits > 16 and not (given and unchanged and integers):
+        if kind.bits > 16 and not (given and as_stored and integers):
             text = f'{path}: {kind}, are 32-bit integers or floating-point numbers'
-            if unchanged:
+            if as_stored:
                 yield Finding(f'{text}, which stay as they are: mean and std must be theirs')
             else:
                 yield Finding(
