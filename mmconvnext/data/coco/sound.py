@@ -41,7 +41,9 @@ class Facts:
     objects: int = 0  # listed
     crowds: int = 0
     classes: dict[str, int] = field(default_factory=dict)  # learnt objects of each class
-    others: int = 0  # objects of categories that are no classes
+    others: dict[str, int] = field(
+        default_factory=dict
+    )  # objects of categories that are no classes
     images_learnt: int = 0  # without those that the filters of the dataset leave out
     objects_learnt: int = 0  # on these
     pictures: int = 0  # a sum over the images of a hash of id and name, to compare files
@@ -102,10 +104,11 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
     categories, ids = sound_categories(content['categories'], wanted.classes, ledger)
     if any(refusal.check in (ENTRY, CATEGORIES) for refusal in ledger.refused):
         return Sound({}, Facts(), ledger)
-    classes = {c['name']: c['id'] for c in categories if c['name'] in wanted.classes}
-    objects = Objects(images, ids, set(classes.values()), wanted, ledger)
+    named = {category['name']: category['id'] for category in categories}
+    classes = {named[name] for name in wanted.classes if name in named}
+    objects = Objects(images, ids, classes, wanted, ledger)
     objects.add_all(listed)
-    facts = _facts(entries, classes, objects, len(listed), ledger)
+    facts = _facts(entries, named, objects, len(listed), ledger)
     facts.kinds = kinds
     if wanted.learnt or wanted.measured:
         _judge(facts, objects, ledger)
@@ -124,20 +127,23 @@ def _same(new: list, old: list) -> bool:
 
 
 def _facts(
-    entries: list[dict], classes: dict[str, int], objects: Objects, listed: int, ledger: Ledger
+    entries: list[dict], named: dict[str, int], objects: Objects, listed: int, ledger: Ledger
 ) -> Facts:
+    """``named`` has the ids of the categories."""
     wanted = objects.wanted
-    counts, labelled = objects.learnt, objects.labelled
-    for name, i in classes.items():
-        if i in objects.present and not counts[i]:
+    counts = {name: objects.learnt[i] for name, i in named.items()}
+    classes = {name: counts[name] for name in wanted.classes if name in named}
+    for name, count in classes.items():
+        if not count and named[name] in objects.present:
             ledger.note(NOT_LEARNT, name)
+    labelled = objects.labelled
     learnt = [entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)]
     return Facts(
         images=len(entries),
         objects=listed,
         crowds=objects.crowds.count,
-        classes={name: counts[classes[name]] for name in wanted.classes if name in classes},
-        others=sum(count for i, count in counts.items() if i not in objects.classes),
+        classes=classes,
+        others={name: n for name, n in counts.items() if n and name not in classes},
         images_learnt=len(learnt),
         objects_learnt=sum(objects.learnt_on[i] for i in learnt),
         pictures=sum(_mark(entry) for entry in entries),
@@ -194,6 +200,10 @@ def _judge(facts: Facts, objects: Objects, ledger: Ledger) -> None:
         pass  # the check of the classes tells which names do not match
     elif all(refusal.check in objects.wanted.passed for refusal in ledger.refused):
         causes = [ledger.causes(but=EMPTY)] if ledger.left_out else []
-        causes += [f'{facts.others} are of categories that are no classes'] if facts.others else []
+        if facts.others:
+            causes.append(
+                f'{sum(facts.others.values())} are of categories that are no classes; to learn '
+                f'them, write classes={list(facts.others)}'
+            )
         why = '; '.join(filter(None, causes)) or 'there are no objects'
         ledger.refuse(NOTHING, f'none of {facts.objects} objects is left: {why}')

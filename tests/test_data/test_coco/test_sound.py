@@ -120,7 +120,10 @@ def test_only_objects_of_other_categories(tmp_path):
     found['categories'].append(dict(id=3, name='bird'))
     each(category_id=3)(found)
     (refusal,) = files.read(tmp_path, found).ledger.refused
-    assert refusal.text == 'none of 7 objects is left: 7 are of categories that are no classes'
+    assert refusal.text == (
+        'none of 7 objects is left: 7 are of categories that are no classes; to learn them, write '
+        "classes=['bird']"
+    )
     # A class that is not listed is told by the check of the classes.
     assert files.read(tmp_path, found, classes=('cat', 'cow')).ledger.refused == []
 
@@ -150,7 +153,9 @@ def test_counts(tmp_path):
         entry['category_id'] = 3
     facts = files.read(tmp_path, found, drop_empty=True).facts
     assert (facts.images, facts.objects, facts.crowds) == (3, 7, 1)
-    assert facts.classes == dict(cat=1, dog=2) and facts.others == 3 and facts.usable == 3
+    assert (
+        facts.classes == dict(cat=1, dog=2) and facts.others == dict(bird=3) and facts.usable == 3
+    )
     assert (facts.images_learnt, facts.objects_learnt) == (2, 3)
     facts = files.read(tmp_path, found).facts
     assert (facts.images_learnt, facts.objects_learnt) == (3, 3)
