@@ -39,6 +39,8 @@ class Files:
             return name if where == folder or not folder else f'{where}/{base}'
         if '\\' in name:
             return self.find(name.replace('\\', '/'))
+        if name != name.strip():
+            return self.find(name.strip())
         if unquote(name) != name:  # 'a%20b.jpg' for 'a b.jpg'
             return self.find(unquote(name))
         if name.startswith('/'):  # below the root of the tool that wrote it

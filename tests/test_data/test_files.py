@@ -70,6 +70,12 @@ def test_links_are_files(files, tmp_path):
     assert found.find('folder/B.jpg') == 'folder/b.jpg'
 
 
+def test_names_with_blanks_around(files):
+    found = files('a.jpg', ' b.jpg')
+    assert found.find('a.jpg ') == found.find(' A.jpg\n') == 'a.jpg'
+    assert found.find(' b.jpg') == ' b.jpg' and found.find('b.jpg') is found.find(' ') is None
+
+
 def test_names_with_percent_signs(files):
     found = files('a b.jpg', 'c%20d.jpg', '\u00e4.jpg')
     assert found.find('a%20b.jpg') == found.find('A%20b.jpg') == 'a b.jpg'

@@ -17,13 +17,14 @@ from .categories import CHECK as CATEGORIES
 from .categories import sound_categories
 from .geometry import reaches
 from .images import BAD, ENTRY, MISSING, sound_images
-from .objects import NO_MASK, Objects
+from .objects import IGNORED, NO_MASK, Objects
 from .read import BOM, read_coco
 from .wanted import Wanted
 
 CROWD, MASKS, NOTHING = 'crowd', 'masks', 'no_objects'  # names of the refusals
 EMPTY = 'images without objects of the classes, which are not learnt (filter_empty_gt)'
 SMALL_IMAGES = 'images that are not learnt because a side is under'
+MIN_SIZE = ' (filter_cfg.min_size of the dataset)'
 CROWDED = (
     'regions to ignore (iscrowd=1), which are not learnt; own_data.crowd_as_object=True takes them '
     'as objects'
@@ -155,7 +156,7 @@ def _filtered(entry: dict, labelled: set[int], wanted: Wanted, ledger: Ledger) -
     if wanted.learnt and wanted.drop_empty and entry['id'] not in labelled:
         ledger.leave_out(EMPTY, entry['file_name'])
     elif min(entry.get('width') or 0, entry.get('height') or 0) < wanted.min_size:
-        ledger.leave_out(f'{SMALL_IMAGES} {wanted.min_size} pixels (min_size)', entry['file_name'])
+        ledger.leave_out(f'{SMALL_IMAGES} {wanted.min_size} pixels{MIN_SIZE}', entry['file_name'])
     else:
         return False
     return True
@@ -190,11 +191,15 @@ def _judge(facts: Facts, objects: Objects, ledger: Ledger) -> None:
         )
         ledger.left_out.pop(NO_MASK)
     elif kept and facts.crowds == kept:
+        ignored = ledger.mended[IGNORED].count if IGNORED in ledger.mended else 0
+        crowds = "if they are single objects, as CVAT's brush writes them, set "
+        crowds += 'own_data.crowd_as_object=True'
+        marked = f'{ignored} are marked "ignore": remove that key to learn them'
+        ways = [crowds] * (ignored < kept) + [marked] * (ignored > 0)
         ledger.refuse(
             CROWD,
             f'all {kept} objects have iscrowd=1, which means regions to ignore, so nothing would '
-            "be learnt; if they are single objects, as CVAT's brush writes them, set "
-            'own_data.crowd_as_object=True',
+            f'be learnt; {"; ".join(ways)}',
         )
     elif len(facts.classes) < len(objects.wanted.classes):
         pass  # the check of the classes tells which names do not match

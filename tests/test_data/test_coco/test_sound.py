@@ -63,6 +63,17 @@ def test_all_crowds(tmp_path):
     assert files.score(kept.file, files.content()) == {'cat': (1, 3), 'dog': (1, 4)}
 
 
+def test_all_marked_to_be_ignored(tmp_path):
+    found = files.content()
+    each(ignore=1)(found)
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert refusal.check == 'crowd' and 'crowd_as_object' not in refusal.text
+    assert refusal.text.endswith('; 7 are marked "ignore": remove that key to learn them')
+    found['annotations'][0].update(ignore=0, iscrowd=1)
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert 'crowd_as_object=True; 6 are marked "ignore"' in refusal.text
+
+
 def test_many_crowds_are_told(tmp_path):
     found = files.content()
     found['annotations'][2]['iscrowd'] = 1  # 1 of 7
@@ -131,7 +142,8 @@ def test_only_objects_of_other_categories(tmp_path):
 def test_small_images_are_not_learnt(tmp_path):
     (refusal,) = files.read(tmp_path, files.content(), min_size=65).ledger.refused
     assert (
-        '3 images that are not learnt because a side is under 65 pixels (min_size)' in refusal.text
+        '3 images that are not learnt because a side is under 65 pixels (filter_cfg.min_size'
+        in refusal.text
     )
     assert files.read(tmp_path, files.content(), min_size=64).ledger.left_out == {}
 

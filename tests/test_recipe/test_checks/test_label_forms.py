@@ -129,6 +129,38 @@ def test_palettes_that_differ_but_not_in_their_ids(own):
     assert found(own(maps), check_labels) == []
 
 
+TABLE = 'a:0,0,0::\nb:200,0,0::\n'
+
+
+@pytest.mark.parametrize('colours', [(RED, BLACK), (BLACK, RED), (GREEN, GREEN), (BLACK, GREEN)])
+def test_a_colour_table_may_contradict_the_ids(own, tmp_path, colours):
+    (tmp_path / 'labelmap.txt').write_text(TABLE)
+    cfg = own([palette(IDS, *colours), palette(IDS, *colours)])
+    if colours[0] != RED:
+        assert found(cfg, check_labels) == []
+        return
+    match = (
+        r"id 0 would be the class 'a', but its colour \(200, 0, 0\) in the palette of \S*m/0\.png "
+        r"is that of 'b' in labelmap\.txt; set own_data\.palette_file='labelmap\.txt', which goes"
+    )
+    with pytest.raises(RecipeError, match=match):
+        found(cfg, check_labels)
+
+
+@pytest.mark.parametrize(
+    'options', [dict(ids=[1, 0]), dict(palette_file='labelmap.txt'), dict(ignore_ids=[7])], ids=str
+)
+def test_who_says_what_the_ids_mean_is_believed(own, tmp_path, options):
+    (tmp_path / 'labelmap.txt').write_text(TABLE)
+    assert found(own([palette(IDS, RED, BLACK)], **options), check_labels) == []
+
+
+@pytest.mark.parametrize('table', ['a:0,0\n', 'x:200,0,0\ny:0,0,0\n', ''])
+def test_colour_tables_that_say_nothing(own, tmp_path, table):
+    (tmp_path / 'labelmap.txt').write_text(table)
+    assert found(own([palette(IDS, RED, BLACK)]), check_labels) == []
+
+
 def test_palettes_with_a_colour_twice(own):
     maps = [palette(IDS, RED, RED), palette(IDS, RED, RED)]
     assert found(own(maps), check_labels) == []
