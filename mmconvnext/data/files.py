@@ -55,8 +55,6 @@ class Files:
     def hint(self, name: str) -> str:
         """Where a file that was not found may be."""
         parts = name.replace('\\', '/').split('/')
-        if '://' in name:
-            return 'it is a URL: download the images, and write their names'
         if name.startswith('data:'):
             return 'it is an image written as text: save the images as files'
         for i in range(1, len(parts)):
@@ -67,6 +65,8 @@ class Files:
                 if self.root.resolve().parts[-i:] == tuple(parts[:i]):
                     way += ', or set images to the folder above'
                 return f'{rest} exists, so file_name has {above!r} too many: {way}'
+        if '://' in name:
+            return 'it is a URL: download the images, and write their names'
         folder = '/'.join(parts[:-1])
         where = self._folder(folder)
         if where is None:

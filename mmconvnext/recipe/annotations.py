@@ -20,12 +20,11 @@ from .checks.classes import class_names, metric_type, thing_classes
 from .checks.files import is_remote
 from .checks.finding import Finding, passed
 from .checks.loading import check_loading, turns_images
-from .checks.readers import defining, reads_coco
+from .checks.readers import LISTED, defining, reads_coco
 from .data_table import Split
 from .errors import RecipeError
 from .walk import LOADERS, datasets, dicts
 
-LISTED = 'listed_annotations'  # key of a config: by path, the file that is read and the listed one
 OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes')  # of own_data
 OTHER_PICTURES = 'evaluated_images'  # name of a refusal
 

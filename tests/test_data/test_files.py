@@ -75,6 +75,19 @@ def test_links_are_files(files, tmp_path):
     assert found.find('folder/B.jpg') == 'folder/b.jpg'
 
 
+def test_names_with_blanks_around(files):
+    found = files('a.jpg', ' b.jpg')
+    assert found.find('a.jpg ') == found.find(' A.jpg\n') == 'a.jpg'
+    assert found.find(' b.jpg') == ' b.jpg' and found.find('b.jpg') is found.find(' ') is None
+
+
+def test_names_with_percent_signs(files):
+    found = files('a b.jpg', 'c%20d.jpg', '\u00e4.jpg')
+    assert found.find('a%20b.jpg') == found.find('A%20b.jpg') == 'a b.jpg'
+    assert found.find('c%20d.jpg') == 'c%20d.jpg' and found.find('%C3%A4.jpg') == '\u00e4.jpg'
+    assert found.find('100%.jpg') is found.find('c d.jpg') is None
+
+
 def test_nothing_is_guessed_between_two_files(files):
     found = files('a.jpg', 'A.jpg', 'b.jpg')
     assert found.find('a.jpg') == 'a.jpg' and found.find('A.jpg') == 'A.jpg'
@@ -101,7 +114,10 @@ def test_names_that_no_file_can_have(files, name):
 @pytest.mark.parametrize(
     ('name', 'hint'),
     [
-        ('http://host/x/a.jpg', 'it is a URL: download'),
+        ('http://host/x/b.jpg', 'it is a URL: download'),
+        ('http://host/x/a.jpg', "a.jpg exists, so file_name has 'http://host/x' too many"),
+        ('file:///x/a.jpg', "a.jpg exists, so file_name has 'file:///x' too many"),
+        ('x/%61.jpg', "%61.jpg exists, so file_name has 'x' too many"),
         ('data:image/png;base64,AAAA', 'an image written as text'),
         ('train/a.jpg', "a.jpg exists, so file_name has 'train' too many: remove it there$"),
         ('D:\\pets\\new\\a.jpg', "a.jpg exists, so file_name has 'D:/pets/new' too many"),

@@ -95,8 +95,8 @@ def test_all_that_read_a_file_get_the_sound_form(own, tmp_path):
     assert [line.replace(str(tmp_path), '.') for line in lines] == [
         './train.json: mended: 7 values of "area" that are missing or not positive, computed '
         '(0, 2, 3, 4, 5, ...)',
-        './train.json: mended: 1 ids of objects that are 0, missing or not unique: numbered from '
-        '1, because pycocotools takes id 0 for "no match" (0)',
+        './train.json: mended: 1 ids of objects that are 0, missing, not unique or no integers: '
+        'numbered from 1, because pycocotools takes id 0 for "no match" (0)',
     ]
     assert cfg.train_dataloader.dataset.ann_file.endswith('.sound.json')
     assert [Path(n.ann_file).name for n in nodes(cfg)[1:]] == ['val.json'] * 4

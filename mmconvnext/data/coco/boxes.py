@@ -39,7 +39,6 @@ class Boxes:
     compared: int = 0
     differing: Tally = field(default_factory=Tally)
     corners_of_shape: int = 0
-    fractions_of_shape: int = 0
 
     def add(self, box: list, area: float | None, size: tuple, where: object) -> None:
         """Count a box as it is listed.
@@ -74,7 +73,6 @@ class Boxes:
             self.differing.add(where)
             as_corners = max(abs(x - x1), abs(y - y1), abs(w - x2), abs(h - y2))
             self.corners_of_shape += as_corners <= slack
-            self.fractions_of_shape += max(bounds) <= 1
 
     def judge(self, ledger: Ledger) -> None:
         """Refuse boxes that mean something else; note what differs or leaves the image."""
@@ -96,12 +94,6 @@ class Boxes:
                 f'{self.fractions} of {self.count} boxes are at most one pixel large, as if they '
                 'were fractions of the image; multiply "bbox" by its width and height, and '
                 '"segmentation" too if that has fractions'
-            )
-        if self.fractions_of_shape > most:
-            return (
-                f'{self.fractions_of_shape} of {self.compared} segmentations are at most one pixel '
-                'large, as if they were fractions of the image; multiply "segmentation" by its '
-                'width and height'
             )
         corners = self.corners > NEARLY * self.count
         if self.corners_of_shape > most or self.corners_of_area > many:

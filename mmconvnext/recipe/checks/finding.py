@@ -21,6 +21,7 @@ CHECKS = dict(
     image_channels='images have other channels than the preprocessor or the backbone',
     image_sizes='listed sizes of images differ from their files',
     categories='categories are incomplete, or share an id',
+    references='objects refer to ids that are one lower or higher than those of the lists',
     evaluated_images='an evaluator reads the file of other images than its dataset',
     boxes='boxes are corners or fractions, or belong to other images',
     crowd='all objects are regions to ignore',

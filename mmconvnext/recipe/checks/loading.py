@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from mmengine.config import Config
 
@@ -36,10 +37,18 @@ def check_loading(
     counts: dict[int, ImageKind] = {}
     for kind in kinds:
         counts.setdefault(loaded_channels(kind, color_type), kind)
-        whole = color_type == 'unchanged' or kind.format == 'NPY'
-        if needs_own_loader(kind) and not (whole and type_name(loader) == 'LoadImage'):
-            way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
-            yield Finding(f'{path}: mmcv cannot load {kind}; {way}', 'image_channels')
+        if needs_own_loader(kind):
+            # LoadImage reads arrays with any color_type.
+            ours = type_name(loader) == 'LoadImage'
+            if not (ours and (kind.format == 'NPY' or color_type == 'unchanged')):
+                way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
+                yield Finding(f'{path}: mmcv cannot load {kind}; {way}', 'image_channels')
+            elif kind.format == 'TIFF' and not find_spec('tifffile'):
+                yield Finding(
+                    f'{path}: {kind}, need the package tifffile: pip install tifffile, or save '
+                    'the images as arrays (H, W, C) in .npy files',
+                    'image_channels',
+                )
         elif kind.format == 'TIFF' and kind.mode == 'RGB' and kind.channels > 3:
             if color_type != 'unchanged':
                 way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
@@ -113,7 +122,7 @@ def _depth(
             continue
         if not _is_scaled(kind, loader):
             text = f'{path}: {kind}, are 32-bit integers or floating-point numbers'
-            if unchanged or (given and _is_float(kind)):
+            if _as_stored(loader):
                 yield Finding(f'{text}, which stay as they are: mean and std must be theirs')
             else:
                 yield Finding(
@@ -152,12 +161,17 @@ def _is_float(kind: ImageKind) -> bool:
     return kind.mode == 'F' or 'float' in kind.mode
 
 
+def _as_stored(loader: dict) -> bool:
+    """Whether all channels are loaded, with the values of the file."""
+    return loader.get('color_type') == 'unchanged' or bool(loader.get('channels'))
+
+
 def _is_scaled(kind: ImageKind, loader: dict) -> bool:
     """Whether values of over 8 bits can be brought to those of 8 bits; of 32, by LoadImage."""
     if kind.bits <= 16:
         return not _is_float(kind)
-    unchanged = type_name(loader) == 'LoadImage' and loader.get('color_type') == 'unchanged'
-    return unchanged and (kind.mode == 'I' or 'int' in kind.mode)
+    ours = type_name(loader) == 'LoadImage' and _as_stored(loader)
+    return ours and (kind.mode == 'I' or 'int' in kind.mode)
 
 
 def _distorted(cfg: Config, path: str, loader: dict, kinds: list[ImageKind]) -> Iterator[Finding]:

@@ -150,7 +150,7 @@ REFUSED = [
         'image_files',
         "3 of 3 .* 1.png exists, so file_name has 'train' too many",
     ),
-    (renamed('http://x/{}.png'), 'image_files', 'it is a URL: download the images'),
+    (renamed('http://x/{}.png'), 'image_files', "1.png exists, so file_name has 'http://x' too"),
     (renamed('{}.jpg'), 'image_files', r'1\.png is there: correct the suffix'),
     (
         sized(48, 32),
@@ -250,14 +250,22 @@ def test_orientations_that_leave_the_size_are_told(tmp_path, orientation, size):
     assert ledger.noted == {} and 'objects turned by the EXIF orientation' in str(ledger.mended)
 
 
-def test_turned_images_without_a_size(tmp_path):
+@pytest.mark.parametrize('missing', [None, 0])
+def test_turned_images_without_sizes(tmp_path, missing):
+    """The objects show which pixels were labelled, if they leave the image one way."""
     exif(tmp_path, 6)
     found = files.content()
-    for entry in found['images']:
-        entry['width'] = None
+    sized(missing, missing)(found)
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert refusal.check == 'image_sizes' and refusal.text.startswith('3 images have an EXIF')
+    read = files.read(tmp_path, found, apply_exif=True)
+    assert read.ledger.refused == [] and read.facts.objects_learnt == 7
+    for entry in found['annotations']:
+        entry.update(bbox=[9, 9, 20, 20], segmentation=[files.polygon(9, 9, 20, 20)])
     ledger = files.read(tmp_path, found).ledger
-    assert told(ledger.noted)[kinds.FLIPPED] == told(ledger.mended)[kinds.SIZES] == 3
-    assert kinds.FLIPPED not in files.read(tmp_path, found, apply_exif=True).ledger.noted
+    assert told(ledger.noted)[kinds.FLIPPED] == 3 and not ledger.refused
+    ledger = files.read(tmp_path, dict(found, annotations=[]), learnt=False, measured=False).ledger
+    assert ledger.noted == {}
 
 
 def test_wrong_sizes_are_refused_with_apply_exif_too(tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmconvnext.data.images import image_kinds, read_headers
 from mmconvnext.recipe.annotations import mend_annotations
-from mmconvnext.recipe.checks import check_recipe
+from mmconvnext.recipe.checks import check_recipe, loading
 from mmconvnext.recipe.checks.loading import (
     check_loading,
     check_preprocessor,
@@ -313,6 +313,36 @@ def test_files_that_mmcv_cannot_load(tmp_path, own):
     assert 'mmcv cannot load 1 TIFF file of 5 channels with 8 bits' in finding.text
     way = 'set own_data.channels=5' if own else "LoadImage', color_type='unchanged')"
     assert way in finding.text
+
+
+def test_the_way_out_for_arrays_works(tmp_path):
+    """own_data.channels=3 sets color_type='color', with which LoadImage reads arrays too."""
+    np.save(tmp_path / 'a.npy', noise())
+    assert 'own_data.channels=3' in found(config(own=True), tmp_path / 'a.npy')[0].text
+    loader = dict(type='mmconvnext.LoadImage', color_type='color', channels=3)
+    assert found(config(loader=loader), tmp_path / 'a.npy') == []
+
+
+def test_the_way_out_for_floats_works(tmp_path):
+    file = write(tmp_path / 'a.tif', tiff(noise().astype(np.float32) / 255))
+    refusal = only(found(config(own=True), file))
+    assert refusal.check == 'image_bits' and 'own_data.channels=3 and mean' in refusal.text
+    settings = dict(color_type='color', channels=3)
+    warning = only(found(config(loader=dict(type='mmconvnext.LoadImage', **settings)), file))
+    assert warning.check == '' and 'stay as they are: mean and std must be theirs' in warning.text
+    image = LoadImage(**settings)(dict(img_path=str(file)))['img']
+    assert image.dtype == np.float32 and (image == noise()[..., ::-1] / np.float32(255)).all()
+    assert only(found(config(loader=dict(type='mmconvnext.LoadImage', bits=16)), file)).check
+
+
+@pytest.mark.parametrize('there', [True, False])
+def test_many_channels_of_a_tiff_need_a_package(tmp_path, monkeypatch, there):
+    monkeypatch.setattr(loading, 'find_spec', lambda name: there and name == 'tifffile')
+    file = write(tmp_path / 'a.tif', tiff(np.zeros((HEIGHT, WIDTH, 5), np.uint8)))
+    loader = dict(type='mmconvnext.LoadImage', color_type='unchanged')
+    findings = found(config(loader=loader, in_channels=5, type=OURS['mmdet'], **means(5)), file)
+    assert [finding.check for finding in findings] == ([] if there else ['image_channels'])
+    assert there or 'need the package tifffile: pip install tifffile, or' in findings[0].text
 
 
 def test_a_channel_that_is_not_loaded_is_a_warning(tmp_path):
