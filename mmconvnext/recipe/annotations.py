@@ -26,7 +26,7 @@ from .errors import RecipeError
 from .walk import LOADERS, datasets, dicts
 
 LISTED = 'listed_annotations'  # key of a config: by path, the file that is read and the listed one
-OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes')  # of own_data
+OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes', 'strip_folders')  # of own_data
 OTHER_PICTURES = 'evaluated_images'  # name of a refusal
 
 

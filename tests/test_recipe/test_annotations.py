@@ -155,7 +155,7 @@ def test_the_checks_of_a_saved_config_see_the_listed_files(own, tmp_path):
     run_checks(cfg, LOADERS)
 
 
-@pytest.mark.parametrize('option', ['crowd_as_object', 'apply_exif', 'masks_from_boxes'])
+@pytest.mark.parametrize('option', annotations.OPTIONS)
 def test_options_of_own_data(own, monkeypatch, option):
     seen = []
     real = annotations.sound_file

@@ -89,7 +89,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
     if content is None:
         return Sound({}, Facts(), ledger)
     listed = content['annotations']
-    files = Files(wanted.folder)
+    files = Files(wanted.folder, wanted.strip_folders)
     entries, images, kinds = sound_images(
         content['images'],
         files,
