@@ -28,7 +28,10 @@ CROWDED = (
     'regions to ignore (iscrowd=1), which are not learnt; own_data.crowd_as_object=True takes them '
     'as objects'
 )
-BOXES_ONLY = 'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
+BOXES_ONLY = (
+    'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py (on a CPU: '
+    'configs/_base_/faster-rcnn_convnext-atto_cpu.py)'
+)
 MANY = 0.1  # the share from which on they are worth a warning; our choice
 
 
