@@ -25,7 +25,7 @@ from .data_table import Split
 from .errors import RecipeError
 from .walk import LOADERS, datasets, dicts
 
-OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes')  # of own_data
+OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes', 'strip_folders')  # of own_data
 OTHER_PICTURES = 'evaluated_images'  # name of a refusal
 
 

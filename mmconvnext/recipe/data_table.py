@@ -10,9 +10,14 @@ from pathlib import Path
 
 from ..checkpoint.atomic import atomic_path
 from ..data.coco.kept import Kept
+from ..data.coco.objects import NO_MASK
 
 FILE = 'used_data.json'  # in the work dir
 MOST = 12  # classes that are shown in one line; our choice
+CROWDS = (
+    'ignored: regions with iscrowd=1, neither learnt nor measured; if they are objects, set '
+    'own_data.crowd_as_object=True'
+)
 
 
 @dataclass
@@ -53,10 +58,12 @@ class Split:
 
 
 def format_table(rows: Iterable[Split]) -> str:
-    """The table, with a line of classes below each row."""
+    """The table, with a line of classes below each row, and a word on regions to ignore."""
     columns = '{:6} {:>17} {:>17} {:>8} {:>8} {:>8}'.format
     lines = [columns('data', 'images', 'objects', 'ignored', 'mended', 'left out')]
+    listed_crowds = 0
     for row in rows:
+        listed_crowds += row.regions_to_ignore - row.left_out.get(NO_MASK, 0)
         images, objects = f'{row.images_used} of {row.images}', 'label maps'
         if row.objects is not None:
             objects = f'{row.objects_used} of {row.objects}'
@@ -68,6 +75,8 @@ def format_table(rows: Iterable[Split]) -> str:
         lines.append(
             f'       {shown}' + (f', and {len(ranked) - MOST} more' if ranked[MOST:] else '')
         )
+    if listed_crowds > 0:
+        lines.append(CROWDS)
     return '\n'.join(lines)
 
 

@@ -119,12 +119,12 @@ def test_names_that_no_file_can_have(files, name):
         ('file:///x/a.jpg', "a.jpg exists, so file_name has 'file:///x' too many"),
         ('x/%61.jpg', "%61.jpg exists, so file_name has 'x' too many"),
         ('data:image/png;base64,AAAA', 'an image written as text'),
-        ('train/a.jpg', "a.jpg exists, so file_name has 'train' too many: remove it there$"),
+        ('train/a.jpg', "'train' too many: set own_data.strip_folders=True$"),
         ('D:\\pets\\new\\a.jpg', "a.jpg exists, so file_name has 'D:/pets/new' too many"),
         ('/data/old/a.jpg', "a.jpg exists, so file_name has '/data/old' too many"),
         (
             'images/a.jpg',
-            "has 'images' too many: remove it there, or set images to the folder above",
+            "'images' too many: set own_data.strip_folders=True, or images to the folder above$",
         ),
         ('a.png', 'a.jpg is there: correct the suffix'),
         ('a', 'a.jpg is there: correct the suffix'),
@@ -140,6 +140,30 @@ def test_hints(files, name, hint):
     found = files('a.jpg', 'sub/c.jpg')
     assert found.find(name) is None
     _match(found.hint(name), hint)
+
+
+@pytest.mark.parametrize(
+    ('name', 'found'),
+    [
+        ('train/a.jpg', 'a.jpg'),
+        ('D:\\pets\\new\\A.JPG', 'a.jpg'),
+        ('/data/old/sub/c.jpg', 'sub/c.jpg'),  # as few folders as possible go
+        ('sub/a.jpg', 'a.jpg'),
+        ('a.jpg', 'a.jpg'),
+        ('old/c.jpg', None),  # it is in a folder that the name lacks
+        ('old/b.jpg', None),
+        ('old/', None),
+    ],
+)
+def test_folders_that_are_not_there(files, name, found):
+    root = files('a.jpg', 'sub/c.jpg').root
+    assert Files(root, strip_folders=True).find(name) == found
+    assert Files(root).find(name) == (found if name == found else None)
+
+
+def test_two_names_of_one_file_when_folders_are_stripped(files):
+    found = Files(files('a.jpg').root, strip_folders=True)
+    assert found.find('x/a.jpg') == found.find('y/a.jpg') == 'a.jpg'
 
 
 def _match(text, pattern):

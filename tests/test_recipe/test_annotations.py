@@ -174,7 +174,7 @@ def test_a_saved_config_finds_the_parts_in_another_cache(own, tmp_path, monkeypa
     assert all(file.is_file() and tmp_path / 'other' in file.parents for file in read)
 
 
-@pytest.mark.parametrize('option', ['crowd_as_object', 'apply_exif', 'masks_from_boxes'])
+@pytest.mark.parametrize('option', annotations.OPTIONS)
 def test_options_of_own_data(own, monkeypatch, option):
     seen = []
     real = annotations.sound_file

@@ -131,7 +131,7 @@ def test_unknown_names(own, data, names):
     unknown = [name for name in names if name in ('x', '3_y')]
     with pytest.raises(
         RecipeError,
-        match=rf"own_data\.val\.names: images has no image \['{unknown[0]}'\] ending in '_x\.jpg'",
+        match=rf"\.val\.names: .*images has no image \['{unknown[0]}'\] ending in '_x\.jpg'$",
     ):
         own(val=dict(data['val'], names=names))
 
@@ -156,6 +156,16 @@ def test_lists_that_cannot_be_read(own, data, content, error):
 def test_switches_are_true_or_false(own, name, value):
     with pytest.raises(RecipeError, match=rf'own_data\.{name}=.*: choose True or False'):
         own(**{name: value})
+
+
+@pytest.mark.parametrize('name', ['3_x', '3_x.jpg', 's/3_x'])
+def test_names_of_images_with_another_suffix(own, data, name):
+    with pytest.raises(
+        RecipeError,
+        match=rf"names: .*images has no image \['{name}'\] ending in '\.png', but s/3_x\.jpg; "
+        r"set own_data\.image_suffix='\.jpg'$",
+    ):
+        own(val=dict(data['val'], names=[name]), image_suffix='.png')
 
 
 def test_lists_come_back_when_the_cache_was_cleared(own, data, cache_home, tmp_path):

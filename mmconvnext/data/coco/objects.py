@@ -48,7 +48,10 @@ NO_BOX = 'objects without a usable box or segmentation'
 NOT_FOUR = 'objects whose "bbox" is not [x, y, width, height], without a usable segmentation'
 NO_EXTENT = 'objects whose box has no width or height, without a usable segmentation'
 OUTSIDE = 'objects outside their image'
-NO_MASK = 'objects without a mask, made regions to ignore'
+NO_MASK = (
+    'objects without a mask, made regions to ignore; own_data.masks_from_boxes=True takes their '
+    'boxes as masks'
+)
 SMALL = 'objects under one pixel, which mmdet does not learn'
 # Noted:
 DOUBLES = 'objects with the class and the box of another one in the same image'

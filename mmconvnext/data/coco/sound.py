@@ -30,7 +30,10 @@ CROWDED = (
     'as objects'
 )
 NOT_LEARNT = 'classes of which all objects are ignored or too small: they cannot be learnt'
-BOXES_ONLY = 'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
+BOXES_ONLY = (
+    'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py (on a CPU: '
+    'configs/_base_/faster-rcnn_convnext-atto_cpu.py)'
+)
 MANY = 0.1  # the share from which on they are worth a warning; our choice
 
 
@@ -90,7 +93,7 @@ def _make_sound(file: Path, wanted: Wanted) -> Sound:
     if content is None:
         return Sound({}, Facts(), ledger)
     listed = content['annotations']
-    files = Files(wanted.folder)
+    files = Files(wanted.folder, wanted.strip_folders)
     entries, images, kinds = sound_images(
         content['images'],
         files,

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from ..errors import RecipeError
 from ..walk import datasets, evaluators, type_name
 
+PARTS = '/mmconvnext/splits/'  # of every cache folder; parts of files and lists of images
+
 
 def check_files(cfg: Config, loaders: tuple) -> None:
     """Check that every local folder and annotation file of loaders and evaluators exists.
@@ -28,6 +30,13 @@ def check_files(cfg: Config, loaders: tuple) -> None:
             )
         expected = local_paths(dataset)
         missing = [p for p in expected if not os.path.exists(p)]
+        elsewhere = [p for p in missing if PARTS in p]
+        if elsewhere:
+            raise RecipeError(
+                f'{path}: {elsewhere[0]} does not exist; own_data made it in the cache folder of '
+                'another user or machine: use the config that you wrote, not the one that was '
+                'saved in the work dir'
+            )
         if missing:
             layout = '\n'.join(f'  {p}{"   <- missing" * (p in missing)}' for p in expected)
             raise RecipeError(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
+from ...data.listed_name import with_listed_names
 from ..errors import RecipeError
 
 # Keys of `checks` in a config: the names of the refusals, and what each refuses.
@@ -85,6 +86,7 @@ def settle(cfg: Config, findings: Iterable[Finding]) -> list[str]:
     warnings = []
     for text, check in findings:
         assert not check or check in CHECKS, check
+        text = with_listed_names(text)
         if check and settings.get(check, True):
             raise RecipeError(f'{text}\n(checks.{check}=False in the config lets this pass)')
         warnings.append(f'{text} (passed by checks.{check}=False)' if check else text)

@@ -85,6 +85,8 @@ def _left_out(files: LabelFiles) -> Iterator[Finding]:
     maps = {
         folded(_stem(name, files.map_suffix)) for name in listed(files.maps) if _is_map(name, files)
     }
+    if Path(files.maps) == Path(files.images):  # a label map is not an image that has one
+        names = [name for name in names if not _is_map(name, files)]
     lost = []
     for name in names:
         own = suffix_of(name)

@@ -1,6 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/checks/files.py: the error for missing data shows the expected layout."""
 
+from pathlib import Path
+
 import pytest
 from fixtures import MASK_RCNN, UPERNET
 
@@ -51,6 +53,20 @@ def test_a_missing_root_draws_the_layout(load, tmp_path, monkeypatch, recipe, ro
     for path in (root, *(f'{root}/{part}' for part in below)):
         assert f'  {path}   <- missing\n' in message
     assert 'own_data' in message and '--toy' in message
+
+
+@pytest.mark.parametrize('recipe', [MASK_RCNN, UPERNET])
+def test_a_saved_config_with_the_parts_of_another_user(load, coco_data, seg_data, tmp_path, recipe):
+    cfg, data = load(recipe), coco_data if recipe == MASK_RCNN else seg_data
+    data['train']['names'] = ['0' if recipe == MASK_RCNN else 'a']
+    cfg.own_data = data
+    apply_own_data(cfg)
+    check_files(cfg, LOADERS)
+    dataset = cfg.train_dataloader.dataset
+    dataset.ann_file = f'{tmp_path}/other/mmconvnext/splits/{Path(dataset.ann_file).name}'
+    match = f'{dataset.ann_file} does not exist; .*: use the config that you wrote'
+    with pytest.raises(RecipeError, match=match):
+        check_files(cfg, LOADERS)
 
 
 def test_only_what_is_missing_is_marked(own, coco_data):

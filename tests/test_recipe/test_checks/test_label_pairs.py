@@ -156,6 +156,21 @@ def test_images_as_their_own_label_maps(own):
         found(cfg, check_labels)
 
 
+@pytest.mark.parametrize('folder', ['i', 'i/'])
+def test_label_maps_beside_their_images(own, tmp_path, folder):
+    """They are not images that would be left out, which the message has renamed."""
+    for name in ('0_mask.png', '1_mask.png'):
+        write_image(tmp_path / 'i' / name, np.eye(4))
+    options = dict.fromkeys(('train', 'val'), dict(images=folder, annotations='i'))
+    with pytest.raises(RecipeError, match=r"set own_data\.label_suffix='_mask\.png'"):
+        found(own(['0.jpg', '1.jpg'], [], **options), check_labels)
+    options['label_suffix'] = '_mask.png'
+    assert found(own(['0.jpg', '1.jpg'], [], **options), check_labels) == []
+    write_image(tmp_path / 'i/2_mask.png', np.eye(4))
+    with pytest.raises(RecipeError, match=r"1 images with .* left out.*'\.jpeg' 1: 2\.jpeg\)"):
+        found(own(['0.jpg', '1.jpg', '2.jpeg'], [], **options), check_labels)
+
+
 def test_the_way_without_own_data(own):
     cfg = own(['0.jpg', '1.jpg'], ['0.png', '1.png'])
     write_image(Path(cfg.train_dataloader.dataset.data_root, 'm/1.png'), np.full((4, 4), 9))
