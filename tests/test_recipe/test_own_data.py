@@ -270,6 +270,14 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         (dict(palette=[[0, 0, 0], 7]), r'own_data\.palette has 7, which is not a colour'),
         (dict(palette=[[0, 0, 0], [0, 0, 256]]), r'own_data\.palette has \[0, 0, 256\], which is'),
         (
+            dict(train=dict(images='a', annotations=['b', 'c'])),
+            r"own_data\.train\.annotations must be one path below the root, got \['b', 'c'\]",
+        ),
+        (
+            dict(val=dict(images=1, annotations='b')),
+            r'own_data\.val\.images must be one path .* 1$',
+        ),
+        (
             dict(train=dict(images='a', annotations='b', names=5)),
             r'own_data\.train\.names must be a list of names of images, or a file .* got 5',
         ),

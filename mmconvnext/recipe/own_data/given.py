@@ -7,6 +7,7 @@ import colorsys
 import hashlib
 import json
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,9 @@ def _split(name: str, split: object, kind: DataKind) -> dict:
     elif name == 'test' and not labels & set(split):
         labels, optional = set(), labels
     _check_keys(path, set(split), {'images', *labels}, optional)
+    for key, value in split.items():
+        if key != 'names' and not isinstance(value, (str, PathLike)):
+            raise RecipeError(f'{path}.{key} must be one path below the root, got {value!r}')
     return split
 
 
