@@ -117,7 +117,7 @@ def test_names_that_no_file_can_have(files, name):
         ('http://host/x/b.jpg', 'it is a URL: download'),
         ('http://host/x/a.jpg', "a.jpg exists, so file_name has 'http://host/x' too many"),
         ('file:///x/a.jpg', "a.jpg exists, so file_name has 'file:///x' too many"),
-        ('x/%61.jpg', "%61.jpg exists, so file_name has 'x' too many"),
+        ('x/%61.jpg', "a.jpg exists, so file_name has 'x' too many"),
         ('data:image/png;base64,AAAA', 'an image written as text'),
         ('train/a.jpg', "'train' too many: set own_data.strip_folders=True$"),
         ('D:\\pets\\new\\a.jpg', "a.jpg exists, so file_name has 'D:/pets/new' too many"),

@@ -23,7 +23,7 @@ def listed(tmp_path, monkeypatch):
 
 
 def sound(file, folder):
-    return sound_file(file, Wanted(str(folder), files.CLASSES), on_disk=False).file
+    return sound_file(file, Wanted(str(folder), files.CLASSES)).file
 
 
 def test_parts_and_sound_forms(listed, tmp_path):
