@@ -85,6 +85,7 @@ LISTS = (
         'export "COCO format" from VIA\'s menu Annotation',
     ),
 )
+COCOS = ('images', 'annotations', 'categories')
 # Of a folder: the suffix of most of its files.
 FOLDERS = {
     '.xml': ('Pascal VOC files', SUPERVISION.format(call='from_pascal_voc')),
@@ -93,6 +94,17 @@ FOLDERS = {
     '.png': ('label maps', 'use a recipe of semantic segmentation, or convert them'),
     '.jpg': ('images', 'give the COCO file, not its folder'),
 }
+
+# Of any file: its first bytes.
+BYTES = (
+    (b'PK\x03\x04', 'a ZIP file', 'unpack it'),
+    (b'\x1f\x8b', 'a gzip file', 'unpack it'),
+)
+
+
+def of_bytes(head: bytes) -> tuple[str, str] | None:
+    """The format of a file that is no text."""
+    return next(((name, way) for mark, name, way in BYTES if head.startswith(mark)), None)
 
 
 def of_text(text: str, end: int | None = None) -> tuple[str, str] | None:
@@ -129,4 +141,15 @@ def of_folder(folder: Path) -> tuple[str, str] | None:
     suffixes = [s for s in suffixes if s in FOLDERS] or [
         file.suffix.lower() for file in folder.rglob('*') if file.suffix.lower() in FOLDERS
     ]
-    return FOLDERS[max(suffixes, key=suffixes.count)] if suffixes else None
+    most = max(suffixes, key=suffixes.count, default='')
+    whole = sorted(f.name for f in folder.glob('*.json') if _is_whole(f)) if most == '.json' else []
+    if whole:
+        return 'whole annotation files', f'give the file itself: {" or ".join(whole[:3])}'
+    return FOLDERS.get(most)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a JSON file seems to be COCO's, by its beginning; LabelMe's are of one image."""
+    with file.open('rb') as stream:
+        head = stream.read(4096)
+    return b'"shapes"' not in head and any(f'"{k}"'.encode() in head for k in COCOS)

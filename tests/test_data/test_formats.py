@@ -99,6 +99,21 @@ def test_folders(tmp_path, names, name):
     assert of_folder(tmp_path)[0] == name
 
 
+def test_a_folder_of_whole_files(tmp_path):
+    for name, text in (
+        ('b.json', '{"info": {}, "images": []}'),
+        ('a.json', '{"categories": []}'),
+        ('d.json', '{"shapes": [], "images": 1}'),
+        ('c.json', '{"version": "5.0"}'),
+        ('a.txt', '"images"'),
+    ):
+        (tmp_path / name).write_text(text)
+    assert of_folder(tmp_path)[1] == 'give the file itself: a.json or b.json'
+    for name in ('a.json', 'b.json'):
+        (tmp_path / name).unlink()
+    assert of_folder(tmp_path)[1] == 'convert it with labelme2coco'
+
+
 def test_unknown_folders(tmp_path):
     assert of_folder(tmp_path) is None
     (tmp_path / 'a.bin').touch()
