@@ -54,16 +54,14 @@ def _coloured(files: LabelFiles, coloured: dict[Path, LabelMap]) -> Iterator[Fin
     colours = Counter(c for content in files.contents.values() for c in content.in_colour)
     found = [colour for colour, _ in sorted(colours.items(), key=lambda item: (-item[1], item[0]))]
     number, count = len(files.names), len(found)
-    if count == number:
-        way = f'own_data.colours={sorted(found)}, in the order of own_data.classes'
-    else:
-        ordered = found[: number + 8]  # our choice
-        more = ', ...' if len(found) > len(ordered) else ''
-        others = ', and own_data.ignore_ids=[...] with the others' if count > number else ''
-        way = (
-            f'own_data.colours=[...] with the colour of each of the {number} classes{others}; '
-            f'found are {str(ordered)[1:-1]}{more}'
-        )
+    ordered = found[: number + 8]  # our choice
+    more = ', ...' if len(found) > len(ordered) else ''
+    others = ', and own_data.ignore_ids=[...] with the others' if count > number else ''
+    # Not as a list to copy: nobody but the user knows which colour is which class.
+    way = (
+        f'own_data.colours=[...] with the colour of each of the {number} classes, in the order of '
+        f'own_data.classes{others}; found are {str(ordered)[1:-1]}{more}'
+    )
     if count > MOST:
         way += f' (over {MOST} colours are no classes: edges are blurred; export the maps again)'
     files_there = _palette_files(files)
