@@ -240,6 +240,10 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         ),
         (dict(train=..., val=...), r"own_data lacks \['train', 'val'\]"),
         (
+            dict(val=...),
+            r"lacks \['val'\]; .*'test'\]; without files for validation write val=0\.2$",
+        ),
+        (
             dict(clases=['a']),
             r"own_data has unknown keys \['clases'\]; .* may have .*'bits', 'channels', .*'test'\]",
         ),

@@ -57,19 +57,17 @@ def _coloured(files: LabelFiles, coloured: dict[Path, LabelMap]) -> Iterator[Fin
     colours = Counter(c for content in files.contents.values() for c in content.in_colour)
     found = [colour for colour, _ in sorted(colours.items(), key=lambda item: (-item[1], item[0]))]
     number, count = len(files.names), len(found)
-    if count == number:
-        way = f'own_data.colours={sorted(found)}, in the order of own_data.classes'
-    else:
-        ordered = found[: number + 8]  # our choice
-        more = ', ...' if count > len(ordered) else ''
-        others = ', and own_data.ignore_ids=[...] with the others' if count > number else ''
-        way = (
-            f'own_data.colours=[...] with the colour of each of the {number} classes{others}; '
-            f'found are {str(ordered)[1:-1]}{more}'
-        )
-        if more:
-            shown = f'over {MOST}' if count > MOST else count
-            way += f' ({shown} colours: if edges are blurred, export the maps without smoothing)'
+    ordered = found[: number + 8]  # our choice
+    more = ', ...' if count > len(ordered) else ''
+    others = ', and own_data.ignore_ids=[...] with the others' if count > number else ''
+    # Not as a list to copy: nobody but the user knows which colour is which class.
+    way = (
+        f'own_data.colours=[...] with the colour of each of the {number} classes, in the order of '
+        f'own_data.classes{others}; found are {str(ordered)[1:-1]}{more}'
+    )
+    if more:
+        shown = f'over {MOST}' if count > MOST else count
+        way += f' ({shown} colours: if edges are blurred, export the maps without smoothing)'
     files_there = _palette_files(files)
     table = (
         f'own_data.palette_file={files_there[0]!r}'

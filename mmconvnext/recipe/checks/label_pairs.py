@@ -146,7 +146,7 @@ def _where(files: LabelFiles, missing: list[Path]) -> str:
         return f'{named(near)} differ in upper and lower case; rename them'
     stems = [name[: len(name) - len(files.map_suffix)] for name in wanted]
     others = list(filter(_may_be_map, names))
-    if files.maps == files.images:
+    if Path(files.maps) == Path(files.images):
         others = [name for name in others if Path(files.images, name) not in files.pairs]
     pattern = find_pattern(stems, others)
     if pattern:

@@ -51,7 +51,10 @@ def read(given: object, kind: DataKind) -> OwnData:
         raise RecipeError(f'own_data must be dict(root=..., classes=[...], ...), got {given!r}')
     given = {key: value for key, value in given.items() if key != MARK and value is not None}
     required = {'root', *kind.class_lists, 'train', 'val'}
-    _check_keys('own_data', set(given), required, {'test', 'palette', *kind.options, *OPTIONS})
+    optional = {'test', 'palette', *kind.options, *OPTIONS}
+    divides = 'divide' in vars(type(kind))
+    way = 'without files for validation write val=0.2' if divides else ''
+    _check_keys('own_data', set(given), required, optional, way)
     for key in kind.class_lists:
         names = given[key]
         ordered = isinstance(names, (list, tuple))  # a set has another order in every process
@@ -184,11 +187,13 @@ def _hues(count: int) -> list[tuple[int, ...]]:
     return [tuple(round(255 * part) for part in colour) for colour in rgb]
 
 
-def _check_keys(name: str, keys: set, required: set, optional: set) -> None:
+def _check_keys(name: str, keys: set, required: set, optional: set, way: str = '') -> None:
+    """``way``: what to do without "val"."""
     missing, unknown = sorted(required - keys), sorted(keys - required - optional)
     if missing or unknown:
         problem = f'lacks {missing}' if missing else f'has unknown keys {unknown}'
         raise RecipeError(
             f'{name} {problem}; it needs {sorted(required)}'
             + (f' and may have {sorted(optional)}' if optional else '')
+            + (f'; {way}' if missing == ['val'] and way else '')
         )

@@ -177,8 +177,8 @@ def test_colours_of_fewer_and_of_more_than_the_classes(own):
     rgb[1, :2], rgb[1, 5:] = GREEN, (1, 2, 3)
     with pytest.raises(
         RecipeError,
-        match=r'colour of each of the 2 classes, and own_data\.ignore_ids=\[\.\.\.\] with '
-        r'the others; '
+        match=r'colour of each of the 2 classes, in the order of own_data\.classes, and '
+        r'own_data\.ignore_ids=\[\.\.\.\] with the others; '
         r'found are \(0, 200, 0\), \(1, 2, 3\), \(7, 7, 7\), \(200, 0, 0\)\n',
     ):
         found(own([rgb]), check_labels)
@@ -186,7 +186,8 @@ def test_colours_of_fewer_and_of_more_than_the_classes(own):
 
 def test_one_colour_alone(own):
     with pytest.raises(
-        RecipeError, match=r'colour of each of the 2 classes; found are \(200, 0, 0\)\n'
+        RecipeError,
+        match=r'colour of each of the 2 classes, in .*classes; found are \(200, 0, 0\)\n',
     ):
         found(own([np.full((H, W, 3), RED, np.uint8)]), check_labels)
 
