@@ -132,6 +132,8 @@ def _chosen(name: str, split: dict, kind: DataKind, root: str, options: dict) ->
         if not file.is_file():
             raise RecipeError(f'own_data.{name}.names: {file} does not exist')
         names = file.read_text(encoding='utf-8-sig').splitlines()
+    if not any(map(str.strip, map(str, names))):
+        raise RecipeError(f'own_data.{name}.names is empty; leave it out to take all images')
     try:
         return kind.choose(root, split, list(map(str, names)), options)
     except ValueError as error:
