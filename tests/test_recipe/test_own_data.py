@@ -259,6 +259,10 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         ),
         (dict(val='0.2'), r"own_data\.val must be dict\(images=\.\.\., annotations=.*got '0\.2'"),
         (dict(val=0.25), r'own_data\.val=0\.25: two images are needed'),
+        (
+            dict(train=dict(images='.', annotations='a.json', names=[' '])),
+            r'own_data\.train\.names is empty; leave it out to take all images',
+        ),
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (
             dict(train=dict(images='a', annotations=None)),

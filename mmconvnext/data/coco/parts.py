@@ -13,6 +13,7 @@ from ..split import choose, divide
 from ..values import key
 from .kept import write_json
 from .read import read_coco
+from .references import References
 
 
 def divided(file: Path, fraction: float) -> tuple[Path, Path]:
@@ -22,7 +23,8 @@ def divided(file: Path, fraction: float) -> tuple[Path, Path]:
     twice, which they refuse, is whole in one of them.
 
     Raises:
-        ValueError: there is only one image, or the parts cannot be written.
+        ValueError: there is only one image, the parts cannot be written, or the ids of images are
+            off by one, which the parts alone do not show.
     """
 
     def images(content: dict) -> Mapping[str, set]:
@@ -41,7 +43,7 @@ def chosen(file: Path, wanted: list[str]) -> Path:
     """A file with the images of these names only.
 
     Raises:
-        ValueError: the file does not list one of the names, or the part cannot be written.
+        ValueError: the file does not list one of the names, or see :func:`divided`.
     """
 
     def images(content: dict) -> Mapping[str, set]:
@@ -93,12 +95,25 @@ def _parts(
             content = read_coco(file, Ledger())
             if content is None:
                 return [file] * len(names)
+            _refuse_shifted(file, content)
             wanted = images(content)
             for name, part in zip(names, parts):
                 _write(part, content, wanted[name], name != 'val')
     for part in parts:
         used(part)
     return parts
+
+
+def _refuse_shifted(file: Path, content: dict) -> None:
+    entries = [entry for entry in content['images'] if isinstance(entry, dict)]
+    references = References('image_id', {key(entry.get('id')): entry for entry in entries})
+    for entry in content['annotations']:
+        if isinstance(entry, dict):
+            references.find(entry)
+    ledger = Ledger()
+    references.judge(ledger)
+    if ledger.refused:
+        raise ValueError(f'{file}: {ledger.refused[0].text}')
 
 
 def _write(part: Path, content: dict, wanted: set, others: bool) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..files import Files
 from ..images import ImageKind
-from ..ledger import Ledger
+from ..ledger import FIRST, Ledger, Tally
 from .categories import CHECK as CATEGORIES
 from .categories import sound_categories
 from .geometry import reaches
@@ -25,6 +25,7 @@ CROWD, MASKS, NOTHING = 'crowd', 'masks', 'no_objects'  # names of the refusals
 EMPTY = 'images without objects of the classes, which are not learnt (filter_empty_gt)'
 SMALL_IMAGES = 'images that are not learnt because a side is under'
 MIN_SIZE = ' (filter_cfg.min_size of the dataset)'
+OTHERS = 'objects of categories that are no classes, which are background'
 CROWDED = (
     'regions to ignore (iscrowd=1), which are not learnt; own_data.crowd_as_object=True takes them '
     'as objects'
@@ -136,6 +137,10 @@ def _facts(
     for name, count in classes.items():
         if not count and named[name] in objects.present:
             ledger.note(NOT_LEARNT, name)
+    others = {name: n for name, n in counts.items() if n and name not in classes}
+    if others:
+        first = [f'{name} {n}' for name, n in others.items()]
+        ledger.noted[OTHERS] = Tally(sum(others.values()), first[:FIRST])
     labelled = objects.labelled
     learnt = [entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)]
     return Facts(
@@ -143,7 +148,7 @@ def _facts(
         objects=listed,
         crowds=objects.crowds.count,
         classes=classes,
-        others={name: n for name, n in counts.items() if n and name not in classes},
+        others=others,
         images_learnt=len(learnt),
         objects_learnt=sum(objects.learnt_on[i] for i in learnt),
         pictures=sum(_mark(entry) for entry in entries),

@@ -136,11 +136,13 @@ def _chosen(name: str, split: dict, kind: DataKind, root: str, options: dict) ->
     if names is None:
         return split
     listed = isinstance(names, (str, list, tuple))
-    if not listed or not names or any(type(n) not in (str, int) for n in names):
+    if not listed or any(type(n) not in (str, int) for n in names):
         raise RecipeError(
             f'own_data.{name}.names must be a list of names of images, or a file with one in each '
             f'line, got {names!r}'
         )
+    if not any(map(str.strip, map(str, names))):
+        raise RecipeError(f'own_data.{name}.names is empty; leave it out to take all images')
     try:
         if isinstance(names, str):
             names = _lines(Path(root, names))

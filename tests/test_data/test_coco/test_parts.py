@@ -87,6 +87,20 @@ def test_a_home_that_cannot_be_written_to(tmp_path, monkeypatch):
         divided(file, 0.5)
 
 
+def test_ids_that_are_off_by_one_are_refused_before_the_file_is_divided(tmp_path, cache):
+    """A part lists other images, so the neighbours would be taken without a word."""
+    found = files.content(4)
+    for entry in found['annotations']:
+        entry['image_id'] -= 1
+    file = files.write(tmp_path, found)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r'a\.json: "image_id" of all objects seems to be one'):
+            divided(file, 0.5)
+        with pytest.raises(ValueError, match='refer to 0 to 3, the images have the ids 1 to 4'):
+            chosen(file, ['2'])
+    assert not [*cache.glob('*.json')]
+
+
 def test_too_few_images(tmp_path):
     with pytest.raises(ValueError, match='two images are needed'):
         divided(files.write(tmp_path, files.content(1)), 0.5)

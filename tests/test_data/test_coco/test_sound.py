@@ -169,7 +169,8 @@ def test_counts(tmp_path):
         facts.classes == dict(cat=1, dog=2) and facts.others == dict(bird=3) and facts.usable == 3
     )
     assert (facts.images_learnt, facts.objects_learnt) == (2, 3)
-    facts = files.read(tmp_path, found).facts
+    facts, ledger = files.read(tmp_path, found)[1:3]
+    assert told(ledger.noted)[sound.OTHERS] == 3 and ledger.noted[sound.OTHERS].first == ['bird 3']
     assert (facts.images_learnt, facts.objects_learnt) == (3, 3)
 
 

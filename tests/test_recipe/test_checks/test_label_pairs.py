@@ -39,7 +39,10 @@ def own(pairs_of, tmp_path):
             ['0.png', '1.png'],
             r'2 of them are in other folders than their images, such as 0\.png; arrange',
         ),
-        (['0.jpg', '1.jpg', '2.jpg'], ['0.png'], r'2 of 3 .* \(also 2\.png\); add them, or remove'),
+        (['0.jpg', '1.jpg', '2.jpg'], ['0.png'], r'2 of 3 .* \(also 2\.png\); add them, remove'),
+        (['Im_0.jpg'], ['im_0.png'], r'; im_0\.png differ in upper and lower case or Unicode form'),
+        (['\u00e4.jpg'], ['a\u0308.png'], r'; a\u0308\.png differ in .* Unicode form; rename them'),
+        (['Im_0.jpg'], ['im_0.PNG'], r"; set own_data\.label_suffix='\.PNG'"),
         (
             [f'{i}.jpg' for i in range(9)],
             ['0.png'],
