@@ -15,7 +15,7 @@ from mmconvnext.recipe.checks.finding import Finding, settle
 def listed(tmp_path, monkeypatch):
     """A file whose first object has the id 0, and the folder of its images."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    files.pictures(tmp_path)
+    files.pictures(tmp_path, 10)
     found = files.content(10)
     for entry in found['annotations']:
         entry['id'] -= 1

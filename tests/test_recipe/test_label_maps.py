@@ -378,7 +378,7 @@ REFUSED = {
     ),
     'missing label map': (
         dict(skip=[2]),
-        r'1 of 4 images have no label map, the first is \S*labels/2\.png; add them, or remove',
+        r'1 of 4 images have no label map, the first is \S*labels/2\.png; add them, remove',
     ),
     'label map in other case': (
         dict(target=lambda i: '2.PNG' if i == 2 else f'{i}.png'),

@@ -291,7 +291,7 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         ),
         (
             dict(val=dict(images='a', annotations='b', names=[])),
-            r'own_data\.val\.names must be a list of names of images, or a file .* got \[\]',
+            r'own_data\.val\.names is empty; leave it out',
         ),
         (
             dict(val=dict(images='a', annotations='b', names=['a', 1.5])),
