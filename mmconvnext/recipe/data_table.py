@@ -11,6 +11,7 @@ from pathlib import Path
 from ..checkpoint.atomic import atomic_path
 from ..data.coco.kept import Kept
 from ..data.coco.objects import NO_MASK
+from ..data.listed_name import with_listed_names
 
 FILE = 'used_data.json'  # in the work dir
 MOST = 12  # classes that are shown in one line; our choice
@@ -45,7 +46,7 @@ class Split:
         facts, ledger, learnt = kept.facts, kept.ledger, name == 'train'
         return cls(
             name=name,
-            file=file,
+            file=with_listed_names(file),
             images=facts.images,
             images_used=facts.images_learnt if learnt else facts.images,
             objects=facts.objects,
