@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..checkpoint.mmengine_io import install
-from ..recipe.data_table import Split, write_table
+from ..recipe.data_table import Split, changed_data, write_table
 from ..recipe.errors import RecipeError
 from ..recipe.prepare import is_lenient, prepare_config
-from ..recipe.ranks import rank
+from ..recipe.ranks import log_rank0, rank
 from ..recipe.walk import LOADERS, task
 from .cfg_options import read_cfg_options
 from .empty_batches import EmptyBatches
@@ -43,6 +44,9 @@ def main(argv: list[str] | None = None) -> Runner:
     )
     runner = build_runner(cfg)
     if table and rank() == 0:
+        changed = changed_data(table, cfg.work_dir) if cfg.get('resume') else ''
+        if changed:
+            log_rank0(changed, logging.WARNING)
         write_table(table, cfg.work_dir)
     if task(cfg) == 'mmdet':
         runner.register_hook(EmptyBatches())

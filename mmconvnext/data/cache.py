@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Facts about files, kept in the user's cache folder, because the data folder may be read-only.
 
-What is kept is valid while a file keeps its size and modification time.
+What is kept is valid while a file keeps its size and times.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..checkpoint.atomic import atomic_path
 WORKERS = 16  # most threads; Pillow releases the GIL while it decodes; our choice
 PART = 32  # files that a thread takes at once; our choice
 QUICK = 5e-4  # seconds a file, below which threads only wait for each other's GIL; our choice
+UNUSED = 90 * 86400  # seconds after which a file of the cache that nobody used is removed; ours
 SILENT = 5  # seconds between progress lines, and before the first; our choice
 
 
@@ -51,6 +52,7 @@ def facts_of(
         for folder, members in by_folder.items():
             file_of_cache = _cache_file(folder, name)
             known, stamps = _load(file_of_cache, version), stamps_of(folder)
+            used(file_of_cache)
             fresh = [f for f in members if known.get(f.name, [None])[0] != stamps.get(f.name, [])]
             facts = {}
             parts = [fresh[i : i + PART] for i in range(0, len(fresh), PART)]
@@ -89,7 +91,11 @@ def hash_of(file: Path):
 
 
 def stamps_of(folder: Path) -> dict[str, list[int]]:
-    """Size and modification time of the files in a folder; {} if it cannot be listed."""
+    """Size and times of the files in a folder; {} if it cannot be listed.
+
+    The time of the last change cannot be set: a file that was replaced has another one, even if
+    its modification time is that of an archive.
+    """
     stamps = {}
     try:
         with os.scandir(folder) as entries:
@@ -97,7 +103,7 @@ def stamps_of(folder: Path) -> dict[str, list[int]]:
                 with contextlib.suppress(OSError):  # removed meanwhile, or a link without a file
                     if entry.is_file():
                         stat = entry.stat()
-                        stamps[entry.name] = [stat.st_size, stat.st_mtime_ns]
+                        stamps[entry.name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     except OSError:
         pass
     return stamps
@@ -118,6 +124,39 @@ class Progress:
             print_log(f'{self.what}: {done} of {self.total}, {rate:.0f} a second')
 
 
+def used(file: Path) -> None:
+    """Note that a file of the cache was used: not every disk keeps the time of access."""
+    with contextlib.suppress(OSError):
+        os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
+
+
+def forget_unused(folder: Path) -> None:
+    """Remove the files in a folder of the cache that were neither written nor used for long."""
+    with contextlib.suppress(OSError):  # another process may do the same
+        for file in folder.iterdir():
+            stat = file.stat()
+            if max(stat.st_atime, stat.st_mtime) < time.time() - UNUSED:
+                file.unlink()
+
+
+@contextlib.contextmanager
+def written(file: Path) -> Iterator[Path]:
+    """A temporary path that becomes ``file`` of the cache, whole or not at all.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    try:
+        with atomic_path(file) as part:
+            yield part
+        forget_unused(file.parent)
+    except OSError as error:
+        raise ValueError(
+            f'{file.name} cannot be written to the cache ({error}); set the variable '
+            'XDG_CACHE_HOME to a folder that can be written to'
+        ) from error
+
+
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
     """Only one process works on ``file`` at a time: the ranks of a run wait for the first."""
@@ -127,6 +166,7 @@ def locked(file: Path) -> Iterator[None]:
 
             file.parent.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(open(f'{file}.lock', 'a'))
+            used(Path(lock.name))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -163,5 +203,6 @@ def _save(file: Path, content: dict) -> None:
     try:
         with atomic_path(file) as part:  # other processes may write it too
             part.write_text(json.dumps(content), encoding='utf-8')
+        forget_unused(file.parent)
     except OSError:
         pass  # the disk is full or read-only: read again next time

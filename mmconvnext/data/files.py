@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 MOST = 10_000  # folders that are searched for a file; our choice
 
@@ -20,10 +22,17 @@ class Folder(NamedTuple):
 
 
 class Files:
-    """The files below a folder; names may differ in case, slashes or Unicode form."""
+    """The files below a folder; names may differ in case, slashes or Unicode form.
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root)
+    They may also be quoted as in URLs, or have blanks around them.
+
+    Args:
+        strip_folders: names may begin with folders that are not there.
+    """
+
+    def __init__(self, root: str | Path, strip_folders: bool = False):
+        self.root, self.strip_folders = Path(root), strip_folders
+        self.suffixes: set[str] = set()  # of the names that were looked for, folded
         self._folders: dict[str, Folder] = {}
         self._on_disk: dict[str, str | None] = {}
 
@@ -32,14 +41,19 @@ class Files:
 
         A name that is a whole path is returned as it is if it exists.
         """
+        self.suffixes.add(folded_suffix(name))
+        found = self._find(name)
+        return self._without_folders(name)[1] if found is None and self.strip_folders else found
+
+    def _find(self, name: str) -> str | None:
         folder, slash, base = name.rpartition('/')
         where = self._folder(folder + slash * (not folder))
         if where is not None and base in self._list(where).names:
             return name if where == folder or not folder else f'{where}/{base}'
-        if '\\' in name:
-            return self.find(name.replace('\\', '/'))
-        if name.startswith('/'):  # below the root of the tool that wrote it
-            return self.find(name.lstrip('/'))
+        # A slash at the beginning is the root of the tool that wrote the name, maybe for URLs.
+        for other in (name.replace('\\', '/'), name.lstrip('/'), unquote(name), name.strip()):
+            if other != name:
+                return self._find(other)
         near = [] if where is None else self._list(where).by_fold.get(folded(base), [])
         if len(near) != 1:
             return None
@@ -48,18 +62,16 @@ class Files:
     def hint(self, name: str) -> str:
         """Where a file that was not found may be."""
         parts = name.replace('\\', '/').split('/')
-        if '://' in name:
-            return 'it is a URL: download the images, and write their names'
         if name.startswith('data:'):
             return 'it is an image written as text: save the images as files'
-        for i in range(1, len(parts)):
-            rest = '/'.join(parts[i:])
-            if self.find(rest):
-                above = '/'.join(parts[:i])
-                way = 'remove it there'
-                if self.root.resolve().parts[-i:] == tuple(parts[:i]):
-                    way += ', or set images to the folder above'
-                return f'{rest} exists, so file_name has {above!r} too many: {way}'
+        above, rest = self._without_folders(name)
+        if rest:
+            way = 'set own_data.strip_folders=True'
+            if self.root.resolve().parts[-len(above) :] == tuple(above):
+                way += ', or images to the folder above'
+            return f'{rest} exists, so file_name has {"/".join(above)!r} too many: {way}'
+        if '://' in name:
+            return 'it is a URL: download the images, and write their names'
         folder = '/'.join(parts[:-1])
         where = self._folder(folder)
         if where is None:
@@ -79,6 +91,15 @@ class Files:
             return f'it is in {deeper}: set images to that folder, or write it in file_name'
         return 'correct images, or remove the entry from the file'
 
+    def _without_folders(self, name: str) -> tuple[list[str], str | None]:
+        """The folders that a name has too many, and what is found without them."""
+        parts = name.replace('\\', '/').split('/')
+        for i in range(1, len(parts)):
+            found = self._find('/'.join(parts[i:]))
+            if found is not None:
+                return parts[:i], found
+        return [], None
+
     @property
     def folders(self) -> list[str]:
         """The folders below the root that were listed, or were missing."""
@@ -91,7 +112,7 @@ class Files:
                 there = (self.root / folder).is_dir()
             except (OSError, ValueError):  # a name that no file can have
                 there = False
-            found = folder if there or not folder else self.find(folder)
+            found = folder if there or not folder else self._find(folder)
             self._on_disk[folder] = found
             if found is None:
                 self._list(folder)  # that it is missing is worth a record
@@ -122,6 +143,11 @@ class Files:
 def folded(name: str) -> str:
     """A key for names that file systems and zip programs spell differently."""
     return unicodedata.normalize('NFC', name).casefold()
+
+
+def folded_suffix(name: str) -> str:
+    """The folded suffix of a file name, without blanks behind it; '' if it has none."""
+    return folded(posixpath.splitext(name.strip())[1])
 
 
 def _stem(name: str) -> str:

@@ -14,6 +14,13 @@ SUPERVISION = (
     "convert it with sv.DetectionDataset.{call}(...).as_coco(annotations_path='annotations.json') "
     'of the package supervision'
 )
+TABLE = 'write COCO from it with a few lines of pandas'
+FILE = 'give the COCO file'
+WRITE = 'write COCO from it'
+YOLO = 'YOLO labels'
+HEAD, MOST = 4096, 1000  # characters of a file, and files of a folder, that are looked at; ours
+# How a COCO file begins.
+COCO = r'\ufeff?\s*\{\s*"(info|licenses|images|annotations|categories)"'
 # Of a text that is no JSON: a mark at its beginning, the format, and how it becomes COCO's.
 TEXTS = (
     (
@@ -26,10 +33,13 @@ TEXTS = (
         'Pascal VOC XML',
         SUPERVISION.format(call='from_pascal_voc'),
     ),
+    (r'version https://git-lfs', 'a pointer of Git LFS', 'run git lfs pull'),
+    (r'<<<<<<<', 'the mark of a merge conflict of Git', 'resolve it'),
+    (r'(?i)\s*(<!doctype html|<html)', 'a web page', 'download the file that it shows'),
     (r'\s*(<\?xml|<)', 'XML', 'export COCO from the tool that wrote it'),
     (
         r'\s*\d+([ \t]+-?[\d.e-]+){4,}[ \t]*(\n|\Z)',
-        'YOLO labels',
+        YOLO,
         SUPERVISION.format(call='from_yolo'),
     ),
     (
@@ -37,11 +47,21 @@ TEXTS = (
         "YOLO's data.yaml",
         SUPERVISION.format(call='from_yolo'),
     ),
+    ('|'.join(rf'([^\n{{\[{by}]*{by}){{3}}[^\n{{\[]*\n' for by in ',;\t'), 'a CSV table', TABLE),
     (
-        r'[^\n{\[,]*,[^\n{\[,]*,[^\n{\[,]*,[^\n{\[]*\n',
-        'a CSV table',
-        'write COCO from it with a few lines of pandas',
+        r'(?i)[^\n]+\.(jpe?g|png|bmp|tiff?)\s*\n',
+        'a list of images',
+        'give the COCO file; names=... of a split of own_data takes such a list',
     ),
+)
+# Of a file that is no text: how it begins.
+BINARIES = (
+    (b'PK\x03\x04', 'a zip file, or a table of Excel', 'unpack it'),
+    (b'\x1f\x8b', 'a gzip file', 'unpack it'),
+    (b'PAR1', 'a Parquet table', TABLE),
+    (b'\xff\xd8\xff', 'an image', FILE),
+    (b'\x89PNG', 'an image', FILE),
+    (b'%PDF', 'a PDF', FILE),
 )
 # Of a JSON object: keys that tell its format.
 OBJECTS = (
@@ -61,7 +81,10 @@ OBJECTS = (
     ({'objects', 'size'}, 'a Supervisely file of one image', 'export COCO from Supervisely'),
     ({'metadata', 'project', 'file'}, 'a VIA 3 project', 'export COCO from it'),
     ({'type', 'features'}, 'GeoJSON', 'write COCO from it: pixels instead of degrees'),
-    ({'metainfo', 'data_list'}, "mmengine's own format", 'write COCO from it'),
+    ({'metainfo', 'data_list'}, "mmengine's own format", WRITE),
+    ({'item', 'annotations'}, "V7 Darwin's file of one image", 'export COCO from V7'),
+    ({'imgHeight', 'objects'}, 'a Cityscapes file of one image', WRITE),
+    ({'file_name', 'objects'}, "a line of Hugging Face's metadata.jsonl", WRITE),
     ({'openlabel'}, 'ASAM OpenLABEL', 'export COCO from the tool that wrote it'),
     ({'weight_map'}, 'the index of a checkpoint', 'give the annotation file'),
 )
@@ -72,6 +95,14 @@ LISTS = (
         'CreateML',
         'export COCO from the tool that wrote it, or download "COCO" from Roboflow',
     ),
+    (
+        {'imagefilename', 'annotation'},
+        'CreateML',
+        'export COCO from the tool that wrote it, or download "COCO" from Roboflow',
+    ),
+    ({'annotator'}, 'Label Studio', 'export "COCO" from Label Studio'),
+    ({'filename', 'ann'}, "mmdet 2's own format", WRITE),
+    ({'name', 'labels'}, 'BDD100K or Scalabel', 'convert it with scalabel.label.to_coco'),
     ({'data', 'annotations'}, 'Label Studio', 'export "COCO" from Label Studio'),
     ({'data', 'predictions'}, 'Label Studio', 'export "COCO" from Label Studio'),
     ({'External ID'}, 'Labelbox', "convert it with labelbox's COCO exporter"),
@@ -101,10 +132,15 @@ def of_text(text: str, end: int | None = None) -> tuple[str, str] | None:
     Args:
         end: where the JSON at the beginning of the text ends, if there is some.
     """
-    head = text[:4096]
+    head = text[:HEAD]
     if end is not None and text[end] == '{':
         return 'NDJSON, an object in each line', 'export COCO from the tool that wrote it'
     return next(((name, way) for mark, name, way in TEXTS if re.match(mark, head)), None)
+
+
+def of_binary(start: bytes) -> tuple[str, str] | None:
+    """The format of a file that begins so, if it is no text."""
+    return next(((name, way) for mark, name, way in BINARIES if start.startswith(mark)), None)
 
 
 def of_object(content: dict) -> tuple[str, str] | None:
@@ -125,8 +161,31 @@ def of_list(content: list) -> tuple[str, str] | None:
 
 def of_folder(folder: Path) -> tuple[str, str] | None:
     """The format of a folder of files."""
-    suffixes = [file.suffix.lower() for file in sorted(folder.iterdir())[:1000] if file.is_file()]
-    suffixes = [s for s in suffixes if s in FOLDERS] or [
-        file.suffix.lower() for file in folder.rglob('*') if file.suffix.lower() in FOLDERS
-    ]
-    return FOLDERS[max(suffixes, key=suffixes.count)] if suffixes else None
+    files = [file for file in sorted(folder.iterdir())[:MOST] if file.is_file()]
+    coco = [file.name for file in files if file.suffix.lower() == '.json' and _is_coco(file)]
+    if coco:
+        return 'COCO files', f'give the file, such as {coco[0]}'
+    if not any(file.suffix.lower() in FOLDERS for file in files):
+        files = [*folder.rglob('*')]
+    suffixes = [file.suffix.lower() for file in files if file.suffix.lower() in FOLDERS]
+    if not suffixes:
+        return None
+    most = max(suffixes, key=suffixes.count)
+    if most == '.txt':
+        texts = [_start(f) for f in files if f.suffix.lower() == most and f.name != 'classes.txt']
+        found = [of_text(text) for text in texts if text.strip()]
+        if found and not any(of and of[0] == YOLO for of in found):
+            return "texts in another form than YOLO's", 'convert them to COCO'
+    return FOLDERS[most]
+
+
+def _is_coco(file: Path) -> bool:
+    return bool(re.match(COCO, _start(file)))
+
+
+def _start(file: Path) -> str:
+    try:
+        with file.open('rb') as stream:
+            return stream.read(HEAD).decode('utf-8', 'replace')
+    except OSError:
+        return ''

@@ -96,12 +96,12 @@ def _header(image: Image.Image, file: Path) -> Header:
 
 
 def _orientation(image: Image.Image, file: Path) -> int:
-    if image.format == 'PNG':  # Pillow would decode the whole image to look for it
-        exif = Image.Exif()
-        exif.load(png_end(file).exif)
-    else:
-        exif = image.getexif()
-    found = exif.get(ORIENTATION, 1)
+    tags = getattr(image, 'tag_v2', None)
+    if tags is None:
+        # Pillow would decode a whole PNG to look for it, and take that of XMP, which cv2 does not.
+        tags = Image.Exif()
+        tags.load(png_end(file).exif if image.format == 'PNG' else image.info.get('exif'))
+    found = tags.get(ORIENTATION, 1)
     return found if type(found) is int and 1 <= found <= 8 else 1
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .cache import cache_root, facts_of, locked
+from .header import read_header
 
 NAME = 'label_maps'  # of the folder in the cache
 VERSION = 3  # of the cache; raise it when LabelMap changes
@@ -98,7 +99,8 @@ def read_label_map(file: Path) -> LabelMap:
             with Image.open(file) as image:
                 return _of_image(image)
     except Exception as error:  # a broken file can raise anything
-        return LabelMap(error=f'{type(error).__name__}: {error}')
+        known = isinstance(error, Image.UnidentifiedImageError) and read_header(file).error
+        return LabelMap(error=known or f'{type(error).__name__}: {error}')
 
 
 def _of_image(image: Image.Image) -> LabelMap:

@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..checkpoint.atomic import atomic_path
-from .cache import cache_root
+from .cache import cache_root, used, written
 
 
 def written_list(folder: str, names: Iterable[str]) -> Path:
@@ -23,13 +22,8 @@ def written_list(folder: str, names: Iterable[str]) -> Path:
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     file = cache_root() / 'splits' / f'{Path(folder).name}-{digest}.txt'
     if file.is_file():
+        used(file)
         return file
-    try:
-        with atomic_path(file) as part:
-            part.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
-    except OSError as error:
-        raise ValueError(
-            f'the list of names cannot be written ({error}); set the variable XDG_CACHE_HOME to a '
-            'folder that can be written to'
-        ) from error
+    with written(file) as part:
+        part.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
     return file

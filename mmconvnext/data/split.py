@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import random
 from collections import Counter
 from collections.abc import Hashable, Mapping, Set
@@ -67,13 +68,17 @@ def choose(names: list[str], wanted: list[str]) -> tuple[list[str], list[str]]:
 
     A file is wanted with or without its folder and suffix; a spelling that fits several is in vain.
     """
-    whole = {name.replace('\\', '/'): name for name in names}
+    whole = {_plain(name): name for name in names}
     short: dict[str, set[str]] = {}
     for slashed, name in whole.items():
         base = slashed.rpartition('/')[2]
         for spelling in (slashed.rpartition('.')[0], base, base.rpartition('.')[0]):
             short.setdefault(spelling, set()).add(name)
-    cleaned = [name.strip().replace('\\', '/') for name in wanted if name.strip()]
+    cleaned = [_plain(name.strip()) for name in wanted if name.strip()]
     fits = {name: {whole[name]} if name in whole else short.get(name, set()) for name in cleaned}
     found = {next(iter(fits[name])): None for name in cleaned if len(fits[name]) == 1}
     return list(found), [name for name in cleaned if len(fits[name]) != 1]
+
+
+def _plain(name: str) -> str:
+    return posixpath.normpath(name.replace('\\', '/'))

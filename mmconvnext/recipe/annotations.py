@@ -20,13 +20,12 @@ from .checks.classes import class_names, metric_type, thing_classes
 from .checks.files import is_remote
 from .checks.finding import Finding, passed
 from .checks.loading import check_loading, turns_images
-from .checks.readers import defining, reads_coco
+from .checks.readers import LISTED, defining, reads_coco
 from .data_table import Split
 from .errors import RecipeError
 from .walk import LOADERS, datasets, dicts
 
-LISTED = 'listed_annotations'  # key of a config: by path, the file that is read and the listed one
-OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes')  # of own_data
+OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes', 'strip_folders')  # of own_data
 OTHER_PICTURES = 'evaluated_images'  # name of a refusal
 
 
@@ -37,7 +36,6 @@ class Use(NamedTuple):
     node: ConfigDict
     file: str
     wanted: Wanted
-    on_disk: bool = True  # whether the images are files here
 
     @property
     def loader(self) -> str:
@@ -51,14 +49,13 @@ def mend_annotations(cfg: Config, loaders: tuple, table: list[Split]) -> Iterato
         table: gets a row for each dataset whose file was read.
 
     Raises:
-        RecipeError: an option of own_data is neither True nor False, or the sound form of a file
-            cannot be written.
+        RecipeError: the sound form of a file cannot be written.
     """
     found: list[tuple[Use, Kept]] = []
     for members in _by_file(use for loader in loaders for use in _uses(cfg, loader)):
         first = members[0]
         try:
-            kept = sound_file(Path(first.file), _joined(cfg, members), first.on_disk)
+            kept = sound_file(Path(first.file), _joined(cfg, members))
         except OSError as error:
             raise RecipeError(
                 f'{first.file} was mended, but the result cannot be written to the cache: {error}; '
@@ -66,7 +63,7 @@ def mend_annotations(cfg: Config, loaders: tuple, table: list[Split]) -> Iterato
             ) from error
         yield from _findings(first, kept)
         for use in members:
-            if use.on_disk and '_dataloader' in use.path:
+            if '_dataloader' in use.path:
                 yield from check_loading(cfg, use.path, use.node, kept.facts.kinds)
             found.append((use, kept))
             if str(kept.file) != first.file:
@@ -101,7 +98,7 @@ def _uses(cfg: Config, loader: str) -> Iterator[Use]:
     learns, evaluator = loader == LOADERS[0], _evaluator(loader)
     metrics = [(path, node) for path, node in dicts(cfg.get(evaluator), evaluator)]
     options['turns'] = all(turns_images(dataset) for _, dataset in datasets(cfg, (loader,)))
-    classes, images, here = (), '', False  # of the first dataset, which the metrics get
+    classes, images = (), ''  # of the first dataset, which the metrics get
     folders: dict[str, str] = {}  # of images, by annotation file
     for path, dataset in datasets(cfg, (loader,)):
         names = class_names(cfg, dataset)
@@ -109,7 +106,7 @@ def _uses(cfg: Config, loader: str) -> Iterator[Use]:
         folder = os.path.join(root, (dataset.get('data_prefix') or {}).get('img') or '')
         if not classes:
             classes = thing_classes(cfg, dataset) or names
-            images, here = folder, not is_remote(dataset)
+            images = folder
         if is_remote(dataset) or not file or not names or not reads_coco(cfg, dataset):
             continue
         filters = (dataset.get('filter_cfg') or {}) if learns else {}
@@ -126,6 +123,8 @@ def _uses(cfg: Config, loader: str) -> Iterator[Use]:
         )
         folders[os.path.realpath(os.path.join(root, file))] = folder
         yield Use(path, dataset, os.path.join(root, file), wanted)
+    if any(is_remote(dataset) for _, dataset in datasets(cfg, (loader,))):
+        return  # it is read as it is, so the metrics must read the same
     for path, metric in metrics:
         file = metric.get('ann_file') or ''
         if os.path.isfile(file) and classes and _evaluates_coco(cfg, metric):
@@ -133,7 +132,7 @@ def _uses(cfg: Config, loader: str) -> Iterator[Use]:
             segm = 'segm' in ([what] if isinstance(what, str) else what)
             folder = folders.get(os.path.realpath(file), images)
             wanted = Wanted(folder, classes, segm, measured=_measures(metric), **options)
-            yield Use(path, metric, file, wanted, here)
+            yield Use(path, metric, file, wanted)
 
 
 def _evaluator(loader: str) -> str:
@@ -153,11 +152,7 @@ def _evaluates_coco(cfg: Config, metric: dict) -> bool:
 
 def _options(cfg: Config) -> dict[str, bool]:
     own = cfg.get('own_data') or {}
-    options = {name: own.get(name) or False for name in OPTIONS}
-    for name, value in options.items():
-        if not isinstance(value, bool):
-            raise RecipeError(f'own_data.{name}={value!r}: choose True or False')
-    return options
+    return {name: bool(own.get(name)) for name in OPTIONS}
 
 
 def _by_file(uses: Iterator[Use]) -> list[list[Use]]:

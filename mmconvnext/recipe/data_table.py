@@ -10,9 +10,15 @@ from pathlib import Path
 
 from ..checkpoint.atomic import atomic_path
 from ..data.coco.kept import Kept
+from ..data.coco.objects import NO_MASK
+from ..data.listed_name import with_listed_names
 
 FILE = 'used_data.json'  # in the work dir
 MOST = 12  # classes that are shown in one line; our choice
+CROWDS = (
+    'ignored: regions with iscrowd=1, neither learnt nor measured; if they are objects, set '
+    'own_data.crowd_as_object=True'
+)
 
 
 @dataclass
@@ -40,7 +46,7 @@ class Split:
         facts, ledger, learnt = kept.facts, kept.ledger, name == 'train'
         return cls(
             name=name,
-            file=file,
+            file=with_listed_names(file),
             images=facts.images,
             images_used=facts.images_learnt if learnt else facts.images,
             objects=facts.objects,
@@ -53,10 +59,12 @@ class Split:
 
 
 def format_table(rows: Iterable[Split]) -> str:
-    """The table, with a line of classes below each row."""
+    """The table, with a line of classes below each row, and a word on regions to ignore."""
     columns = '{:6} {:>17} {:>17} {:>8} {:>8} {:>8}'.format
     lines = [columns('data', 'images', 'objects', 'ignored', 'mended', 'left out')]
+    listed_crowds = 0
     for row in rows:
+        listed_crowds += row.regions_to_ignore - row.left_out.get(NO_MASK, 0)
         images, objects = f'{row.images_used} of {row.images}', 'label maps'
         if row.objects is not None:
             objects = f'{row.objects_used} of {row.objects}'
@@ -68,6 +76,8 @@ def format_table(rows: Iterable[Split]) -> str:
         lines.append(
             f'       {shown}' + (f', and {len(ranked) - MOST} more' if ranked[MOST:] else '')
         )
+    if listed_crowds > 0:
+        lines.append(CROWDS)
     return '\n'.join(lines)
 
 
@@ -76,3 +86,28 @@ def write_table(rows: Iterable[Split], work_dir: str) -> None:
     with atomic_path(Path(work_dir) / FILE) as part:
         text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
         part.write_text(text, encoding='utf-8')
+
+
+def changed_data(rows: Iterable[Split], work_dir: str) -> str:
+    """How the data differ from those of an earlier start in the work dir; '' if they do not."""
+    try:
+        text = (Path(work_dir) / FILE).read_text(encoding='utf-8')
+        before = [_identity(row) for row in json.loads(text)]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ''  # of another version, or none
+    now = [_identity(asdict(row)) for row in rows]
+    names = list(
+        dict.fromkeys(row[0] for row in [*before, *now] if row not in before or row not in now)
+    )
+    if not names:
+        return ''
+    return (
+        f'the data of {", ".join(names)} are not those with which the run in {work_dir} began '
+        f'({FILE} there): results before and after cannot be compared, and if own_data.val is a '
+        'part of the training data, images that were learnt may now be measured'
+    )
+
+
+def _identity(row: dict) -> tuple:
+    counts = (row[name] for name in ('images', 'images_used', 'objects', 'objects_used', 'classes'))
+    return row['name'], Path(row['file']).name, *counts

@@ -63,7 +63,11 @@ class LoadImage(LoadImageFromFile):
         """Add ``img``, (H, W, C) or (H, W), and its size, ``img_shape`` and ``ori_shape``."""
         file = results['img_path']
         try:
-            image = self._decode(self._read(file))
+            content = self._read(file)
+            try:
+                image = self._decode(content)
+            except Exception as error:  # a broken file can raise anything, without its name
+                raise ValueError(f'failed to load image: {file}: {error}') from error
         except Exception:
             if self.ignore_empty:
                 return None

@@ -64,6 +64,7 @@ def prepare_config(
     """
     options = options or {}
     cfg = load_config(path)
+    restore_listed(cfg)
     _warn_if_tools_only(cfg, path)
     cfg.merge_from_dict(_options_of_own_data(options))
     if toy:
@@ -104,7 +105,6 @@ def run_checks(cfg: Config, loaders: tuple[str, ...]) -> list[Split]:
         yield from mend_annotations(cfg, loaders, table)
         yield from mend_label_maps(cfg, loaders, table)
 
-    restore_listed(cfg)
     for warning in check_recipe(cfg, loaders, mend):
         log_rank0(warning, logging.WARNING)
     if table:

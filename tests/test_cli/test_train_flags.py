@@ -86,6 +86,22 @@ def test_where_it_writes(start):
     }
 
 
+def test_data_that_changed_are_told_when_a_run_goes_on(start, log_records):
+    def told():
+        return [r.getMessage() for r in log_records if 'are not those with which' in r.getMessage()]
+
+    Path('x.pth').touch()
+    start(UPERNET)
+    file = Path(f'work_dirs/{Path(UPERNET).stem}_toy/used_data.json')
+    rows = file.read_text()
+    start(UPERNET, '--resume', 'x.pth')
+    assert told() == []
+    for flags, count in (((), 0), (('--resume', 'x.pth'), 1)):
+        file.write_text(rows.replace('"images": ', '"images": 9'))
+        start(UPERNET, *flags)
+        assert len(told()) == count and file.read_text() == rows
+
+
 @pytest.mark.parametrize(('config', 'hooks'), [(MASK_RCNN, [EmptyBatches]), (UPERNET, [])])
 def test_detectors_tell_of_batches_without_objects(start, config, hooks):
     assert [type(hook) for hook in start(config, '--work-dir', 'run').hooks] == hooks

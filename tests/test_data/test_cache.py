@@ -224,7 +224,9 @@ def test_stamps_are_those_of_files(files, tmp_path):
     (files[0].parent / 'link').symlink_to(files[3])
     stamps = stamps_of(files[0].parent)
     assert sorted(stamps) == ['a.txt', 'b.txt', 'link']
-    assert stamps['link'][0] == 4 and stamps['a.txt'] == [1, files[0].stat().st_mtime_ns]
+    stat = files[0].stat()
+    assert stamps['link'][0] == 4
+    assert stamps['a.txt'] == [1, stat.st_mtime_ns, stat.st_ctime_ns]
     assert stamps_of(tmp_path / 'none') == {}
 
 
@@ -271,3 +273,43 @@ def test_an_error_in_the_work_frees_the_lock(tmp_path):
     for _ in range(2):
         with pytest.raises(OSError, match='mine'), locked(tmp_path / 'work.json'):
             raise OSError('mine')
+
+
+# What is not used any more
+
+
+def test_files_that_nobody_used_for_long_are_removed(tmp_path, monkeypatch):
+    now = time.time()
+    for name, read, made in (
+        ('old', 91, 91),
+        ('read', 89, 200),
+        ('made', 200, 89),
+        ('used', 200, 200),
+    ):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (now - 86400 * read, now - 86400 * made))
+    made = (tmp_path / 'used').stat().st_mtime_ns
+    cache.used(tmp_path / 'used')
+    cache.used(tmp_path / 'none')
+    with cache.written(tmp_path / 'new') as part:
+        part.write_text('new')
+    assert {file.name for file in tmp_path.iterdir()} == {'read', 'made', 'used', 'new'}
+    assert (tmp_path / 'used').stat().st_mtime_ns == made
+    cache.forget_unused(tmp_path / 'none')
+
+
+def test_facts_in_use_stay(files, reader, home):
+    facts(files[:2], reader)
+    (kept,) = home.rglob('*.json')
+    os.utime(kept, (0, 0))
+    facts(files[:2], reader)  # reads it
+    facts(files[2:], reader)  # writes that of another folder
+    assert len([*home.rglob('*.json')]) == 2 and kept.is_file()
+
+
+def test_what_cannot_be_written_is_told(home):
+    home.write_text('')
+    message = r'a\.txt cannot be written to the cache \(.*\); set the variable XDG_CACHE_HOME'
+    with pytest.raises(ValueError, match=message):
+        with cache.written(home / 'a.txt'):
+            pass

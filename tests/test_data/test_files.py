@@ -41,6 +41,9 @@ def files(tmp_path):
         (COMPOSED, APART),
         (APART, COMPOSED),
         (f'{APART}/a.jpg', f'{COMPOSED}/a.jpg'),
+        ('a b.jpg', 'a%20b.jpg'),
+        ('Sub/a#1.jpg', '/sub\\a%231.JPG '),
+        ('a.jpg', ' a.jpg'),
     ],
 )
 def test_other_spellings_are_found(files, on_disk, name):
@@ -48,10 +51,12 @@ def test_other_spellings_are_found(files, on_disk, name):
 
 
 @pytest.mark.parametrize(
-    'name', ['a.jpg', 'sub/a.jpg', './a.jpg', 'sub/../a.jpg', 'back\\slash.jpg']
+    'name',
+    ['a.jpg', 'sub/a.jpg', './a.jpg', 'sub/../a.jpg', 'back\\slash.jpg', 'a%20b.jpg', ' a.jpg'],
 )
 def test_a_name_that_exists_stays(files, name):
-    assert files('a.jpg', 'sub/a.jpg', 'back\\slash.jpg', 'back/slash.jpg').find(name) == name
+    there = ('back\\slash.jpg', 'back/slash.jpg', 'a%20b.jpg', 'a b.jpg', ' a.jpg')
+    assert files('a.jpg', 'sub/a.jpg', *there).find(name) == name
 
 
 def test_whole_paths_stay(files, tmp_path):
@@ -68,6 +73,19 @@ def test_links_are_files(files, tmp_path):
     (tmp_path / 'images/folder').symlink_to(tmp_path / 'elsewhere')
     assert found.find('link.jpg') == 'link.jpg'
     assert found.find('folder/B.jpg') == 'folder/b.jpg'
+
+
+def test_names_with_blanks_around(files):
+    found = files('a.jpg', ' b.jpg')
+    assert found.find('a.jpg ') == found.find(' A.jpg\n') == 'a.jpg'
+    assert found.find(' b.jpg') == ' b.jpg' and found.find('b.jpg') is found.find(' ') is None
+
+
+def test_names_with_percent_signs(files):
+    found = files('a b.jpg', 'c%20d.jpg', '\u00e4.jpg')
+    assert found.find('a%20b.jpg') == found.find('A%20b.jpg') == 'a b.jpg'
+    assert found.find('c%20d.jpg') == 'c%20d.jpg' and found.find('%C3%A4.jpg') == '\u00e4.jpg'
+    assert found.find('100%.jpg') is found.find('c d.jpg') is None
 
 
 def test_nothing_is_guessed_between_two_files(files):
@@ -96,14 +114,17 @@ def test_names_that_no_file_can_have(files, name):
 @pytest.mark.parametrize(
     ('name', 'hint'),
     [
-        ('http://host/x/a.jpg', 'it is a URL: download'),
+        ('http://host/x/b.jpg', 'it is a URL: download'),
+        ('http://host/x/a.jpg', "a.jpg exists, so file_name has 'http://host/x' too many"),
+        ('file:///x/a.jpg', "a.jpg exists, so file_name has 'file:///x' too many"),
+        ('x/%61.jpg', "a.jpg exists, so file_name has 'x' too many"),
         ('data:image/png;base64,AAAA', 'an image written as text'),
-        ('train/a.jpg', "a.jpg exists, so file_name has 'train' too many: remove it there$"),
+        ('train/a.jpg', "'train' too many: set own_data.strip_folders=True$"),
         ('D:\\pets\\new\\a.jpg', "a.jpg exists, so file_name has 'D:/pets/new' too many"),
         ('/data/old/a.jpg', "a.jpg exists, so file_name has '/data/old' too many"),
         (
             'images/a.jpg',
-            "has 'images' too many: remove it there, or set images to the folder above",
+            "'images' too many: set own_data.strip_folders=True, or images to the folder above$",
         ),
         ('a.png', 'a.jpg is there: correct the suffix'),
         ('a', 'a.jpg is there: correct the suffix'),
@@ -119,6 +140,30 @@ def test_hints(files, name, hint):
     found = files('a.jpg', 'sub/c.jpg')
     assert found.find(name) is None
     _match(found.hint(name), hint)
+
+
+@pytest.mark.parametrize(
+    ('name', 'found'),
+    [
+        ('train/a.jpg', 'a.jpg'),
+        ('D:\\pets\\new\\A.JPG', 'a.jpg'),
+        ('/data/old/sub/c.jpg', 'sub/c.jpg'),  # as few folders as possible go
+        ('sub/a.jpg', 'a.jpg'),
+        ('a.jpg', 'a.jpg'),
+        ('old/c.jpg', None),  # it is in a folder that the name lacks
+        ('old/b.jpg', None),
+        ('old/', None),
+    ],
+)
+def test_folders_that_are_not_there(files, name, found):
+    root = files('a.jpg', 'sub/c.jpg').root
+    assert Files(root, strip_folders=True).find(name) == found
+    assert Files(root).find(name) == (found if name == found else None)
+
+
+def test_two_names_of_one_file_when_folders_are_stripped(files):
+    found = Files(files('a.jpg').root, strip_folders=True)
+    assert found.find('x/a.jpg') == found.find('y/a.jpg') == 'a.jpg'
 
 
 def _match(text, pattern):

@@ -120,6 +120,16 @@ def test_unknown_orientations_are_none(tmp_path, kind, value):
     assert header_of(tmp_path, turned(kind, value)).orientation == 1
 
 
+@pytest.mark.parametrize('kind', ['JPEG', 'WEBP'])
+def test_an_orientation_of_xmp_turns_nothing(tmp_path, kind):
+    """cv2 looks for that of EXIF only."""
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    content = encoded(colours(), kind, xmp=xmp)
+    assert header_of(tmp_path, content).orientation == 1
+    loaded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert loaded.shape[:2] == (HEIGHT, WIDTH)
+
+
 def test_png_is_not_decoded_for_its_orientation(tmp_path, monkeypatch):
     monkeypatch.setattr('PIL.ImageFile.ImageFile.load', lambda self: pytest.fail('decoded'))
     assert header_of(tmp_path, turned('PNG', 6)).orientation == 6

@@ -220,6 +220,19 @@ def test_channels_of_16_bits_are_refused(tmp_path):
         read_pixels((tmp_path / 'a.png').read_bytes())
 
 
+@pytest.mark.parametrize(
+    ('data', 'error'),
+    [
+        (b'', 'it is empty'),
+        (b'version https://git-lfs.github.com/spec/v1', 'it is a pointer of Git LFS'),
+        (b'PK\x03\x04' + bytes(99), 'it is no image'),
+    ],
+)
+def test_files_that_are_no_images_say_what_they_are(tmp_path, data, error):
+    (tmp_path / 'a.png').write_bytes(data)
+    assert read_label_map(tmp_path / 'a.png').error.startswith(error)
+
+
 @pytest.mark.parametrize('keep', [0, 20, -200])
 def test_files_that_cannot_be_read_say_why(tmp_path, keep):
     file = tmp_path / 'a.png'

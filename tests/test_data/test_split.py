@@ -61,6 +61,13 @@ def test_choose_by_name_stem_or_base():
         [],
     )
     assert choose(names, ['4', ' a/1.jpg ']) == (['a/1.jpg'], ['4'])
+    assert choose(names, ['./a/1.jpg', 'b/../b//2']) == (['a/1.jpg', 'b/2.jpg'], [])
+
+
+def test_names_from_the_current_folder():
+    names = ['./a/1.jpg', '2.jpg']
+    assert choose(names, ['a/1.jpg', './2.jpg']) == (names, [])
+    assert choose(names, ['./a//1', 'b/../2.jpg', '../2.jpg']) == (names, ['../2.jpg'])
 
 
 def test_a_name_that_fits_two_files_is_unknown():

@@ -95,8 +95,8 @@ def test_all_that_read_a_file_get_the_sound_form(own, tmp_path):
     assert [line.replace(str(tmp_path), '.') for line in lines] == [
         './train.json: mended: 7 values of "area" that are missing or not positive, computed '
         '(0, 2, 3, 4, 5, ...)',
-        './train.json: mended: 1 ids of objects that are 0, missing or not unique: numbered from '
-        '1, because pycocotools takes id 0 for "no match" (0)',
+        './train.json: mended: 1 ids of objects that are 0, missing, not unique or no integers: '
+        'numbered from 1, because pycocotools takes id 0 for "no match" (0)',
     ]
     assert cfg.train_dataloader.dataset.ann_file.endswith('.sound.json')
     assert [Path(n.ann_file).name for n in nodes(cfg)[1:]] == ['val.json'] * 4
@@ -146,16 +146,35 @@ def test_a_file_that_was_named_later_stays(own):
     assert [Path(n.ann_file).name for n in nodes(cfg)][1:] == ['val.json'] * 4
 
 
-def test_the_checks_of_a_saved_config_see_the_listed_files(own, tmp_path):
+def test_a_saved_config_is_checked_with_the_listed_files(own, tmp_path):
     """Else they would call files of a cleared cache missing."""
     cfg = own(odd())
     run_checks(cfg, LOADERS)
+    cfg.dump(tmp_path / 'saved.py')
     for file in (tmp_path / 'cache').rglob('*.json'):
         file.unlink()
+    again = prepare_config(str(tmp_path / 'saved.py'))
+    assert [n.ann_file for n in nodes(again)] == [n.ann_file for n in nodes(cfg)]
+
+
+def test_a_saved_config_finds_the_parts_in_another_cache(own, tmp_path, monkeypatch):
+    content = files.content(8)
+    content['annotations'][0]['id'] = 0
+    files.pictures(tmp_path, 8)
+    cfg = own(content)
+    cfg.own_data.val = 0.25
+    apply_own_data(cfg)
     run_checks(cfg, LOADERS)
+    cfg.dump(tmp_path / 'saved.py')
+    (tmp_path / 'cache').rename(tmp_path / 'gone')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'other'))
+    again = prepare_config(str(tmp_path / 'saved.py'))
+    read = [Path(n.ann_file) for n in nodes(again)]
+    assert [file.name for file in read] == [Path(n.ann_file).name for n in nodes(cfg)]
+    assert all(file.is_file() and tmp_path / 'other' in file.parents for file in read)
 
 
-@pytest.mark.parametrize('option', ['crowd_as_object', 'apply_exif', 'masks_from_boxes'])
+@pytest.mark.parametrize('option', annotations.OPTIONS)
 def test_options_of_own_data(own, monkeypatch, option):
     seen = []
     real = annotations.sound_file
@@ -170,12 +189,12 @@ def test_options_of_own_data(own, monkeypatch, option):
 def test_what_a_recipe_wants(own, monkeypatch):
     seen = []
     real = annotations.sound_file
-    monkeypatch.setattr(annotations, 'sound_file', lambda *a: seen.append(a[1:]) or real(*a))
+    monkeypatch.setattr(annotations, 'sound_file', lambda *a: seen.append(a[1]) or real(*a))
     cfg = own(files.content())
     mended(cfg)
-    (train, here), (val, also_here) = seen
+    train, val = seen
     assert (train.learnt, train.measured, val.learnt, val.measured) == (True, False, False, True)
-    assert train.masks and val.masks and here and also_here and train.classes == CLASSES
+    assert train.masks and val.masks and train.classes == CLASSES
     assert train.drop_empty and train.min_size == 32 and train.turns and not train.polygons
     assert not val.drop_empty and val.min_size == 0 and train.passed == ()
     seen.clear()
@@ -183,7 +202,7 @@ def test_what_a_recipe_wants(own, monkeypatch):
     cfg.checks = dict(boxes=False, crowd=True)
     cfg.train_dataloader.dataset.filter_cfg = None
     mended(cfg)
-    (train, _), (val, _) = seen
+    train, val = seen
     assert not train.masks and not val.masks and train.passed == ('boxes',)
     assert not train.drop_empty and train.min_size == 0
     seen.clear()
@@ -194,8 +213,8 @@ def test_what_a_recipe_wants(own, monkeypatch):
         if node.get('type') == 'LoadImageFromFile':
             node.color_type = 'unchanged'
     mended(cfg)
-    assert seen[0][0].polygons and not seen[0][0].turns and seen[1][0].turns
-    assert not seen[1][0].polygons
+    assert seen[0].polygons and not seen[0].turns and seen[1].turns
+    assert not seen[1].polygons
 
 
 def test_one_file_for_training_and_validation_is_read_once(own, monkeypatch):
@@ -296,6 +315,26 @@ def test_remote_and_missing_files_are_left_alone(own, change):
     cfg = own(odd())
     cfg.train_dataloader.dataset.update(change)
     assert mended(cfg, (TRAIN,)) == ([], [])
+
+
+def test_a_metric_reads_what_a_remote_dataset_reads(own):
+    """Else the metric would number the classes in another order."""
+    other = files.content()
+    other['categories'].reverse()
+    cfg = own(files.content(), other)
+    cfg.val_dataloader.dataset.backend_args = dict(backend='petrel')
+    assert mended(cfg, (VAL,)) == ([], [])
+    assert Path(cfg.val_evaluator.ann_file).name == 'val.json'
+
+
+def test_the_backend_of_local_files_is_not_remote(own):
+    cfg = own(odd(), odd())
+    for loader in (TRAIN, VAL):
+        cfg[loader].dataset.backend_args = dict(backend='local')
+    mended(cfg, (TRAIN, VAL))
+    read = [cfg[loader].dataset.ann_file for loader in (TRAIN, VAL)]
+    assert all(name.endswith('.sound.json') for name in read)
+    assert cfg.val_evaluator.ann_file == read[1]
 
 
 def test_other_metrics_are_left_alone(own):

@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 from mmconvnext.data.coco.kept import Kept
+from mmconvnext.data.coco.objects import NO_MASK
 from mmconvnext.data.coco.sound import Facts
 from mmconvnext.data.ledger import Ledger
-from mmconvnext.recipe.data_table import MOST, Split, format_table, write_table
+from mmconvnext.recipe.data_table import MOST, Split, changed_data, format_table, write_table
 
 
 def kept(**facts) -> Kept:
@@ -38,11 +39,23 @@ def test_the_table():
     assert lines[3].split() == 'val 5 of 5 0 of 40 3 2 1'.split()
 
 
+def test_a_word_on_regions_to_ignore():
+    word = 'own_data.crowd_as_object=True'
+    assert format_table([Split.of('train', 'a.json', kept())]).splitlines()[-1].endswith(word)
+    assert word not in format_table([Split.of('train', 'a.json', kept(crowds=0))])
+    # Objects without a mask are none that the option could bring back.
+    lost = kept(crowds=1)
+    lost.ledger.leave_out(NO_MASK, 7)
+    assert word not in format_table([Split.of('train', 'a.json', lost)])
+    lost = lost._replace(facts=Facts(crowds=2))
+    assert word in format_table([Split.of('train', 'a.json', lost)])
+
+
 def test_of_many_classes_the_most_frequent_are_shown():
     classes = {f'c{i}': i for i in range(MOST + 3)}
     text = format_table([Split.of('train', 'a.json', kept(classes=classes))])
     assert f'       c{MOST + 2} {MOST + 2}, c{MOST + 1}' in text and 'c2 2' not in text
-    assert text.endswith(', c3 3, and 3 more')
+    assert ', c3 3, and 3 more\n' in text
 
 
 def test_the_file_in_the_work_dir(tmp_path):
@@ -53,3 +66,23 @@ def test_the_file_in_the_work_dir(tmp_path):
     (row,) = json.loads(text)
     assert row['classes'] == {'Gr\u00f6\u00dfe': 1} and row['images_used'] == 4
     assert 'Gr\u00f6\u00dfe' in text
+
+
+def test_data_that_changed_since_the_run_began(tmp_path):
+    rows = [Split.of('train', '/a/train-1.json', kept()), Split.of('val', '/a/val-1.json', kept())]
+    assert changed_data(rows, str(tmp_path)) == ''  # nothing is known
+    write_table(rows, str(tmp_path))
+    assert changed_data(rows, str(tmp_path)) == ''
+    moved = [Split.of('train', 'b/train-1.json', kept()), rows[1]]
+    assert changed_data(moved, str(tmp_path)) == ''
+    for other in (
+        Split.of('val', '/a/val-2.json', kept()),
+        Split.of('val', '/a/val-1.json', kept(images=6)),
+    ):
+        text = changed_data([rows[0], other], str(tmp_path))
+        assert text.startswith(f'the data of val are not those with which the run in {tmp_path}')
+    fewer = kept(classes=dict(cat=19, dog=12))
+    assert changed_data([Split.of('train', 'train-1.json', fewer), rows[1]], str(tmp_path))
+    assert changed_data(rows[:1], str(tmp_path)).startswith('the data of val are')
+    (tmp_path / 'used_data.json').write_text('[{}]')
+    assert changed_data(rows, str(tmp_path)) == ''

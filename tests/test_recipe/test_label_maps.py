@@ -329,9 +329,10 @@ REFUSED = {
         dict(label=lambda ids: COLOURS[ids]),
         r'labels/0\.png has 3 channels with colours; .* \(4 of 4 maps\)\. Say which class '
         r'each colour '
-        r"is: own_data\.palette_file='labelmap\.txt' \(CVAT's .*, or own_data\.colours=\[\(0, "
-        r'0, 0\), '
-        r'\(0, 60, 200\), \(128, 64, 0\)\], in the order of own_data\.classes',
+        # No list to copy: the colours found are not in the order of the classes.
+        r"is: own_data\.palette_file='labelmap\.txt' \(CVAT's .*, or own_data\.colours=\[\.\.\.\] "
+        r'with the colour of each of the 3 classes, in the order of own_data\.classes; found are '
+        r'\(0, 0, 0\), \(0, 60, 200\), \(128, 64, 0\)',
     ),
     'half the size': (
         dict(label=lambda ids: Image.fromarray(ids).resize((W // 2, H // 2), 0)),
@@ -377,7 +378,7 @@ REFUSED = {
     ),
     'missing label map': (
         dict(skip=[2]),
-        r'1 of 4 images have no label map, the first is \S*labels/2\.png; add them, or remove',
+        r'1 of 4 images have no label map, the first is \S*labels/2\.png; add them, remove',
     ),
     'label map in other case': (
         dict(target=lambda i: '2.PNG' if i == 2 else f'{i}.png'),
@@ -414,8 +415,8 @@ REFUSED = {
                 [ids * 90, np.arange(H * W).reshape(H, W) % 256, ids]
             ).astype(np.uint8)
         ),
-        r'own_data\.colours=\[\.\.\.\] with the colour of each of the 3 classes, and '
-        r'own_data\.ignore_ids',
+        r'own_data\.colours=\[\.\.\.\] with the colour of each of the 3 classes, in the order of '
+        r'own_data\.classes, and own_data\.ignore_ids',
     ),
     'unlisted colour': (
         dict(label=lambda ids: COLOURS[ids], colours=[(0, 0, 0), (128, 64, 0), (1, 1, 1)]),

@@ -94,6 +94,11 @@ def test_what_cannot_be_read(tmp_path):
     with pytest.raises(FileNotFoundError):
         load(tmp_path / 'b.jpg')
     assert load(tmp_path / 'b.jpg', ignore_empty=True) is None
+    np.save(tmp_path / 'a.npy', np.zeros((4, 4)))
+    cut = write(tmp_path / 'b.npy', (tmp_path / 'a.npy').read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r'failed to load image: \S+b\.npy: .+'):
+        load(cut)
+    assert load(cut, ignore_empty=True) is None
 
 
 # Depth

@@ -240,6 +240,10 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         ),
         (dict(train=..., val=...), r"own_data lacks \['train', 'val'\]"),
         (
+            dict(val=...),
+            r"lacks \['val'\]; .*'test'\]; without files for validation write val=0\.2$",
+        ),
+        (
             dict(clases=['a']),
             r"own_data has unknown keys \['clases'\]; .* may have .*'bits', 'channels', .*'test'\]",
         ),
@@ -255,6 +259,10 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
         ),
         (dict(val='0.2'), r"own_data\.val must be dict\(images=\.\.\., annotations=.*got '0\.2'"),
         (dict(val=0.25), r'own_data\.val=0\.25: two images are needed'),
+        (
+            dict(train=dict(images='.', annotations='a.json', names=[' '])),
+            r'own_data\.train\.names is empty; leave it out to take all images',
+        ),
         (dict(palette=[[0, 0, 0]]), r'own_data\.palette has 1 colours for 2 classes'),
         (
             dict(train=dict(images='a', annotations=None)),
@@ -266,6 +274,29 @@ def test_segmentation_without_label_maps_in_the_pipeline_keeps_it(load, seg_data
             r"own_data\.train has unknown keys \['instances'\]",
         ),
         (dict(palette=[[0, 0, 0]] * 3), r'own_data\.palette has 3 colours for 2 classes'),
+        (dict(palette=3), r'own_data\.palette must be a list of colours \(R, G, B\), got 3'),
+        (dict(palette=[[0, 0, 0], 7]), r'own_data\.palette has 7, which is not a colour'),
+        (dict(palette=[[0, 0, 0], [0, 0, 256]]), r'own_data\.palette has \[0, 0, 256\], which is'),
+        (
+            dict(train=dict(images='a', annotations=['b', 'c'])),
+            r"own_data\.train\.annotations must be one path below the root, got \['b', 'c'\]",
+        ),
+        (
+            dict(val=dict(images=1, annotations='b')),
+            r'own_data\.val\.images must be one path .* 1$',
+        ),
+        (
+            dict(train=dict(images='a', annotations='b', names=5)),
+            r'own_data\.train\.names must be a list of names of images, or a file .* got 5',
+        ),
+        (
+            dict(val=dict(images='a', annotations='b', names=[])),
+            r'own_data\.val\.names is empty; leave it out',
+        ),
+        (
+            dict(val=dict(images='a', annotations='b', names=['a', 1.5])),
+            r"own_data\.val\.names must be a list .* got \['a', 1\.5\]",
+        ),
         (dict(classes='cat'), r"own_data\.classes must be a list .* got 'cat'"),
         (dict(classes=[]), r'own_data\.classes must be a list .* got \[\]'),
         (dict(classes={'cat', 'dog'}), r'own_data\.classes must be a list .* got \{'),

@@ -131,9 +131,41 @@ def test_unknown_names(own, data, names):
     unknown = [name for name in names if name in ('x', '3_y')]
     with pytest.raises(
         RecipeError,
-        match=rf"own_data\.val\.names: images has no image \['{unknown[0]}'\] ending in '_x\.jpg'",
+        match=rf"\.val\.names: .*images has no image \['{unknown[0]}'\] ending in '_x\.jpg'$",
     ):
         own(val=dict(data['val'], names=names))
+
+
+@pytest.mark.parametrize(
+    ('content', 'error'),
+    [
+        (b' \r\n\n', r'list\.txt is empty'),
+        ('3\n'.encode('utf-16'), r"list\.txt cannot be read: 'utf-8' codec .* save it as UTF-8"),
+        (None, r'list\.txt does not exist'),
+    ],
+)
+def test_lists_that_cannot_be_read(own, data, content, error):
+    if content is not None:
+        Path(data['root'], 'list.txt').write_bytes(content)
+    with pytest.raises(RecipeError, match=rf'own_data\.val\.names: \S+{error}'):
+        own(val=dict(data['val'], names='list.txt'))
+
+
+@pytest.mark.parametrize('name', ['reduce_zero_label', 'ignore_exif'])
+@pytest.mark.parametrize('value', ['False', 1, []])
+def test_switches_are_true_or_false(own, name, value):
+    with pytest.raises(RecipeError, match=rf'own_data\.{name}=.*: choose True or False'):
+        own(**{name: value})
+
+
+@pytest.mark.parametrize('name', ['3_x', '3_x.jpg', 's/3_x'])
+def test_names_of_images_with_another_suffix(own, data, name):
+    with pytest.raises(
+        RecipeError,
+        match=rf"names: .*images has no image \['{name}'\] ending in '\.png', but s/3_x\.jpg; "
+        r"set own_data\.image_suffix='\.jpg'$",
+    ):
+        own(val=dict(data['val'], names=[name]), image_suffix='.png')
 
 
 def test_lists_come_back_when_the_cache_was_cleared(own, data, cache_home, tmp_path):
@@ -188,7 +220,7 @@ def test_a_home_that_cannot_be_written_to(own, monkeypatch, tmp_path):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     with pytest.raises(
-        RecipeError, match=r'own_data\.val=0\.5: the list of names cannot be written'
+        RecipeError, match=r'own_data\.val=0\.5: images-\w+\.txt cannot be written to the cache'
     ):
         own(val=0.5)
     own()
@@ -200,5 +232,5 @@ def test_a_home_that_cannot_be_written_to_and_one_folder(own, monkeypatch, tmp_p
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     split = dict(images='both', annotations='both')
-    with pytest.raises(RecipeError, match='own_data: the list of names cannot be written'):
+    with pytest.raises(RecipeError, match=r'own_data: \S+ cannot be written'):
         own(train=split, val=split, image_suffix='.png')

@@ -20,7 +20,7 @@ COLOURS = [(0, 0, 0), (128, 64, 0), (0, 60, 200)]
 def own(load, seg_data):
     def build(cfg=None, **options):
         cfg = cfg or load(UPERNET)
-        cfg.own_data = dict(seg_data, classes=NAMES, **options)
+        cfg.own_data = {**seg_data, 'classes': NAMES, **options}
         apply_own_data(cfg)
         return cfg
 
@@ -121,6 +121,10 @@ def test_wrong_tables_of_colours(own, seg_data, text, error):
         (dict(ids=[0, 1, 1]), "own_data.ids gives 1 to both 'cat' and 'sky'"),
         (dict(ids=[0, 1, '2']), "own_data.ids has '2', which is not a whole number"),
         (dict(ids=[0, 1, True]), 'own_data.ids has True, which is not'),
+        (
+            dict(ids=list(range(256)), classes=[str(i) for i in range(256)]),
+            'own_data.ids cannot give 256 classes a label: .* so there can be 255 classes',
+        ),
         (dict(ids=255), 'own_data.ids must be a list, got 255'),
         (dict(ids={0, 1, 2}), r'own_data.ids must be a list, got \{0, 1, 2\}'),
         (dict(ignore_ids=11), 'own_data.ignore_ids must be a list, got 11'),

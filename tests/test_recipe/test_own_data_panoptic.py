@@ -93,6 +93,7 @@ def test_a_test_set_without_labels_is_predicted_on(own_data):
     ('change', 'message'),
     [
         (dict(stuff_classes=None), r"own_data lacks \['stuff_classes'\]; it needs"),
+        (dict(val=None), r"own_data lacks \['val'\]; .*'test'\]$"),  # a part is not possible
         (dict(stuff_classes=[]), r'own_data\.stuff_classes must be a list .* got \[\]'),
         (dict(palette=[[0, 0, 0]] * 4), 'own_data.palette has 4 colours for 5 classes'),
         (dict(train=dict(images='a', annotations='b')), r"own_data\.train lacks \['segments'\]"),

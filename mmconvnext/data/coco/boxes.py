@@ -9,11 +9,15 @@ from ..ledger import Ledger, Tally
 
 CHECK = 'boxes'
 DIFFER = 'boxes that differ from their segmentation'
+LEAVE = (
+    'boxes that reach far out of their image; look whether each "bbox" is [x, y, width, height], '
+    'with the left upper corner first'
+)
 # Our choices: by how many pixels, or how much of its size, a box may differ from its segmentation
 # or leave the image; and from which share of the boxes on a fault is that of the file rather than
 # of single boxes.
 SLACK, RELATIVE, SHARE = 3.0, 0.1, 0.5
-LEAVING = 0.2  # share of boxes that leave the image, if nearly all others could be corners too
+LEAVING = 0.2  # share of boxes that leave the image from which on they may mean something else
 NEARLY = 0.9  # all, but for a few that are broken in another way
 # Boxes in percent fill a square of 100 on images that are larger; our choices of how many boxes
 # and how large an image it takes to be sure, and how far the boxes reach.
@@ -35,7 +39,6 @@ class Boxes:
     compared: int = 0
     differing: Tally = field(default_factory=Tally)
     corners_of_shape: int = 0
-    fractions_of_shape: int = 0
 
     def add(self, box: list, area: float | None, size: tuple, where: object) -> None:
         """Count a box as it is listed.
@@ -53,7 +56,7 @@ class Boxes:
         if not width or not height:
             return
         right, low = x + w, y + h
-        self.fractions += -1 <= min(box) and max(box) <= 1 < min(width, height)
+        self.fractions += -1 <= min(box) and 0 < max(w, h) and max(box) <= 1 < min(size)
         self.percents += 0 <= min(box) and max(right, low) <= PERCENT and min(size) >= LARGE
         self.reach = max(self.reach[0], right), max(self.reach[1], low)
         if right > width + _slack(w) or low > height + _slack(h):
@@ -70,15 +73,17 @@ class Boxes:
             self.differing.add(where)
             as_corners = max(abs(x - x1), abs(y - y1), abs(w - x2), abs(h - y2))
             self.corners_of_shape += as_corners <= slack
-            self.fractions_of_shape += max(bounds) <= 1
 
     def judge(self, ledger: Ledger) -> None:
-        """Refuse boxes that mean something else; note single ones that differ."""
+        """Refuse boxes that mean something else; note what differs or leaves the image."""
         fault = self._fault()
         if fault:
             ledger.refuse(CHECK, fault)
-        elif self.differing.count:
+            return
+        if self.differing.count:
             ledger.noted[DIFFER] = self.differing
+        if self.leaving.count > LEAVING * self.count:
+            ledger.noted[LEAVE] = self.leaving
 
     def _fault(self) -> str:
         """What is wrong with most of the boxes; '' if nothing is."""
@@ -89,12 +94,6 @@ class Boxes:
                 f'{self.fractions} of {self.count} boxes are at most one pixel large, as if they '
                 'were fractions of the image; multiply "bbox" by its width and height, and '
                 '"segmentation" too if that has fractions'
-            )
-        if self.fractions_of_shape > most:
-            return (
-                f'{self.fractions_of_shape} of {self.compared} segmentations are at most one pixel '
-                'large, as if they were fractions of the image; multiply "segmentation" by its '
-                'width and height'
             )
         corners = self.corners > NEARLY * self.count
         if self.corners_of_shape > most or self.corners_of_area > many:

@@ -42,7 +42,8 @@ def sound_categories(
     if broken.count:
         ledger.refuse(
             CHECK,
-            f'{broken.count} entries of "categories" lack an "id" or a "name" ({broken})',
+            f'{broken.count} entries of "categories" lack an "id" or a "name" ({broken}); '
+            'write each as {"id": 1, "name": "cat"}',
         )
     if doubles.count:
         ledger.refuse(

@@ -19,7 +19,7 @@ FAR = 10  # image sides by which pycocotools can still draw a polygon quickly; o
 THIN = 2.0  # pixels; wider polygons with an area cover a pixel, but for slanted slivers
 # What is wrong with a segmentation; each is a kind of the ledger.
 FLAT = 'polygons without the outer list'
-NESTED = 'polygons as lists of points'
+NESTED = 'polygons as lists of points, made lists of numbers'
 STRINGS = 'polygons with numbers as strings'
 SHORT = 'parts of polygons with under three points, an odd count or no area, beside sound ones'
 LISTED = 'run lengths in a list, made one mask'
@@ -46,12 +46,14 @@ def read_shape(value: object, width: int, height: int) -> Shape | str:
         return _of_run_lengths(value, width, height)
     if not isinstance(value, list):
         return f'segmentations that are {type(value).__name__}'
-    if all(isinstance(part, dict) for part in value):
+    if all(isinstance(part, dict) for part in value) and any('counts' in part for part in value):
         return _of_list(value, width, height)
     parts, mended = _parts(value)
     sound = [part for part in parts if _is_polygon(part)]
     if not sound:
-        return 'polygons without three points and an area' if any(parts) else 'empty segmentations'
+        if any(parts):
+            return 'polygons without three points and an area'
+        return 'polygons that are no lists of numbers' if any(value) else 'empty segmentations'
     if len(sound) < len(parts):
         mended = (*mended, SHORT)
     whole = sound[0] if len(sound) == 1 else [v for part in sound for v in part]
@@ -59,6 +61,8 @@ def read_shape(value: object, width: int, height: int) -> Shape | str:
     bounds = x1, y1, x2, y2 = min(xs), min(ys), max(xs), max(ys)
     # The list itself if nothing was changed.
     shape = Shape(value if not mended and len(sound) == len(value) else sound, bounds, mended)
+    if max(x2, y2) <= 1:
+        return 'polygons that are at most one pixel large, as if they were fractions of the image'
     if width and height:
         if max(-x1, x2, -y1, y2) > FAR * max(width, height):
             return 'polygons far outside the image'
@@ -155,6 +159,9 @@ def reaches(entries: list) -> dict[int | str, tuple[float, float]]:
 def _parts(value: list) -> tuple[list[list], tuple[str, ...]]:
     """The parts as flat lists of numbers, and what had to be done for it."""
     mended: tuple[str, ...] = ()
+    first = value[0][0] if isinstance(value[0], list) and value[0] else value[0]
+    if isinstance(first, dict):
+        value = _as_lists(value)
     if not isinstance(value[0], (list, dict)):
         value, mended = [value], (FLAT,)
     elif len(value) >= 3 and all(isinstance(p, list) and len(p) == 2 for p in value):
@@ -165,14 +172,24 @@ def _parts(value: list) -> tuple[list[list], tuple[str, ...]]:
             parts.append([])
             continue
         if part and isinstance(part[0], list):
-            part = [v for point in part if isinstance(point, list) for v in point]
-            mended += () if NESTED in mended else (NESTED,)
+            pairs = all(isinstance(point, list) and len(point) == 2 for point in part)
+            part = [v for point in part for v in point] if pairs else []
+            mended += () if NESTED in mended or not part else (NESTED,)
         if not set(map(type, part)) <= NUMBERS:
             part = [number(v) for v in part]
             part = [] if None in part else part
             mended += () if STRINGS in mended or not part else (STRINGS,)
         parts.append(part)
     return parts, mended
+
+
+def _as_lists(value: object) -> object:
+    """Points as lists, also those that are dicts {'x': 1, 'y': 2}."""
+    if isinstance(value, list):
+        return [_as_lists(part) for part in value]
+    if isinstance(value, dict) and {'x', 'y'} <= set(value):
+        return [value['x'], value['y']]
+    return value
 
 
 def _is_polygon(part: list) -> bool:
@@ -200,12 +217,13 @@ def _drawn(shape: Shape, width: int, height: int) -> dict:
 
 
 def _of_run_lengths(value: dict, width: int, height: int) -> Shape | str:
-    value, mended = run_lengths.with_size(value, width, height)
+    value, of_counts = run_lengths.with_counts(value)
+    value, of_size = run_lengths.with_size(value, width, height)
     fault = run_lengths.fault_of(value, width, height)
     if fault:
         return fault
     x, y, w, h = (float(v) for v in rle_api.toBbox(run_lengths.packed(value)))
-    return Shape(value, (x, y, x + w, y + h), mended)
+    return Shape(value, (x, y, x + w, y + h), (*of_counts, *of_size))
 
 
 def _of_list(value: list[dict], width: int, height: int) -> Shape | str:

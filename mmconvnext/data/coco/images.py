@@ -21,8 +21,8 @@ NAMES = 'names of image files that are spelt differently on disk, corrected'
 SIZES = 'sizes of images that were missing or wrong, read from the files'
 SEVERAL = 'files that hold several images, of which the first is loaded'
 FLIPPED = (
-    'images with an EXIF orientation that leaves their size, such as upside down: mmcv turns them; '
-    'look whether their objects fit'
+    'images that mmcv turns by their EXIF orientation, while the listed sizes do not tell whether '
+    'their objects were turned: look whether they fit, or set own_data.apply_exif=True'
 )
 
 MISSING, BAD = 'images do not exist', 'images cannot be read'  # left out if passed
@@ -51,7 +51,6 @@ def sound_images(
     ledger: Ledger,
     *,
     reach: Callable[[], dict] = dict,
-    on_disk: bool = True,
 ) -> tuple[list[dict], dict[int | str, Listed], list[ImageKind]]:
     """Check all images.
 
@@ -61,7 +60,6 @@ def sound_images(
     Args:
         files: those in the folder of the images.
         reach: gives, by the key of an image, how far (x, y) its objects reach.
-        on_disk: whether the files can be looked at.
     """
     rows = _rows(entries, ledger)
     if ledger.refused:
@@ -74,7 +72,7 @@ def sound_images(
             if type(entry['id']) is not int or not whole:
                 ledger.mend(IDS, entry['id'])
             rows[k] = {**entry, 'id': k if whole else number_}
-    headers = _headers(rows, files, wanted, ledger) if on_disk else {}
+    headers = _headers(rows, files, wanted, ledger)
     sizes = Sizes(rows, wanted.apply_exif, ledger)
     for k, header in headers.items():
         sizes.compare(k, header)
@@ -198,6 +196,7 @@ class Sizes:
         self.rows, self.apply_exif, self.ledger = rows, apply_exif, ledger
         self.found: dict[int | str, tuple[tuple[int, int], int]] = {}
         self.swapped: dict[int | str, tuple[int, int]] = {}  # and the right size
+        self.unsure: dict[int | str, Header] = {}  # turned, without a listed size
         self.before_turn, self.other = Tally(), Tally()
 
     def compare(self, k: int | str, header: Header) -> None:
@@ -214,6 +213,8 @@ class Sizes:
         right = loaded if turn == 1 else stored
         if (w, h) == right and type(listed[0]) is type(listed[1]) is int:
             return
+        if min(w, h) <= 0 and stored != loaded and turn == 1:
+            self.unsure[k] = header
         if min(w, h) <= 0 or max(abs(w - right[0]), abs(h - right[1])) <= ROUNDING:
             self.ledger.mend(SIZES, entry['file_name'])
         elif (w, h) == stored and header.orientation >= 5:
@@ -225,12 +226,15 @@ class Sizes:
 
     def judge(self, reach: Callable[[], dict]) -> None:
         """Mend sizes that are swapped, if the objects show it; refuse sizes of other images."""
-        reached = reach() if self.swapped else {}
+        reached = reach() if self.swapped or self.unsure else {}
+        for k, header in self.unsure.items():
+            far, name = reached.get(k, (0, 0)), self.rows[k]['file_name']
+            if not _fits(far, header.loaded) and _fits(far, (header.width, header.height)):
+                self.before_turn.add(name)
+            elif any(far):
+                self.ledger.note(FLIPPED, name)
         fits = [
-            [
-                all(v <= size + ROUNDING for v, size in zip(reached[k], of))
-                for of in (right, right[::-1])
-            ]
+            [_fits(reached[k], of) for of in (right, right[::-1])]
             for k, right in self.swapped.items()
             if k in reached
         ]
@@ -245,9 +249,9 @@ class Sizes:
             self.ledger.refuse(
                 SIZE,
                 f'{self.before_turn.count} images have an EXIF orientation, by which mmcv turns '
-                f'them, but their listed sizes are those before the turn ({self.before_turn}), so '
-                'objects would be learnt at wrong places; set own_data.apply_exif=True to turn the '
-                'objects too, or save the images turned',
+                'them, but their listed sizes or objects are those before the turn '
+                f'({self.before_turn}), so objects would be learnt at wrong places; set '
+                'own_data.apply_exif=True to turn the objects too, or save the images turned',
             )
         if self.other.count:
             self.ledger.refuse(
@@ -260,6 +264,11 @@ class Sizes:
     def _differs(self, k: int | str, right: tuple[int, int]) -> None:
         name, w, h = (self.rows[k].get(field) for field in ('file_name', 'width', 'height'))
         self.other.add(f'{name}: {w} x {h} listed, {right[0]} x {right[1]} in the file')
+
+
+def _fits(far: tuple, size: tuple) -> bool:
+    """Whether objects that reach so far lie in an image of this size."""
+    return all(v <= side + ROUNDING for v, side in zip(far, size))
 
 
 def extent(turn: int, width: float, height: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from ..cache import Progress
 from ..ledger import Ledger, Tally
-from ..values import LARGEST_ID, key, number
+from ..values import LARGEST_ID, number
 from .boxes import Boxes
 from .geometry import (
     Shape,
@@ -21,6 +21,7 @@ from .geometry import (
     turned_box,
 )
 from .images import ROUNDING, Listed, extent, turned_point
+from .references import References
 from .wanted import Wanted
 
 # Kinds of the ledger. Mended:
@@ -36,18 +37,21 @@ TURNED = 'objects turned by the EXIF orientation of their image'
 UNCROWDED = 'objects with iscrowd=1, taken as ordinary ones (crowd_as_object)'
 BOXED = 'objects without a mask, whose box was taken (masks_from_boxes)'
 IDS = (
-    'ids of objects that are 0, missing or not unique: numbered from 1, because pycocotools takes '
-    'id 0 for "no match"'
+    'ids of objects that are 0, missing, not unique or no integers: numbered from 1, because '
+    'pycocotools takes id 0 for "no match"'
 )
 # Left out:
 BROKEN = 'entries of "annotations" that are no objects'
-NO_IMAGE = 'objects of images that are not listed'
-NO_CATEGORY = 'objects of categories that are not listed'
+NO_IMAGE = 'objects whose "image_id" is no "id" of "images"'
+NO_CATEGORY = 'objects whose "category_id" is no "id" of "categories"'
 NO_BOX = 'objects without a usable box or segmentation'
-NOT_FOUR = 'objects whose "bbox" is not four numbers, without a usable segmentation'
+NOT_FOUR = 'objects whose "bbox" is not [x, y, width, height], without a usable segmentation'
 NO_EXTENT = 'objects whose box has no width or height, without a usable segmentation'
 OUTSIDE = 'objects outside their image'
-NO_MASK = 'objects without a mask, made regions to ignore'
+NO_MASK = (
+    'objects without a mask, made regions to ignore; own_data.masks_from_boxes=True takes their '
+    'boxes as masks'
+)
 SMALL = 'objects under one pixel, which mmdet does not learn'
 # Noted:
 DOUBLES = 'objects with the class and the box of another one in the same image'
@@ -65,6 +69,7 @@ class Objects:
         changed: whether one of them is not as it was listed.
         learnt: by id of the category, how many objects a model learns.
         learnt_on: by id of the image, how many of these are of the classes.
+        present: ids of the categories that have objects, learnt or not.
         crowds: those that are regions to ignore.
         labelled: ids of images that mmdet does not take for empty.
         boxes: facts about all boxes of the file.
@@ -79,12 +84,14 @@ class Objects:
         wanted: Wanted,
         ledger: Ledger,
     ):
-        self.images, self.categories, self.classes = images, categories, classes
-        self.wanted, self.ledger = wanted, ledger
+        self.images = References('image_id', images)
+        self.categories = References('category_id', categories)
+        self.classes, self.wanted, self.ledger = classes, wanted, ledger
         self.entries: list[dict] = []
         self.changed = False
         self.learnt: Counter[int] = Counter()
         self.learnt_on: Counter[int] = Counter()
+        self.present: set[int] = set()
         self.labelled: set[int] = set()
         self.crowds = Tally()
         self.boxes = Boxes()
@@ -109,10 +116,11 @@ class Objects:
         if not isinstance(entry, dict):
             return self.ledger.leave_out(BROKEN, f'number {position}')
         where = entry.get('id', f'number {position}')
-        image = self.images.get(key(entry.get('image_id')))
-        category = self.categories.get(key(entry.get('category_id')))
-        if image is None or category is None:
-            return self.ledger.leave_out(NO_IMAGE if image is None else NO_CATEGORY, where)
+        image, category = self.images.find(entry), self.categories.find(entry)
+        if image is None:
+            return self.ledger.leave_out(NO_IMAGE, self.images.named(entry, where))
+        if category is None:
+            return self.ledger.leave_out(NO_CATEGORY, self.categories.named(entry, where))
         changes = self._references(entry, image.id, category, where)
         crowd = self._crowd(entry, where, changes)
         width, height = (int(v) for v in extent(image.turn, image.width, image.height))
@@ -176,6 +184,7 @@ class Objects:
         of_shape = box_of(shape) if shape else [0, 0, 0, 0]
         if box is None:
             if shape:
+                self.boxes.add(of_shape, None, size, where)
                 self.ledger.mend(BOXES_OF_SHAPES, where)
                 return of_shape
             return self.ledger.leave_out(NOT_FOUR if value else NO_BOX, where)
@@ -248,6 +257,7 @@ class Objects:
         return {'area': area}
 
     def _count(self, image: int, category: int, box: list, crowd: int, where: object) -> None:
+        self.present.add(category)
         if category in self.classes:
             self.labelled.add(image)
         if crowd:

@@ -25,6 +25,10 @@ def read_coco(file: Path, ledger: Ledger, unlabelled: bool = False) -> dict | No
         found = formats.of_folder(file)
         what = f'it is a folder of {found[0]}' if found else 'it is a folder'
         return _refuse(ledger, problem + what, found)
+    with file.open('rb') as stream:
+        found = formats.of_binary(stream.read(16))
+    if found:
+        return _refuse(ledger, problem + f'it is {found[0]}', found)
     try:
         text = _text(file, ledger)
     except UnicodeDecodeError as error:

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
 from pycocotools import mask as rle_api
 
 from ..values import number
 
-SIZES = '"size" of run lengths that are no integers, made integers'
+SIZES = '"size" of run lengths that is missing or no integers, set'
+COUNTS = (
+    '"counts" of run lengths as Python writes bytes, or of numbers that are no integers, corrected'
+)
 SWAPPED = 'run lengths with width and height swapped in "size"'
 
 
@@ -31,6 +36,8 @@ def with_size(value: dict, width: int, height: int) -> tuple[dict, tuple[str, ..
         width, height: of the image, in pixels; 0 if unknown.
     """
     size, mended = value.get('size'), ()
+    if size is None and width and height:
+        return {**value, 'size': [height, width]}, (SIZES,)
     if not isinstance(size, list) or len(size) != 2:
         return value, ()
     numbers = [number(v) for v in size]
@@ -42,6 +49,21 @@ def with_size(value: dict, width: int, height: int) -> tuple[dict, tuple[str, ..
     if numbers == [width, height] != [height, width]:
         numbers, mended = [height, width], (*mended, SWAPPED)
     return ({**value, 'size': numbers} if mended else value), mended
+
+
+def with_counts(value: dict) -> tuple[dict, tuple[str, ...]]:
+    """Run lengths with "counts" as text or integers, and what was mended."""
+    counts = value.get('counts')
+    if isinstance(counts, str) and counts.startswith(("b'", 'b"')):  # compressed ones have no quote
+        try:
+            return {**value, 'counts': ast.literal_eval(counts).decode('ascii')}, (COUNTS,)
+        except (ValueError, SyntaxError):
+            return value, ()
+    if isinstance(counts, list) and set(map(type, counts)) - {int}:
+        numbers = [number(v) for v in counts]
+        if None not in numbers and all(v == int(v) for v in numbers):
+            return {**value, 'counts': [int(v) for v in numbers]}, (COUNTS,)
+    return value, ()
 
 
 def fault_of(value: dict, width: int, height: int) -> str:

@@ -12,23 +12,29 @@ from typing import NamedTuple
 
 from ..files import Files
 from ..images import ImageKind
-from ..ledger import Ledger
+from ..ledger import FIRST, Ledger, Tally
 from .categories import CHECK as CATEGORIES
 from .categories import sound_categories
 from .geometry import reaches
-from .images import ENTRY, sound_images
-from .objects import NO_MASK, Objects
+from .images import BAD, ENTRY, MISSING, sound_images
+from .objects import IGNORED, NO_MASK, Objects
 from .read import BOM, read_coco
 from .wanted import Wanted
 
 CROWD, MASKS, NOTHING = 'crowd', 'masks', 'no_objects'  # names of the refusals
 EMPTY = 'images without objects of the classes, which are not learnt (filter_empty_gt)'
 SMALL_IMAGES = 'images that are not learnt because a side is under'
+MIN_SIZE = ' (filter_cfg.min_size of the dataset)'
+OTHERS = 'objects of categories that are no classes, which are background'
 CROWDED = (
     'regions to ignore (iscrowd=1), which are not learnt; own_data.crowd_as_object=True takes them '
     'as objects'
 )
-BOXES_ONLY = 'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
+NOT_LEARNT = 'classes of which all objects are ignored or too small: they cannot be learnt'
+BOXES_ONLY = (
+    'configs/faster_rcnn/faster-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py (on a CPU: '
+    'configs/_base_/faster-rcnn_convnext-atto_cpu.py)'
+)
 MANY = 0.1  # the share from which on they are worth a warning; our choice
 
 
@@ -40,7 +46,9 @@ class Facts:
     objects: int = 0  # listed
     crowds: int = 0
     classes: dict[str, int] = field(default_factory=dict)  # learnt objects of each class
-    others: int = 0  # objects of categories that are no classes
+    others: dict[str, int] = field(
+        default_factory=dict
+    )  # objects of categories that are no classes
     images_learnt: int = 0  # without those that the filters of the dataset leave out
     objects_learnt: int = 0  # on these
     pictures: int = 0  # a sum over the images of a hash of id and name, to compare files
@@ -66,45 +74,42 @@ class Sound(NamedTuple):
     ledger: Ledger
     needed: bool = False
     folders: list[str] = []  # of the images
+    suffixes: list[str] = []  # of the images, folded
 
 
-def make_sound(file: Path, wanted: Wanted, on_disk: bool = True) -> Sound:
-    """Read a COCO file and check each of its fields.
-
-    Args:
-        on_disk: whether the images can be looked at.
-    """
+def make_sound(file: Path, wanted: Wanted) -> Sound:
+    """Read a COCO file and check each of its fields."""
     collects = gc.isenabled()
     gc.disable()  # millions of objects that hold each other in no circle: three times as fast
     try:
-        return _make_sound(file, wanted, on_disk)
+        return _make_sound(file, wanted)
     finally:
         if collects:
             gc.enable()
 
 
-def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
+def _make_sound(file: Path, wanted: Wanted) -> Sound:
     ledger = Ledger()
     content = read_coco(file, ledger, unlabelled=not (wanted.learnt or wanted.measured))
     if content is None:
         return Sound({}, Facts(), ledger)
     listed = content['annotations']
-    files = Files(wanted.folder)
+    files = Files(wanted.folder, wanted.strip_folders)
     entries, images, kinds = sound_images(
         content['images'],
         files,
         wanted,
         ledger,
         reach=partial(reaches, listed),
-        on_disk=on_disk,
     )
     categories, ids = sound_categories(content['categories'], wanted.classes, ledger)
     if any(refusal.check in (ENTRY, CATEGORIES) for refusal in ledger.refused):
         return Sound({}, Facts(), ledger)
-    classes = {c['name']: c['id'] for c in categories if c['name'] in wanted.classes}
-    objects = Objects(images, ids, set(classes.values()), wanted, ledger)
+    named = {category['name']: category['id'] for category in categories}
+    classes = {named[name] for name in wanted.classes if name in named}
+    objects = Objects(images, ids, classes, wanted, ledger)
     objects.add_all(listed)
-    facts = _facts(entries, classes, objects, len(listed), ledger)
+    facts = _facts(entries, named, objects, len(listed), ledger)
     facts.kinds = kinds
     if wanted.learnt or wanted.measured:
         _judge(facts, objects, ledger)
@@ -115,7 +120,7 @@ def _make_sound(file: Path, wanted: Wanted, on_disk: bool) -> Sound:
         or BOM in ledger.mended
         or not all(_same(sound[key], content[key]) for key in ('images', 'categories'))
     )
-    return Sound(sound, facts, ledger, changed, files.folders)
+    return Sound(sound, facts, ledger, changed, files.folders, sorted(files.suffixes))
 
 
 def _same(new: list, old: list) -> bool:
@@ -123,17 +128,27 @@ def _same(new: list, old: list) -> bool:
 
 
 def _facts(
-    entries: list[dict], classes: dict[str, int], objects: Objects, listed: int, ledger: Ledger
+    entries: list[dict], named: dict[str, int], objects: Objects, listed: int, ledger: Ledger
 ) -> Facts:
+    """``named`` has the ids of the categories."""
     wanted = objects.wanted
-    counts, labelled = objects.learnt, objects.labelled
+    counts = {name: objects.learnt[i] for name, i in named.items()}
+    classes = {name: counts[name] for name in wanted.classes if name in named}
+    for name, count in classes.items():
+        if not count and named[name] in objects.present:
+            ledger.note(NOT_LEARNT, name)
+    others = {name: n for name, n in counts.items() if n and name not in classes}
+    if others:
+        first = [f'{name} {n}' for name, n in others.items()]
+        ledger.noted[OTHERS] = Tally(sum(others.values()), first[:FIRST])
+    labelled = objects.labelled
     learnt = [entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)]
     return Facts(
         images=len(entries),
         objects=listed,
         crowds=objects.crowds.count,
-        classes={name: counts[classes[name]] for name in wanted.classes if name in classes},
-        others=sum(count for i, count in counts.items() if i not in objects.classes),
+        classes=classes,
+        others=others,
         images_learnt=len(learnt),
         objects_learnt=sum(objects.learnt_on[i] for i in learnt),
         pictures=sum(_mark(entry) for entry in entries),
@@ -145,7 +160,7 @@ def _filtered(entry: dict, labelled: set[int], wanted: Wanted, ledger: Ledger) -
     if wanted.learnt and wanted.drop_empty and entry['id'] not in labelled:
         ledger.leave_out(EMPTY, entry['file_name'])
     elif min(entry.get('width') or 0, entry.get('height') or 0) < wanted.min_size:
-        ledger.leave_out(f'{SMALL_IMAGES} {wanted.min_size} pixels (min_size)', entry['file_name'])
+        ledger.leave_out(f'{SMALL_IMAGES} {wanted.min_size} pixels{MIN_SIZE}', entry['file_name'])
     else:
         return False
     return True
@@ -160,6 +175,9 @@ def _mark(entry: dict) -> int:
 def _judge(facts: Facts, objects: Objects, ledger: Ledger) -> None:
     """What is wrong with the file as a whole."""
     objects.boxes.judge(ledger)
+    objects.categories.judge(ledger)
+    if not {MISSING, BAD} & set(ledger.left_out):
+        objects.images.judge(ledger)
     kept, unmasked = len(objects.entries), objects.without_mask
     listed_crowds = facts.crowds - unmasked.total()
     if facts.objects_learnt:
@@ -177,16 +195,24 @@ def _judge(facts: Facts, objects: Objects, ledger: Ledger) -> None:
         )
         ledger.left_out.pop(NO_MASK)
     elif kept and facts.crowds == kept:
+        ignored = ledger.mended[IGNORED].count if IGNORED in ledger.mended else 0
+        crowds = "if they are single objects, as CVAT's brush writes them, set "
+        crowds += 'own_data.crowd_as_object=True'
+        marked = f'{ignored} are marked "ignore": remove that key to learn them'
+        ways = [crowds] * (ignored < kept) + [marked] * (ignored > 0)
         ledger.refuse(
             CROWD,
             f'all {kept} objects have iscrowd=1, which means regions to ignore, so nothing would '
-            "be learnt; if they are single objects, as CVAT's brush writes them, set "
-            'own_data.crowd_as_object=True',
+            f'be learnt; {"; ".join(ways)}',
         )
     elif len(facts.classes) < len(objects.wanted.classes):
         pass  # the check of the classes tells which names do not match
     elif all(refusal.check in objects.wanted.passed for refusal in ledger.refused):
         causes = [ledger.causes(but=EMPTY)] if ledger.left_out else []
-        causes += [f'{facts.others} are of categories that are no classes'] if facts.others else []
+        if facts.others:
+            causes.append(
+                f'{sum(facts.others.values())} are of categories that are no classes; to learn '
+                f'them, write classes={list(facts.others)}'
+            )
         why = '; '.join(filter(None, causes)) or 'there are no objects'
         ledger.refuse(NOTHING, f'none of {facts.objects} objects is left: {why}')

@@ -23,6 +23,7 @@ class Wanted(NamedTuple):
         crowd_as_object: take objects with iscrowd=1 as ordinary ones.
         apply_exif: turn the objects like the images.
         masks_from_boxes: take the box of an object without a mask as its mask.
+        strip_folders: file names may begin with folders that are not there.
     """
 
     folder: str
@@ -38,3 +39,4 @@ class Wanted(NamedTuple):
     crowd_as_object: bool = False
     apply_exif: bool = False
     masks_from_boxes: bool = False
+    strip_folders: bool = False

@@ -28,7 +28,7 @@ def check_categories(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     for reader in annotation_readers(cfg, loaders):
         try:
             readers += [reader] if reader.categories else []
-            fault = '' if reader.categories else f'{reader.file} has no "categories"'
+            fault = '' if reader.categories else f'{reader.shown} has no "categories"'
         except RecipeError as error:
             fault = str(error)
         if fault:
@@ -49,7 +49,7 @@ def check_categories(cfg: Config, loaders: tuple) -> Iterator[Finding]:
 
 def _doubles(reader: Reader) -> Iterator[Finding]:
     """A name with two ids, or an id with two names: each would get its own label."""
-    head = f'{reader.path}: {reader.file} lists '
+    head = f'{reader.path}: {reader.shown} lists '
     taken = set(reader.names)
     for name, count in Counter(reader.names).items():
         if count > 1:
@@ -104,7 +104,7 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
     if reader.order == 'all':
         if not reader.fits:
             yield Finding(
-                f'{reader.path}: {reader.file} has {len(listed)} categories, all of which get '
+                f'{reader.path}: {reader.shown} has {len(listed)} categories, all of which get '
                 f'a label, but there are {len(classes)} classes; write classes={listed}',
                 'missing_class',
             )
@@ -113,7 +113,7 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
         return
     text = (
         f'{reader.path}: {len(classes) - len(missing)} of {len(classes)} class names match a '
-        f'category of {reader.file}: no match for {short(missing)} in {short(listed)}'
+        f'category of {reader.shown}: no match for {short(missing)} in {short(listed)}'
     )
     by_fold = {folded(name): name for name in listed if name not in classes}
     near = {name: by_fold[folded(name)] for name in missing if folded(name) in by_fold}
@@ -124,7 +124,7 @@ def _missing(reader: Reader, readers: list[Reader]) -> Iterator[Finding]:
     complete = [r for r in readers if r.file != reader.file and set(classes) <= set(r.names)]
     if complete:  # another file has all classes, so this one is wrong
         other = complete[0]
-        way = f'give it the "categories" of {other.file}, in that order: {other.names}'
+        way = f'give it the "categories" of {other.shown}, in that order: {other.names}'
         way += '' if other.names == classes else f', and write classes={other.names}'
     else:
         kept = {*classes, *near.values()} & set(listed)
@@ -144,7 +144,7 @@ def _order(readers: list[Reader]) -> Iterator[Finding]:
     first, right = wrong[0], [reader for reader in readers if reader.fits]
     orders = {tuple(reader.names) for reader in wrong}
     text = (
-        f'{first.path}: {first.file} lists its categories in a different order from classes, and '
+        f'{first.path}: {first.shown} lists its categories in a different order from classes, and '
         f'mmdet numbers them in the order of the file: label {_moved(first)}'
     )
     if not right and len(orders) == 1:
@@ -152,7 +152,7 @@ def _order(readers: list[Reader]) -> Iterator[Finding]:
     else:
         # No order of the classes fits all files.
         order = list(right[0].classes if right else first.names)
-        differing = {r.file for r in wrong if r.names != order}
+        differing = {r.shown for r in wrong if r.names != order}
         way = (
             f'the files differ, so reorder the "categories" of {", ".join(sorted(differing))} '
             f'to {order} (the ids can stay)' + ('' if right else f' and write classes={order}')
@@ -172,7 +172,7 @@ def _classwise(reader: Reader) -> Iterator[Finding]:
     if reader.classwise and ids != sorted(ids):
         yield Finding(
             f'{reader.path}: classwise=True would print the AP of one class next to the name of '
-            f'another, because {reader.file} does not list its categories by id ({ids[:5]} ...); '
+            f'another, because {reader.shown} does not list its categories by id ({ids[:5]} ...); '
             'set classwise=False, or give its categories ascending ids',
             'classwise',
         )
@@ -194,15 +194,14 @@ def _objects(cfg: Config, loaders: tuple, readers: list[Reader]) -> Iterator[Fin
             found = ids_with_objects(reader.file, set(ids))
             annotated |= {name for i, name in zip(ids, names) if i in found}
         absent = [name for name in own[0].classes if name not in annotated]
+        named = ', '.join(dict.fromkeys(reader.shown for reader in own))
         evaluator = cfg.get(loader.replace('dataloader', 'evaluator'))
         if not annotated and not any(metric.get('format_only') for _, metric in dicts(evaluator)):
             yield Finding(
-                f'{loader}: no object of any class in {", ".join(files)}; its "annotations" need '
+                f'{loader}: no object of any class in {named}; its "annotations" need '
                 f'a "category_id" from {short([c.id for c in own[0].taken])}',
                 'no_objects',
             )
         elif annotated and absent:
             what = 'cannot be learned' if loader == LOADERS[0] else 'is left out of the average'
-            yield Finding(
-                f'{loader}: no object of {short(absent, 20)} in {", ".join(files)}: {what}'
-            )
+            yield Finding(f'{loader}: no object of {short(absent, 20)} in {named}: {what}')

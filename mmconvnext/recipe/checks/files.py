@@ -11,6 +11,8 @@ from mmengine.config import Config
 from ..errors import RecipeError
 from ..walk import datasets, evaluators, type_name
 
+PARTS = '/mmconvnext/splits/'  # of every cache folder; parts of files and lists of images
+
 
 def check_files(cfg: Config, loaders: tuple) -> None:
     """Check that every local folder and annotation file of loaders and evaluators exists.
@@ -21,8 +23,20 @@ def check_files(cfg: Config, loaders: tuple) -> None:
     for path, dataset in datasets(cfg, loaders):
         if is_remote(dataset):
             continue
+        if not isinstance(dataset.get('ann_file') or '', str):
+            raise RecipeError(
+                f'{path}.ann_file={dataset.ann_file!r} must be the name of one file; to join '
+                "several, write dict(type='ConcatDataset', datasets=[...]) with a dataset for each"
+            )
         expected = local_paths(dataset)
         missing = [p for p in expected if not os.path.exists(p)]
+        elsewhere = [p for p in missing if PARTS in p]
+        if elsewhere:
+            raise RecipeError(
+                f'{path}: {elsewhere[0]} does not exist; own_data made it in the cache folder of '
+                'another user or machine: use the config that you wrote, not the one that was '
+                'saved in the work dir'
+            )
         if missing:
             layout = '\n'.join(f'  {p}{"   <- missing" * (p in missing)}' for p in expected)
             raise RecipeError(
@@ -41,7 +55,8 @@ def check_files(cfg: Config, loaders: tuple) -> None:
 
 def is_remote(dataset: dict) -> bool:
     """Whether the data is read through one of mmengine's file backends."""
-    return '://' in str(dataset.get('data_root', '')) or dataset.get('backend_args') is not None
+    backend = dataset.get('backend_args') or dict(backend='local')
+    return '://' in str(dataset.get('data_root', '')) or backend != dict(backend='local')
 
 
 def local_paths(dataset: dict) -> list[str]:

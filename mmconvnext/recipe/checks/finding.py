@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
+from ...data.listed_name import with_listed_names
 from ..errors import RecipeError
 
 # Keys of `checks` in a config: the names of the refusals, and what each refuses.
@@ -21,6 +22,7 @@ CHECKS = dict(
     image_channels='images have other channels than the preprocessor or the backbone',
     image_sizes='listed sizes of images differ from their files',
     categories='categories are incomplete, or share an id',
+    references='objects refer to ids that are one lower or higher than those of the lists',
     evaluated_images='an evaluator reads the file of other images than its dataset',
     boxes='boxes are corners or fractions, or belong to other images',
     crowd='all objects are regions to ignore',
@@ -84,6 +86,7 @@ def settle(cfg: Config, findings: Iterable[Finding]) -> list[str]:
     warnings = []
     for text, check in findings:
         assert not check or check in CHECKS, check
+        text = with_listed_names(text)
         if check and settings.get(check, True):
             raise RecipeError(f'{text}\n(checks.{check}=False in the config lets this pass)')
         warnings.append(f'{text} (passed by checks.{check}=False)' if check else text)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...data.label_maps import MOST, LabelMap
+from ...data.label_values import read_palette
 from ..label_files import LabelFiles
 from .finding import Finding
 from .label_pairs import first_of, named, relative
@@ -46,6 +47,8 @@ def _unreadable(files: LabelFiles) -> Iterator[Finding]:
     if not files.values.in_colour:
         yield from _coloured(files, {f: c for f, c in maps.items() if c.is_coloured})
         yield from _palettes(files)
+        if files.values.is_default:
+            yield from _misnamed(files)
 
 
 def _coloured(files: LabelFiles, coloured: dict[Path, LabelMap]) -> Iterator[Finding]:
@@ -54,18 +57,17 @@ def _coloured(files: LabelFiles, coloured: dict[Path, LabelMap]) -> Iterator[Fin
     colours = Counter(c for content in files.contents.values() for c in content.in_colour)
     found = [colour for colour, _ in sorted(colours.items(), key=lambda item: (-item[1], item[0]))]
     number, count = len(files.names), len(found)
-    if count == number:
-        way = f'own_data.colours={sorted(found)}, in the order of own_data.classes'
-    else:
-        ordered = found[: number + 8]  # our choice
-        more = ', ...' if len(found) > len(ordered) else ''
-        others = ', and own_data.ignore_ids=[...] with the others' if count > number else ''
-        way = (
-            f'own_data.colours=[...] with the colour of each of the {number} classes{others}; '
-            f'found are {str(ordered)[1:-1]}{more}'
-        )
-    if count > MOST:
-        way += f' (over {MOST} colours are no classes: edges are blurred; export the maps again)'
+    ordered = found[: number + 8]  # our choice
+    more = ', ...' if count > len(ordered) else ''
+    others = ', and own_data.ignore_ids=[...] with the others' if count > number else ''
+    # Not as a list to copy: nobody but the user knows which colour is which class.
+    way = (
+        f'own_data.colours=[...] with the colour of each of the {number} classes, in the order of '
+        f'own_data.classes{others}; found are {str(ordered)[1:-1]}{more}'
+    )
+    if more:
+        shown = f'over {MOST}' if count > MOST else count
+        way += f' ({shown} colours: if edges are blurred, export the maps without smoothing)'
     files_there = _palette_files(files)
     table = (
         f'own_data.palette_file={files_there[0]!r}'
@@ -107,6 +109,31 @@ def _palettes(files: LabelFiles) -> Iterator[Finding]:
                 'label_maps',
             )
             return
+
+
+def _misnamed(files: LabelFiles) -> Iterator[Finding]:
+    """A colour table beside the maps may name another class for a palette's colour than its id."""
+    first: dict[tuple, Path] = {}
+    for file, content in files.contents.items():
+        for pair in zip(content.ids, content.colours):
+            first.setdefault(pair, file)
+    name_of = dict(enumerate(files.names, int(files.reduces)))
+    for table in _palette_files(files):
+        try:
+            named = read_palette(Path(files.dataset.get('data_root') or '', table))
+        except (OSError, ValueError):
+            continue
+        name_of_colour = {colour: name for name, colour in named.items()}
+        for (i, colour), file in first.items():
+            name = name_of_colour.get(colour)
+            if name in files.names and name_of.get(i, name) != name:
+                yield Finding(
+                    f'{files.path}: id {i} would be the class {name_of[i]!r}, but its colour '
+                    f'{colour} in the palette of {file} is that of {name!r} in {table}; set '
+                    f'own_data.palette_file={table!r}, which goes by the colours',
+                    'label_maps',
+                )
+                return
 
 
 def _sizes(files: LabelFiles) -> Iterator[Finding]:

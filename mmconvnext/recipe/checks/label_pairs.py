@@ -85,6 +85,8 @@ def _left_out(files: LabelFiles) -> Iterator[Finding]:
     maps = {
         folded(_stem(name, files.map_suffix)) for name in listed(files.maps) if _is_map(name, files)
     }
+    if Path(files.maps) == Path(files.images):  # a label map is not an image that has one
+        names = [name for name in names if not _is_map(name, files)]
     lost = []
     for name in names:
         own = suffix_of(name)
@@ -139,12 +141,13 @@ def _where(files: LabelFiles, missing: list[Path]) -> str:
     near = [folds[folded(name)] for name in wanted if folded(name) in folds]
     if near:
         spelt = {name[-len(files.map_suffix) :] for name in near}
-        if len(missing) == len(files.pairs) and len(near) == len(missing) and len(spelt) == 1:
-            return f'set own_data.label_suffix={spelt.pop()!r} (seg_map_suffix)'
-        return f'{named(near)} differ in upper and lower case; rename them'
+        suffix = spelt.pop() if len(spelt) == 1 else files.map_suffix
+        if len(missing) == len(files.pairs) == len(near) and suffix != files.map_suffix:
+            return f'set own_data.label_suffix={suffix!r} (seg_map_suffix)'
+        return f'{named(near)} differ in upper and lower case or Unicode form; rename them'
     stems = [name[: len(name) - len(files.map_suffix)] for name in wanted]
     others = list(filter(_may_be_map, names))
-    if files.maps == files.images:
+    if Path(files.maps) == Path(files.images):
         others = [name for name in others if Path(files.images, name) not in files.pairs]
     pattern = find_pattern(stems, others)
     if pattern:
@@ -160,7 +163,7 @@ def _where(files: LabelFiles, missing: list[Path]) -> str:
         )
     if len(missing) == len(files.pairs):
         return 'correct the folder or label_suffix (seg_map_suffix)'
-    return 'add them, or remove the images'
+    return 'add them, remove the images, or list the others in names=[...] of the split'
 
 
 def _rename(pattern: Pattern, files: LabelFiles, count: int) -> str:

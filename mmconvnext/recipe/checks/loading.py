@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from mmengine.config import Config
 
@@ -14,10 +15,12 @@ from ..walk import backbones, dicts, task, type_name
 from .finding import Finding
 
 TURNING = ('color', 'grayscale')  # color_type for which mmcv turns an image by its orientation
-DEPTHS = (10, 12, 14, 16)  # bits of usual cameras, to choose from; our choice
+DEPTHS = (8, 10, 12, 14, 16)  # bits of usual cameras, to choose from; our choice
+DARK = 2  # unused bits that are worth a warning: the values are a quarter of white; our choice
 LARGEST = 255  # of 8 bits; means above belong to values of more bits
 # mmdet's and mmseg's transforms that work on three channels only.
-OF_COLOURS = ('PhotoMetricDistortion', 'YOLOXHSVRandomAug', 'ColorTransform', 'Mosaic', 'MixUp')
+DISTORTIONS = ('PhotoMetricDistortion', 'YOLOXHSVRandomAug', 'ColorTransform')
+OF_COLOURS = (*DISTORTIONS, 'Mosaic', 'MixUp')
 
 
 def check_loading(
@@ -29,15 +32,23 @@ def check_loading(
         return
     own = 'own_data' in cfg
     yield from _depth(path, loader, kinds, _means(cfg), own)
+    yield from _distorted(cfg, path, loader, kinds)
     color_type = loader.get('color_type', 'color')
     counts: dict[int, ImageKind] = {}
     for kind in kinds:
         counts.setdefault(loaded_channels(kind, color_type), kind)
-        if needs_own_loader(kind) and (
-            type_name(loader) != 'LoadImage' or color_type != 'unchanged'
-        ):
-            way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
-            yield Finding(f'{path}: mmcv cannot load {kind}; {way}', 'image_channels')
+        if needs_own_loader(kind):
+            # LoadImage reads arrays with any color_type.
+            ours = type_name(loader) == 'LoadImage'
+            if not (ours and (kind.format == 'NPY' or color_type == 'unchanged')):
+                way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
+                yield Finding(f'{path}: mmcv cannot load {kind}; {way}', 'image_channels')
+            elif kind.format == 'TIFF' and not find_spec('tifffile'):
+                yield Finding(
+                    f'{path}: {kind}, need the package tifffile: pip install tifffile, or save '
+                    'the images as arrays (H, W, C) in .npy files',
+                    'image_channels',
+                )
         elif kind.format == 'TIFF' and kind.mode == 'RGB' and kind.channels > 3:
             if color_type != 'unchanged':
                 way = _way(own, f'channels={kind.channels}', "color_type='unchanged'")
@@ -109,10 +120,9 @@ def _depth(
     for kind in kinds:
         if kind.bits <= 8 or (unchanged and max(means, default=0) > LARGEST):
             continue
-        integers = kind.mode == 'I' or 'int' in kind.mode
-        if kind.bits > 16 and not (given and unchanged and integers):
+        if not _is_scaled(kind, loader):
             text = f'{path}: {kind}, are 32-bit integers or floating-point numbers'
-            if unchanged:
+            if _as_stored(loader):
                 yield Finding(f'{text}, which stay as they are: mean and std must be theirs')
             else:
                 yield Finding(
@@ -123,9 +133,15 @@ def _depth(
                 )
             continue
         largest = largest_value(kind)
-        if given and largest is not None and largest < 2**given:
-            continue
         needed = next((bits for bits in DEPTHS if (largest or 2**15) < 2**bits), DEPTHS[-1])
+        if given and largest is not None and largest < 2**given:
+            if needed <= given - DARK:
+                yield Finding(
+                    f'{path}: {kind}, has values up to {largest}, of {2**given - 1} that '
+                    f'bits={given} allows, so it is dark; if those of all images are as small, '
+                    + _way(own, f'bits={needed}')
+                )
+            continue
         found = '' if largest is None else f', with values up to {largest} in the first file'
         what = (
             f'more than bits={given} allows'
@@ -139,6 +155,45 @@ def _depth(
             f'{_way(own, f"bits={needed}")}, the number of bits that the values of all images have',
             'image_bits',
         )
+
+
+def _is_float(kind: ImageKind) -> bool:
+    return kind.mode == 'F' or 'float' in kind.mode
+
+
+def _as_stored(loader: dict) -> bool:
+    """Whether all channels are loaded, with the values of the file."""
+    return loader.get('color_type') == 'unchanged' or bool(loader.get('channels'))
+
+
+def _is_scaled(kind: ImageKind, loader: dict) -> bool:
+    """Whether values of over 8 bits can be brought to those of 8 bits; of 32, by LoadImage."""
+    if kind.bits <= 16:
+        return not _is_float(kind)
+    ours = type_name(loader) == 'LoadImage' and _as_stored(loader)
+    return ours and (kind.mode == 'I' or 'int' in kind.mode)
+
+
+def _distorted(cfg: Config, path: str, loader: dict, kinds: list[ImageKind]) -> Iterator[Finding]:
+    """Transforms of colours that would ruin values whose white is not 255."""
+    names = dict.fromkeys(
+        type_name(n) for _, n in dicts(cfg.get(path.split('.')[0])) if 'type' in n
+    )
+    found = [name for name in names if name in DISTORTIONS]
+    ours = type_name(loader) == 'LoadImage'
+    for kind in kinds if found else []:
+        if kind.bits <= 8 or (ours and _is_scaled(kind, loader)):
+            continue
+        if not ours and loader.get('color_type') != 'unchanged':
+            continue  # divided by 256, or refused
+        largest = largest_value(kind)
+        if largest is None or not LARGEST / 2**DARK < largest <= LARGEST:
+            value = '' if largest is None else f' with values up to {largest:g} in the first file,'
+            yield Finding(
+                f'{path}: {kind},{value} keep their values, but {found[0]} takes {LARGEST} for '
+                'white and would ruin them; remove it from the pipeline',
+                'image_bits',
+            )
 
 
 def _channels(cfg: Config, path: str, count: int, text: str) -> Iterator[Finding]:

@@ -25,12 +25,16 @@ DATASETS = dict(
     LVISV05Dataset='all',
     LVISV1Dataset='all',
 )
+LISTED = 'listed_annotations'  # key of a config: by path, the file that is read and the listed one
 METRICS = dict(LVISMetric='all', CocoMetric='file', CocoPanopticMetric='file')
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A dataset or a metric that reads an annotation file, and the labels that it assigns."""
+    """A dataset or a metric that reads an annotation file, and the labels that it assigns.
+
+    ``listed`` is the user's file, if ``file`` is its sound form in the cache.
+    """
 
     path: str
     file: str
@@ -38,6 +42,12 @@ class Reader:
     order: str
     named: bool = True  # False: the classes come from the dataset's type, not from the config
     classwise: bool = False
+    listed: str = ''
+
+    @property
+    def shown(self) -> str:
+        """The file that the user knows."""
+        return self.listed or self.file
 
     @cached_property
     def categories(self) -> list[Category]:
@@ -65,6 +75,11 @@ class Reader:
 
 def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
     """The datasets and metrics of the loaders whose numbering is known."""
+    sound = cfg.get(LISTED) or {}
+
+    def listed(path: str, root: str = '') -> str:
+        return os.path.join(root, sound[path][1]) if path in sound else ''
+
     for loader in loaders:
         # Those of the loader's first dataset, which mmengine passes to the metrics.
         classes, things, of_config = (), None, True
@@ -75,10 +90,11 @@ def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
                 classes, of_config = names, named
                 things = thing_classes(cfg, dataset)
             order = _order_of_dataset(dataset_type(cfg, dataset))
-            file = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
-            known = order and names and dataset.get('ann_file') and not is_remote(dataset)
+            root, name = dataset.get('data_root') or '', dataset.get('ann_file') or ''
+            file = os.path.join(root, name)
+            known = order and names and name and not is_remote(dataset)
             if known and os.path.exists(file):
-                yield Reader(path, file, names, order, named)
+                yield Reader(path, file, names, order, named, listed=listed(path, root))
         evaluator = loader.replace('dataloader', 'evaluator')
         for path, metric in dicts(cfg.get(evaluator), evaluator):
             file = metric.get('ann_file') or ''
@@ -88,7 +104,8 @@ def annotation_readers(cfg: Config, loaders: tuple) -> Iterator[Reader]:
                 order = 'id' if metric.get('sort_categories') and order == 'file' else order
                 panoptic = any(kind.__name__ == 'CocoPanopticMetric' for kind in kinds)
                 names = classes if panoptic or things is None else things  # stuff has no instances
-                yield Reader(path, file, names, order, of_config, bool(metric.get('classwise')))
+                classwise = bool(metric.get('classwise'))
+                yield Reader(path, file, names, order, of_config, classwise, listed(path))
 
 
 def reads_coco(cfg: Config, dataset: dict) -> bool:

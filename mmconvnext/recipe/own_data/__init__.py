@@ -8,7 +8,7 @@ import sys
 from mmengine.config import Config, ConfigDict
 
 from ..walk import LOADERS
-from .data import set_datasets, set_evaluators
+from .data import set_cached_files, set_datasets, set_evaluators
 from .given import MARK, digest, is_applied, read
 from .heads import set_classes
 from .kinds import kind_of
@@ -93,8 +93,8 @@ def apply_own_data(cfg: Config) -> None:
     """
     if 'own_data' in cfg and not is_applied(cfg):
         _apply(cfg)
-    elif 'own_data' in cfg:
-        read(cfg.own_data, kind_of(cfg))  # files of splits in the cache may be gone
+    elif 'own_data' in cfg:  # the files of splits in the cache may be gone, or be elsewhere
+        set_cached_files(cfg, read(cfg.own_data, kind_of(cfg)))
 
 
 def _apply(cfg: Config | ConfigDict) -> None:

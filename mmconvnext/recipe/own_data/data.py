@@ -7,13 +7,14 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 
 from ...data.cache import cache_root
 from ..errors import RecipeError
-from ..walk import LOADERS, pipelines, unimported_name
+from ..walk import LOADERS, dicts, pipelines, unimported_name
 from .given import OwnData
 
 # Settings that a dataset keeps when its type changes: mmengine's, and those that most types share.
@@ -69,6 +70,18 @@ def set_evaluators(cfg: Config | ConfigDict, own: OwnData) -> None:
             if metric is not None and metric not in metrics:  # joined datasets had one each
                 metrics.append(metric)
         cfg[key] = metrics[0] if nodes is given and isinstance(given, dict) else metrics
+
+
+def set_cached_files(cfg: Config, own: OwnData) -> None:
+    """Where a saved config names files of another cache, name those of this one."""
+    values = (value for split in own.splits.values() for value in split.values())
+    here = {Path(value).name: value for value in values if cache_root() in Path(value).parents}
+    for loader in LOADERS:
+        for key in (loader, loader.replace('dataloader', 'evaluator')):
+            for _, node in dicts(cfg.get(key)):
+                name = node.get('ann_file')
+                if isinstance(name, str) and not Path(name).exists():
+                    node['ann_file'] = here.get(Path(name).name, name)
 
 
 def _labelled(split: dict, own: OwnData) -> bool:

@@ -7,6 +7,7 @@ import colorsys
 import hashlib
 import json
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from mmengine.config import Config
 
 from ..errors import RecipeError
 from ..walk import LOADERS
+from .label_values import is_colour
 from .loading import OPTIONS
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ def read(given: object, kind: DataKind) -> OwnData:
         raise RecipeError(f'own_data must be dict(root=..., classes=[...], ...), got {given!r}')
     given = {key: value for key, value in given.items() if key != MARK and value is not None}
     required = {'root', *kind.class_lists, 'train', 'val'}
-    _check_keys('own_data', set(given), required, {'test', 'palette', *kind.options, *OPTIONS})
+    optional = {'test', 'palette', *kind.options, *OPTIONS}
+    divides = 'divide' in vars(type(kind))
+    way = 'without files for validation write val=0.2' if divides else ''
+    _check_keys('own_data', set(given), required, optional, way)
     for key in kind.class_lists:
         names = given[key]
         ordered = isinstance(names, (list, tuple))  # a set has another order in every process
@@ -59,14 +64,14 @@ def read(given: object, kind: DataKind) -> OwnData:
             )
     class_lists = {key: tuple(given[key]) for key in kind.class_lists}
     count = sum(map(len, class_lists.values()))
-    palette = given.get('palette', _hues(count))
-    if len(palette) != count:
-        raise RecipeError(f'own_data.palette has {len(palette)} colours for {count} classes')
+    for key, default in kind.options.items():
+        if isinstance(default, bool) and not isinstance(given.get(key, default), bool):
+            raise RecipeError(f'own_data.{key}={given[key]!r}: choose True or False')
     return OwnData(
         kind=kind,
         root=str(given['root']),
         class_lists=class_lists,
-        palette=[tuple(colour) for colour in palette],
+        palette=_palette(given.get('palette', _hues(count)), count),
         splits=dict(zip(LOADERS, _splits(given, kind))),
         options={
             key: given.get(key, default) for key, default in {**OPTIONS, **kind.options}.items()
@@ -119,6 +124,9 @@ def _split(name: str, split: object, kind: DataKind) -> dict:
     elif name == 'test' and not labels & set(split):
         labels, optional = set(), labels
     _check_keys(path, set(split), {'images', *labels}, optional)
+    for key, value in split.items():
+        if key != 'names' and not isinstance(value, (str, PathLike)):
+            raise RecipeError(f'{path}.{key} must be one path below the root, got {value!r}')
     return split
 
 
@@ -127,15 +135,52 @@ def _chosen(name: str, split: dict, kind: DataKind, root: str, options: dict) ->
     names = split.pop('names', None)
     if names is None:
         return split
-    if isinstance(names, str):
-        file = Path(root, names)
-        if not file.is_file():
-            raise RecipeError(f'own_data.{name}.names: {file} does not exist')
-        names = file.read_text(encoding='utf-8-sig').splitlines()
+    listed = isinstance(names, (str, list, tuple))
+    if not listed or any(type(n) not in (str, int) for n in names):
+        raise RecipeError(
+            f'own_data.{name}.names must be a list of names of images, or a file with one in each '
+            f'line, got {names!r}'
+        )
+    if not any(map(str.strip, map(str, names))):
+        raise RecipeError(f'own_data.{name}.names is empty; leave it out to take all images')
     try:
+        if isinstance(names, str):
+            names = _lines(Path(root, names))
         return kind.choose(root, split, list(map(str, names)), options)
     except ValueError as error:
         raise RecipeError(f'own_data.{name}.names: {error}') from error
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a file that are not blank.
+
+    Raises:
+        ValueError: there are none, or it cannot be read as UTF-8.
+    """
+    if not file.is_file():
+        raise ValueError(f'{file} does not exist')
+    try:
+        lines = file.read_text(encoding='utf-8-sig').split('\n')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'{file} cannot be read: {error}; save it as UTF-8') from error
+    lines = [line for line in lines if line.strip()]
+    if not lines:
+        raise ValueError(f'{file} is empty')
+    return lines
+
+
+def _palette(colours: object, count: int) -> list[tuple[int, ...]]:
+    if not isinstance(colours, (list, tuple)):
+        raise RecipeError(f'own_data.palette must be a list of colours (R, G, B), got {colours!r}')
+    if len(colours) != count:
+        raise RecipeError(f'own_data.palette has {len(colours)} colours for {count} classes')
+    for colour in colours:
+        if not is_colour(colour):
+            raise RecipeError(
+                f'own_data.palette has {colour!r}, which is not a colour (R, G, B) of whole '
+                'numbers from 0 to 255'
+            )
+    return [tuple(colour) for colour in colours]
 
 
 def _hues(count: int) -> list[tuple[int, ...]]:
@@ -144,11 +189,13 @@ def _hues(count: int) -> list[tuple[int, ...]]:
     return [tuple(round(255 * part) for part in colour) for colour in rgb]
 
 
-def _check_keys(name: str, keys: set, required: set, optional: set) -> None:
+def _check_keys(name: str, keys: set, required: set, optional: set, way: str = '') -> None:
+    """``way``: what to do without "val"."""
     missing, unknown = sorted(required - keys), sorted(keys - required - optional)
     if missing or unknown:
         problem = f'lacks {missing}' if missing else f'has unknown keys {unknown}'
         raise RecipeError(
             f'{name} {problem}; it needs {sorted(required)}'
             + (f' and may have {sorted(optional)}' if optional else '')
+            + (f'; {way}' if missing == ['val'] and way else '')
         )

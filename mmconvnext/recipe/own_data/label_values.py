@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...data.label_values import read_palette
+from ...data.label_values import IGNORE, read_palette
 from ..errors import RecipeError
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ def loader_arguments(own: OwnData) -> dict:
         RecipeError: an option has another form, or they contradict each other or the classes.
     """
     given = [key for key in TABLES if own.options[key] is not None]
+    if given and len(own.classes) > IGNORE:
+        raise RecipeError(
+            f'own_data.{given[0]} cannot give {len(own.classes)} classes a label: mmseg keeps '
+            f'labels in 8 bits and ignores {IGNORE}, so there can be {IGNORE} classes'
+        )
     if len(given) > 1:
         raise RecipeError(f'own_data.{given[0]} and own_data.{given[1]}: set one of them')
     if given and own.options['reduce_zero_label']:
@@ -38,7 +43,7 @@ def loader_arguments(own: OwnData) -> dict:
     elif given == ['ids']:
         found['ids'] = _one_for_each_class(own, 'ids', _is_id, 'a whole number')
     elif given == ['colours']:
-        colours = _one_for_each_class(own, 'colours', _is_colour, 'a colour (R, G, B)')
+        colours = _one_for_each_class(own, 'colours', is_colour, 'a colour (R, G, B)')
         found['colours'] = [tuple(colour) for colour in colours]
     if own.options['ignore_ids'] is not None:
         found['ignore_ids'] = _ignored(own, found)
@@ -49,7 +54,8 @@ def _is_id(value: object) -> bool:
     return type(value) is int
 
 
-def _is_colour(value: object) -> bool:
+def is_colour(value: object) -> bool:
+    """Whether a value is (R, G, B), whole numbers from 0 to 255."""
     ordered = isinstance(value, (list, tuple)) and len(value) == 3
     return ordered and all(_is_id(part) and 0 <= part <= 255 for part in value)
 
@@ -105,7 +111,7 @@ def _ignored(own: OwnData, found: dict) -> list:
     values = _listed(own, 'ignore_ids')
     in_colour = 'colours' in found
     for value in values:
-        if not (_is_id(value) or (in_colour and _is_colour(value))):
+        if not (_is_id(value) or (in_colour and is_colour(value))):
             form = 'whole numbers or colours (R, G, B)' if in_colour else 'whole numbers'
             raise RecipeError(f'own_data.ignore_ids has {value!r}; it holds {form}')
     values = [(value,) * 3 if in_colour and _is_id(value) else value for value in values]

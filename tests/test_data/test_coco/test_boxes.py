@@ -5,7 +5,7 @@ import coco_files as files
 import pytest
 from coco_files import told
 
-from mmconvnext.data.coco.boxes import CHECK, DIFFER, Boxes
+from mmconvnext.data.coco.boxes import CHECK, DIFFER, LEAVE, Boxes
 from mmconvnext.data.ledger import Ledger
 
 LARGE = (640, 480)
@@ -86,11 +86,6 @@ def test_fractions():
     assert judged(boxes, size=(1, 1))[0] == ''
 
 
-def test_polygons_in_fractions():
-    shapes = [(0.5, 0.4, 0.6, 0.6)] * 4
-    assert judged(SOUND, shapes=shapes)[0].startswith('4 of 4 segmentations are at most one pixel')
-
-
 def test_percent():
     boxes = [[i, 2 * i, 95 - 3 * i, 95 - 3 * i] for i in range(20)]
     text, _ = judged(boxes)
@@ -153,3 +148,17 @@ def test_a_file_of_corners_is_refused(tmp_path, masks, learnt):
     assert [r.check for r in sound.ledger.refused] == ['boxes']
     sound = files.read(tmp_path, found, learnt=False, measured=False)
     assert sound.ledger.refused == []
+
+
+def test_boxes_from_their_centre_are_told():
+    """Those at the right and at the bottom leave the image; no number proves more."""
+    centres = [[x + w / 2, y + h / 2, w, h] for x, y, w, h in SOUND]
+    text, ledger = judged([*centres, [9, 9, 5, 5]])
+    assert text == '' and told(ledger.noted) == {LEAVE: 2} and ledger.noted[LEAVE].first == [2, 3]
+    text, ledger = judged([*centres[2:], *SOUND[:2] * 4])  # a fifth
+    assert text == '' and ledger.noted == {}
+
+
+def test_boxes_without_an_extent_are_no_fractions():
+    assert judged([[0, 0, 0, 0]] * 4) == ('', Ledger())
+    assert judged([[0, 0, 0, 0.5]] * 4)[0].startswith('4 of 4 boxes are at most one pixel large')

@@ -23,6 +23,7 @@ FIVE = [8, 3, 28, 3, 28, 18.5, 13, 34, 8, 13.5]
 POINTS = [[8, 3], [28, 3], [28, 18.5], [13, 34], [8, 13.5]]
 OTHER = [50, 10, 60, 10, 60, 30]
 LINE = [1, 2, 3, 4]
+FRACTIONS = 'polygons that are at most one pixel large, as if they were fractions of the image'
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,9 @@ LINE = [1, 2, 3, 4]
         (FIVE, [FIVE], (geometry.FLAT,)),
         (POINTS, [FIVE], (geometry.NESTED,)),
         ([POINTS], [FIVE], (geometry.NESTED,)),
+        ([dict(x=x, y=y) for x, y in POINTS], [FIVE], (geometry.NESTED,)),
+        ([[dict(x=x, y=y, z=7) for x, y in POINTS]], [FIVE], (geometry.NESTED,)),
+        ([FIVE, [[*point, 7] for point in POINTS[:4]]], [FIVE], (geometry.SHORT,)),
         ([[str(v) for v in FIVE]], [FIVE], (geometry.STRINGS,)),
         ([str(v) for v in FIVE], [FIVE], (geometry.FLAT, geometry.STRINGS)),
         ([FIVE, LINE], [FIVE], (geometry.SHORT,)),
@@ -62,9 +66,18 @@ def test_polygons(value, expected, mended):
         ('x', 'segmentations that are str'),
         (7, 'segmentations that are int'),
         ([LINE], 'polygons without three points and an area'),
+        ([[[x, y, 7] for x, y in POINTS[:4]]], 'polygons that are no lists of numbers'),
+        ([dict(a=1)], 'polygons that are no lists of numbers'),
+        ([['x', 'y']], 'polygons that are no lists of numbers'),
         ([FIVE[:-1]], 'polygons without three points and an area'),
+        ([[[8, 3, 0], [28, 3, 0], [28, 18.5, 0]]], 'polygons that are no lists of numbers'),
+        ([[[8, 3], None, [28, 3], [28, 18.5]]], 'polygons that are no lists of numbers'),
+        ([[[POINTS]]], 'polygons that are no lists of numbers'),
+        ([['x']], 'polygons that are no lists of numbers'),
         ([[0, 0, 1, 1, 2, 2]], 'polygons without three points and an area'),
         ([0, 0, 1, 1, 1, 1, 0, 0], 'polygons without three points and an area'),
+        ([[v / 96 for v in FIVE]], FRACTIONS),
+        ([[0, 0, 1, 0, 1, 1, 0, 1]], FRACTIONS),
         ([[1e12, 0, 1e12, 9, 0, 9]], 'polygons far outside the image'),
         ([[-5000, 0, 5, 9, 0, 9]], 'polygons far outside the image'),
         ([[3.1, 3.1, 3.2, 3.1, 3.2, 9]], 'polygons that cover no pixel'),

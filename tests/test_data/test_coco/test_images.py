@@ -9,8 +9,6 @@ from coco_files import HEIGHT, OBJECTS, SIZE, WIDTH, told
 from PIL import Image
 
 from mmconvnext.data.coco import images as kinds
-from mmconvnext.data.coco.images import sound_images
-from mmconvnext.data.files import Files
 from mmconvnext.data.ledger import Ledger
 
 
@@ -152,7 +150,7 @@ REFUSED = [
         'image_files',
         "3 of 3 .* 1.png exists, so file_name has 'train' too many",
     ),
-    (renamed('http://x/{}.png'), 'image_files', 'it is a URL: download the images'),
+    (renamed('http://x/{}.png'), 'image_files', "1.png exists, so file_name has 'http://x' too"),
     (renamed('{}.jpg'), 'image_files', r'1\.png is there: correct the suffix'),
     (
         sized(48, 32),
@@ -252,24 +250,27 @@ def test_orientations_that_leave_the_size_are_told(tmp_path, orientation, size):
     assert ledger.noted == {} and 'objects turned by the EXIF orientation' in str(ledger.mended)
 
 
+@pytest.mark.parametrize('missing', [None, 0])
+def test_turned_images_without_sizes(tmp_path, missing):
+    """The objects show which pixels were labelled, if they leave the image one way."""
+    exif(tmp_path, 6)
+    found = files.content()
+    sized(missing, missing)(found)
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert refusal.check == 'image_sizes' and refusal.text.startswith('3 images have an EXIF')
+    read = files.read(tmp_path, found, apply_exif=True)
+    assert read.ledger.refused == [] and read.facts.objects_learnt == 7
+    for entry in found['annotations']:
+        entry.update(bbox=[9, 9, 20, 20], segmentation=[files.polygon(9, 9, 20, 20)])
+    ledger = files.read(tmp_path, found).ledger
+    assert told(ledger.noted)[kinds.FLIPPED] == 3 and not ledger.refused
+    ledger = files.read(tmp_path, dict(found, annotations=[]), learnt=False, measured=False).ledger
+    assert ledger.noted == {}
+
+
 def test_wrong_sizes_are_refused_with_apply_exif_too(tmp_path):
     exif(tmp_path, 6)
     found = files.content()
     sized(70, 50)(found)
     (refusal,) = files.read(tmp_path, found, apply_exif=True).ledger.refused
     assert '1.png: 70 x 50 listed, 96 x 64 in the file' in refusal.text
-
-
-def test_without_the_files_nothing_is_said_about_them(tmp_path):
-    ledger = Ledger()
-    found = files.content()['images']
-    found[0].pop('width')
-    entries, listed, _ = sound_images(
-        found, Files(tmp_path), files.wanted(tmp_path), ledger, on_disk=False
-    )
-    assert entries == found and ledger == Ledger()
-    assert [(i.id, i.width, i.height) for i in listed.values()] == [
-        (1, 0, 64),
-        (2, 96, 64),
-        (3, 96, 64),
-    ]

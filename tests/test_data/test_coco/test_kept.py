@@ -66,6 +66,62 @@ def test_a_changed_file_another_use_and_new_images_are_read_again(tmp_path, made
     assert files.keep(tmp_path, odd()).ledger.refused
 
 
+def test_other_files_in_the_folder_of_the_images_change_nothing(tmp_path, made):
+    first = files.keep(tmp_path, odd())
+    for name in ('log.txt', 'b.json', 'train.log', '1.txt'):
+        (tmp_path / name).write_text('')
+    assert files.keep(tmp_path, odd()) == first and len(made) == 1
+    (tmp_path / 'new.PNG').write_text('')  # could be another spelling of a listed one
+    files.keep(tmp_path, odd())
+    assert len(made) == 2
+
+
+def test_images_of_another_suffix_that_were_missing_are_noticed(tmp_path, made):
+    found = odd()
+    found['images'][0]['file_name'] = '1.tif'
+    for _ in range(2):
+        assert files.keep(tmp_path, found, passed=('image_files',)).facts.images == 2
+    assert len(made) == 1
+    (tmp_path / '1.png').rename(tmp_path / '1.tif')
+    assert files.keep(tmp_path, found, passed=('image_files',)).facts.images == 3
+
+
+def test_what_is_in_use_is_not_removed_as_old(tmp_path, cache):
+    found = files.keep(tmp_path, odd())
+    kept = [*cache.iterdir()]
+    for file in kept:
+        os.utime(file, (0, 0))
+    assert files.keep(tmp_path, odd()) == found
+    files.keep(tmp_path, odd(), masks=False)
+    assert all(file.is_file() for file in kept)
+    for file in kept:
+        os.utime(file, (0, 0))
+    files.keep(tmp_path, odd(), min_size=1)
+    assert not any(file.is_file() for file in kept)
+
+
+def test_an_image_with_the_size_and_time_of_another_is_read_again(tmp_path, made):
+    files.keep(tmp_path, odd())
+    before = (tmp_path / '1.png').stat()
+    (tmp_path / 'new').write_bytes((tmp_path / '1.png').read_bytes()[:-1] + b'x')
+    (tmp_path / 'new').replace(tmp_path / '1.png')
+    os.utime(tmp_path / '1.png', ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = (tmp_path / '1.png').stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    files.keep(tmp_path, odd())
+    assert len(made) == 2
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def hash_of(file):
+        raise PermissionError(13, 'Permission denied', str(file))
+
+    monkeypatch.setattr(module, 'hash_of', hash_of)
+    (refusal,) = files.keep(tmp_path, odd()).ledger.refused
+    assert refusal.check == 'annotations'
+    assert refusal.text == f'{tmp_path / "a.json"} cannot be read: Permission denied'
+
+
 def test_refusals_are_not_kept(tmp_path, made, cache):
     files.pictures(tmp_path)
     (tmp_path / '1.png').unlink()

@@ -255,3 +255,15 @@ def test_objects_are_turned_with_their_image(tmp_path):
     assert (image['width'], image['height']) == (64, 96)
     stored = files.mask(files.content()['annotations'][0], files.content()['images'][0])
     assert (files.mask(entry, image) != np.rot90(stored, -1)).mean() < 0.01  # edges round otherwise
+
+
+def test_polygons_in_percent_without_boxes(tmp_path):
+    found = files.content(10)
+    files.pictures(tmp_path, 10, size=(400, 300))
+    for entry in found['images']:
+        entry.update(width=400, height=300)
+    for entry in found['annotations']:
+        entry.update(bbox=None)
+    found['annotations'][0]['segmentation'] = [files.polygon(1, 2, 95, 96)]
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert refusal.check == 'boxes' and 'all 21 boxes lie in the first 100 x 100' in refusal.text

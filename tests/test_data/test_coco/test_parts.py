@@ -66,6 +66,41 @@ def test_what_cannot_be_read_is_left_to_the_checks(tmp_path):
     assert chosen(file, ['1']) == file
 
 
+def test_a_file_of_two_ids_is_in_one_part_with_both(tmp_path):
+    found = files.content(9)
+    for first, second in ((0, 4), (1, 5), (2, 8)):
+        found['images'][second]['file_name'] = './' + found['images'][first]['file_name']
+    parts = divided(files.write(tmp_path, found), 0.5)
+    entries = [[names(part), load(part)['annotations']] for part in parts]
+    assert len(entries[0][0]) + len(entries[1][0]) == 9
+    assert len(entries[0][1]) + len(entries[1][1]) == 19
+    one, other = ({name.removeprefix('./') for name in listed} for listed, _ in entries)
+    assert not one & other and len(one | other) == 6
+    part = chosen(files.write(tmp_path, found), ['1'])
+    assert names(part) == ['1.png', './1.png']
+
+
+def test_a_home_that_cannot_be_written_to(tmp_path, monkeypatch):
+    file = files.write(tmp_path, files.content(4))
+    monkeypatch.setenv('XDG_CACHE_HOME', str(file))
+    with pytest.raises(ValueError, match=r'a-\w+-train\.json cannot be written .* XDG_CACHE_HOME'):
+        divided(file, 0.5)
+
+
+def test_ids_that_are_off_by_one_are_refused_before_the_file_is_divided(tmp_path, cache):
+    """A part lists other images, so the neighbours would be taken without a word."""
+    found = files.content(4)
+    for entry in found['annotations']:
+        entry['image_id'] -= 1
+    file = files.write(tmp_path, found)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r'a\.json: "image_id" of all objects seems to be one'):
+            divided(file, 0.5)
+        with pytest.raises(ValueError, match='refer to 0 to 3, the images have the ids 1 to 4'):
+            chosen(file, ['2'])
+    assert not [*cache.glob('*.json')]
+
+
 def test_too_few_images(tmp_path):
     with pytest.raises(ValueError, match='two images are needed'):
         divided(files.write(tmp_path, files.content(1)), 0.5)

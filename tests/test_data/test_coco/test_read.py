@@ -47,7 +47,10 @@ BAD = [
     ('{"_via_img_metadata": {}}', 'it is a VIA project; export "COCO format"'),
     ('[{"image": "0.jpg", "annotations": []}]', 'it is CreateML; export COCO'),
     ('0 0.5 0.5 0.1 0.2\n', 'it is YOLO labels; convert it with sv'),
+    (b'PK\x03\x04\x14', 'it is a zip file, or a table of Excel; unpack it'),
     ('Gr\u00f6\u00dfe'.encode('latin-1'), 'it is no text in UTF-8 .*; save it so'),
+    (b'PK\x03\x04\x14', 'it is a zip file, or a table of Excel; unpack it'),
+    (b'\x1f\x8b\x08', 'it is a gzip file; unpack it'),
     (json.dumps({**COCO, 'annotations': [dict(segments_info=[])]}), 'it holds panoptic segments'),
 ]
 

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_api
 
-from mmconvnext.data.coco.run_lengths import SIZES, SWAPPED, as_text, fault_of, packed, with_size
+from mmconvnext.data.coco.run_lengths import (
+    COUNTS,
+    SIZES,
+    SWAPPED,
+    as_text,
+    fault_of,
+    packed,
+    with_counts,
+    with_size,
+)
 
 MASK = np.zeros((64, 96), np.uint8)
 MASK[3:34, 8:28], MASK[40:, 90:] = 1, 1
@@ -79,6 +88,7 @@ def test_faults(change, fault):
         ([32, 48], [32, 48], ()),
         ([64.5, 96], [64.5, 96], ()),
         ('64', '64', ()),
+        (None, [64, 96], (SIZES,)),
     ],
 )
 def test_sizes(size, expected, mended):
@@ -92,3 +102,28 @@ def test_a_square_or_unknown_size_is_not_swapped():
     assert (
         with_size(dict(size=[64, 64]), 64, 64)[1] == with_size(dict(size=[96, 64]), 0, 0)[1] == ()
     )
+    assert with_size(dict(counts='x'), 0, 0) == (dict(counts='x'), ())
+
+
+@pytest.mark.parametrize(
+    ('counts', 'expected'),
+    [
+        (str(RLE['counts']), TEXT['counts']),  # str() of Python's bytes
+        ('b"PQ"', 'PQ'),
+        ([str(v) for v in LIST['counts']], LIST['counts']),
+        ([float(v) for v in LIST['counts']], LIST['counts']),
+    ],
+)
+def test_counts_in_another_form(counts, expected):
+    value = dict(size=[64, 96], counts=counts)
+    assert with_counts(value) == (dict(size=[64, 96], counts=expected), (COUNTS,))
+    assert value['counts'] is counts
+
+
+@pytest.mark.parametrize(
+    'counts', [TEXT['counts'], LIST['counts'], "b'", "b'\\xff'", [1.5], ['x'], 7, None]
+)
+def test_counts_that_are_sound_or_cannot_be_read_stay(counts):
+    value = dict(size=[64, 96], counts=counts)
+    found, mended = with_counts(value)
+    assert found is value and not mended

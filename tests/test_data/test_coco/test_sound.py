@@ -63,6 +63,17 @@ def test_all_crowds(tmp_path):
     assert files.score(kept.file, files.content()) == {'cat': (1, 3), 'dog': (1, 4)}
 
 
+def test_all_marked_to_be_ignored(tmp_path):
+    found = files.content()
+    each(ignore=1)(found)
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert refusal.check == 'crowd' and 'crowd_as_object' not in refusal.text
+    assert refusal.text.endswith('; 7 are marked "ignore": remove that key to learn them')
+    found['annotations'][0].update(ignore=0, iscrowd=1)
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert 'crowd_as_object=True; 6 are marked "ignore"' in refusal.text
+
+
 def test_many_crowds_are_told(tmp_path):
     found = files.content()
     found['annotations'][2]['iscrowd'] = 1  # 1 of 7
@@ -76,6 +87,17 @@ def test_many_crowds_are_told(tmp_path):
     assert sound.CROWDED not in files.read(tmp_path, found, masks=False).ledger.noted  # 1 of 14
 
 
+def test_classes_of_ignored_objects_are_named(tmp_path):
+    found = files.content()
+    for entry in found['annotations']:
+        entry['iscrowd'] = entry['category_id'] - 1
+    ledger = files.read(tmp_path, found).ledger
+    assert ledger.noted[sound.NOT_LEARNT].first == ['dog']
+    found['annotations'] = [a for a in found['annotations'] if not a['iscrowd']]
+    # A class without objects is told by the check of the classes.
+    assert sound.NOT_LEARNT not in files.read(tmp_path, found).ledger.noted
+
+
 def nothing(found):
     found['annotations'] = []
 
@@ -84,9 +106,12 @@ def nothing(found):
     ('change', 'message'),
     [
         (nothing, 'none of 0 objects is left: there are no objects'),
-        (each(image_id=99), '7 objects of images that are not listed (1, 2, 3, 4, 5, ...)'),
-        (each(image_id='x'), '7 objects of images that are not listed'),
-        (each(category_id=0), '7 objects of categories that are not listed'),
+        (
+            each(image_id=99),
+            '7 objects whose "image_id" is no "id" of "images" (1: 99, 2: 99, ',
+        ),
+        (each(image_id='x'), "(1: 'x', "),
+        (each(category_id=0), '7 objects whose "category_id" is no "id" of "categories" (1: 0, '),
         (each(bbox=[-20, 20, 9, 9], segmentation=[]), '7 objects outside their image'),
         (each(bbox=[20, 20, 0.5, 9], segmentation=[]), '7 objects under one pixel'),
         (each(bbox=None, segmentation=[]), '7 objects without a usable box or segmentation'),
@@ -106,7 +131,10 @@ def test_only_objects_of_other_categories(tmp_path):
     found['categories'].append(dict(id=3, name='bird'))
     each(category_id=3)(found)
     (refusal,) = files.read(tmp_path, found).ledger.refused
-    assert refusal.text == 'none of 7 objects is left: 7 are of categories that are no classes'
+    assert refusal.text == (
+        'none of 7 objects is left: 7 are of categories that are no classes; to learn them, write '
+        "classes=['bird']"
+    )
     # A class that is not listed is told by the check of the classes.
     assert files.read(tmp_path, found, classes=('cat', 'cow')).ledger.refused == []
 
@@ -114,7 +142,8 @@ def test_only_objects_of_other_categories(tmp_path):
 def test_small_images_are_not_learnt(tmp_path):
     (refusal,) = files.read(tmp_path, files.content(), min_size=65).ledger.refused
     assert (
-        '3 images that are not learnt because a side is under 65 pixels (min_size)' in refusal.text
+        '3 images that are not learnt because a side is under 65 pixels (filter_cfg.min_size'
+        in refusal.text
     )
     assert files.read(tmp_path, files.content(), min_size=64).ledger.left_out == {}
 
@@ -136,9 +165,12 @@ def test_counts(tmp_path):
         entry['category_id'] = 3
     facts = files.read(tmp_path, found, drop_empty=True).facts
     assert (facts.images, facts.objects, facts.crowds) == (3, 7, 1)
-    assert facts.classes == dict(cat=1, dog=2) and facts.others == 3 and facts.usable == 3
+    assert (
+        facts.classes == dict(cat=1, dog=2) and facts.others == dict(bird=3) and facts.usable == 3
+    )
     assert (facts.images_learnt, facts.objects_learnt) == (2, 3)
-    facts = files.read(tmp_path, found).facts
+    facts, ledger = files.read(tmp_path, found)[1:3]
+    assert told(ledger.noted)[sound.OTHERS] == 3 and ledger.noted[sound.OTHERS].first == ['bird 3']
     assert (facts.images_learnt, facts.objects_learnt) == (3, 3)
 
 

@@ -111,10 +111,14 @@ def polygons(change):
         for entry in some(found['annotations']):
             value = entry.get('segmentation')
             if isinstance(value, list) and value and isinstance(value[0], list) and value[0]:
-                if not isinstance(value[0][0], (list, str)):
+                if not isinstance(value[0][0], (list, str, dict)):
                     entry['segmentation'] = change(value)
 
     return defect
+
+
+def pairs(part):
+    return zip(part[::2], part[1::2])
 
 
 def of_images(change):
@@ -177,6 +181,13 @@ def cut(value):
     return dict(value, counts=value['counts'][:2]) if isinstance(value, dict) else value
 
 
+def counts(change):
+    def new(value):
+        return dict(value, counts=change(value['counts'])) if isinstance(value, dict) else value
+
+    return fields(segmentation=new)
+
+
 def _numbers(box):
     return isinstance(box, list) and all(type(v) in (int, float) for v in box)
 
@@ -191,7 +202,7 @@ DEFECTS = dict(
     no_id=without('id'),
     no_iscrowd=without('iscrowd'),
     iscrowd_string=fields(iscrowd=str),
-    iscrowd_bool=fields(iscrowd=lambda v: bool(int(v))),
+    iscrowd_bool=fields(iscrowd=lambda v: bool(int(v)) if str(v).isdigit() else v),
     no_area=without('area'),
     area_zero=fields(area=lambda v: 0),
     area_string=fields(area=str),
@@ -203,7 +214,10 @@ DEFECTS = dict(
     bbox_flat=fields(bbox=lambda v: [*v[:2], 0, 0] if isinstance(v, list) else v),
     bbox_nan=fields(bbox=lambda v: [float('nan')] * 4),
     polygon_flat=polygons(lambda v: v[0] if len(v) == 1 else v),
-    polygon_points=polygons(lambda v: [[list(p) for p in zip(x[::2], x[1::2])] for x in v]),
+    polygon_points=polygons(lambda v: [[list(p) for p in pairs(x)] for x in v]),
+    polygon_dicts=polygons(lambda v: [[dict(x=x, y=y) for x, y in pairs(p)] for p in v]),
+    counts_bytes=counts(lambda v: repr(v.encode()) if isinstance(v, str) else v),
+    counts_floats=counts(lambda v: [float(n) for n in v] if isinstance(v, list) else v),
     polygon_strings=polygons(lambda v: [[str(n) for n in part] for part in v]),
     polygon_with_a_line=polygons(lambda v: [*v, [1, 2, 3, 4]]),
     polygon_with_nothing=polygons(lambda v: [[], *v]),
@@ -211,6 +225,9 @@ DEFECTS = dict(
     segmentation_empty=fields(segmentation=lambda v: []),
     segmentation_line=fields(segmentation=lambda v: [[1, 2, 3, 4]]),
     segmentation_cut=fields(segmentation=cut),
+    segmentation_sizeless=fields(
+        segmentation=lambda v: dict(counts=v['counts']) if isinstance(v, dict) else v
+    ),
     segmentation_listed=fields(segmentation=lambda v: [v] if isinstance(v, dict) else v),
     size_missing=of_images(lambda e: (e.pop('width', 0), e.pop('height', 0))),
     size_zero=of_images(lambda e: e.update(width=0)),
@@ -222,6 +239,7 @@ DEFECTS = dict(
     image_ids_from_zero=image_ids(lambda i: i - 1),
     backslash=of_images(lambda e: e.update(file_name=e['file_name'].replace('/', '\\'))),
     other_case=of_images(lambda e: e.update(file_name=e['file_name'].replace('png', 'PNG'))),
+    percent=of_images(lambda e: e.update(file_name=e['file_name'].replace('/', '%2F'))),
     image_twice=image_twice,
     images_reversed=reverse('images'),
     objects_reversed=reverse('annotations'),

@@ -1,6 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/checks/files.py: the error for missing data shows the expected layout."""
 
+from pathlib import Path
+
 import pytest
 from fixtures import MASK_RCNN, UPERNET
 
@@ -53,6 +55,20 @@ def test_a_missing_root_draws_the_layout(load, tmp_path, monkeypatch, recipe, ro
     assert 'own_data' in message and '--toy' in message
 
 
+@pytest.mark.parametrize('recipe', [MASK_RCNN, UPERNET])
+def test_a_saved_config_with_the_parts_of_another_user(load, coco_data, seg_data, tmp_path, recipe):
+    cfg, data = load(recipe), coco_data if recipe == MASK_RCNN else seg_data
+    data['train']['names'] = ['0' if recipe == MASK_RCNN else 'a']
+    cfg.own_data = data
+    apply_own_data(cfg)
+    check_files(cfg, LOADERS)
+    dataset = cfg.train_dataloader.dataset
+    dataset.ann_file = f'{tmp_path}/other/mmconvnext/splits/{Path(dataset.ann_file).name}'
+    match = f'{dataset.ann_file} does not exist; .*: use the config that you wrote'
+    with pytest.raises(RecipeError, match=match):
+        check_files(cfg, LOADERS)
+
+
 def test_only_what_is_missing_is_marked(own, coco_data):
     root = coco_data['root']
     own.val_dataloader.dataset.ann_file = 'valid.json'
@@ -80,6 +96,15 @@ def test_remote_data_are_left_to_mmengine(own, change):
         own[loader].dataset.update(data_root='nowhere')
         own[loader].dataset.update(change)
     check_files(own, LOADERS)
+    own.train_dataloader.dataset.update(data_root='nowhere', backend_args=dict(backend='local'))
+    with pytest.raises(RecipeError, match='nowhere does not exist'):
+        check_files(own, LOADERS)
+
+
+def test_a_list_of_annotation_files(own):
+    own.train_dataloader.dataset.ann_file = ['a.json', 'b.json']
+    with pytest.raises(RecipeError, match=r"ann_file=\['a.json', 'b.json'\] must be .*ConcatData"):
+        check_files(own, LOADERS)
 
 
 def test_paths_are_joined_as_the_datasets_join_them():

@@ -12,7 +12,7 @@ from mmconvnext.recipe.errors import RecipeError
 # A config may hold each of them: none goes without a notice.
 NAMES = ['channels', 'files', 'annotations', 'images', 'image_files', 'image_bits']
 NAMES += ['image_channels', 'image_sizes', 'categories']
-NAMES += ['evaluated_images', 'boxes', 'crowd', 'masks']
+NAMES += ['references', 'evaluated_images', 'boxes', 'crowd', 'masks']
 NAMES += ['num_classes', 'class_names', 'missing_class']
 NAMES += ['double_category', 'class_order', 'classwise', 'no_objects', 'trained_classes']
 NAMES += ['label_maps', 'label_sizes', 'image_suffix', 'segments']

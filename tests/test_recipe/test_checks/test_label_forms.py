@@ -129,6 +129,38 @@ def test_palettes_that_differ_but_not_in_their_ids(own):
     assert found(own(maps), check_labels) == []
 
 
+TABLE = 'a:0,0,0::\nb:200,0,0::\n'
+
+
+@pytest.mark.parametrize('colours', [(RED, BLACK), (BLACK, RED), (GREEN, GREEN), (BLACK, GREEN)])
+def test_a_colour_table_may_contradict_the_ids(own, tmp_path, colours):
+    (tmp_path / 'labelmap.txt').write_text(TABLE)
+    cfg = own([palette(IDS, *colours), palette(IDS, *colours)])
+    if colours[0] != RED:
+        assert found(cfg, check_labels) == []
+        return
+    match = (
+        r"id 0 would be the class 'a', but its colour \(200, 0, 0\) in the palette of \S*m/0\.png "
+        r"is that of 'b' in labelmap\.txt; set own_data\.palette_file='labelmap\.txt', which goes"
+    )
+    with pytest.raises(RecipeError, match=match):
+        found(cfg, check_labels)
+
+
+@pytest.mark.parametrize(
+    'options', [dict(ids=[1, 0]), dict(palette_file='labelmap.txt'), dict(ignore_ids=[7])], ids=str
+)
+def test_who_says_what_the_ids_mean_is_believed(own, tmp_path, options):
+    (tmp_path / 'labelmap.txt').write_text(TABLE)
+    assert found(own([palette(IDS, RED, BLACK)], **options), check_labels) == []
+
+
+@pytest.mark.parametrize('table', ['a:0,0\n', 'x:200,0,0\ny:0,0,0\n', ''])
+def test_colour_tables_that_say_nothing(own, tmp_path, table):
+    (tmp_path / 'labelmap.txt').write_text(table)
+    assert found(own([palette(IDS, RED, BLACK)]), check_labels) == []
+
+
 def test_palettes_with_a_colour_twice(own):
     maps = [palette(IDS, RED, RED), palette(IDS, RED, RED)]
     assert found(own(maps), check_labels) == []
@@ -145,8 +177,8 @@ def test_colours_of_fewer_and_of_more_than_the_classes(own):
     rgb[1, :2], rgb[1, 5:] = GREEN, (1, 2, 3)
     with pytest.raises(
         RecipeError,
-        match=r'colour of each of the 2 classes, and own_data\.ignore_ids=\[\.\.\.\] with '
-        r'the others; '
+        match=r'colour of each of the 2 classes, in the order of own_data\.classes, and '
+        r'own_data\.ignore_ids=\[\.\.\.\] with the others; '
         r'found are \(0, 200, 0\), \(1, 2, 3\), \(7, 7, 7\), \(200, 0, 0\)\n',
     ):
         found(own([rgb]), check_labels)
@@ -154,15 +186,29 @@ def test_colours_of_fewer_and_of_more_than_the_classes(own):
 
 def test_one_colour_alone(own):
     with pytest.raises(
-        RecipeError, match=r'colour of each of the 2 classes; found are \(200, 0, 0\)\n'
+        RecipeError,
+        match=r'colour of each of the 2 classes, in .*classes; found are \(200, 0, 0\)\n',
     ):
         found(own([np.full((H, W, 3), RED, np.uint8)]), check_labels)
 
 
-def test_blurred_colours_are_no_classes(own):
-    noise = np.random.default_rng(0).integers(0, 255, (H * 5, W * 9, 3), dtype=np.uint8)
-    with pytest.raises(RecipeError, match=r'over 256 colours are no classes: edges are blurred'):
-        found(own([noise], sizes=[(W * 9, H * 5)]), check_labels)
+def shades(count) -> np.ndarray:
+    """(1, count, 3), each pixel another colour."""
+    return (np.arange(count)[None, :, None] * [1, 2, 3]).astype(np.uint8)
+
+
+NOISE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+BLURRED = 'colours: if edges are blurred, export the maps without smoothing'
+
+
+@pytest.mark.parametrize(
+    ('image', 'message'),
+    [(NOISE, f'over 256 {BLURRED}'), (shades(11), f'11 {BLURRED}'), (shades(10), r'\)\n')],
+)
+def test_many_colours_may_be_blurred_edges(own, image, message):
+    more = r', \.\.\. \(' * (len(message) > 9)
+    with pytest.raises(RecipeError, match=rf'found are [\d, ()]+{more}{message}'):
+        found(own([image], sizes=[image.shape[1::-1]]), check_labels)
 
 
 def test_several_broken_maps(own, tmp_path):
@@ -170,7 +216,8 @@ def test_several_broken_maps(own, tmp_path):
     for i in (0, 2):
         (tmp_path / f'm/{i}.png').write_bytes(b'x')
     with pytest.raises(
-        RecipeError, match=r'2 of 3 label maps cannot be read, .*m/0\.png \(also 2\.png\) \(Unid'
+        RecipeError,
+        match=r'2 of 3 label maps cannot be read, .*m/0\.png \(also 2\.png\) \(it is no',
     ):
         found(cfg, check_labels)
 

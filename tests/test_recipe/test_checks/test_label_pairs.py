@@ -39,7 +39,10 @@ def own(pairs_of, tmp_path):
             ['0.png', '1.png'],
             r'2 of them are in other folders than their images, such as 0\.png; arrange',
         ),
-        (['0.jpg', '1.jpg', '2.jpg'], ['0.png'], r'2 of 3 .* \(also 2\.png\); add them, or remove'),
+        (['0.jpg', '1.jpg', '2.jpg'], ['0.png'], r'2 of 3 .* \(also 2\.png\); add them, remove'),
+        (['Im_0.jpg'], ['im_0.png'], r'; im_0\.png differ in upper and lower case or Unicode form'),
+        (['\u00e4.jpg'], ['a\u0308.png'], r'; a\u0308\.png differ in .* Unicode form; rename them'),
+        (['Im_0.jpg'], ['im_0.PNG'], r"; set own_data\.label_suffix='\.PNG'"),
         (
             [f'{i}.jpg' for i in range(9)],
             ['0.png'],
@@ -154,6 +157,21 @@ def test_images_as_their_own_label_maps(own):
         'label_suffix',
     ):
         found(cfg, check_labels)
+
+
+@pytest.mark.parametrize('folder', ['i', 'i/'])
+def test_label_maps_beside_their_images(own, tmp_path, folder):
+    """They are not images that would be left out, which the message has renamed."""
+    for name in ('0_mask.png', '1_mask.png'):
+        write_image(tmp_path / 'i' / name, np.eye(4))
+    options = dict.fromkeys(('train', 'val'), dict(images=folder, annotations='i'))
+    with pytest.raises(RecipeError, match=r"set own_data\.label_suffix='_mask\.png'"):
+        found(own(['0.jpg', '1.jpg'], [], **options), check_labels)
+    options['label_suffix'] = '_mask.png'
+    assert found(own(['0.jpg', '1.jpg'], [], **options), check_labels) == []
+    write_image(tmp_path / 'i/2_mask.png', np.eye(4))
+    with pytest.raises(RecipeError, match=r"1 images with .* left out.*'\.jpeg' 1: 2\.jpeg\)"):
+        found(own(['0.jpg', '1.jpg', '2.jpeg'], [], **options), check_labels)
 
 
 def test_the_way_without_own_data(own):

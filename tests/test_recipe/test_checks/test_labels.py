@@ -369,7 +369,7 @@ def test_a_broken_label_map(own, seg_data, draw):
     draw([0, 1, 2], name='b.png')
     (Path(seg_data['root']) / 'train/labels/b.png').write_bytes(b'no image')
     with pytest.raises(
-        RecipeError, match=r'1 of 2 label maps cannot be read, the first .*b\.png \(Unidentified'
+        RecipeError, match=r'1 of 2 label maps cannot be read, the first .*b\.png \(it is no image'
     ):
         found(own(), check_labels)
 

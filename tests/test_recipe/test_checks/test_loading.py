@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmconvnext.data.images import image_kinds, read_headers
 from mmconvnext.recipe.annotations import mend_annotations
-from mmconvnext.recipe.checks import check_recipe
+from mmconvnext.recipe.checks import check_recipe, loading
 from mmconvnext.recipe.checks.loading import (
     check_loading,
     check_preprocessor,
@@ -22,6 +22,7 @@ from mmconvnext.recipe.checks.loading import (
     turns_images,
 )
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.load_image import LoadImage
 from mmconvnext.recipe.own_data import use_own_data
 from mmconvnext.recipe.walk import LOADERS
 
@@ -127,7 +128,8 @@ def test_datasets_that_load_otherwise_are_left_alone(tmp_path):
 
 @pytest.mark.parametrize('scope', NAMES)
 @pytest.mark.parametrize(
-    ('most', 'bits'), [(1023, 10), (1024, 12), (4095, 12), (4096, 14), (16384, 16), (65535, 16)]
+    ('most', 'bits'),
+    [(255, 8), (256, 10), (1023, 10), (1024, 12), (4095, 12), (4096, 14), (16384, 16), (65535, 16)],
 )
 def test_more_bits_than_eight(tmp_path, scope, most, bits):
     finding = only(found(config(scope), deep(tmp_path, most)))
@@ -154,6 +156,22 @@ def test_the_bits_of_load_image(tmp_path, bits, fits):
         assert f'more than bits={bits or 8} allows' in finding.text and 'bits=12' in finding.text
 
 
+@pytest.mark.parametrize(
+    ('most', 'bits', 'fewer'),
+    [(4095, 16, 12), (4095, 14, 12), (4096, 14, None), (16383, 16, 14), (255, 12, 8)],
+)
+def test_more_bits_than_the_values_have_are_told(tmp_path, most, bits, fewer):
+    cfg = config(loader=dict(type='mmconvnext.LoadImage', bits=bits), own=True)
+    findings = found(cfg, deep(tmp_path, most))
+    if fewer is None:
+        assert findings == []
+        return
+    finding = only(findings)
+    assert finding.check == ''
+    assert f'has values up to {most}, of {2**bits - 1} that bits={bits} allows' in finding.text
+    assert finding.text.endswith(f'set own_data.bits={fewer}')
+
+
 def test_values_of_eight_bits_in_files_of_sixteen_fit(tmp_path):
     loader = dict(type='mmconvnext.LoadImage')
     assert found(config(loader=loader), deep(tmp_path, 255)) == []
@@ -176,6 +194,48 @@ def test_floats_are_no_colours(tmp_path):
     assert 'set own_data.channels=3 and mean and std' in finding.text
     finding = only(found(config(loader=dict(color_type='unchanged')), file))
     assert not finding.check and 'mean and std must be theirs' in finding.text
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('dtype', [np.float16, np.float32])
+def test_the_advice_for_arrays_of_floats_works(tmp_path, channels, dtype):
+    np.save(tmp_path / 'a.npy', np.full((HEIGHT, WIDTH, channels), 0.5, dtype))
+    refused = found(config(own=True), tmp_path / 'a.npy')
+    assert all(f'set own_data.channels={channels}' in finding.text for finding in refused[:2])
+    color_type = {1: 'grayscale', 3: 'color'}[channels]
+    loader = dict(type='mmconvnext.LoadImage', channels=channels, color_type=color_type)
+    cfg = config(loader=loader, in_channels=channels, bgr_to_rgb=channels == 3, **means(channels))
+    finding = only(found(cfg, tmp_path / 'a.npy'))
+    assert finding.check == '' and 'stay as they are: mean and std must be theirs' in finding.text
+    assert LoadImage(**{k: v for k, v in loader.items() if k != 'type'})(
+        dict(img_path=str(tmp_path / 'a.npy'))
+    )['img'].shape == (HEIGHT, WIDTH, channels)
+
+
+@pytest.mark.parametrize(
+    ('most', 'fits'), [(0.9, False), (63, False), (64, True), (255, True), (256, False)]
+)
+@pytest.mark.parametrize('name', ['PhotoMetricDistortion', 'mmconvnext.PhotoMetricDistortion'])
+def test_distortions_of_values_that_keep_their_range(tmp_path, most, fits, name):
+    np.save(tmp_path / 'a.npy', np.full((HEIGHT, WIDTH, 3), most, np.float32))
+    loader = dict(type='mmconvnext.LoadImage', color_type='unchanged')
+    findings = [
+        f for f in found(config(loader=loader, steps=[name]), tmp_path / 'a.npy') if f.check
+    ]
+    if fits:
+        assert findings == []
+        return
+    finding = only(findings)
+    assert finding.check == 'image_bits'
+    assert f'with values up to {most:g} in the first file, keep their values' in finding.text
+    assert 'PhotoMetricDistortion takes 255 for white' in finding.text
+
+
+def test_a_distortion_of_deep_values_that_mmcv_leaves(tmp_path):
+    large = dict(mean=[1500.0] * 3, std=[700.0] * 3)
+    cfg = config(loader=dict(color_type='unchanged'), steps=['PhotoMetricDistortion'], **large)
+    finding = only(found(cfg, deep(tmp_path, 4021, channels=3)))
+    assert finding.check == 'image_bits' and 'values up to 4021' in finding.text
 
 
 @pytest.mark.parametrize('scope', NAMES)
@@ -253,6 +313,36 @@ def test_files_that_mmcv_cannot_load(tmp_path, own):
     assert 'mmcv cannot load 1 TIFF file of 5 channels with 8 bits' in finding.text
     way = 'set own_data.channels=5' if own else "LoadImage', color_type='unchanged')"
     assert way in finding.text
+
+
+def test_the_way_out_for_arrays_works(tmp_path):
+    """own_data.channels=3 sets color_type='color', with which LoadImage reads arrays too."""
+    np.save(tmp_path / 'a.npy', noise())
+    assert 'own_data.channels=3' in found(config(own=True), tmp_path / 'a.npy')[0].text
+    loader = dict(type='mmconvnext.LoadImage', color_type='color', channels=3)
+    assert found(config(loader=loader), tmp_path / 'a.npy') == []
+
+
+def test_the_way_out_for_floats_works(tmp_path):
+    file = write(tmp_path / 'a.tif', tiff(noise().astype(np.float32) / 255))
+    refusal = only(found(config(own=True), file))
+    assert refusal.check == 'image_bits' and 'own_data.channels=3 and mean' in refusal.text
+    settings = dict(color_type='color', channels=3)
+    warning = only(found(config(loader=dict(type='mmconvnext.LoadImage', **settings)), file))
+    assert warning.check == '' and 'stay as they are: mean and std must be theirs' in warning.text
+    image = LoadImage(**settings)(dict(img_path=str(file)))['img']
+    assert image.dtype == np.float32 and (image == noise()[..., ::-1] / np.float32(255)).all()
+    assert only(found(config(loader=dict(type='mmconvnext.LoadImage', bits=16)), file)).check
+
+
+@pytest.mark.parametrize('there', [True, False])
+def test_many_channels_of_a_tiff_need_a_package(tmp_path, monkeypatch, there):
+    monkeypatch.setattr(loading, 'find_spec', lambda name: there and name == 'tifffile')
+    file = write(tmp_path / 'a.tif', tiff(np.zeros((HEIGHT, WIDTH, 5), np.uint8)))
+    loader = dict(type='mmconvnext.LoadImage', color_type='unchanged')
+    findings = found(config(loader=loader, in_channels=5, type=OURS['mmdet'], **means(5)), file)
+    assert [finding.check for finding in findings] == ([] if there else ['image_channels'])
+    assert there or 'need the package tifffile: pip install tifffile, or' in findings[0].text
 
 
 def test_a_channel_that_is_not_loaded_is_a_warning(tmp_path):

@@ -107,6 +107,26 @@ def test_each_metric_has_its_order(read, tmp_path, metric, order, classwise, stu
     assert found == ([expected] if order else [])
 
 
+def test_the_file_that_the_user_knows_is_shown(read, tmp_path):
+    readers = read(dict(type='CocoDataset'), dict(type='CocoMetric'))
+    file = str(tmp_path / 'a b.json')
+    assert [reader.shown for reader in readers] == [file] * 2
+    node = dict(
+        type='CocoDataset', ann_file=file, data_root='/data', metainfo=dict(classes=CLASSES)
+    )
+    cfg = dict(
+        default_scope='mmdet',
+        val_dataloader=dict(dataset=node),
+        val_evaluator=[dict(type='CocoMetric', ann_file=file)],
+        listed_annotations={
+            'val_dataloader.dataset': [file, 'b.json'],
+            'val_evaluator.0': [file, '/data/b.json'],
+        },
+    )
+    readers = list(annotation_readers(Config(cfg), ('val_dataloader',)))
+    assert [(r.file, r.shown) for r in readers] == [(file, '/data/b.json')] * 2
+
+
 def test_metrics_get_the_classes_of_the_first_dataset_that_has_some(read):
     parts = [dict(type='NoSuchDataset', metainfo={}, data_root='x', ann_file='')]
     parts += [

@@ -45,7 +45,9 @@ class Instances(DataKind):
 
     holds = 'boxes and masks of instances'
     scope = 'mmdet'
-    options = dict(crowd_as_object=False, apply_exif=False, masks_from_boxes=False)
+    options = dict(
+        crowd_as_object=False, apply_exif=False, masks_from_boxes=False, strip_folders=False
+    )
     others = OTHERS
 
     def fits(self, cfg: Config | ConfigDict) -> bool:

@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from .... import toy
 from ....data.label_maps import read_label_maps
 from ....data.name_lists import written_list
-from ....data.pairs import stems_of
+from ....data.pairs import listed, stems_of, suffix_of
 from ....data.split import choose, divide
 from ...walk import unimported_name
 from ..label_values import OPTIONS, loader_arguments
@@ -88,9 +88,7 @@ class LabelMaps(DataKind):
         found, unknown = choose(list(by_name), names)
         more, unknown = choose(stems, unknown)
         if unknown:
-            raise ValueError(
-                f'{split["images"]} has no image {unknown[:5]} ending in {folders[1]!r}'
-            )
+            raise ValueError(_unknown(unknown, folders))
         wanted = {*map(by_name.get, found), *more}
         return dict(split, list=str(written_list(folders[0], wanted)))
 
@@ -157,6 +155,17 @@ def _stems(split: dict, folders: tuple[str, str, str, str]) -> list[str]:
     if 'list' in split:
         return Path(split['list']).read_text(encoding='utf-8').splitlines()
     return stems_of(*folders)[0]
+
+
+def _unknown(names: list[str], folders: tuple[str, str, str, str]) -> str:
+    """Why there is no image of some names, by the first: its suffix, or the name."""
+    images, suffix = folders[:2]
+    text = f'{images} has no image {names[:5]} ending in {suffix!r}'
+    there = [name for name in listed(images) if suffix_of(name)]
+    found, _ = choose(there, names[:1])
+    if not found or found[0].endswith(suffix):
+        return text
+    return f'{text}, but {found[0]}; set own_data.image_suffix={suffix_of(found[0])!r}'
 
 
 def _iou_metric() -> ConfigDict:
