@@ -291,9 +291,10 @@ def test_make_test_lints_then_runs_all_in_several_processes(options, environment
     env = {'PATH': os.environ['PATH']}  # without the options of the make that runs this
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     lines = done.stdout.splitlines()
-    assert lines[-1] == f'{environment}/bin/python -m pytest -n {jobs} --dist worksteal'
-    assert f'{environment}/bin/python -m ruff check .' in lines
-    assert f'--venv {environment}' in lines[0]
+    # Quoted, because the path of an environment may have spaces.
+    assert lines[-1] == f'"{environment}/bin/python" -m pytest -n {jobs} --dist worksteal'
+    assert f'"{environment}/bin/python" -m ruff check .' in lines
+    assert f'--venv "{environment}"' in lines[0]
 
 
 def test_requirements_of_the_tests_are_locked():
