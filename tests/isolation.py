@@ -7,7 +7,6 @@ inherit all of it.
 
 import atexit
 import gc
-import multiprocessing
 import os
 import shutil
 import sys
@@ -42,7 +41,7 @@ def isolate() -> None:
     if is_worker():
         # As many threads as there are workers would only wait for each other.
         os.environ['OMP_NUM_THREADS'] = '1'
-    elif multiprocessing.parent_process() is None:  # else a process that a test started
+    else:
         _make_folders()
     folder = Path(os.environ[FOLDER])
     log = folder / f'network-{os.environ.get("PYTEST_XDIST_WORKER", "main")}.txt'

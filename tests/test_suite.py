@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +22,7 @@ import processes
 import pytest
 import torch
 from fixtures import ROOT
+from ranks import fail_or_wait
 
 TESTS = ROOT / 'tests'
 
@@ -309,15 +309,9 @@ def test_processes_start_from_what_is_here_now(tmp_path, monkeypatch):
     assert done.returncode == 1 and 'ZeroDivisionError' in done.stderr
 
 
-def _fails_or_waits(rank: int) -> None:
-    if rank:
-        raise ValueError('rank 1 has a bug')
-    time.sleep(100)
-
-
 def test_a_failed_process_ends_those_that_wait_for_it(monkeypatch):
     monkeypatch.setattr(processes, 'GRACE', 0.3)
-    waiting, failed = processes.call(_fails_or_waits, count=2)
+    waiting, failed = processes.call(fail_or_wait, count=2)
     assert waiting.returncode == -9 and failed.returncode == 1
     assert 'rank 1 has a bug' in failed.stderr and 'bug' not in waiting.stderr
 

@@ -28,6 +28,7 @@ ABOUT = {  # the beginnings of their descriptions
     'list_weights': 'List the published',
     'make_toy_data': 'Write toy images',
     'demo': 'Write toy data, train',
+    'doctor': 'Look at versions',
 }
 # With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
