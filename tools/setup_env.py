@@ -353,7 +353,7 @@ def install(env: Env, stack: str) -> None:
     if env.version(mmcv) != pins[mmcv] or not env.state['ops']:
         check_compiler(env)
         say(
-            f'{mmcv} {pins[mmcv]} will be compiled, about 3 minutes on 2 cores, unless a wheel for '
+            f'{mmcv} {pins[mmcv]} will be compiled, about 2 minutes on 2 cores, unless a wheel for '
             'the same torch was kept'
         )
     if not env.state['pip']:
