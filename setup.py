@@ -214,6 +214,7 @@ setup(
             *pinned('onedl', 'onedl-mmdetection', 'onedl-mmsegmentation'),
             *('pycocotools', 'ftfy', 'regex', 'setuptools<81'),
         ],
+        'tools': requirements('tools'),
         'tests': requirements('tests'),
     },
     classifiers=[

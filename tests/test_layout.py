@@ -73,6 +73,7 @@ MAY_IMPORT = {
     '.recipe.load_label_map': '.data .registry mmcv mmengine numpy',
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
+    '.draw': '.draw cv2 matplotlib numpy PIL supervision',
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
     '.recipe.image_folder': '.registry mmengine',
@@ -84,7 +85,7 @@ MAY_IMPORT = {
     '.cli': '.cli .checkpoint .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.doctor': '',  # what it looks at may be broken
-    '.cli.options': '',  # and no module of ours: tools/_start.py loads it by its path
+    '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path
 }
 
 # Machine paths and package indices, which work on one machine only. Spelt so that this file passes.

@@ -277,7 +277,7 @@ def test_other_processor_reinstalls_this_package_alone(setup_env, env, linked, m
     locked = ('-c', str(linked / 'requirements/openmmlab.txt'))
     assert calls == [
         ('-r', 'requirements/build.txt', *locked),
-        ('--no-build-isolation', '-e', '.[openmmlab,tests]', *locked),
+        ('--no-build-isolation', '-e', '.[openmmlab,tools,tests]', *locked),
     ]
     assert 'our CPU kernels were not compiled, so plain PyTorch' in capsys.readouterr().out
     setup_env.set_up(env, 'openmmlab')

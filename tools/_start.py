@@ -24,7 +24,7 @@ def start(tool: str) -> None:
 
 def read_options(tool: str) -> argparse.Namespace:
     """Parse ``sys.argv``; ``--help`` and wrong options end the process here."""
-    return load('cli/options.py').PARSERS[tool]().parse_args()
+    return load('cli/options').PARSERS[tool]().parse_args()
 
 
 def run(main: Callable[[], object]) -> None:
@@ -32,13 +32,21 @@ def run(main: Callable[[], object]) -> None:
     import_module('mmconvnext.cli.run').run_tool(main)
 
 
-def load(file: str) -> ModuleType:
-    """Load a file that imports only the standard library, without importing the package."""
-    (folder,) = find_spec('mmconvnext').submodule_search_locations
+def load(path: str) -> ModuleType:
+    """Load a file, or a folder, that imports only the standard library, without the package."""
+    (root,) = find_spec('mmconvnext').submodule_search_locations
+    place = Path(root, path)
     # A name of its own, for this moment only: a config may import a module called `options`.
-    spec = spec_from_file_location(f'_mmconvnext_{Path(file).stem}', Path(folder, file))
+    name = f'_mmconvnext_{place.stem}'
+    if place.is_dir():
+        spec = spec_from_file_location(
+            name, place / '__init__.py', submodule_search_locations=[str(place)]
+        )
+    else:
+        spec = spec_from_file_location(name, place)
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their module
+    sys.modules[name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
-    del sys.modules[spec.name]
+    for loaded in [key for key in sys.modules if key.partition('.')[0] == name]:
+        del sys.modules[loaded]
     return module

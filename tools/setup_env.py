@@ -11,7 +11,7 @@ A torch that is already installed (a CUDA build, say) is never replaced. Name it
 
     . /path/to/env/bin/activate
     pip install "setuptools<81" wheel ninja psutil && pip install --no-build-isolation mmcv==2.1.0
-    pip install --no-build-isolation -e ".[openmmlab]"
+    pip install --no-build-isolation -e ".[openmmlab,tools]"
 """
 
 from __future__ import annotations
@@ -373,7 +373,7 @@ def install(env: Env, stack: str) -> None:
         )
     install_mmcv(env, mmcv, pins[mmcv], constraints)
     say('installing the other packages and this checkout')
-    env.pip('--no-build-isolation', '-e', f'.[{stack},tests]', *constraints)
+    env.pip('--no-build-isolation', '-e', f'.[{stack},tools,tests]', *constraints)
     error = env.import_error('torch, mmengine, mmcv.ops, mmdet, mmseg, mmconvnext')
     if error:
         raise SetupError(

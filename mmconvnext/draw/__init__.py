@@ -1,0 +1,25 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Pictures: objects and label maps on images, legends, and sheets of pictures side by side.
+
+A picture is an (H, W, 3) uint8 array in RGB; every function returns a new one.
+"""
+
+from .colours import distinct_colours, fill_up
+from .label_map import draw_label_map
+from .layout import beside, enlarge, sheet, with_legend, with_title
+from .objects import Objects, draw_objects
+from .picture import as_picture
+
+__all__ = [
+    'Objects',
+    'as_picture',
+    'beside',
+    'distinct_colours',
+    'draw_label_map',
+    'draw_objects',
+    'enlarge',
+    'fill_up',
+    'sheet',
+    'with_legend',
+    'with_title',
+]
