@@ -23,7 +23,7 @@ def distinct_colours(count: int) -> list[Colour]:
 
 
 def fill_up(palette: Sequence[Sequence[int]] | None, count: int) -> list[Colour]:
-    """A colour for each of ``count`` classes: the palette's, or distinct ones if it is too short."""
+    """A colour for each of ``count`` classes: the palette's, or distinct ones if that is short."""
     if palette is None or len(palette) < count:
         return distinct_colours(count)
     return [tuple(int(part) for part in colour[:3]) for colour in palette[:count]]

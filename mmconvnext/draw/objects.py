@@ -57,7 +57,14 @@ def draw_objects(
         classes, colours: name and RGB colour of each class.
         texts: write class and score beside each box; None: unless there are too many.
     """
-    from supervision import BoxAnnotator, ColorLookup, ColorPalette, Detections, MaskAnnotator
+    from supervision import (
+        BoxAnnotator,
+        Color,
+        ColorLookup,
+        ColorPalette,
+        Detections,
+        MaskAnnotator,
+    )
 
     picture = as_picture(image)
     if not len(objects.boxes):
@@ -69,7 +76,7 @@ def draw_objects(
         class_id=last_on_top.labels.astype(int),
     )
     look = dict(
-        color=ColorPalette.from_hex(['#%02x%02x%02x' % tuple(colour) for colour in colours]),
+        color=ColorPalette([Color(*map(int, colour)) for colour in colours]),
         color_lookup=ColorLookup.CLASS,
     )
     side = min(picture.shape[:2])
