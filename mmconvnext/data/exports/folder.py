@@ -1,0 +1,177 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""The files below a folder, listed once, and which of them a name in an annotation file means."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PureWindowsPath
+
+from ..files import folded
+from ..images import read_headers
+from ..pairs import IMAGES
+
+HEAD = 4096  # characters of a file that tell its format; our choice
+SAMPLE = 20  # names by which the folder of the images is found; our choice
+# Names of folders that tell the split; ours, from the exports of the common tools.
+SPLITS = dict(
+    train='train', training='train', train2017='train', val='val', valid='val', validation='val',
+    val2017='val', dev='val', test='test', testing='test', test2017='test',
+)  # fmt: skip
+
+
+class SourceError(ValueError):
+    """What is wrong with a person's data, and the way out."""
+
+
+class Folder:
+    """All files below a folder; hidden ones are left out. Links to folders are followed.
+
+    Args:
+        source: a folder, or the one annotation file of it that is to be read.
+    """
+
+    def __init__(self, source: Path):
+        self.only = source if source.is_file() else None
+        self.root = source.parent if self.only else source
+        self.files = _walk(self.root)
+        self._by_name: dict[str, list[Path]] = {}
+
+    @functools.cached_property
+    def images(self) -> list[Path]:
+        """Image files, label maps among them."""
+        return [file for file in self.files if file.suffix.lower() in IMAGES]
+
+    @functools.cached_property
+    def _headers(self) -> dict:
+        return read_headers(self.images)
+
+    def size(self, image: Path) -> tuple[int, int]:
+        """(width, height) of an image as mmcv loads it, turned by its EXIF orientation.
+
+        (0, 0) if it cannot be read, which the checks of the whole data tell.
+        """
+        header = self._headers[image]
+        return (0, 0) if header.error else header.loaded
+
+    @functools.cached_property
+    def image_sets(self) -> dict[str, str]:
+        """By the stem of an image its split, from VOC's ImageSets/*/train.txt and the like."""
+        found: dict[str, str] = {}
+        for file in self.files:
+            if 'ImageSets' in file.parts and file.suffix == '.txt' and file.stem.lower() in SPLITS:
+                for line in file.read_text(encoding='utf-8-sig', errors='replace').splitlines():
+                    if line.strip():
+                        stem = Path(line.split()[0]).stem
+                        found.setdefault(stem, SPLITS[file.stem.lower()])
+        return found
+
+    def of(self, *suffixes: str) -> list[Path]:
+        """Annotation files with one of these suffixes: the given one, or all of them."""
+        files = [self.only] if self.only else self.files
+        return [file for file in files if file.suffix.lower() in suffixes]
+
+    def below(self, file: Path) -> str:
+        """The name of a file, from the folder."""
+        return file.relative_to(self.root).as_posix()
+
+    def find(self, name: str, near: Path) -> Path | None:
+        """The image that a name means; None if there is none, or if several fit equally well.
+
+        Args:
+            name: as it is written, maybe with folders of another machine.
+            near: the folder of the annotation file, where names begin.
+        """
+        parts = [p for p in PureWindowsPath(name.strip()).parts if p not in ('.', '..')]
+        if not parts:
+            return None
+        direct = near / name
+        try:
+            if direct.is_file() and not Path(name).is_absolute():
+                return direct
+        except (OSError, ValueError):  # a name that no file can have
+            return None
+        return _best(self._named(parts[-1]), parts, near)
+
+    def of_stem(self, stem: str, near: Path, folders: Iterable[str] = ()) -> Path | None:
+        """The image with a stem, as for a label file of the same stem."""
+        found = [file for file in self._named(stem, whole=False) if file.suffix.lower() in IMAGES]
+        return _best(found, [*folders, stem], near)
+
+    def root_of(self, names: list[str], near: Path) -> Path | None:
+        """The folder from which most of the names of an annotation file are found."""
+        votes: Counter[Path] = Counter()
+        for name in names[:: max(1, len(names) // SAMPLE)][:SAMPLE]:
+            parts = [p for p in PureWindowsPath(name.strip()).parts if p not in ('.', '/', '\\')]
+            for file in self._named(parts[-1]) if parts else ():
+                if [*map(folded, file.parts[-len(parts) :])] == [*map(folded, parts)]:
+                    votes[Path(*file.parts[: -len(parts)])] += 1
+        if not votes:
+            return None
+        most = max(votes.values())
+        return max((f for f in votes if votes[f] == most), key=lambda f: _nearness(f, near))
+
+    def _named(self, name: str, whole: bool = True) -> list[Path]:
+        if not self._by_name:
+            for file in self.images:
+                for key in {folded(file.name), f'{folded(file.stem)}/'}:
+                    self._by_name.setdefault(key, []).append(file)
+        found = self._by_name.get(folded(name) if whole else f'{folded(name)}/', [])
+        # Names of old exports of CVAT have no suffix.
+        return found if found or not whole else self._by_name.get(f'{folded(name)}/', [])
+
+
+def _walk(root: Path) -> list[Path]:
+    found, seen = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith('.') and f != '__MACOSX')
+        found += [Path(folder, name) for name in sorted(names) if not name.startswith('.')]
+    return found
+
+
+def _best(found: list[Path], parts: list[str], near: Path) -> Path | None:
+    """The file whose path ends most like the parts, then the nearest; None if two are."""
+    ranked = sorted(((_alike(file, parts), *_nearness(file, near)), file) for file in found)
+    if not ranked or (len(ranked) > 1 and ranked[-1][0] == ranked[-2][0]):
+        return None
+    return ranked[-1][1]
+
+
+def _alike(file: Path, parts: list[str]) -> int:
+    """How many folders before the name agree."""
+    count = 0
+    for one, other in zip(reversed(file.parts[:-1]), reversed(parts[:-1])):
+        if folded(one) != folded(other):
+            break
+        count += 1
+    return count
+
+
+def _nearness(path: Path, near: Path) -> tuple[int, int]:
+    """Larger if more of the path is shared, then if less follows."""
+    shared = len(os.path.commonpath([path, near]).split(os.sep))
+    return shared, -len(path.parts)
+
+
+def split_in(path: str) -> str:
+    """'train', 'val' or 'test' by the folders or the name of a file; '' if they do not tell."""
+    parts = re.split(r'[/\\]', path.lower())
+    words = [*parts[:-1][::-1], *re.split(r'[^a-z0-9]+', parts[-1].rpartition('.')[0])]
+    return next((SPLITS[word] for word in words if word in SPLITS), '')
+
+
+def head(file: Path) -> str:
+    """The beginning of a text; '' if it is none."""
+    try:
+        with file.open('rb') as stream:
+            return stream.read(HEAD).decode('utf-8-sig', 'replace')
+    except OSError:
+        return ''
