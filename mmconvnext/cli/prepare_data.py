@@ -25,12 +25,13 @@ def main(argv: list[str] | None = None) -> None:
             _check('coco' if args.check_coco else 'ade', args.check_coco or args.check_ade, args)
             return
         settings = Settings(*(getattr(args, name) for name in Settings._fields))
-        print('\n'.join(prepare(args.source, args.out, settings)[1]))
+        lines = prepare(args.source, args.out, settings)[1]
     except (SourceError, ValueError) as error:
         raise RecipeError(str(error)) from error
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         raise RecipeError(f'{where}{error.strerror or error}') from error
+    print('\n'.join(lines))
 
 
 def _check(kind: str, root: Path, args) -> None:

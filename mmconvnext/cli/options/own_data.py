@@ -85,6 +85,14 @@ def prepare_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='the labels were drawn on the stored images, not on those turned by EXIF',
     )
+    parser.add_argument(
+        '--polygons',
+        choices=('auto', 'points', 'pixels'),
+        default='auto',
+        help='pixels: polygons go through the middles of the outermost pixels, as of '
+        'cv2.findContours, so these belong to the mask (default: auto, if all edges go along rows, '
+        'columns and diagonals of pixels)',
+    )
     checks = parser.add_argument_group('the public data of the recipes, instead of SOURCE and OUT')
     for name, title in (('coco', 'COCO 2017'), ('ade', 'ADE20K')):
         checks.add_argument(
@@ -111,7 +119,7 @@ class _Parser(argparse.ArgumentParser):
             self.error('give one of --check-coco and --check-ade')
         if checks and found.source:
             self.error(
-                '--check-coco and --check-ade take no SOURCE; for a layout give --lay-out OUT'
+                '--check-coco and --check-ade take no SOURCE; for a layout add --lay-out OUT'
             )
         if not checks and found.lay_out:
             self.error('--lay-out needs --check-coco or --check-ade')

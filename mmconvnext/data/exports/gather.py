@@ -18,6 +18,7 @@ from .folder import SourceError
 IMAGE_FILES = 'image_files'  # the refusal of images that are missing or cannot be read
 PASSED = (IMAGE_FILES, CROWD, NOTHING)  # judged here, for all files together
 MOST_LOST = 0.5  # share of images from which on the folder is the wrong one; our choice
+PLAIN = {'images', 'image', 'img', 'imgs', 'jpegimages', 'default'}  # names of folders; ours
 OTHER_CLASSES = 'objects of classes that --classes does not name'
 LOST_MAP = 'images that cannot be read, with their label maps'
 
@@ -164,13 +165,19 @@ def _of_maps(export: Export) -> Data:
 
 
 def _name(items: list[Item]) -> None:
-    """Name each image by its path below the folder that all have in common."""
-    if items:
-        root = os.path.commonpath([item.file.parent for item in items])
-        for item in items:
-            item.name = item.file.relative_to(root).as_posix()
+    """Name each image by its path below the folder that all have in common.
+
+    Folders that only say that they hold images are left out where the names stay unique.
+    """
+    if not items:
+        return
+    root = os.path.commonpath([item.file.parent for item in items])
+    whole = [item.file.relative_to(root) for item in items]
+    short = [Path(*(p for p in f.parts[:-1] if p.lower() not in PLAIN), f.name) for f in whole]
+    names = short if len({*short}) == len({*whole}) else whole
     twice: dict[str, Tally] = {}
-    for item in items:
+    for item, name in zip(items, names):
+        item.name = name.as_posix()
         twice.setdefault(item.name, Tally()).add(item.file)
     doubled = [name for name, tally in twice.items() if tally.count > 1]
     if doubled:

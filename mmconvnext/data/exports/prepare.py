@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from .contours import fill_contours
 from .divide import assign
 from .draw_maps import separate
 from .export import Export
@@ -35,6 +36,7 @@ class Settings(NamedTuple):
     copy: bool = False
     again: bool = False
     apply_exif: bool = False
+    polygons: str = 'auto'
 
 
 def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str]]:
@@ -59,6 +61,8 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
         found = (settings.format, reason)
     task = settings.task or ('semantic' if found[0] == 'masks' else 'instance')
     export = FORMATS[found[0]].read(folder, settings.classes)
+    if found[0] != 'coco':  # whose polygons go from point to point, by definition
+        fill_contours(export, settings.polygons)
     with _stage(out) as stage:
         real = _write_embedded(export, stage)
         data = gather(export, settings.classes, settings.apply_exif)

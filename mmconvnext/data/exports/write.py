@@ -15,6 +15,7 @@ from PIL import Image
 from ..cache import Progress
 from ..coco.kept import write_json
 from .draw_maps import labels_of, map_classes
+from .folder import SPLITS as SPLIT_OF
 from .folder import SourceError
 from .gather import Data, Item
 
@@ -57,6 +58,7 @@ def write_maps(data: Data, out: Path, copy: bool) -> tuple[dict, dict[str, Count
     names = map_classes(data)
     own: dict = dict(classes=names)
     suffix = _common_suffix(data.items)
+    stems = _stems(data.items, suffix)
     palette, progress = _palette(len(names)), Progress('label maps', len(data.items))
     pixels: dict[str, Counter] = {}
     for split, items in _by_split(data):
@@ -69,7 +71,7 @@ def write_maps(data: Data, out: Path, copy: bool) -> tuple[dict, dict[str, Count
             pixels[item.name] = Counter(
                 {names[i]: int(counts[i]) for i in counts[:255].nonzero()[0]}
             )
-            stem = _stem(item.name, suffix)
+            stem = stems[item.name]
             _place(item.file, out / split / 'images' / f'{stem}{suffix}', copy)
             file = out / split / 'labels' / f'{stem}.png'
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,9 +106,19 @@ def _common_suffix(items: list[Item]) -> str:
     return counts.most_common(1)[0][0]
 
 
-def _stem(name: str, suffix: str) -> str:
-    """The name of an image without the common suffix; another one stays in it: 'a.png'."""
-    return name.removesuffix(suffix)
+def _stems(items: list[Item], suffix: str) -> dict[str, str]:
+    """Names of images without the common suffix; another suffix stays in the name, as in 'a.png'.
+
+    The folder of a split is left out, since they get one, where the names stay unique in it.
+    """
+    whole = {item.name: item.name.removesuffix(suffix) for item in items}
+    short = {}
+    for item in items:
+        *folders, base = whole[item.name].split('/')
+        kept = [folder for folder in folders if SPLIT_OF.get(folder.lower()) != item.split]
+        short[item.name] = '/'.join([*kept, base])
+    unique = len({(item.split, short[item.name]) for item in items}) == len(items)
+    return short if unique else whole
 
 
 def _palette(count: int) -> bytes:
