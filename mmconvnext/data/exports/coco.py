@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..coco.read import read_coco
 from .export import Export, Objects
-from .folder import Folder, SourceError, head, split_in
+from .folder import Folder, SourceError, head, split_in, split_of_file
 
 KEYS = r'"(images|annotations|categories|info|licenses)"\s*:'
 NOT = r'"(shapes|imagePath|segments_info)"\s*:'
@@ -59,11 +59,11 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
                 )
             export.notes.append(f'{folder.below(file)}: images were found by their names alone')
         # A file for train or val; else the folders of its images tell.
-        split = split_in(folder.below(file)) if len(files) > 1 else ''
+        split = split_of_file(folder.below(file)) if len(files) > 1 else ''
         splits = {}
         for entry in entries:
             name = str(entry.get('file_name'))
-            splits[entry.get('id')] = split or split_in(f'{name}/') or split_in(folder.below(file))
+            splits[entry.get('id')] = split or split_in(name) or split_in(folder.below(file))
         export.parts.append(Objects(content, str(root or ''), splits))
     return export
 

@@ -14,8 +14,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from ..values import number
-from .export import Export, Writer, rle_of
-from .folder import Folder, SourceError, head, split_in
+from .export import Export, Shape, Writer, rle_of
+from .folder import Folder, SourceError, head, split_in, split_of_file
 from .shapes import ellipse, turned_rectangle
 
 BEGINS = re.compile(r'\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*)?<annotations\b', re.DOTALL)
@@ -34,7 +34,7 @@ def looks(folder: Folder) -> str:
 def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
     """Read the XML files, and find the images by name.
 
-    Polygons and masks of one label in one group are parts of one object, as in CVAT's COCO.
+    Polygons and masks of one label in one group are one object, as in CVAT's COCO.
 
     Raises:
         SourceError: a file is of another kind, or there are no images.
@@ -73,33 +73,33 @@ def _add_image(writer: Writer, entry: Element, folder: Folder, file: Path) -> No
         return writer.ledger.leave_out(NO_IMAGE, name)
     size = [number(entry.get(key)) or 0 for key in ('width', 'height')]
     width, height = (int(v) for v in size) if min(size) > 0 else folder.size(image)
-    i = writer.image(image, (width, height), split_in(f'{subset}/') or split_in(name))
-    groups: dict[tuple, list[list[float]]] = {}
-    for position, shape in enumerate(entry, 1):
-        label, where = shape.get('label') or '', f'{name}:{position}'
-        if shape.tag not in SHAPES:
-            writer.ledger.leave_out(OTHERS, f'{where}: {shape.tag}')
+    split = split_in(f'{subset}/') or split_in(name) or split_of_file(folder.below(file))
+    i = writer.image(image, (width, height), split)
+    groups: dict[tuple, list[Shape]] = {}
+    for position, entry_ in enumerate(entry, 1):
+        label, where = entry_.get('label') or '', f'{name}:{position}'
+        if entry_.tag not in SHAPES:
+            writer.ledger.leave_out(OTHERS, f'{where}: {entry_.tag}')
             continue
         try:
-            if shape.tag == 'mask':
-                writer.add(i, label, rle=rle_of(_mask(shape, width, height)))
-                continue
-            polygon, is_box = _polygon(shape)
+            shape = _shape(entry_, width, height)
         except (TypeError, ValueError):
             writer.ledger.leave_out(UNUSABLE, where)
             continue
-        group = int(number(shape.get('group_id')) or 0)
-        if group:
-            groups.setdefault((label, group), []).append(polygon)
-        elif is_box:
-            xs, ys = polygon[::2], polygon[1::2]
-            box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
-            writer.add(i, label, box)
-        else:
-            writer.add(i, label, polygons=[polygon])
-    for (label, _), parts in groups.items():
-        writer.add(i, label, polygons=parts)
+        group = int(number(entry_.get('group_id')) or 0) or f'alone {position}'
+        groups.setdefault((label, group), []).append(shape)
+    writer.add_groups(i, groups)
     return None
+
+
+def _shape(entry: Element, width: int, height: int) -> Shape:
+    if entry.tag == 'mask':
+        return Shape(rle=rle_of(_mask(entry, width, height)))
+    polygon, is_box = _polygon(entry)
+    if not is_box:
+        return Shape(polygon=polygon)
+    xs, ys = polygon[::2], polygon[1::2]
+    return Shape(box=[min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)])
 
 
 def _polygon(shape: Element) -> tuple[list[float], bool]:

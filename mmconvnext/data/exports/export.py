@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pycocotools import mask as rle_api
 
 from ..label_values import LabelValues
 from ..ledger import Ledger
-from .folder import Folder
+from .folder import Folder, in_maps
 
 UNLABELLED = 'images without a file of annotations'
-MAPS = {'segmentationclass', 'segmentationobject', 'masks', 'labels'}  # folders of label maps
 
 
 @dataclass
@@ -61,6 +61,14 @@ class Export:
     embedded: dict[Path, bytes] = field(default_factory=dict)  # images that are no files
 
 
+class Shape(NamedTuple):
+    """A part of an object, in one of three forms."""
+
+    box: list[float] | None = None
+    polygon: list[float] | None = None
+    rle: dict | None = None
+
+
 class Writer:
     """Collects images and objects as COCO's content, for the formats with a file for each image."""
 
@@ -103,6 +111,24 @@ class Writer:
             entry['segmentation'] = rle or polygons
         self.objects.append(entry)
 
+    def add_groups(self, image: int, groups: dict[tuple[str, object], list[Shape]]) -> None:
+        """Add objects of several shapes: all masks and polygons of one label and group are one.
+
+        Boxes in such a group are its outline; boxes alone are an object each.
+        """
+        for (name, _), shapes in groups.items():
+            rles = [shape.rle for shape in shapes if shape.rle]
+            polygons = [shape.polygon for shape in shapes if shape.polygon]
+            if rles:
+                size = rles[0]['size']
+                rles += [rle_api.merge(rle_api.frPyObjects([p], *size)) for p in polygons]
+                self.add(image, name, rle=_text(rle_api.merge(rles)))
+            elif polygons:
+                self.add(image, name, polygons=polygons)
+            else:
+                for shape in shapes:
+                    self.add(image, name, shape.box)
+
     def class_id(self, name: str) -> int:
         return self.names.setdefault(name, len(self.names) + 1)
 
@@ -117,7 +143,7 @@ class Writer:
 def leave_unlabelled(folder: Folder, writer: Writer) -> None:
     """Count images without a file of annotations: nobody may have looked at them."""
     for image in folder.images:
-        if image not in writer.images and not {*map(str.lower, image.parts)} & MAPS:
+        if image not in writer.images and not in_maps(image):
             writer.ledger.leave_out(UNLABELLED, folder.below(image))
 
 
@@ -129,5 +155,8 @@ def area_of(points: list[float]) -> float:
 
 def rle_of(mask: np.ndarray) -> dict:
     """COCO's run lengths of a mask (height, width), as JSON can hold them."""
-    rle = rle_api.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return _text(rle_api.encode(np.asfortranarray(mask, dtype=np.uint8)))
+
+
+def _text(rle: dict) -> dict:
     return dict(size=[int(v) for v in rle['size']], counts=rle['counts'].decode())

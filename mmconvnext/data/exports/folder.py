@@ -16,6 +16,7 @@ from ..pairs import IMAGES
 
 HEAD = 4096  # characters of a file that tell its format; our choice
 SAMPLE = 20  # names by which the folder of the images is found; our choice
+MAPS = {'segmentationclass', 'segmentationobject', 'masks', 'labels'}  # names of folders; ours
 # Names of folders that tell the split; ours, from the exports of the common tools.
 SPLITS = dict(
     train='train', training='train', train2017='train', val='val', valid='val', validation='val',
@@ -139,10 +140,17 @@ def _walk(root: Path) -> list[Path]:
 
 def _best(found: list[Path], parts: list[str], near: Path) -> Path | None:
     """The file whose path ends most like the parts, then the nearest; None if two are."""
-    ranked = sorted(((_alike(file, parts), *_nearness(file, near)), file) for file in found)
+    ranked = sorted(
+        ((_alike(file, parts), not in_maps(file), *_nearness(file, near)), file) for file in found
+    )
     if not ranked or (len(ranked) > 1 and ranked[-1][0] == ranked[-2][0]):
         return None
     return ranked[-1][1]
+
+
+def in_maps(file: Path) -> bool:
+    """Whether a file lies in a folder of label maps, which are called like their images."""
+    return not MAPS.isdisjoint(map(str.lower, file.parts[:-1]))
 
 
 def _alike(file: Path, parts: list[str]) -> int:
@@ -162,10 +170,18 @@ def _nearness(path: Path, near: Path) -> tuple[int, int]:
 
 
 def split_in(path: str) -> str:
-    """'train', 'val' or 'test' by the folders or the name of a file; '' if they do not tell."""
-    parts = re.split(r'[/\\]', path.lower())
-    words = [*parts[:-1][::-1], *re.split(r'[^a-z0-9]+', parts[-1].rpartition('.')[0])]
+    """'train', 'val' or 'test' by the folders of a file, the last first; '' if none tells.
+
+    The name of an image does not count: train_1.jpg may show a train.
+    """
+    folders = re.split(r'[/\\]', path.lower())[:-1]
+    words = [word for name in reversed(folders) for word in re.split(r'[^a-z0-9]+', name)]
     return next((SPLITS[word] for word in words if word in SPLITS), '')
+
+
+def split_of_file(path: str) -> str:
+    """The same for an annotation file, whose own name tells more than its folders."""
+    return split_in(f'{path.rpartition("/")[2].rpartition(".")[0]}/') or split_in(path)
 
 
 def head(file: Path) -> str:

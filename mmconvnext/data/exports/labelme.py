@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from ..values import number
-from .export import Export, Writer, leave_unlabelled, rle_of
+from .export import Export, Shape, Writer, leave_unlabelled, rle_of
 from .folder import Folder, SourceError, head, split_in
-from .shapes import ellipse, rectangle
+from .shapes import ellipse
 
 NO_IMAGE = 'files without their image'
 BROKEN = 'files that are no JSON of LabelMe'
@@ -45,7 +45,7 @@ def _files(folder: Folder) -> list[Path]:
 def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
     """Read all JSON files of images below the folder.
 
-    Polygons of one label and one "group_id" are parts of one object.
+    Polygons and masks of one label and one "group_id" are one object.
 
     Raises:
         SourceError: none of the files can be used.
@@ -101,35 +101,27 @@ def _image_of(file: Path, content: dict, folder: Folder, export: Export) -> Path
 
 
 def _add_all(writer: Writer, image: int, shapes: list, size: tuple[int, int], where: str) -> None:
-    groups: dict[object, list[list[float]]] = {}
-    for position, shape in enumerate(shapes, 1):
-        shape, place = shape if isinstance(shape, dict) else {}, f'{where}:{position}'
-        label = shape.get('label')
+    groups: dict[tuple, list[Shape]] = {}
+    for position, entry in enumerate(shapes, 1):
+        entry, place = entry if isinstance(entry, dict) else {}, f'{where}:{position}'
+        label = entry.get('label')
         if label is None or label == '' or label == IGNORED:
             writer.ledger.leave_out(NO_LABEL, place)
             continue
-        kind = shape.get('shape_type') or 'polygon'  # absent in files of version 2 and 3
+        kind = entry.get('shape_type') or 'polygon'  # absent in files of version 2 and 3
         if kind not in ('polygon', 'rectangle', 'circle', 'mask'):
             writer.ledger.leave_out(OTHERS, f'{place}: {kind}')
             continue
-        points = _points(shape.get('points'))
-        if len(points) < (6 if kind == 'polygon' else 4):
+        points = _points(entry.get('points'))
+        enough = len(points) >= (6 if kind == 'polygon' else 4)
+        shape = _shape(kind, points, entry, size) if enough else None
+        if shape is None:
             writer.ledger.leave_out(UNUSABLE, place)
             continue
-        if kind == 'mask':
-            _add_mask(writer, image, str(label), shape, points, size, place)
-            continue
-        polygon = _polygon(kind, points)
-        box = [polygon[0], polygon[1], polygon[4] - polygon[0], polygon[5] - polygon[1]]
-        group = shape.get('group_id')
-        if group is not None:
-            groups.setdefault((str(label), str(group)), []).append(polygon)
-        elif kind == 'rectangle':
-            writer.add(image, str(label), box)
-        else:
-            writer.add(image, str(label), polygons=[polygon])
-    for (label, _), parts in groups.items():
-        writer.add(image, label, polygons=parts)
+        group = entry.get('group_id')
+        group = f'alone {position}' if group is None else str(group)
+        groups.setdefault((str(label), group), []).append(shape)
+    writer.add_groups(image, groups)
 
 
 def _points(value: object) -> list[float]:
@@ -140,37 +132,30 @@ def _points(value: object) -> list[float]:
     return found if len(pairs) == len(rows) and None not in found else []
 
 
-def _polygon(kind: str, points: list[float]) -> list[float]:
-    if kind == 'polygon':
-        return points
+def _shape(kind: str, points: list[float], entry: dict, size: tuple[int, int]) -> Shape | None:
     x1, y1, x2, y2 = points[0], points[1], points[-2], points[-1]
+    if kind == 'polygon':
+        return Shape(polygon=points)
     if kind == 'circle':  # its centre, and a point on it
         radius = math.hypot(x2 - x1, y2 - y1)
-        return ellipse(x1, y1, radius, radius)
+        return Shape(polygon=ellipse(x1, y1, radius, radius))
+    if kind == 'mask':
+        mask = _mask(entry, points, size)
+        return None if mask is None else Shape(rle=rle_of(mask))
     xs, ys = points[::2], points[1::2]  # two corners, or four in LabelMe 5.5
-    return rectangle(min(xs), min(ys), max(xs), max(ys))
+    return Shape(box=[min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)])
 
 
-def _add_mask(
-    writer: Writer,
-    image: int,
-    label: str,
-    shape: dict,
-    points: list[float],
-    size: tuple,
-    where: str,
-) -> None:
-    """A PNG in base64 at the left upper of two points."""
+def _mask(entry: dict, points: list[float], size: tuple[int, int]) -> np.ndarray | None:
+    """From a PNG in base64, at the left upper of two points; None if it is empty or broken."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(shape.get('mask') or ''))) as png:
+        with Image.open(io.BytesIO(base64.b64decode(entry.get('mask') or ''))) as png:
             part = np.asarray(png.convert('L')) > 0
     except (OSError, ValueError, TypeError):
-        return writer.ledger.leave_out(UNUSABLE, where)
+        return None
     width, height = size
     x, y = max(0, round(points[0])), max(0, round(points[1]))
     whole = np.zeros((height, width), bool)
     view = whole[y : y + part.shape[0], x : x + part.shape[1]]
     view[:] = part[: view.shape[0], : view.shape[1]]
-    if not whole.any():
-        return writer.ledger.leave_out(UNUSABLE, where)
-    return writer.add(image, label, rle=rle_of(whole))
+    return whole if whole.any() else None

@@ -41,7 +41,7 @@ def looks(folder: Folder) -> str:
     """Why the folder seems to hold label maps; '' if it does not."""
     if folder.only:
         return ''
-    found = [image for image in folder.images if _is_map(image, folder)]
+    found = [f for f in folder.images if _is_map(f, folder) and not OTHER.search(f.stem)]
     if not found or len(found) == len(folder.images):
         return ''
     return f'{len(found)} label maps such as {folder.below(found[0])}'
@@ -131,7 +131,7 @@ def _meaning(
     tables = {file.name: file for file in folder.files if file.name in TABLES}
     coloured = [content for content in contents.values() if content.is_coloured]
     if 'labelmap.txt' in tables:
-        palette = read_palette(tables['labelmap.txt'])
+        palette = _palette(tables['labelmap.txt'])
         if coloured or any(content.mode == 'P' for content in contents.values()):
             return _of_palette(palette, contents, classes, export)
         classes = classes or list(palette)
@@ -181,6 +181,24 @@ def _listed(tables: dict[str, Path]) -> list[str]:
         lines = tables['classes.txt'].read_text(encoding='utf-8-sig').splitlines()
         return [line.strip() for line in lines if line.strip()]
     return []
+
+
+def _palette(file: Path) -> dict:
+    """The colour of each name; VOC's for lines of names alone, as Datumaro writes them."""
+    lines = [line.strip() for line in file.read_text(encoding='utf-8-sig').splitlines()]
+    names = [line for line in lines if line and not line.startswith('#')]
+    if any(re.search(r'\d', line) for line in names):
+        return read_palette(file)
+    return {line.partition(':')[0]: _voc_colour(i) for i, line in enumerate(names)}
+
+
+def _voc_colour(number: int) -> tuple[int, int, int]:
+    """The colour of a class in VOC's palette (VOClabelcolormap.m of the devkit)."""
+    channels = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            channels[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+    return (channels[0], channels[1], channels[2])
 
 
 def _of_palette(

@@ -8,11 +8,6 @@ import math
 POINTS = 64  # of a circle or an ellipse: 0.2 % less area than it has; our choice
 
 
-def rectangle(x1: float, y1: float, x2: float, y2: float) -> list[float]:
-    """Clockwise from the left upper corner."""
-    return [x1, y1, x2, y1, x2, y2, x1, y2]
-
-
 def turned_rectangle(cx: float, cy: float, w: float, h: float, angle: float) -> list[float]:
     """A rectangle around its centre, turned by an angle in radians."""
     sine, cosine = math.sin(angle), math.cos(angle)
