@@ -51,7 +51,10 @@ def assign(
             {item.name: contents[item.name] for item in todo}, fraction, seed, groups
         )
     except ValueError as error:
-        raise SourceError(f'the images cannot be divided with --group {group}: {error}') from error
+        of = '' if groups is None else f' with --group {group}'
+        raise SourceError(
+            f'the images cannot be divided into train and val{of}: {error}'
+        ) from error
     learnt = set(learnt)
     for item in todo:
         item.split = 'train' if item.name in learnt else 'val'

@@ -20,10 +20,8 @@ NAMES = {'background', '_background_', 'bg', 'other', 'unlabeled', 'unlabelled'}
 LARGEST = 255  # classes of a label map: 255 is "to be ignored" in mmseg
 SPECK = 4  # pixels, under which a connected part is no object; our choice
 NO_MASK = 'objects without a mask, which a label map cannot show'
-SIZE = 'label maps of another size than their image'
 TURNED = 'label maps that were turned like their image, by its EXIF orientation'
 SPECKS = f'parts of under {SPECK} pixels, which are no objects'
-UNKNOWN = 'label maps that hold other values'
 # How Pillow turns an image by its EXIF orientation, as ImageOps.exif_transpose does.
 TURNS = {5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE}
 TURNS[8] = Image.Transpose.ROTATE_90
@@ -41,8 +39,8 @@ def map_classes(data: Data) -> list[str]:
     return own
 
 
-def labels_of(item: Item, data: Data) -> np.ndarray | None:
-    """The labels (height, width), uint8; None if the label map does not fit, which is noted."""
+def labels_of(item: Item, data: Data) -> np.ndarray:
+    """The labels (height, width), uint8."""
     return _read(item, data) if item.label_map else _draw(item, data)
 
 
@@ -71,20 +69,14 @@ def mask_of(entry: dict, item: Item) -> np.ndarray | None:
     return rle_api.decode(rle_api.merge(rle) if isinstance(rle, list) else rle).astype(bool)
 
 
-def _read(item: Item, data: Data) -> np.ndarray | None:
-    try:
-        labels = data.maps.values.read(item.label_map.read_bytes())
-    except ValueError as error:
-        return data.ledger.leave_out(UNKNOWN, f'{item.label_map}: {error}')
-    if labels.shape == (item.height, item.width):
-        return labels
-    turn = read_header(item.file).orientation
-    if labels.shape == (item.width, item.height) and turn in TURNS:
+def _read(item: Item, data: Data) -> np.ndarray:
+    """The labels of a file, turned like its image, if that was turned by EXIF."""
+    labels = data.maps.values.read(item.label_map.read_bytes())
+    if labels.shape != (item.height, item.width):
         data.ledger.mend(TURNED, item.name)
-        return np.asarray(Image.fromarray(labels).transpose(TURNS[turn]))
-    height, width = labels.shape
-    where = f'{item.name}: {width} x {height}, the image {item.width} x {item.height}'
-    return data.ledger.leave_out(SIZE, where)
+        turn = TURNS[read_header(item.file).orientation]
+        labels = np.asarray(Image.fromarray(labels).transpose(turn))
+    return labels
 
 
 def separate(data: Data) -> None:
@@ -95,12 +87,8 @@ def separate(data: Data) -> None:
     """
     first = int(data.classes[0].lower() in NAMES) if data.classes else 0
     names = data.classes[first:]
-    kept = []
     for item in data.items:
         labels = _read(item, data)
-        if labels is None:
-            continue
-        kept.append(item)
         for mask, label in _parts(labels, item, data.maps):
             if label < first or label == IGNORE:
                 continue
@@ -118,14 +106,14 @@ def separate(data: Data) -> None:
                     **{'class': names[label - first]},
                 )
             )
-    whole = sum(item.file in data.maps.objects for item in kept)
+    whole = sum(item.file in data.maps.objects for item in data.items)
     data.notes.append(
         f'objects of {whole} images are those of SegmentationObject'
         if whole
         else 'objects are the connected parts of each class: those that touch are one'
     )
-    data.items, data.classes, data.maps = kept, names, None
-    if not any(item.objects for item in kept):
+    data.classes, data.maps = names, None
+    if not any(item.objects for item in data.items):
         raise SourceError(f'the label maps show no object: {data.ledger.causes() or names}')
 
 

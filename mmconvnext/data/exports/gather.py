@@ -11,6 +11,7 @@ from pathlib import Path
 from ..coco.sound import CROWD, NOTHING, sound_content
 from ..coco.wanted import Wanted
 from ..images import read_headers
+from ..label_maps import read_label_maps
 from ..ledger import Ledger, Tally
 from .export import Export, Maps, Objects
 from .folder import SourceError
@@ -20,6 +21,8 @@ PASSED = (IMAGE_FILES, CROWD, NOTHING)  # judged here, for all files together
 MOST_LOST = 0.5  # share of images from which on the folder is the wrong one; our choice
 PLAIN = {'images', 'image', 'img', 'imgs', 'jpegimages', 'default'}  # names of folders; ours
 OTHER_CLASSES = 'objects of classes that --classes does not name'
+SIZE = 'label maps of another size than their image'
+TURNED_BACK = (5, 6, 7, 8)  # orientations of EXIF that swap width and height
 LOST_MAP = 'images that cannot be read, with their label maps'
 
 
@@ -76,7 +79,7 @@ def gather(export: Export, classes: Sequence[str] = (), apply_exif: bool = False
             f'{lost} of {listed} images are missing or cannot be read: {export.ledger.causes()}'
         )
     if not any(item.objects for item in items):
-        causes = export.ledger.causes() or 'there are none'
+        causes = export.ledger.causes() or 'the labels list none'
         raise SourceError(f'no object is left on {len(items)} images: {causes}')
     return Data(items, names, export.ledger, export.notes)
 
@@ -150,14 +153,22 @@ def _splits(part: Objects) -> Iterator[tuple[dict, str]]:
 def _of_maps(export: Export) -> Data:
     maps, items = export.maps, []
     headers = read_headers(image for image, _, _ in maps.pairs)
+    contents = read_label_maps([label for _, label, _ in maps.pairs])
     for image, label, split in maps.pairs:
-        if headers[image].error:
-            export.ledger.leave_out(LOST_MAP, f'{image}: {headers[image].error}')
-        else:
-            items.append(Item(image, '', *headers[image].loaded, split, label_map=label))
+        header, content = headers[image], contents[label]
+        if header.error:
+            export.ledger.leave_out(LOST_MAP, f'{image}: {header.error}')
+            continue
+        width, height = header.loaded
+        turned = header.orientation in TURNED_BACK and (content.height, content.width)
+        if (width, height) not in ((content.width, content.height), turned):
+            where = f'{image.name}: {content.width} x {content.height}, not {width} x {height}'
+            export.ledger.leave_out(SIZE, where)
+            continue
+        items.append(Item(image, '', width, height, split, label_map=label))
     if len(items) < MOST_LOST * len(maps.pairs) or not items:
         raise SourceError(
-            f'{len(maps.pairs) - len(items)} of {len(maps.pairs)} images cannot be read: '
+            f'{len(maps.pairs) - len(items)} of {len(maps.pairs)} images cannot be used: '
             f'{export.ledger.causes()}'
         )
     _name(items)

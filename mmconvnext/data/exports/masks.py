@@ -138,6 +138,13 @@ def _meaning(
     if coloured:
         raise SourceError(_colours(coloured, contents, folder))
     found = sorted({value for content in contents.values() for value in content.ids})
+    lossy = [file for file, content in contents.items() if content.kind == 'JPEG']
+    if lossy and len(found) > 2:
+        raise SourceError(
+            f'{len(lossy)} label maps are JPEG files such as {folder.below(lossy[0])}, whose '
+            f'compression changes values at edges: they hold {len(found)} values; export them as '
+            'PNG, or round the values to those of the classes'
+        )
     listed = list(classes) or _listed(tables)
     if set(found) <= {0, 255} and 255 in found:
         names = listed or ['background', 'foreground']

@@ -139,9 +139,11 @@ def _refuse(source: Path, out: Path) -> None:
 @contextmanager
 def _stage(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that gets its name in the end, and is removed if that fails."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     stage = out.with_name(f'{out.name}.{os.getpid()}.part')
-    stage.mkdir()
+    try:
+        stage.mkdir(parents=True)
+    except OSError as error:
+        raise SourceError(f'{out} cannot be written: {error.strerror}; choose another') from error
     try:
         yield stage
         if out.exists():

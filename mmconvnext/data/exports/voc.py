@@ -20,7 +20,7 @@ from .export import Export, Writer, leave_unlabelled
 from .folder import Folder, SourceError, head, split_in
 from .shapes import turned_rectangle
 
-BEGINS = re.compile(r'\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*)?<annotation\b', re.DOTALL)
+BEGINS = re.compile(r'\s*(<[?!].*?)?<annotation[\s>]', re.DOTALL)
 NO_IMAGE = 'files without an image of their name'
 BROKEN = 'files that are no XML'
 NO_BOX = 'objects without a box of four numbers and without a polygon'
@@ -40,7 +40,7 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
     """Read all XML files of images below the folder.
 
     The corners of a box are pixels counted from 1, as in the devkit: (11, 11, 20, 20) is 10 pixels
-    wide. If one of all numbers is 0 or no integer, they are points instead, as CVAT writes.
+    wide. If one of them all is 0 or no integer, they are points instead, as CVAT writes.
 
     Raises:
         SourceError: none of the files has an image.
@@ -61,7 +61,8 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
     if not rows:
         causes = export.ledger.causes()
         raise SourceError(f'none of the {len(files)} files in {folder.root} can be used: {causes}')
-    points = any(_is_point(value) for _, root, _ in rows for value in _corners(root))
+    corners = [value for _, root, _ in rows for value in _corners(root)]
+    points = not corners or any(map(_is_point, corners))  # LabelMe's old files have polygons only
     export.notes.append(
         'boxes are points from 0, because some corners are 0 or no integers'
         if points

@@ -16,7 +16,6 @@ from ..cache import Progress
 from ..coco.kept import write_json
 from .draw_maps import labels_of, map_classes
 from .folder import SPLITS as SPLIT_OF
-from .folder import SourceError
 from .gather import Data, Item
 
 SPLITS = ('train', 'val', 'test')
@@ -65,8 +64,6 @@ def write_maps(data: Data, out: Path, copy: bool) -> tuple[dict, dict[str, Count
         for item in items:
             progress.show(len(pixels))
             labels = labels_of(item, data)
-            if labels is None:
-                continue
             counts = np.bincount(labels.ravel(), minlength=256)
             pixels[item.name] = Counter(
                 {names[i]: int(counts[i]) for i in counts[:255].nonzero()[0]}
@@ -79,9 +76,6 @@ def write_maps(data: Data, out: Path, copy: bool) -> tuple[dict, dict[str, Count
             image.putpalette(palette)  # the pixels stay ids; viewers show colours
             image.save(file)
         own[split] = dict(images=f'{split}/images', annotations=f'{split}/labels')
-    data.items = [item for item in data.items if item.name in pixels]
-    if not data.items:
-        raise SourceError(f'no label map is left: {data.ledger.causes()}')
     own['image_suffix'] = suffix
     return own, pixels
 
