@@ -41,10 +41,8 @@ def _check(kind: str, root: Path, args) -> None:
         archives.lay_out(kind, root, args.lay_out, print)
         root = args.lay_out
     rows = archives.check(kind, root)
-    width = max(len(row.path) for row in rows)
     for row in rows:
-        state = f'FAULT  {row.fault}; {row.way}' if row.fault else 'ok'
-        print(f'{row.path:{width}}  {row.what}  {state}')
-    faults = sum(bool(row.fault) for row in rows)
-    if faults:
+        print(f'FAULT  {row.path}: {row.what}; {row.way}' if row.way else f'ok     {row.path}')
+    if any(row.way for row in rows):
         sys.exit(1)
+    print(f'{archives.LAYOUTS[kind].title} is complete')

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""COCO 2017 and ADE20K as they are downloaded: is everything there, and where the recipes look?
+"""COCO 2017 and ADE20K as they are downloaded: is all there, and where the recipes look?
 
 Nothing is downloaded. Archives are extracted, or folders linked, into the layout of mmdet's and
 mmseg's recipes.
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ class Member(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What is expected, with the sizes of the archives in bytes."""
+    """What is expected, with the sizes of the archives in bytes, and where they are."""
 
     title: str
     members: tuple[Member, ...]
@@ -100,46 +100,50 @@ LAYOUTS = {
 
 
 class Row(NamedTuple):
-    """A member of a layout, what is wrong with it ('' if nothing), and the way out."""
+    """A member of a layout, what was found of it, and the way out; '' if it is as expected."""
 
     path: str
     what: str
-    fault: str = ''
     way: str = ''
 
 
 def check(kind: str, root: Path) -> list[Row]:
-    """Compare a folder with the layout: names and counts of its files, sizes of its archives."""
+    """Compare a folder with the layout: names and counts of its files."""
     layout = LAYOUTS[kind]
     return [_check_member(member, layout, root) for member in layout.members]
 
 
 def _check_member(member: Member, layout: Layout, root: Path) -> Row:
     place = root / member.path
-    if not place.exists():
-        found = _find(member, root)
-        if found is None:
-            way = f'download {member.archive} from {layout.source}'
-            return Row(member.path, 'missing', f'it is not below {root}', way)
-        fault = _archive_fault(found, layout) if found.is_file() and _is_zip(found) else ''
-        way = 'download it again' if fault else '--lay-out FOLDER puts it where recipes look'
-        return Row(member.path, f'in {found}', fault or 'not where the recipes look', way)
-    again = f'extract {member.archive} again'
-    if place.is_dir():
-        names = os.listdir(place)
-        sound = [name for name in names if re.fullmatch(member.names, name)]
-        empty = [n for n in sound[: member.count] if not (place / n).stat().st_size]
-        what = f'{len(sound)} of {member.count} files'
-        fault = f'{len(empty)} files are empty, such as {empty[0]}' if empty else ''
-        if len(sound) != member.count:
-            others = [name for name in names if not re.fullmatch(member.names, name)]
-            other = f'; other names, such as {others[0]}' if others else ''
-            fault = f'{len(sound)} files are there, not {member.count}{other}'
-        return Row(member.path, what, fault, again * bool(fault))
-    images, objects = (_occurrences(place, mark) for mark in (b'"coco_url"', b'"iscrowd"'))
-    what, right = f'{images} images, {objects} objects', (member.count, member.objects)
-    fault = '' if (images, objects) == right else f'{what}; {right[0]} and {right[1]} are expected'
-    return Row(member.path, what, fault, again * bool(fault))
+    if place.exists():
+        what, sound = _content(member, place)
+        return Row(member.path, what, '' if sound else f'extract {member.archive} again')
+    found = _find(member, root)
+    if found is None:
+        way = f'download {member.archive} from {layout.source}'
+        return Row(member.path, f'not below {root}', way)
+    fault = _archive_fault(found, member, layout) if _is_zip(found) else ''
+    if fault:
+        return Row(member.path, fault, 'download it again')
+    return Row(member.path, f'in {found}', 'add --lay-out FOLDER, which puts it in its place')
+
+
+def _content(member: Member, place: Path) -> tuple[str, bool]:
+    """What a folder or a JSON file holds, and whether that is as expected."""
+    if not place.is_dir():
+        counts = tuple(_occurrences(place, mark) for mark in (b'"coco_url"', b'"iscrowd"'))
+        what = f'{counts[0]} of {member.count} images, {counts[1]} of {member.objects} objects'
+        return what, counts == (member.count, member.objects)
+    names = os.listdir(place)
+    right = [name for name in names if re.fullmatch(member.names, name)]
+    empty = [name for name in right if not (place / name).stat().st_size]
+    what = f'{len(right)} of {member.count} files'
+    if len(names) > len(right):
+        others = sorted({*names} - {*right})
+        what += f'; {len(others)} of other names, such as {others[0]}'
+    if empty:
+        what += f'; {len(empty)} are empty, such as {empty[0]}'
+    return what, len(right) == member.count and not empty
 
 
 def _occurrences(file: Path, mark: bytes) -> int:
@@ -174,13 +178,22 @@ def _is_zip(file: Path) -> bool:
     return file.suffix == '.zip'
 
 
-def _archive_fault(file: Path, layout: Layout) -> str:
-    size, expected = file.stat().st_size, layout.sizes[file.name]
-    if size < expected:
-        return f'{file.name} has {size} of {expected} bytes: its download was cut off'
+def _archive_fault(file: Path, member: Member, layout: Layout) -> str:
+    """Why an archive is not whole; '' if it is: its table of contents is at its end."""
     if not zipfile.is_zipfile(file):
-        return f'{file.name} is no zip file'
-    return ''
+        size, expected = file.stat().st_size, layout.sizes[file.name]
+        return f'{file} has {size} of {expected} bytes: its download was cut off'
+    with zipfile.ZipFile(file) as content:
+        count = len(_entries(content, member))
+    expected = member.count if member.names else 1
+    return '' if count == expected else f'{file} holds {count} of {expected} files'
+
+
+def _entries(content: zipfile.ZipFile, member: Member) -> list[zipfile.ZipInfo]:
+    if not member.names:
+        return [entry for entry in content.infolist() if entry.filename == member.inside]
+    pattern = re.compile(f'{re.escape(member.inside)}/{member.names}')
+    return [entry for entry in content.infolist() if pattern.fullmatch(entry.filename)]
 
 
 def hint(root: Path) -> str:
@@ -218,48 +231,32 @@ def lay_out(kind: str, source: Path, out: Path, say: Callable[[str], None]) -> N
             place.symlink_to(found.resolve())
             say(f'linked {place} -> {found.resolve()}')
     for archive, members in todo.items():
-        fault = _archive_fault(archive, layout)
-        if fault:
-            raise ValueError(f'{fault}; download it again from {layout.source}')
-        for member, place in _extract(archive, members, out):
-            say(f'extracted {place} from {archive} ({member.inside})')
-
-
-def _extract(archive: Path, members: list[Member], out: Path) -> Iterator[tuple[Member, Path]]:
-    with zipfile.ZipFile(archive) as content:
         for member in members:
-            entries = [
-                entry
-                for entry in content.infolist()
-                if not entry.is_dir()
-                and (entry.filename == member.inside or _inside(entry.filename, member))
-            ]
-            room = sum(entry.file_size for entry in entries)
-            out.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(out).free
-            if room > free:
-                raise ValueError(
-                    f'{member.path} needs {room / 2**30:.1f} GiB, but {out} has '
-                    f'{free / 2**30:.1f} GiB left'
-                )
-            place = out / member.path
-            part = place.with_name(f'{place.name}.part')  # renamed when it is whole
-            shutil.rmtree(part, ignore_errors=True)
-            part.unlink(missing_ok=True)
-            progress = Progress(f'files of {archive.name}', len(entries))
-            for done, entry in enumerate(entries):
-                progress.show(done)
-                target = part if entry.filename == member.inside else part / _base(entry)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with content.open(entry) as source, target.open('wb') as file:
-                    shutil.copyfileobj(source, file, PIECE)
-            part.rename(place)
-            yield member, place
+            fault = _archive_fault(archive, member, layout)
+            if fault:
+                raise ValueError(f'{fault}; download it again from {layout.source}')
+            _extract(archive, member, out)
+            say(f'extracted {out / member.path} from {archive}')
 
 
-def _inside(name: str, member: Member) -> bool:
-    return name.startswith(f'{member.inside}/') and '/' not in name[len(member.inside) + 1 :]
-
-
-def _base(entry: zipfile.ZipInfo) -> str:
-    return entry.filename.rpartition('/')[2]
+def _extract(archive: Path, member: Member, out: Path) -> None:
+    """Extract the files of a member, and give its folder its name when it is whole."""
+    place = out / member.path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f'{place.name}.part')
+    with zipfile.ZipFile(archive) as content:
+        entries = _entries(content, member)
+        needed, free = sum(e.file_size for e in entries), shutil.disk_usage(place.parent).free
+        if needed > free:
+            raise ValueError(
+                f'{place} needs {needed / 2**30:.1f} GiB, but there are {free / 2**30:.1f} left'
+            )
+        shutil.rmtree(part, ignore_errors=True)  # of a run that was stopped
+        progress = Progress(f'files of {archive.name}', len(entries))
+        for done, entry in enumerate(entries):
+            progress.show(done)
+            target = part / entry.filename.rpartition('/')[2] if member.names else part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with content.open(entry) as source, target.open('wb') as file:
+                shutil.copyfileobj(source, file, PIECE)
+    part.rename(place)

@@ -7,16 +7,15 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
 import numpy as np
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse
 
 from ..values import number
 from .export import Export, Shape, Writer, rle_of
 from .folder import Folder, SourceError, head, split_in, split_of_file
 from .shapes import ellipse, turned_rectangle
+from .xml_file import read_xml
 
 BEGINS = re.compile(r'\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*)?<annotations\b', re.DOTALL)
 NO_IMAGE = 'images of the XML that are not in the folder, with their objects'
@@ -45,9 +44,11 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
         if not BEGINS.match(head(file)):
             continue
         try:
-            root = parse(file).getroot()
-        except (ParseError, DefusedXmlException, ValueError) as error:
-            raise SourceError(f'{file} is no XML: {error}') from error
+            root = read_xml(file)
+        except SourceError:
+            raise
+        except ValueError as error:
+            raise SourceError(f'{file} cannot be read as XML: {error}') from error
         if root.find('image') is None:
             way = 'export "CVAT for images 1.1", with "Save images", instead'
             what = '"CVAT for video"' if root.find('track') is not None else 'without images'

@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse
+from xml.etree.ElementTree import Element
 
 from ..values import number
 from .export import Export, Writer, leave_unlabelled
 from .folder import Folder, SourceError, head, split_in
 from .shapes import turned_rectangle
+from .xml_file import read_xml
 
 BEGINS = re.compile(r'\s*(<[?!].*?)?<annotation[\s>]', re.DOTALL)
 NO_IMAGE = 'files without an image of their name'
@@ -49,8 +47,10 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
     files = [file for file in folder.of('.xml') if BEGINS.match(head(file))]
     for file in files:
         try:
-            root = parse(file).getroot()
-        except (ParseError, DefusedXmlException, ValueError) as error:
+            root = read_xml(file)
+        except SourceError:
+            raise
+        except ValueError as error:
             export.ledger.leave_out(BROKEN, f'{folder.below(file)}: {error}')
             continue
         image = _image_of(file, root, folder)
