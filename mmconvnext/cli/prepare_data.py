@@ -42,7 +42,8 @@ def _check(kind: str, root: Path, args) -> None:
         root = args.lay_out
     rows = archives.check(kind, root)
     for row in rows:
-        print(f'FAULT  {row.path}: {row.what}; {row.way}' if row.way else f'ok     {row.path}')
+        state, way = ('FAULT', f'; {row.way}') if row.way else ('ok   ', '')
+        print(f'{state}  {row.path}: {row.what}{way}')
     if any(row.way for row in rows):
         sys.exit(1)
     print(f'{archives.LAYOUTS[kind].title} is complete')

@@ -48,7 +48,9 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
             raise SourceError(export.ledger.refused[-1].text)
         entries = [entry for entry in content['images'] if isinstance(entry, dict)]
         names = [str(entry.get('file_name')) for entry in entries]
-        root = folder.root_of(names, file.parent)
+        # A file for train or val; else the folders of its images tell.
+        split = split_of_file(folder.below(file)) if len(files) > 1 else ''
+        root = folder.root_of(names, file.parent, split)
         if root is None and names:
             where = _renamed(entries, folder, file.parent)
             if not where:
@@ -58,8 +60,6 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
                     'the folder that holds both'
                 )
             export.notes.append(f'{folder.below(file)}: images were found by their names alone')
-        # A file for train or val; else the folders of its images tell.
-        split = split_of_file(folder.below(file)) if len(files) > 1 else ''
         splits = {}
         for entry in entries:
             name = str(entry.get('file_name'))

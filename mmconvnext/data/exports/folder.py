@@ -55,8 +55,8 @@ class Folder:
 
         (0, 0) if it cannot be read, which the checks of the whole data tell.
         """
-        header = self._headers[image]
-        return (0, 0) if header.error else header.loaded
+        header = self._headers.get(image)
+        return (0, 0) if header is None or header.error else header.loaded
 
     @functools.cached_property
     def image_sets(self) -> dict[str, str]:
@@ -102,8 +102,14 @@ class Folder:
         found = [file for file in self._named(stem, whole=False) if file.suffix.lower() in IMAGES]
         return _best(found, [*folders, stem], near)
 
-    def root_of(self, names: list[str], near: Path) -> Path | None:
-        """The folder from which most of the names of an annotation file are found."""
+    def root_of(self, names: list[str], near: Path, split: str = '') -> Path | None:
+        """The folder from which most of the names of an annotation file are found.
+
+        Of several, the one that is called like the split counts, then the nearest.
+
+        Raises:
+            SourceError: two folders fit equally well.
+        """
         votes: Counter[Path] = Counter()
         for name in names[:: max(1, len(names) // SAMPLE)][:SAMPLE]:
             parts = [p for p in PureWindowsPath(name.strip()).parts if p not in ('.', '/', '\\')]
@@ -112,8 +118,18 @@ class Folder:
                     votes[Path(*file.parts[: -len(parts)])] += 1
         if not votes:
             return None
-        most = max(votes.values())
-        return max((f for f in votes if votes[f] == most), key=lambda f: _nearness(f, near))
+
+        def rank(root: Path) -> tuple:
+            same = bool(split) and split_in(f'{self.below(root)}/') == split
+            return same, not in_maps(root / 'x'), *_nearness(root, near)
+
+        best = sorted((f for f in votes if votes[f] == max(votes.values())), key=rank)
+        if len(best) > 1 and rank(best[-1]) == rank(best[-2]):
+            raise SourceError(
+                f'images of these names are in {best[-1]} and in {best[-2]}, and {near} does not '
+                'tell which are meant: move the others away, or give a folder with one of them'
+            )
+        return best[-1]
 
     def _named(self, name: str, whole: bool = True) -> list[Path]:
         if not self._by_name:

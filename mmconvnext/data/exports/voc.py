@@ -115,14 +115,15 @@ def _points(polygon: Element) -> list[float]:
     return [] if None in values or len(values) % 2 else values
 
 
-def _corners(root: Element) -> Iterator[float | None]:
+def _corners(root: Element) -> Iterator[float]:
     for entry in root.iter('object'):
-        yield from (number(entry.findtext(f'bndbox/{key}')) for key in CORNERS)
+        values = (number(entry.findtext(f'bndbox/{key}')) for key in CORNERS)
+        yield from (value for value in values if value is not None)
 
 
-def _is_point(value: float | None) -> bool:
+def _is_point(value: float) -> bool:
     """Whether it is no pixel counted from 1."""
-    return value is not None and (value != int(value) or value == 0)
+    return value != int(value) or value == 0
 
 
 def listed_size(root: Element) -> tuple[int, int] | None:
