@@ -100,3 +100,13 @@ def splits(out: Path) -> dict[str, list[str]]:
     files = sorted((out / 'annotations').glob('*.json'))
     contents = {file.stem: json.loads(file.read_text(encoding='utf-8')) for file in files}
     return {k: sorted(i['file_name'] for i in c['images']) for k, c in contents.items()}
+
+
+def labels_beside(out: Path, name: str) -> np.ndarray:
+    """The label map of an image (H, W)."""
+    (image,) = out.glob(f'*/images/**/{name}')
+    folder = image.relative_to(out).parts[0]
+    file = out / folder / 'labels' / image.relative_to(out / folder / 'images')
+    with Image.open(file.with_suffix('.png')) as found:
+        assert found.mode == 'P'
+        return np.asarray(found)

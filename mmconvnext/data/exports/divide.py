@@ -47,7 +47,7 @@ def assign(
             return
     groups = None if group == 'none' else {item.name: _group(item, group) for item in todo}
     try:
-        learnt, _ = divide(
+        learnt, measured = divide(
             {item.name: contents[item.name] for item in todo}, fraction, seed, groups
         )
     except ValueError as error:
@@ -55,6 +55,9 @@ def assign(
         raise SourceError(
             f'the images cannot be divided into train and val{of}: {error}'
         ) from error
+    labelled = [name for name in learnt if contents[name]]
+    if groups is None and len(labelled) > 1 and not any(contents[name] for name in measured):
+        learnt.remove(labelled[-1])  # of few images, empty ones alone might measure
     learnt = set(learnt)
     for item in todo:
         item.split = 'train' if item.name in learnt else 'val'

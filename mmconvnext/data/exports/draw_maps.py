@@ -85,7 +85,8 @@ def separate(data: Data) -> None:
     Where the export has a map of objects, these are taken, with the class that most of their
     pixels have.
     """
-    first = int(data.classes[0].lower() in NAMES) if data.classes else 0
+    binary = len(data.classes) == 2  # whatever 0 is called: what is not the object
+    first = int(binary or data.classes[0].lower() in NAMES)
     names = data.classes[first:]
     for item in data.items:
         labels = _read(item, data)

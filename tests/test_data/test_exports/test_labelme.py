@@ -126,4 +126,4 @@ def test_broken_files_and_unlabelled_images(tmp_path):
     (root / '1.json').unlink()
     (root / '2.json').unlink()
     with pytest.raises(SourceError, match='none of the 1 files .* no JSON of LabelMe'):
-        ready(root.rename(tmp_path / 'b'))
+        ready(root, out='b')

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from export_files import label_map, objects, picture, ready, text
+from export_files import label_map, labels_beside, objects, picture, ready, text
 from PIL import Image
 
 from mmconvnext.data.exports.folder import SourceError
@@ -18,29 +18,21 @@ def pairs(root, values, count=4, kind='L', images='images', maps='masks', ending
     return root
 
 
-def labels(out, name='0.png'):
-    (file,) = out.glob(f'*/labels/**/{name}')
-    with Image.open(file) as image:
-        assert image.mode == 'P'
-        return np.asarray(image)
-
-
 def test_binary_masks(tmp_path):
     facts, out = ready(pairs(tmp_path / 'a', {A: 255}))
     assert facts['own_data']['classes'] == ['background', 'foreground']
     assert "binary masks: 0 is 'background', 255 is 'foreground'" in facts['notes']
     assert facts['own_data']['train'] == dict(images='train/images', annotations='train/labels')
     assert facts['splits']['val']['images'] == 1 and facts['pixels']['foreground'] == 0.104167
-    found = labels(out)
+    found = labels_beside(out, '0.jpg')
     assert np.unique(found).tolist() == [0, 1] and found[4:20, 5:25].all() and found.sum() == 320
 
 
 def test_binary_masks_as_objects(tmp_path):
-    """Each connected part is one, specks are none, and the background is no class."""
+    """Each connected part is one, specks are none, and what 0 stands for is no class."""
     root = pairs(tmp_path / 'a', {A: 255, B: 255, (0, 0, 1, 3): 255})
     facts, out = ready(root, task='instance', classes=['ground', 'nucleus'])
-    # Only 'background' and the like are no class of objects.
-    assert facts['own_data']['classes'] == ['ground', 'nucleus']
+    assert facts['own_data']['classes'] == ['nucleus'] and facts['objects'] == 8
     facts, out = ready(root, task='instance', out='b')
     assert facts['own_data']['classes'] == ['foreground'] and facts['objects'] == 8
     assert objects(out)['0.jpg'] == [
@@ -58,7 +50,7 @@ def test_ids_with_names(tmp_path):
         ready(root, classes=['soil', 'crop'])
     facts, out = ready(root, classes=['soil', 'crop', 'weed'])
     assert facts['classes'] == dict(soil=4, crop=4, weed=4)
-    found = labels(out)
+    found = labels_beside(out, '0.jpg')
     assert found[5, 6] == 1 and found[31, 41] == 2 and found[0, 0] == 255
     assert 'the value 255 is taken as "to be ignored"' in facts['notes']
 
@@ -68,7 +60,8 @@ def test_roboflow(tmp_path):
     root = tmp_path / 'a'
     for split in ('train', 'valid'):
         pairs(root, {A: 1}, 2, images=split, maps=split, ending='_mask')
-        text(root / split / '_classes.csv', 'Pixel Value, Class\n0, background\n1, cat\n2, dog\n')
+        table = 'Pixel Value, Class\n0, background\n1, cat\n2, dog\n'
+        text(root / split / '_classes.csv', table)
     facts, out = ready(root)
     assert facts['classes'] == dict(background=4, cat=4, dog=0)
     assert sorted(p.name for p in (out / 'val/images').rglob('*.jpg')) == ['0.jpg', '1.jpg']
@@ -94,7 +87,7 @@ def test_cvat(tmp_path):
     text(root / 'ImageSets/Segmentation/default.txt', '0\n1\n2\n')
     facts, out = ready(root)
     assert facts['classes'] == dict(background=3, cat=3, dog=0)
-    assert labels(out)[5, 6] == 1
+    assert labels_beside(out, '0.png')[5, 6] == 1
     facts, out = ready(root, task='instance', out='b')
     assert sorted(objects(out)['0.png']) == [
         ('cat', (5, 4, 20, 16), 320),
@@ -113,7 +106,7 @@ def test_names_without_colours_have_those_of_voc(tmp_path):
     text(root / 'labelmap.txt', '# label:color_rgb\nbackground:::\ncat:::\ndog:::\n')
     facts, out = ready(root)
     assert facts['classes'] == dict(background=4, cat=4, dog=4)
-    assert labels(out)[31, 41] == 2
+    assert labels_beside(out, '0.jpg')[31, 41] == 2
 
 
 def test_colours_without_a_table(tmp_path):
@@ -158,7 +151,7 @@ def test_a_label_map_is_turned_like_its_image(tmp_path):
     picture(root / 'images/0.jpg', exif=exif)  # a viewer shows 48 x 64
     facts, out = ready(root)
     assert [tally['count'] for tally in facts['mended'].values()] == [1]
-    found = labels(out)
+    found = labels_beside(out, '0.jpg')
     assert found.shape == (64, 48)
     assert found[5:25, 28:44].all() and found.sum() == 320  # 4 to 20 from above is from the right
 
