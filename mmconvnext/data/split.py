@@ -41,6 +41,7 @@ def divide(
     held = {unit: Counter(c for i in own for c in contents[i]) for unit, own in members.items()}
     units = sorted(members, key=str)
     random.Random(seed).shuffle(units)
+    units.sort(key=lambda unit: -len(members[unit]))  # large groups while both lists have room
     shares = (1 - fraction, fraction)
     total = sum(held.values(), Counter())
     wanted = [{c: share * n for c, n in total.items()} for share in shares]

@@ -55,8 +55,8 @@ class Folder:
 
         (0, 0) if it cannot be read, which the checks of the whole data tell.
         """
-        header = self._headers.get(image)
-        return (0, 0) if header is None or header.error else header.loaded
+        header = self._headers.get(image) or read_headers([image])[image]
+        return (0, 0) if header.error else header.loaded
 
     @functools.cached_property
     def image_sets(self) -> dict[str, str]:
@@ -76,8 +76,8 @@ class Folder:
         return [file for file in files if file.suffix.lower() in suffixes]
 
     def below(self, file: Path) -> str:
-        """The name of a file, from the folder."""
-        return file.relative_to(self.root).as_posix()
+        """The name of a file, from the folder; it may begin with ../"""
+        return Path(os.path.relpath(file, self.root)).as_posix()
 
     def find(self, name: str, near: Path) -> Path | None:
         """The image that a name means; None if there is none, or if several fit equally well.
@@ -89,13 +89,15 @@ class Folder:
         parts = [p for p in PureWindowsPath(name.strip()).parts if p not in ('.', '..')]
         if not parts:
             return None
-        direct = near / name
+        direct = Path(os.path.normpath(near / name))
         try:
-            if direct.is_file() and not Path(name).is_absolute():
-                return direct
+            there = direct.is_file()
         except (OSError, ValueError):  # a name that no file can have
-            return None
-        return _best(self._named(parts[-1]), parts, near)
+            there = False
+        if there and not Path(name).is_absolute():
+            return direct
+        found = _best(self._named(parts[-1]), parts, near)
+        return direct if found is None and there else found
 
     def of_stem(self, stem: str, near: Path, folders: Iterable[str] = ()) -> Path | None:
         """The image with a stem, as for a label file of the same stem."""

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from ..header import read_header
+from ..label_maps import read_label_maps
 from .contours import fill_contours
 from .divide import assign
 from .draw_maps import separate
@@ -78,7 +80,7 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
         else:
             own = write_instances(data, stage, copy)
         shutil.rmtree(stage / EMBEDDED, ignore_errors=True)
-        facts = facts_of(data, source, found, task)
+        facts = facts_of(data, source, found, task, not copy)
         if pixels:
             add_pixels(facts, data, own, pixels)
         facts['own_data'] = dict(root=str(out), **own)
@@ -106,8 +108,6 @@ def _write_embedded(export: Export, stage: Path) -> dict[Path, str]:
             for entry in part.content['images']:
                 entry['file_name'] = new.get(entry['file_name'], entry['file_name'])
                 if not entry['width']:
-                    from ..header import read_header
-
                     header = read_header(Path(entry['file_name']))
                     entry['width'], entry['height'] = header.loaded
     return names
@@ -117,8 +117,6 @@ def _contents(data: Data) -> dict[str, set]:
     """The classes in each image; of label maps, their values."""
     if data.maps is None:
         return {item.name: {entry['class'] for entry in item.objects} for item in data.items}
-    from ..label_maps import read_label_maps
-
     known = read_label_maps([item.label_map for item in data.items])
     return {item.name: data.maps.values.of(known[item.label_map])[0] for item in data.items}
 

@@ -16,7 +16,7 @@ SIZES = 5  # sizes of images that are listed, the most frequent ones; our choice
 SHOWN = 20  # classes that are printed; the report has all; our choice
 
 
-def facts_of(data: Data, source: Path, found: tuple[str, str], task: str) -> dict:
+def facts_of(data: Data, source: Path, found: tuple[str, str], task: str, links: bool) -> dict:
     """Counts of everything; ``found`` is the format and why it seemed so."""
     objects = [entry for item in data.items for entry in item.objects]
     learnt = [entry for entry in objects if not entry['iscrowd']]
@@ -26,7 +26,8 @@ def facts_of(data: Data, source: Path, found: tuple[str, str], task: str) -> dic
         source=str(source),
         format=found[0],
         recognised_by=found[1],
-        task=task,
+        task='detection' if task == 'instance' and not masks else task,
+        links=links,
         images=len(data.items),
         objects=len(learnt),
         boxes_without_mask=len(learnt) - masks,
@@ -113,7 +114,9 @@ def lines(facts: dict, out: Path) -> list[str]:
             more = ', ...' if tally['count'] > len(tally['first']) else ''
             told.append(f'{title}: {tally["count"]} {kind} ({first}{more})')
     told += [f'note: {note}' for note in facts['notes']]
-    task = 'semantic' if semantic else 'instance' if facts['masks'] else 'det'
+    if facts['links']:
+        told.append(f'images are links to {facts["source"]}; --copy makes copies, to take along')
+    task = facts['task'].replace('detection', 'det')  # as new_project's option
     return [
         *told,
         '',

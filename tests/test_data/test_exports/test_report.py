@@ -52,3 +52,12 @@ def test_label_maps(tmp_path):
     _, told = prepare(root, tmp_path / 'out', Settings())
     assert ['foreground', '1', '1', '25.0%', 'of', 'the', 'pixels'] in [row.split() for row in told]
     assert told[-1].endswith('--task semantic')
+
+
+def test_the_task_is_that_of_a_new_project(tmp_path):
+    polygon = '0 .1 .1 .6 .1 .6 .6\n'
+    for name, lines, task in (('a', BOX, 'detection'), ('b', polygon, 'instance')):
+        root = yolo(tmp_path / name, {'1.png': lines, '2.png': lines})
+        facts, told = prepare(root, tmp_path / f'{name}-out', Settings())
+        assert facts['task'] == task and facts['own_data']['root'] == str(tmp_path / f'{name}-out')
+        assert told[-1].endswith(f'--task {"det" if task == "detection" else task}')
