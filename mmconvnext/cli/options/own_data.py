@@ -86,6 +86,11 @@ def prepare_parser() -> argparse.ArgumentParser:
         help='the labels were drawn on the stored images, not on those turned by EXIF',
     )
     parser.add_argument(
+        '--crowd-as-object',
+        action='store_true',
+        help="objects with iscrowd=1 are ordinary ones, as in the COCO file of CVAT's brush masks",
+    )
+    parser.add_argument(
         '--polygons',
         choices=('auto', 'points', 'pixels'),
         default='auto',

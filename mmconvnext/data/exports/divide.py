@@ -52,9 +52,9 @@ def assign(
         )
     except ValueError as error:
         of = '' if groups is None else f' with --group {group}'
-        raise SourceError(
-            f'the images cannot be divided into train and val{of}: {error}'
-        ) from error
+        text = f'the images cannot be divided into train and val{of}: {error}'
+        causes = data.ledger.causes()
+        raise SourceError(f'{text}; left out were {causes}' if causes else text) from error
     labelled = [name for name in learnt if contents[name]]
     if groups is None and len(labelled) > 1 and not any(contents[name] for name in measured):
         learnt.remove(labelled[-1])  # of few images, empty ones alone might measure

@@ -143,7 +143,7 @@ class Writer:
 def leave_unlabelled(folder: Folder, writer: Writer) -> None:
     """Count images without a file of annotations: nobody may have looked at them."""
     for image in folder.images:
-        if image not in writer.images and not in_maps(image):
+        if image not in writer.images and not in_maps(image.relative_to(folder.root)):
             writer.ledger.leave_out(UNLABELLED, folder.below(image))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..coco.sound import CROWD, NOTHING, sound_content
+from ..coco.sound import NOTHING, sound_content
 from ..coco.wanted import Wanted
 from ..images import read_headers
 from ..label_maps import read_label_maps
@@ -17,7 +17,7 @@ from .export import Export, Maps, Objects
 from .folder import SourceError
 
 IMAGE_FILES = 'image_files'  # the refusal of images that are missing or cannot be read
-PASSED = (IMAGE_FILES, CROWD, NOTHING)  # judged here, for all files together
+PASSED = (IMAGE_FILES, NOTHING)  # judged here, for all files together
 MOST_LOST = 0.5  # share of images from which on the folder is the wrong one; our choice
 PLAIN = {'images', 'image', 'img', 'imgs', 'jpegimages', 'default'}  # names of folders; ours
 OTHER_CLASSES = 'objects of classes that --classes does not name'
@@ -56,12 +56,12 @@ class Data:
     maps: Maps | None = None
 
 
-def gather(export: Export, classes: Sequence[str] = (), apply_exif: bool = False) -> Data:
+def gather(export: Export, classes: Sequence[str] = (), **options: bool) -> Data:
     """Check everything by the rules for COCO files.
 
     Args:
         classes: the names to take, in this order; () for all.
-        apply_exif: objects were labelled on the stored pixels, not on the turned images.
+        options: ``apply_exif`` and ``crowd_as_object`` of :class:`..coco.wanted.Wanted`.
 
     Raises:
         SourceError: the data would be learnt wrongly, or nothing is left of them.
@@ -71,7 +71,7 @@ def gather(export: Export, classes: Sequence[str] = (), apply_exif: bool = False
     names, items, listed = _class_names(export, classes), [], 0
     for part in export.parts:
         listed += len(part.content['images'])
-        items += _sound(part, names, classes, export, apply_exif)
+        items += _sound(part, names, export, options)
     _name(items)
     lost = listed - len(items)
     if lost > MOST_LOST * listed or not items:
@@ -113,23 +113,23 @@ def _is_project(category: dict, listed: list[dict], objects: list) -> bool:
     )
 
 
-def _sound(
-    part: Objects, names: list[str], classes: Sequence[str], export: Export, apply_exif: bool
-) -> Iterator[Item]:
+def _sound(part: Objects, names: list[str], export: Export, options: dict) -> Iterator[Item]:
     wanted = Wanted(
         folder=part.folder,
         classes=tuple(names),
         learnt=True,
         measured=True,
         passed=PASSED,
-        apply_exif=apply_exif,
+        **options,
     )
     before = {str(e.get('id')): s for e, s in _splits(part)}
     sound = sound_content(part.content, wanted, export.ledger)
     faults = [r.text for r in export.ledger.refused if r.check not in PASSED]
     if faults:
         text = '; '.join(dict.fromkeys(faults))
-        raise SourceError(text.replace('own_data.apply_exif=True', '--apply-exif'))
+        for name in options:
+            text = text.replace(f'own_data.{name}=True', f'--{name.replace("_", "-")}')
+        raise SourceError(text)
     named = {category['id']: category['name'] for category in sound.content['categories']}
     by_image: dict[int, list[dict]] = {}
     for entry in sound.content['annotations']:

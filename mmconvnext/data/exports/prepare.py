@@ -38,6 +38,7 @@ class Settings(NamedTuple):
     copy: bool = False
     again: bool = False
     apply_exif: bool = False
+    crowd_as_object: bool = False
     polygons: str = 'auto'
 
 
@@ -67,7 +68,8 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
         fill_contours(export, settings.polygons)
     with _stage(out) as stage:
         real = _write_embedded(export, stage)
-        data = gather(export, settings.classes, settings.apply_exif)
+        options = dict(apply_exif=settings.apply_exif, crowd_as_object=settings.crowd_as_object)
+        data = gather(export, settings.classes, **options)
         for item in data.items:
             item.name = real.get(item.file, item.name)
         if data.maps and task == 'instance':

@@ -99,7 +99,8 @@ def lines(facts: dict, out: Path) -> list[str]:
             f'{len(facts["empty_images"])} images without objects'
         )
         if facts['regions_to_ignore']:
-            told.append(f'{facts["regions_to_ignore"]} regions to ignore (iscrowd=1)')
+            ignored = f'{facts["regions_to_ignore"]} regions to ignore (iscrowd=1)'
+            told.append(f'{ignored}; --crowd-as-object takes them as objects')
         if 0 < facts['masks'] < facts['objects']:
             told.append(
                 f'mind: {facts["boxes_without_mask"]} objects have no mask, so that a recipe with '

@@ -147,10 +147,9 @@ def _label_of(image: Path, labels: set[Path]) -> Path | None:
 
 
 def _is_map(image: Path, folder: Folder) -> bool:
-    """Whether an image lies where labels do, as pictures of training runs and masks."""
-    return bool({'labels', 'masks', 'runs'} & {part.lower() for part in image.parts[:-1]}) and (
-        'images' not in {part.lower() for part in image.relative_to(folder.root).parts}
-    )
+    """Whether an image lies where labels do, such as masks and pictures of training runs."""
+    parts = {part.lower() for part in image.relative_to(folder.root).parts[:-1]}
+    return bool({'labels', 'masks', 'runs'} & parts) and 'images' not in parts
 
 
 def _is_label(file: Path) -> bool:

@@ -6,6 +6,7 @@ import json
 import pytest
 from coco_files import HEIGHT, WIDTH, content, pictures, write
 from export_files import objects, picture, ready, splits, text
+from PIL import Image
 
 from mmconvnext.data.exports.folder import SourceError
 
@@ -134,3 +135,27 @@ def test_boxes_that_are_corners_are_refused(tmp_path):
     pictures(tmp_path / 'a', 3)
     with pytest.raises(SourceError, match='boxes are corners'):
         ready(tmp_path / 'a')
+
+
+def test_single_objects_that_are_marked_as_crowds(tmp_path):
+    """As CVAT writes brush masks."""
+    found = content(3)
+    for entry in found['annotations']:
+        entry['iscrowd'] = 1
+    write(tmp_path / 'a', found)
+    pictures(tmp_path / 'a', 3)
+    with pytest.raises(SourceError, match='all 7 objects have iscrowd=1.* set --crowd-as-object'):
+        ready(tmp_path / 'a')
+    assert ready(tmp_path / 'a', crowd_as_object=True)[0]['objects'] == 7
+
+
+def test_boxes_of_the_stored_image(tmp_path):
+    found = content(3)
+    write(tmp_path / 'a', found)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pictures(tmp_path / 'a', 3, exif=exif)
+    with pytest.raises(SourceError, match='set --apply-exif to turn the objects too'):
+        ready(tmp_path / 'a')
+    _, out = ready(tmp_path / 'a', apply_exif=True)
+    assert objects(out)['1.png'][0][:2] == ('cat', (HEIGHT - 3 - 31, 8, 31, 20))

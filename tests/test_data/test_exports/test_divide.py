@@ -110,5 +110,9 @@ def test_groups_that_cannot_be(tmp_path, group, match):
 
 
 def test_one_image(tmp_path):
-    with pytest.raises(SourceError, match='divided into train and val: two images are needed'):
-        ready(yolo(tmp_path / 'a', {'1.png': CAT}))
+    root = yolo(tmp_path / 'a', {'1.png': CAT})
+    with pytest.raises(SourceError, match='into train and val: two images are needed at least$'):
+        ready(root)
+    (root / 'images' / '2.png').write_bytes(b'no image')
+    with pytest.raises(SourceError, match='at least; left out were 1 images cannot be read'):
+        ready(root)

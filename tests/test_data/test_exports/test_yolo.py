@@ -152,3 +152,17 @@ def test_odd_names_and_two_images_of_one_stem(tmp_path):
     names = ['a b.png', '\u00e4 #1.png', '50%.png', 'br[1].png', 'x' * 200 + '.png', 'a b.jpg']
     root = yolo(tmp_path / 'a', dict.fromkeys(names, BOX))
     assert sorted(objects(ready(root)[1])) == sorted(names)
+
+
+def test_images_beside_their_labels_below_a_folder_called_runs(tmp_path):
+    """What folders above are called does not matter."""
+    root = tmp_path / 'runs' / 'labels'
+    for i in '123':
+        picture(root / f'{i}.png')
+    text(root / '1.txt', BOX)
+    text(root / '2.txt', BOX)
+    text(root / 'classes.txt', 'cat\ndog\n')
+    picture(root / 'masks' / '1.png')
+    facts, out = ready(root)
+    assert sorted(objects(out)) == ['1.png', '2.png', '3.png']
+    assert facts['empty_images'] == ['3.png']
