@@ -90,7 +90,7 @@ def test_shapes_that_are_no_objects(tmp_path):
     assert len(objects(out)['1.png']) == 1
 
 
-@pytest.mark.parametrize('path', ['C:\\data\\1.png', '..\\x\\1.png', '/home/me/gone.png', ''])
+@pytest.mark.parametrize('path', ['C:\\data\\1.png', '..\\x\\1.png', '/mnt/me/gone.png', ''])
 def test_the_image_is_found_by_its_name_or_that_of_the_file(tmp_path, path):
     root = tmp_path / 'a'
     for i in '12':
