@@ -7,8 +7,6 @@ from mmconvnext.data.formats import of_binary, of_folder, of_list, of_object, of
 
 CVAT = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>'
 CSV = 'filename,width,height,class,xmin,ymin,xmax,ymax\n0.jpg,9,9,cat,1,1,2,2\n'
-
-
 PREPARE = 'tools/prepare_data.py'
 
 
