@@ -3,8 +3,10 @@
 # takes half the time of UPerNet's with as many. All values are our choice.
 _base_ = './upernet_convnext_160k_ade20k-512x512.py'
 
+crop_size = (256, 256)
+data_preprocessor = dict(size=crop_size, test_cfg=dict(size_divisor=32))
 model = dict(
-    data_preprocessor=dict(size=(256, 256), test_cfg=dict(size_divisor=32)),
+    data_preprocessor=data_preprocessor,
     backbone=dict(arch='atto', drop_path_rate=0.0),
     decode_head=dict(
         _delete_=True,
@@ -26,13 +28,18 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', reduce_zero_label=True),
     dict(type='RandomResize', scale=(1024, 256), ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(256, 256), cat_max_ratio=0.75),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = _base_.test_pipeline
 test_pipeline[1].update(scale=(1024, 256))
+tta_pipeline = _base_.tta_pipeline
+tta_pipeline[1].transforms[0] = [
+    dict(type='Resize', scale=(4 * side, side), keep_ratio=True)
+    for side in (128, 192, 256, 320, 384, 448)
+]
 train_dataloader = dict(
     batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline)
 )
@@ -52,6 +59,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=max_iters, T_max=max_iters),
 ]
-default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(interval=250, max_keep_ckpts=2, save_best='mIoU')
-)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=250, max_keep_ckpts=2))

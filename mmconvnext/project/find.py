@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from ..recipe.errors import RecipeError
 from .coco import survey_coco
-from .look import Seen, look
+from .look import Seen, look, prepare_command
 from .maps import survey_maps
 from .survey import Survey
 
@@ -40,7 +41,7 @@ def survey_of(
     if task == 'semantic' and is_coco:
         raise RecipeError(
             f'{root} has COCO files, and semantic segmentation needs label maps:\n{seen.told()}\n'
-            f'make them:\n  {_prepare(root, "--task semantic")}'
+            f'make them:\n  {prepare_command(root, "--task semantic")}'
         )
     if is_coco:
         survey = survey_coco(seen, task or '', annotations, images)
@@ -49,13 +50,13 @@ def survey_of(
         kinds = ' and '.join(seen.others)
         raise RecipeError(
             f'{root} holds {kinds}, which training does not read:\n{seen.told()}\nconvert them, '
-            f'then go on with the new folder:\n  {_prepare(root)}\n'
-            f'  python tools/new_project.py {root}_prepared'
+            f'then go on with the new folder:\n  {prepare_command(root)}\n'
+            f'  python tools/new_project.py {shlex.quote(str(root) + "_prepared")}'
         )
     if task in ('det', 'instance'):
         raise RecipeError(
             f'{root} has no COCO file, which --task {task} needs:\n{seen.told()}\nof label maps, '
-            f'each connected part can become an object:\n  {_prepare(root, "--task instance")}'
+            f'each connected part can become an object:\n  {prepare_command(root, "--task instance")}'
         )
     return survey_maps(seen, annotations, images, classes or _reported(root)), 'semantic'
 
@@ -71,10 +72,6 @@ def _has_maps(seen: Seen) -> bool:
         return bool(survey_maps(seen, None, None, None))
     except RecipeError:
         return False
-
-
-def _prepare(root: Path, more: str = '') -> str:
-    return f'python tools/prepare_data.py {root} {root}_prepared {more}'.rstrip()
 
 
 def _reported(root: Path) -> list[str] | None:

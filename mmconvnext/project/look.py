@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,12 @@ def look(root: Path) -> Seen:
     if not (seen.folders or seen.coco or seen.others):
         raise RecipeError(f'{root} holds neither images nor annotations; is it the right folder?')
     return seen
+
+
+def prepare_command(root: Path, more: str = '') -> str:
+    """The command that brings data of any form into one that is read here."""
+    folders = f'{shlex.quote(str(root))} {shlex.quote(str(root) + "_prepared")}'
+    return f'python tools/prepare_data.py {folders} {more}'.rstrip()
 
 
 def split_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from ..data.label_maps import read_label_maps
 from ..data.pairs import find_pattern, listed, suffix_of
 from ..recipe.errors import RecipeError
 from .label_classes import label_classes
-from .look import Seen, split_of
+from .look import Seen, prepare_command, split_of
 from .survey import Survey
 
 # Words in the names of folders of label maps; those of single objects are no classes.
@@ -36,6 +36,7 @@ class Pair(NamedTuple):
     image_suffix: str
     map_suffix: str
     stems: list[str]  # of the images that have a label map
+    names: str = ''  # a file that lists the images to take; '' for all
 
 
 def survey_maps(
@@ -57,10 +58,13 @@ def survey_maps(
     pairs = _given(seen, annotations, images) if annotations or images else _found(seen)
     used, notes = _splits(seen, pairs)
     train = used['train']
+    for pair in used.values():
+        _refuse_unlabelled(seen.root, pair)
     styles = {(pair.image_suffix, pair.map_suffix) for pair in used.values()}
     if len(styles) > 1:
         raise RecipeError(
-            f'the names of files differ between the splits, {sorted(styles)}; {_convert(seen.root)}'
+            f'the names of files end differently in the splits, {sorted(styles)}; '
+            f'{_convert(seen.root)}'
         )
     files = {split: _files(seen.root, pair) for split, pair in used.items()}
     contents = read_label_maps([file for one in files.values() for file in one])
@@ -72,6 +76,7 @@ def survey_maps(
     own_data = dict(root=str(seen.root), classes=values.classes)
     for split, pair in used.items():
         own_data[split] = dict(images=pair.images.as_posix(), annotations=pair.maps.as_posix())
+        own_data[split].update(dict(names=pair.names) if pair.names else {})
     own_data.setdefault('val', PART)
     own_data.update(
         image_suffix=train.image_suffix, label_suffix=train.map_suffix, **values.options
@@ -89,8 +94,27 @@ def survey_maps(
 
 
 def _convert(root: Path) -> str:
-    way = f'python tools/prepare_data.py {root} {root}_prepared --task semantic'
-    return f'bring them into one form:\n  {way}'
+    return f'bring them into one form:\n  {prepare_command(root, "--task semantic")}'
+
+
+def _refuse_unlabelled(root: Path, pair: Pair) -> None:
+    if pair.names:
+        return
+    names = [name for name in listed(root / pair.images) if suffix_of(name)]
+    maps = {f'{stem}{pair.map_suffix}' for stem in pair.stems} if pair.images == pair.maps else ()
+    stems = {f'{stem}{pair.image_suffix}' for stem in pair.stems}
+    left = [name for name in names if name not in stems and name not in maps]
+    others = [name for name in left if not name.endswith(pair.image_suffix)]
+    if others:
+        raise RecipeError(
+            f'{root / pair.images}: {len(pair.stems)} images end in {pair.image_suffix}, but '
+            f'{len(others)} do not, such as {others[0]}; {_convert(root)}'
+        )
+    if left:
+        raise RecipeError(
+            f'{root / pair.images}: {len(left)} of {len(names)} images have no label map in '
+            f'{root / pair.maps}, such as {left[0]}; add them, or move these images away'
+        )
 
 
 def _files(root: Path, pair: Pair) -> list[Path]:
@@ -121,8 +145,7 @@ def _found(seen: Seen) -> list[Pair]:
         raise RecipeError(
             f'{seen.root}: it cannot be told which images and label maps belong together; found '
             f'are\n{seen.told()}\nname both folders, --images FOLDER --annotations FOLDER, with '
-            'label maps called as their images. Other forms: python tools/prepare_data.py '
-            f'{seen.root} {seen.root}_prepared'
+            f'label maps called as their images. Other forms:\n  {prepare_command(seen.root)}'
         )
     return pairs
 
@@ -186,7 +209,7 @@ def pair_of(root: Path, images: Path, maps: Path) -> Pair | None:
 def _splits(seen: Seen, pairs: list[Pair]) -> tuple[dict[str, Pair], list[str]]:
     """The pair for training and, if there is one, that for validation; and what is not used."""
     if len(pairs) == 1:
-        return dict(train=pairs[0]), []
+        return _by_lists(seen.root, pairs[0]) or dict(train=pairs[0]), []
     by_split: dict[str, list[Pair]] = {}
     for pair in pairs:
         split = split_of(pair.maps) or split_of(pair.images)
@@ -203,6 +226,18 @@ def _splits(seen: Seen, pairs: list[Pair]) -> tuple[dict[str, Pair], list[str]]:
     used = dict(zip(('train', 'val'), [*train, *val]))
     rest = [pair.maps.as_posix() for pair in pairs if pair not in used.values()]
     return used, [f'not used: {", ".join(rest)}'] if rest else []
+
+
+def _by_lists(root: Path, pair: Pair) -> dict[str, Pair]:
+    """The splits of Pascal VOC, which lists the images of each; {} without such lists."""
+    found = {}
+    for split in ('train', 'val'):
+        for file in sorted(root.glob(f'**/ImageSets/Segmentation/{split}.txt'))[:1]:
+            stems = [line.strip() for line in file.read_text(encoding='utf-8-sig').splitlines()]
+            wanted = [stem for stem in pair.stems if stem in {*stems}]
+            names = file.relative_to(root).as_posix()
+            found[split] = pair._replace(stems=wanted, names=names)
+    return found if 'train' in found and all(one.stems for one in found.values()) else {}
 
 
 def _sizes(root: Path, pair: Pair) -> np.ndarray:
