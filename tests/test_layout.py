@@ -73,6 +73,7 @@ MAY_IMPORT = {
     '.recipe.load_label_map': '.data .registry mmcv mmengine numpy',
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
+    '.project': '.project .arch .checkpoint.zoo .data .recipe.errors numpy',
     '.draw': '.draw cv2 matplotlib numpy PIL supervision',
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',

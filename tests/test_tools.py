@@ -29,6 +29,7 @@ ABOUT = {  # the beginnings of their descriptions
     'make_toy_data': 'Write toy images',
     'demo': 'Write toy data, train',
     'doctor': 'Look at versions',
+    'new_project': 'Look at a folder of images',
 }
 # With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
@@ -84,6 +85,7 @@ STARTED = {
     'test': 'test',
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
+    'new_project': 'new_project',
 }
 NEEDED = {'test': ['x.pth'], 'convert_checkpoint': ['b.pth', '--to', 'timm']}
 

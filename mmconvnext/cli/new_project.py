@@ -59,10 +59,12 @@ def report(survey: Survey, chosen: Plan, out: Path, text: str) -> list[str]:
     own, lines = survey.own_data, []
     for split, count in (('train', survey.images), ('val', survey.val_images)):
         part = own[split]
-        where = (
-            f'{part["annotations"]}, images in {part["images"]}' if isinstance(part, dict) else ''
-        )
-        lines.append(f'{split:8} {count} images: {where or f"a part of them, val={part}"}')
+        if isinstance(part, dict):
+            maps = 'label maps in ' * survey.is_maps
+            where = f'images in {part["images"]}, {maps}{part["annotations"]}'
+        else:
+            where = f'a part of them (val={part})'
+        lines.append(f'{split:8} {count} image{"s" * (count != 1)}: {where}')
     (w, h), (low, high) = survey.sizes.min(0), survey.sizes.max(0)
     size = f'{w} x {h}' if (w, h) == (low, high) else f'{w} x {h} to {low} x {high}'
     lines.append(f'{"sizes":8} {size} pixels')
@@ -72,9 +74,7 @@ def report(survey: Survey, chosen: Plan, out: Path, text: str) -> list[str]:
     lines.append(f'{"classes":8} {len(counts)}, with {unit}: {", ".join(counts[:SHOWN])}{more}')
     lines += [f'{"note":8} {note}' for note in survey.notes]
     lines.append(f'{"weights":8} {chosen.weights.why}')
-    lines.append(
-        f'{"wrote":8} {out}, {len(text.splitlines())} lines: read it, each choice has its reason'
-    )
+    lines.append(f'{"wrote":8} {out}, {len(text.splitlines())} lines: each choice with its reason')
     took = f'{chosen.iterations} iterations of {chosen.batch.value} images'
     if chosen.minutes is not None:
         took += f', about {_duration(chosen.minutes)} on 2 idle cores'

@@ -216,7 +216,7 @@ def learning_rate(task: str, device: str, batch: int, is_random: bool) -> Choice
     else:
         lr, why = (1e-3, 6e-4)[task != 'semantic'], 'measured on small data'
         if not is_random:
-            lr, why = round(lr / 2, 6), 'half of what random weights take'
+            lr, why = round(lr / 2, 6), 'half of what random weights take, not measured'
     # As published for UPerNet; for detectors the paper's files have 0.7 to 0.95.
     decay = 1.0 if is_random else 0.9 if task == 'semantic' else 0.8
     why += (

@@ -50,10 +50,16 @@ def survey_coco(
         for i, (file, content) in enumerate(zip(files, contents))
     ]
     strip = not any(_hits(seen, folders[0], _names(contents[0])))
-    if task != 'det':
-        share = _share_of_masks(contents[0])
-        task = task or ('instance' if share > MOST_MASKS else 'det')
-    classes, absent = _classes(contents)
+    share = _share_of_masks(contents[0])
+    if task == 'instance' and not share:
+        raise RecipeError(
+            f'no object of {seen.root / files[0]} has a mask: take --task det, which learns boxes'
+        )
+    task = task or ('instance' if share > MOST_MASKS else 'det')
+    try:
+        classes, absent = _classes(contents)
+    except ValueError as error:
+        raise RecipeError(f'{seen.root / files[0]}: {error}') from error
     sounds = [
         _sound(seen, file, folder, classes, task, strip) for file, folder in zip(files, folders)
     ]
@@ -66,6 +72,9 @@ def survey_coco(
     if absent:
         more = f' and {len(absent) - NAMED} more' * (len(absent) > NAMED)
         survey.notes.append(f'no class, for want of objects: {", ".join(absent[:NAMED])}{more}')
+    unseen = [name for name, count in survey.counts.items() if not count]
+    if unseen:
+        survey.notes.append(f'only in validation, so not learnt: {", ".join(unseen)}')
     survey.notes += _unused(seen, files)
     return survey
 
@@ -131,7 +140,9 @@ def _folder(seen: Seen, file: Path, content: dict) -> Path:
     def rank(folder: Path, strip: bool) -> tuple:
         hits = sum(_hits(seen, folder, names, strip))
         of = split_of(folder)
-        return hits, of == split, not of, folder == file.parent, -len(folder.parts), str(folder)
+        # Both splits may have images of the same names, and one of them may lack a few.
+        ours = (of == split, not of) if 2 * hits >= len(names) else (False, False)
+        return bool(hits), *ours, hits, folder == file.parent, -len(folder.parts), str(folder)
 
     for strip in (False, True):
         best = max((rank(folder, strip), folder) for folder in places) if places else None
@@ -150,19 +161,23 @@ def _share_of_masks(content: dict) -> float:
 
 
 def _classes(contents: list[dict]) -> tuple[list[str], list[str]]:
-    """Names of the categories that have objects, in the order of the file, and the others."""
+    """Names of the categories that have objects, in the order of the file, and the others.
+
+    Raises:
+        ValueError: the categories are wrong, or none has an object.
+    """
     names, used, ledger = {}, set(), Ledger()
     for content in contents:
         categories, ids = sound_categories(content['categories'], (), ledger)
         if ledger.refused:
-            raise RecipeError(ledger.refused[0].text)
+            raise ValueError(ledger.refused[0].text)
         name_of = {category['id']: category['name'] for category in categories}
         names.update(dict.fromkeys(name_of.values()))
         found = {key(a.get('category_id')) for a in content['annotations'] if isinstance(a, dict)}
         used |= {name_of[ids[k]] for k in found & ids.keys()}
     absent = [name for name in names if name not in used]
     if not used:
-        raise RecipeError('no object has a category that the files list, so nothing can be learnt')
+        raise ValueError('no object has a category of the file, so nothing can be learnt')
     return [name for name in names if name in used], absent
 
 

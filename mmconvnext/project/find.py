@@ -33,11 +33,11 @@ def survey_of(
         RecipeError: the data do not fit the task, or have to be converted or mended first.
     """
     seen = look(root)
-    if classes and (task or '') != 'semantic' and seen.coco:
-        raise RecipeError('--classes is for label maps; COCO files name their categories')
     is_coco = _is_coco(seen, annotations)
     if task == 'semantic' and is_coco and not annotations and _has_maps(seen):
         is_coco = False
+    if classes and is_coco:
+        raise RecipeError('--classes is for label maps; COCO files name their categories')
     if task == 'semantic' and is_coco:
         raise RecipeError(
             f'{root} has COCO files, and semantic segmentation needs label maps:\n{seen.told()}\n'
@@ -55,8 +55,9 @@ def survey_of(
         )
     if task in ('det', 'instance'):
         raise RecipeError(
-            f'{root} has no COCO file, which --task {task} needs:\n{seen.told()}\nof label maps, '
-            f'each connected part can become an object:\n  {prepare_command(root, "--task instance")}'
+            f'{root} has no COCO file, which --task {task} needs:\n{seen.told()}\nif it has label '
+            'maps, this makes each connected part an object:\n'
+            f'  {prepare_command(root, "--task instance")}'
         )
     return survey_maps(seen, annotations, images, classes or _reported(root)), 'semantic'
 

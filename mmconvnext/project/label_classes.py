@@ -13,6 +13,7 @@ from ..recipe.errors import RecipeError
 PALETTES = ('labelmap.txt', 'class_dict.csv')  # CVAT's and VOC's; of CamVid and its like
 NAMES = ('classes.txt', 'labels.txt', 'names.txt', 'class_names.txt', 'obj.names')
 ADE = 'objectInfo150.txt'  # of the archive ADEChallengeData2016; id 0 is "other objects"
+BINARY = [0, IGNORE]  # black and white, not a class and ignored pixels
 SHOWN = 8  # values that a message names; our choice
 
 
@@ -120,7 +121,7 @@ def _named(ids: list[int], names: list[str], source: str) -> Values:
         notes.append(f'label maps hold ids up to {count} for {count} names, so 0 has no class')
         if max(own) <= count:
             return Values(names, list(range(1, count + 1)), dict(reduce_zero_label=True), notes)
-    if not own or max(own) < count:
+    if ids != BINARY and (not own or max(own) < count):
         return Values(names, list(range(count)), {}, notes)
     for every in (own, ids):  # 255 may be a class, as in masks of 0 and 255
         if len(every) == count:
@@ -135,7 +136,8 @@ def _named(ids: list[int], names: list[str], source: str) -> Values:
 def _unnamed(ids: list[int]) -> Values:
     rename = 'nothing names the classes: rename them in the config, or give --classes NAME NAME ...'
     own = [i for i in ids if i != IGNORE]
-    if len(ids) == 2 and ids[0] == 0 and ids != [0, 1]:
+    if ids == BINARY or len(own) == 2 and own[0] == 0 and own[1] > 1:
+        ids = ids if ids == BINARY else own
         options = dict(ids=ids)
         return Values(['background', 'object'], ids, options, [rename])
     if own == list(range(len(own))) and own:

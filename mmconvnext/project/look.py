@@ -47,8 +47,10 @@ class Seen:
     def told(self) -> str:
         """All of it in a few lines, for messages."""
         lines = [f'COCO file {path}' for path in map(_shown, self.coco)]
-        lines += [f'{count} images in {_shown(path)}' for path, count in self.folders.items()]
-        lines += [f'{n} files of {kind}, such as {p}' for kind, (n, p) in self.others.items()]
+        lines += [f'{_number(n, "image")} in {_shown(p)}' for p, n in self.folders.items()]
+        lines += [
+            f'{_number(n, "file")} of {kind}, such as {p}' for kind, (n, p) in self.others.items()
+        ]
         shown = lines[:12]  # our choice
         more = [f'and {len(lines) - len(shown)} more'] * (len(lines) > len(shown))
         return '\n'.join(f'  {line}' for line in [*shown, *more]) or '  nothing'
@@ -125,10 +127,14 @@ def _coco_files(root: Path, jsons: list[Path]) -> tuple[list[Path], str, Path | 
                 continue
             find = formats.of_object if isinstance(content, dict) else formats.of_list
             found = find(content) if isinstance(content, (dict, list)) else None
-            kind, first = (found[0].replace(' of one image', ''), file) if found else ('', None)
+            kind, first = (_named(found[0]), file) if found else ('', None)
     instances = [file for file in coco if file.name.startswith('instances')]
     others = [f for f in coco if re.split('[^a-z]', f.name.lower())[0] in OTHER_TASKS]
     return [file for file in instances or coco if file not in others], kind, first
+
+
+def _named(kind: str) -> str:
+    return re.sub(r'^an? | file of one image$', '', kind)
 
 
 def _parsed(file: Path) -> object:
@@ -149,6 +155,10 @@ def _start(file: Path) -> str:
             return stream.read(formats.HEAD).decode('utf-8-sig', 'replace')
     except OSError:
         return ''
+
+
+def _number(count: int, what: str) -> str:
+    return f'{count} {what}{"s" * (count != 1)}'
 
 
 def _shown(path: Path) -> str:

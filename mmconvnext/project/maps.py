@@ -83,7 +83,7 @@ def survey_maps(
     )
     total = len(train.stems)
     val = len(used['val'].stems) if 'val' in used else max(1, round(PART * total))
-    return Survey(
+    survey = Survey(
         own_data=own_data,
         images=total if 'val' in used else max(1, total - val),
         val_images=val,
@@ -91,6 +91,10 @@ def survey_maps(
         counts=_counts(values, [contents[file] for file in files['train']]),
         notes=[*values.notes, *notes],
     )
+    unseen = [name for name, count in survey.counts.items() if not count]
+    if unseen:
+        survey.notes.append(f'in no label map for training, so not learnt: {", ".join(unseen)}')
+    return survey
 
 
 def _convert(root: Path) -> str:
