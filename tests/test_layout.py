@@ -85,6 +85,7 @@ MAY_IMPORT = {
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
     '.cli': '.cli .checkpoint .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
+    '.cli.new_project': '.cli .checkpoint .project .recipe torch',
     '.cli.doctor': '',  # what it looks at may be broken
     '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path
 }
