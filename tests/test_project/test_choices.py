@@ -103,7 +103,7 @@ def test_anchors_begin_where_objects_do(side, scale):
     assert (
         f'objects measure {side} to {side} pixels' in why and f'begin at {4 * scale} pixels' in why
     )
-    assert ('one of mmdet by' in why) is (scale != 8)
+    assert ("mmdet's own anchors by" in why) is (scale != 8)
 
 
 def test_anchors_are_at_the_scale_of_training():
