@@ -46,7 +46,7 @@ def survey_of(
     if is_coco:
         survey = survey_coco(seen, task or '', annotations, images)
         return survey, 'instance' if survey.masks else 'det'
-    if seen.others and not annotations:
+    if seen.others and not annotations and not (task == 'semantic' and _has_maps(seen)):
         kinds = ' and '.join(seen.others)
         raise RecipeError(
             f'{root} holds {kinds}, which training does not read:\n{seen.told()}\nconvert them, '

@@ -60,6 +60,14 @@ def test_other_formats_are_refused_with_the_commands(tmp_path):
     assert second == f'  python tools/new_project.py {tmp_path}_prepared'
 
 
+def test_label_maps_beside_other_formats_are_taken_if_asked_for(tmp_path):
+    root = maps(tmp_path)
+    coco_files.write(root / 'Annotations', '<annotation></annotation>', 'a.xml')
+    with pytest.raises(RecipeError, match='holds Pascal VOC XML'):
+        survey_of(root)
+    assert survey_of(root, 'semantic')[1] == 'semantic'
+
+
 def test_names_in_the_report_of_prepare_data_are_taken(tmp_path):
     root = maps(tmp_path)
     (root / 'report.json').write_text(json.dumps(dict(own_data=dict(classes=['soil', 'crop']))))
