@@ -69,6 +69,9 @@ def stem(config) -> str:
 
 
 def tiny_options(config) -> tuple:
+    if 'segformer' in str(config):  # one head; its 16 groups need 2 channels for maps of 1 pixel
+        one_head = (option for option in TINY_SEGMENTOR if 'auxiliary_head' not in option)
+        return (*one_head, 'model.decode_head.channels=32')
     return TINY_SEGMENTOR if 'upernet' in str(config) else TINY_DETECTOR
 
 

@@ -76,6 +76,7 @@ MAY_IMPORT = {
     '.recipe.load_label_map': '.data .registry mmcv mmengine numpy',
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
+    '.project': '.project .arch .checkpoint.zoo .data .recipe.errors numpy',
     '.draw': '.draw cv2 matplotlib numpy PIL supervision',
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
@@ -88,6 +89,7 @@ MAY_IMPORT = {
     '.cli': '.cli .checkpoint .draw .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.prepare_data': '.cli .data .recipe.errors',
+    '.cli.new_project': '.cli .checkpoint .project .recipe torch',
     '.cli.doctor': '',  # what it looks at may be broken
     '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path
 }

@@ -30,6 +30,7 @@ ABOUT = {  # the beginnings of their descriptions
     'demo': 'Write toy data, train',
     'doctor': 'Look at versions',
     'prepare_data': 'Read images with labels',
+    'new_project': 'Look at a folder of images',
 }
 # With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
@@ -91,6 +92,7 @@ NEEDED = {
     'prepare_data': ['out'],
     'test': ['x.pth'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
+    'new_project': 'new_project',
 }
 
 

@@ -7,6 +7,7 @@ package, so that ``--help`` and wrong options need no torch.
 
 from .first_steps import demo_parser, doctor_parser
 from .own_data import prepare_parser
+from .projects import project_parser
 from .runs import test_parser, train_parser
 from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
 
@@ -19,5 +20,6 @@ PARSERS = {
     'demo': demo_parser,
     'doctor': doctor_parser,
     'prepare_data': prepare_parser,
+    'new_project': project_parser,
 }
 __all__ = ['PARSERS', 'TARGETS', *(parser.__name__ for parser in PARSERS.values())]
