@@ -40,7 +40,9 @@ def main(task: str) -> None:
     hub = runner.message_hub
     picture = draw_predictions(runner, work_dir / 'predictions.png')
     curve = draw_curve(work_dir, work_dir / 'curve.png')
-    rows = [(label, f'{hub.get_scalar(f"val/{key}").current():.3f}') for label, key in metrics.items()]
+    rows = [
+        (label, f'{hub.get_scalar(f"val/{key}").current():.3f}') for label, key in metrics.items()
+    ]
     rows += [
         ('checkpoint', f'{work_dir}/{Path(hub.get_info("last_ckpt")).name}'),
         ('log', runner.log_dir),
