@@ -26,7 +26,7 @@ def annotations(found: Detections, height: int, width: int, image_id: int = 1) -
             bbox=[round(part, 2) for part in (x1, y1, x2 - x1, y2 - y1)],
             area=round((x2 - x1) * (y2 - y1), 2),
             iscrowd=0,
-            score=round(float(found.scores[i]), 5),
+            score=round(float(found.scores[i]), 6),
         )
         if found.patches is not None:
             row['area'] = found.patches[i].area

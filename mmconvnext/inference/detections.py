@@ -85,7 +85,9 @@ def detections(sample: object, score: float, classes: int) -> Detections:
 def _patches(masks: object, order: np.ndarray) -> list[Patch]:
     if hasattr(masks, 'to_ndarray'):  # mmdet's BitmapMasks
         masks = masks.to_ndarray()
-    return [Patch.cut(np.asarray(masks[i].cpu() if hasattr(masks, 'cpu') else masks[i])) for i in order]
+    return [
+        Patch.cut(np.asarray(masks[i].cpu() if hasattr(masks, 'cpu') else masks[i])) for i in order
+    ]
 
 
 def _label_map(sample: object, classes: int) -> np.ndarray | None:

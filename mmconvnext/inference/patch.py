@@ -70,5 +70,7 @@ class Patch(NamedTuple):
         columns, rows = np.diff(closed, axis=1).nonzero()
         edges = (columns + self.x) * height + rows + self.y
         counts = np.diff(edges, prepend=0, append=height * width)
-        found = coco.frPyObjects({'size': [height, width], 'counts': counts.tolist()}, height, width)
+        found = coco.frPyObjects(
+            {'size': [height, width], 'counts': counts.tolist()}, height, width
+        )
         return {'size': [height, width], 'counts': found['counts'].decode('ascii')}
