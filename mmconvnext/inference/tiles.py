@@ -80,19 +80,26 @@ class _Views:
         self.size = height, width
 
     def groups(self) -> list[list[int]]:
-        """The views of each object."""
-        from scipy.sparse import coo_matrix
-        from scipy.sparse.csgraph import connected_components
-
-        number = len(self.labels)
-        pairs = [pair for pair in self._near() if self._agree(*pair)]
-        links = np.array(pairs, int).reshape(-1, 2).T
-        graph = coo_matrix((np.ones(links.shape[1]), links), (number, number))
-        _, group = connected_components(graph, directed=False)
-        found: dict[int, list[int]] = {}
-        for i in range(number):
-            found.setdefault(group[i], []).append(i)
-        return self._without_rests([*found.values()])
+        """The views that make up each object: the best whole one alone, else all that were cut."""
+        alike: dict[int, list[int]] = {}
+        for i, j in self._near():
+            if self._agree(i, j):
+                alike.setdefault(i, []).append(j)
+                alike.setdefault(j, []).append(i)
+        cut = np.array([self._is_cut(i) for i in range(len(self.labels))], bool)
+        used, found = set(), []
+        for i in np.lexsort([-self.scores, cut]).tolist():  # whole ones first, then by score
+            if i in used:
+                continue
+            group = [i]
+            used.add(i)
+            for member in group:  # grows: of a long object each tile sees another part
+                others = [one for one in alike.get(member, ()) if one not in used]
+                used.update(others)
+                if cut[i]:
+                    group += others
+            found.append(group)
+        return self._without_rests(found, cut)
 
     def box_of(self, group: list[int]) -> np.ndarray:
         boxes = self.boxes[group]
@@ -143,14 +150,10 @@ class _Views:
         one, other = self.patches[i].within(*zone), self.patches[j].within(*zone)
         return float((one & other).sum()), float(one.sum()), float(other.sum())
 
-    def _without_rests(self, groups: list[list[int]]) -> list[list[int]]:
-        """Without views that a tile has cut and that lie inside of another object of the class."""
-        rests = {
-            i
-            for i, j in self._near()
-            for i, j in ((i, j), (j, i))
-            if self._is_cut(i) and self._lies_inside(i, j)
-        }
+    def _without_rests(self, groups: list[list[int]], cut: np.ndarray) -> list[list[int]]:
+        """Without views that a tile has cut and that lie inside of another one of the class."""
+        pairs = ((i, j) for pair in self._near() for i, j in (pair, pair[::-1]))
+        rests = {i for i, j in pairs if cut[i] and self._lies_inside(i, j)}
         return [group for group in groups if len(group) > 1 or group[0] not in rests]
 
     def _is_cut(self, i: int) -> bool:
