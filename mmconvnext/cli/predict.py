@@ -16,7 +16,6 @@ from PIL import Image
 
 from ..checkpoint.atomic import atomic_path
 from ..inference import Model, load
-from ..inference.build import test_pipeline
 from ..inference.coco_files import Ids, write_coco
 from ..inference.outputs import CROPS, LABELS, PICTURES, Outputs, label_values, write_values
 from ..inference.progress import Progress, duration
@@ -67,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
                 f'{error.filename or out} cannot be written: {error.strerror or error}; when that '
                 'is mended, the same command continues'
             ) from error
-        print('\n'.join(_summary(records, sources, done, [*written])))
+        print('\n'.join(_summary(records, sources, done, [*written], model.scope == 'mmdet')))
         if any('error' in records.done[source.path] for source in sources):
             sys.exit(1)
 
@@ -106,10 +105,10 @@ def _predicts(model: Model) -> set[str]:
 
 def _settings(args: argparse.Namespace, model: Model) -> dict:
     """What the results depend on: a folder is only continued with the same."""
-    recipe = repr((model.cfg.model, test_pipeline(model.cfg), model.classes))
     names = ('score', 'tiles', 'overlap', 'tta', 'pictures', 'json', 'crops', 'label_pngs')
     return dict(
-        recipe=hashlib.sha256(recipe.encode()).hexdigest()[:12],
+        recipe=model.recipe,
+        classes=hashlib.sha256(repr(model.classes).encode()).hexdigest()[:12],
         weights=weights_digest(model),
         **{name: getattr(args, name) for name in names},
     )
@@ -171,27 +170,38 @@ def _write_files(
 
 
 def _summary(
-    records: Records, sources: Sequence[Source], done: Sequence[Progress], written: list[Path]
+    records: Records,
+    sources: Sequence[Source],
+    done: Sequence[Progress],
+    written: list[Path],
+    objects: bool,
 ) -> Iterator[str]:
     rows = [records.done[source.path] for source in sources]
     good, bad = ([row for row in rows if ('error' in row) == wrong] for wrong in (False, True))
     seconds = sum(progress.seconds for progress in done)
     now = sum(progress.done - progress.before for progress in done)
     videos = sum('frames' in row for row in good)
-    parts = [f'{len(good) - videos} images'] if len(good) > videos or not videos else []
-    parts += [f'{videos} video{"s" * (videos > 1)}'] if videos else []
     before = sum(progress.before for progress in done)
-    parts += [f'{before} of them from an earlier start'] if before else []
-    rate = f' ({now / seconds:.1f} a second)' if now else ''
-    yield f'{", ".join(parts)}; {now} images or frames in {duration(seconds)}{rate}'
+    parts = [
+        f'{len(good) - videos} images' * (len(good) > videos or not videos),
+        f'{videos} video{"s" * (videos > 1)}' * bool(videos),
+        f'{len(bad)} bad file{"s" * (len(bad) > 1)}' * bool(bad),
+    ]
+    early = f', {before} of them from an earlier start' * bool(before)
+    rate = f', {now / seconds:.1f} a second' * bool(now)
+    yield f'{", ".join(filter(None, parts))}{early}; {duration(seconds)}{rate}'
     counts: Counter[str] = Counter()
     for row in good:
         counts.update(row['counts'])
-    most = ', '.join(f'{count} {name}' for name, count in counts.most_common(12))
+    total = sum(counts.values())
+    most = ', '.join(
+        f'{count} {name}' if objects else f'{name} {100 * count / total:.1f} %'
+        for name, count in counts.most_common(12)
+    )
     yield f'found: {most or "nothing"}{", ..." if len(counts) > 12 else ""}'
     yield f'written: {", ".join(map(_shown, written))}'
     if bad:
-        yield f'{len(bad)} bad file{"s" * (len(bad) > 1)}:'
+        yield 'bad:'
         yield from (f'  {_shown(row["source"])}: {row["error"]}' for row in bad[:TOLD])
         if len(bad) > TOLD:
             yield f'  and {len(bad) - TOLD} more in {_shown(records.folder / BAD)}'

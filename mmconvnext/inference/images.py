@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.header import read_header
+from ..data.header import Header, read_header
 from ..recipe.errors import RecipeError
 from ..recipe.walk import dicts, type_name
 
@@ -22,12 +22,13 @@ class Pipeline:
 
     Args:
         steps: the pipeline's configs. They are built, so the default scope must be set.
+        any_bits: load images of more than 8 bits as mmcv does, whatever comes out.
 
     Raises:
         RecipeError: it does not begin with loading the image.
     """
 
-    def __init__(self, steps: Sequence[dict]) -> None:
+    def __init__(self, steps: Sequence[dict], any_bits: bool = False) -> None:
         from mmengine.dataset import Compose
 
         steps = without_labels(steps)
@@ -38,6 +39,7 @@ class Pipeline:
                 'test_dataloader.dataset.pipeline'
             )
         composed = Compose(steps).transforms
+        self._any_bits = any_bits
         self._load, self._rest = composed[0], Compose(composed[1:])
         scales = [node['scale'] for _, node in dicts(steps) if isinstance(node.get('scale'), tuple)]
         self.scale = tuple(sorted(scales[0], reverse=True)) if scales else None  # long, short side
@@ -51,10 +53,10 @@ class Pipeline:
         results = dict(img_id=0, img_path=None, seg_fields=[])
         if isinstance(image, (str, Path)):
             file = Path(image).expanduser()
-            fault = '' if file.is_file() else 'there is no such file'
-            fault = 'it is a folder' if file.is_dir() else fault or read_header(file).error
-            if fault:
+            if not file.is_file():
+                fault = 'it is a folder' if file.is_dir() else 'there is no such file'
                 raise ValueError(f'{image}: {fault}')
+            self._refuse(read_header(file), image)
             loaded = self._load({**results, 'img_path': str(file)})
             if loaded is None:
                 raise ValueError(f'{image}: it cannot be loaded')
@@ -71,6 +73,22 @@ class Pipeline:
             loaded['img'] = np.ascontiguousarray(loaded['img'][y1:y2, x1:x2])
             loaded['img_shape'] = loaded['ori_shape'] = (y2 - y1, x2 - x1)
         return self._rest(loaded)
+
+    def _refuse(self, header: Header, image: object) -> None:
+        """Refuse what is broken, and what mmcv's LoadImageFromFile would load black."""
+        if header.error:
+            raise ValueError(f'{image}: {header.error}')
+        if hasattr(self._load, 'bits'):
+            return
+        if header.format == 'NPY':
+            raise ValueError(f'{image}: this recipe loads no .npy files; own_data.bits=8 does')
+        reduced = not getattr(self._load, 'color_type', 'color').startswith('unchanged')
+        if header.bits > 8 and reduced and not self._any_bits:
+            raise ValueError(
+                f'{image}: it has {header.bits} bits, but this recipe loads 8; own_data.bits='
+                f'{min(header.bits, 16)}, 12 for a 12-bit camera, scales its values '
+                '(checks.image_bits=False in the config lets this pass)'
+            )
 
     def _as_loaded(self, image: np.ndarray) -> np.ndarray:
         """An array in RGB as the first transform would load it from a file."""

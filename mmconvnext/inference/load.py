@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from ..recipe.checks.finding import passed
 from ..recipe.errors import RecipeError
 from ..recipe.load import load_config
 from ..recipe.own_data import apply_own_data
@@ -72,11 +74,12 @@ def load(
     scope = task(cfg)
     with DefaultScope.overwrite_default_scope(scope):
         steps = test_pipeline(cfg)
+        recipe = hashlib.sha256(repr((cfg.model, steps)).encode()).hexdigest()[:12]
         raise_threshold(cfg, score)
         if tta:
             use_tta(cfg)
             steps = cfg.tta_pipeline
-        pipeline = Pipeline(steps)
+        pipeline = Pipeline(steps, any_bits='image_bits' in passed(cfg))
         net, content = build(cfg, source, device)
         return Model(
             net,
@@ -89,6 +92,7 @@ def load(
             large_only=tiles == 'auto',
             overlap=overlap,
             cfg=cfg,
+            recipe=recipe,
         )
 
 

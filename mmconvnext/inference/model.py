@@ -63,16 +63,18 @@ class Model:
         large_only: bool,
         overlap: float,
         cfg: Config,
+        recipe: str = '',
     ) -> None:
         """See :func:`mmconvnext.load`.
 
         Args:
             tiles: side of a tile in pixels; None: no tiles.
             large_only: cut only images that would be shrunk much.
+            recipe: a hash of the config's model and test pipeline.
         """
         self.net, self.cfg, self.scope = net, cfg, scope
         self.classes, self.colours = tuple(classes), fill_up(palette, len(classes))
-        self.score = score
+        self.score, self.recipe = score, recipe
         self._pipeline = pipeline
         self._tiles, self._large_only, self._overlap = tiles, large_only, overlap
 

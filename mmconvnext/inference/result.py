@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LEAST = 480  # short side of a picture in pixels, so that texts are readable; our choice
+MOST = 2000  # long side of a picture in pixels that is larger than its image; our choice
 HELD = 2**28  # bytes of masks that are drawn at once; our choice
 SHOWN = 24  # classes in the legend of a label map; our choice
 
@@ -119,9 +120,11 @@ class Result:
 
         from ..draw import draw_label_map, enlarge, with_legend
 
-        picture, scale = enlarge(self.image, max(1, least))
+        short, long = sorted((self.width, self.height))
+        least = short * max(1, min(-(-least // short), MOST // long))
+        picture, scale = enlarge(self.image, least)
         if self.label_map is not None:
-            labels, _ = enlarge(self.label_map, max(1, least))
+            labels, _ = enlarge(self.label_map, least)
             picture = draw_label_map(picture, labels, self.colours)
         if self._found.has_objects:
             picture = self._draw_objects(picture, scale, texts)
