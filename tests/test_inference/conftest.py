@@ -15,6 +15,12 @@ from mmconvnext.inference.patch import Patch
 CLASSES = ('cat', 'dog', 'emu')
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _projects():
+    """Import what loading would import, so that no test has to wait for it."""
+    import mmseg.datasets  # noqa: F401
+
+
 def found(boxes, labels=None, scores=None, masks=None, label_map=None) -> Detections:
     """Detections of boxes, with scores that go down from 0.9."""
     number = len(boxes)

@@ -30,9 +30,7 @@ def copied(folder, tmp_path, change):
     change(content)
     torch.save(content, tmp_path / 'x.pth')
     (config,) = folder.glob('*.py')
-    (tmp_path / 'my.py').write_text(
-        config.read_text().replace("__import__('mm", text + "\n__import__('mm")
-    )
+    (tmp_path / 'my.py').write_text(config.read_text())
     return tmp_path
 
 
@@ -113,9 +111,7 @@ def test_no_list_of_the_right_number_of_names(segmentor, tmp_path):
     folder = copied(segmentor, tmp_path, lambda content: content.pop('meta'))
     text = (tmp_path / 'my.py').read_text().replace(f'{list(CLASSES)}', "['cat', 'dog']")
     (tmp_path / 'my.py').write_text(text)
-    with pytest.raises(
-        RecipeError, match='the model has 3 classes, but the checkpoint names none '
-    ):
+    with pytest.raises(RecipeError, match='the model has 3 classes, but the checkpoint names none'):
         mmconvnext.load(folder, device='cpu')
 
 

@@ -66,9 +66,7 @@ def test_frames_count_from_the_last_beginning_of_a_finished_video(tmp_path):
 def test_other_settings_are_refused(tmp_path):
     Records(tmp_path, SETTINGS).__exit__()
     other = dict(SETTINGS, score=0.5, tiles=640)
-    with pytest.raises(
-        RecipeError, match=r'(?s)score: 0\.3 there, 0\.5 here.*tiles: None there, 640'
-    ):
+    with pytest.raises(RecipeError, match=r'(?s)score: 0\.3 there, 0\.5 here.*tiles: None there'):
         Records(tmp_path, other)
     assert len((tmp_path / 'records.jsonl').read_text().splitlines()) == 1
 
