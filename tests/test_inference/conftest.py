@@ -18,7 +18,7 @@ CLASSES = ('cat', 'dog', 'emu')
 @pytest.fixture(scope='session', autouse=True)
 def _projects():
     """Import what loading would import, so that no test has to wait for it."""
-    import mmseg.datasets  # noqa: F401
+    import supervision  # noqa: F401
 
 
 def found(boxes, labels=None, scores=None, masks=None, label_map=None) -> Detections:
