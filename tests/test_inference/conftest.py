@@ -18,6 +18,8 @@ CLASSES = ('cat', 'dog', 'emu')
 @pytest.fixture(scope='session', autouse=True)
 def _projects():
     """Import what loading would import, so that no test has to wait for it."""
+    import mmdet.datasets  # noqa: F401
+    import mmseg.datasets  # noqa: F401
     import supervision  # noqa: F401
 
 

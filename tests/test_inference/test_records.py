@@ -30,6 +30,8 @@ def test_a_line_that_was_not_finished_is_removed(tmp_path, kept):
     with Records(tmp_path, SETTINGS) as records:
         records.add(dict(source='a', stamp=[], key='a', objects=[]))
     file = tmp_path / 'records.jsonl'
+    (tmp_path / 'a.png.12-34.part').write_text('')  # a picture that was not finished either
+    (tmp_path / 'mine.part').write_text('')
     whole = file.read_bytes()
     first = whole.index(b'\n') + 1
     file.write_bytes(whole + whole[first:][:kept] if kept else whole[: first - 3])
@@ -38,6 +40,7 @@ def test_a_line_that_was_not_finished_is_removed(tmp_path, kept):
         records.add(dict(source='c', stamp=[], key='c', objects=[]))
         assert [row['source'] for row in records.pictures()] == ['a'] * bool(kept) + ['c']
     assert file.read_text().startswith('{"settings"')
+    assert {one.name for one in tmp_path.iterdir()} == {'records.jsonl', 'mine.part'}
 
 
 def test_frames_count_from_the_last_beginning_of_a_finished_video(tmp_path):

@@ -117,3 +117,9 @@ def test_the_image_may_be_loaded_later():
     result = of_objects()
     later = Result(result._found, lambda: result.image + 1, (30, 40), CLASSES, colours)
     assert later.image[0, 0].tolist() == [100] * 3 == later.at_least(0.5).image[0, 0].tolist()
+
+
+def test_boxes_may_reach_out_of_the_image():
+    image = np.zeros((30, 40, 3), np.uint8)
+    wide = Result(found([[-1e20, -5, 1e20, 90]]), image, (30, 40), CLASSES, colours)
+    assert wide.draw().size == (640, 480)
