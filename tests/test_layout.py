@@ -87,6 +87,9 @@ MAY_IMPORT = {
     ' .checkpoint.zoo .recipe mmengine torch',
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
     '.cli': '.cli .checkpoint .draw .migrate .recipe .toy .version'
+    '.inference': '.inference .checkpoint .cli.class_layers .cli.loading .cli.same_classes'
+    ' .data.header .data.pairs .draw .recipe av cv2 mmengine numpy PIL pycocotools torch',
+    '.cli': '.cli .checkpoint .inference .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',

@@ -23,6 +23,7 @@ TOOLS = sorted(
 ABOUT = {  # the beginnings of their descriptions
     'train': 'Train a detector',
     'test': 'Evaluate a detector',
+    'predict': 'Predict images and videos',
     'convert_checkpoint': "Rename a ConvNeXt's weights",
     'migrate_config': 'Rewrite a config',
     'list_weights': 'List the published',
@@ -84,6 +85,7 @@ def here(monkeypatch, capsys):
 STARTED = {
     'train': 'train',
     'test': 'test',
+    'predict': 'predict',
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
     'prepare_data': 'prepare_data',
@@ -93,6 +95,11 @@ NEEDED = {
     'test': ['x.pth'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
     'new_project': 'new_project',
+}
+NEEDED = {
+    'test': ['x.pth'],
+    'predict': ['x.pth', 'a.jpg', '--out', 'o'],
+    'convert_checkpoint': ['b.pth', '--to', 'timm'],
 }
 
 

@@ -288,7 +288,7 @@ def test_a_backbone_nested_in_another_model_fetches_nothing_either(workplace, lo
         f'_base_ = {MASK_RCNN!r}\nmodel = dict(_delete_=True, type="Wrapper", detector={model})\n'
     )
     cfg = load_config(str(config))
-    module._skip_pretrained(cfg)
+    module.skip_pretrained(cfg)
     assert cfg.model.detector.backbone.init_cfg is None
 
 

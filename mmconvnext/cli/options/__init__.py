@@ -8,12 +8,14 @@ package, so that ``--help`` and wrong options need no torch.
 from .first_steps import demo_parser, doctor_parser
 from .own_data import prepare_parser
 from .projects import project_parser
+from .results import predict_parser
 from .runs import test_parser, train_parser
 from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
 
 PARSERS = {
     'train': train_parser,
     'test': test_parser,
+    'predict': predict_parser,
     'convert': convert_parser,
     'migrate': migrate_parser,
     'list_weights': weights_parser,
