@@ -74,6 +74,8 @@ MAY_IMPORT = {
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
     '.draw': '.draw cv2 matplotlib numpy PIL supervision',
+    '.analysis': '',
+    '.analysis.results': '.analysis.results .draw mmengine numpy pycocotools',
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
     '.recipe.image_folder': '.registry mmengine',

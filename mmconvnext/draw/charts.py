@@ -115,11 +115,13 @@ def histogram(
     marks: Mapping[str, float] | None = None,
     log_x: bool = False,
     log_y: bool = False,
+    stacked: bool = True,
 ) -> Figure:
-    """Counts of values in bins, the series on top of each other.
+    """Counts of values in bins.
 
     Args:
         bins: their borders, or their number; logarithmic with ``log_x``.
+        stacked: the series stand on top of each other; otherwise they are see-through areas.
         marks: dashed vertical lines at x, with a name.
     """
     figure, axis = _figure(7, 4, title)
@@ -129,7 +131,11 @@ def histogram(
         bins = _borders(np.concatenate(values) if values else np.zeros(0), bins, log_x)
     colours = [colour for colour, _ in zip(cycle(COLOURS), values)]
     names = [plain(short(name)) for name in series]
-    axis.hist(values, bins, stacked=True, color=colours, label=names, edgecolor='none')
+    if stacked:
+        axis.hist(values, bins, stacked=True, color=colours, label=names, edgecolor='none')
+    else:
+        for part, colour, name in zip(values, colours, names):
+            axis.hist(part, bins, color=colour, label=name, histtype='stepfilled', alpha=0.5)
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(bins[0], bins[-1]))
     if log_x:
         axis.set_xscale('log')
