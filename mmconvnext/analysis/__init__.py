@@ -1,2 +1,2 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""A look at data, results and runs: figures, pages, pictures."""
+"""Looks at data, runs, models and results, for the tools that draw them."""

@@ -71,6 +71,7 @@ def bars(
     axis.set_xlabel(xlabel)
     if log:
         axis.set_xscale('symlog', linthresh=1)
+        axis.xaxis.set_major_formatter('{x:g}')
     axis.set_xlim(0, limit * 1.08 if limit else None)
     if not limit:
         axis.margins(x=0.12)
@@ -139,8 +140,10 @@ def histogram(
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(bins[0], bins[-1]))
     if log_x:
         axis.set_xscale('log')
+        axis.xaxis.set_major_formatter('{x:g}')
     if log_y:
         axis.set_yscale('symlog', linthresh=1)
+        axis.yaxis.set_major_formatter('{x:g}')
     _mark(axis, marks)
     _finish(axis, legend=len(series) > 1, grid='y')
     return figure

@@ -89,6 +89,7 @@ def _confusion(page: Page, analysis: ObjectAnalysis) -> None:
     counts, names = grouped(analysis.matrix, names, kept, len(analysis.classes))
     with np.errstate(invalid='ignore'):
         shares = counts / counts.sum(axis=1, keepdims=True)
+    shares[-1] = np.nan  # of what is false no share is known
     chart = matrix(
         shares, names, names, numbers=counts,
         title=f'{WORDS[analysis.kind]}, score >= {analysis.score:g}, IoU >= {analysis.iou:g}',
@@ -97,7 +98,7 @@ def _confusion(page: Page, analysis: ObjectAnalysis) -> None:
     page.picture(
         'confusion',
         chart_picture(chart),
-        'Colour: share of the row. The last column has what was missed, the last row what was '
+        'Colour: share of the objects of a row. The last column has what was missed, the last row what was '
         'found where nothing is (duplicates and misplaced ones too).',
     )
     pairs = analysis.confusions()[:SHOWN]
@@ -158,7 +159,7 @@ def _curves(page: Page, analysis: ObjectAnalysis) -> None:
 def _sizes(page: Page, analysis: ObjectAnalysis) -> None:
     page.section('Sizes')
     sizes = analysis.sizes()
-    limits = dict(zip(SIZES, ('below 32 x 32', 'below 96 x 96', 'larger')))
+    limits = dict(zip(SIZES, ('below 32 x 32', 'below 96 x 96', 'from 96 x 96')))
     names = [f'{size}, {limits[size]} ({row["objects"]})' for size, row in sizes.items()]
     values = [row['AP'] for row in sizes.values()]
     title = f'AP of {WORDS[analysis.kind]} by area in pixels (objects)'
@@ -208,7 +209,7 @@ def _gallery(analysis: ObjectAnalysis, mistakes: list[Mistake], read: Reader) ->
             other = taken_for(mistake.result, mistake.index)
             caption += '' if other is None else f', is {analysis.classes[other]}'
         lot = 'missed' if mistake.kind == MISSED else 'false'
-        yield f'{lot}_{rank:02}_{name}', draw_crop(read(path), mistake), f'{caption}. {path}'
+        yield f'{lot}_{rank:02}_{name}', draw_crop(read(path), mistake, analysis.kind), f'{caption}. {path}'
 
 
 def _number(value: float) -> float | None:

@@ -14,10 +14,10 @@ from .coco import MASKS
 from .matching import IGNORED, RIGHT, WRONG_CLASS
 from .mistakes import MISSED, ImageResult, Mistake, corners
 
-# Colours of Okabe and Ito, which people with colour blindness can tell apart.
-BLUE, RED, ORANGE, GREY = (0, 114, 178), (213, 94, 0), (240, 190, 40), (150, 150, 150)
+# Blue against red and yellow, which people with colour blindness can tell apart: our choice.
+BLUE, RED, ORANGE, GREY = (0, 114, 178), (220, 20, 40), (240, 190, 40), (150, 150, 150)
 # Our choice: sides of pictures in pixels.
-LEAST, MOST, CROP = 480, 800, 240
+LEAST, MOST, CROP = 480, 800, 280
 MARGIN = 16  # pixels around a crop, beside half of the box
 
 
@@ -48,30 +48,40 @@ def draw_mistakes(
     return with_legend(beside(*sides), list(legend), list(legend.values()))
 
 
-def draw_crop(image: np.ndarray, mistake: Mistake) -> np.ndarray:
-    """The mistake in red in its surroundings, objects in blue; if it is missed, what was predicted
-    in orange.
+def draw_crop(image: np.ndarray, mistake: Mistake, kind: str) -> np.ndarray:
+    """The mistake in red in its surroundings, other objects in blue; beside a missed object what
+    was predicted in orange.
+
+    A false mask is tinted; of the others there are boxes only, so that the image can be seen.
     """
     left, top, right, bottom = _region(mistake.box, image.shape)
     picture = fit(image[top:bottom, left:right], CROP)
     scale = CROP / max(bottom - top, right - left)
-    result = mistake.result
+    result, missed = mistake.result, mistake.kind == MISSED
     objects = [
         corners(annotation)
         for index, annotation in enumerate(result.annotations)
-        if not (mistake.kind == MISSED and index == mistake.index)
+        if not (missed and index == mistake.index)
     ]
-    found = result.prediction.boxes[result.chosen] if mistake.kind == MISSED else []
-    boxes = [mistake.box, *found, *objects]
-    labels = [0] + [2] * len(found) + [1] * len(objects)
-    boxes = (np.array(boxes, float) - [left, top, left, top]) * scale
-    inside = (boxes[:, :2] < CROP).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-    shown = Objects(boxes[inside], np.array(labels)[inside])
-    return draw_objects(picture, shown, ['', '', ''], [RED, BLUE, ORANGE], texts=False)
+    found = result.prediction.boxes[result.chosen] if missed else []
+    boxes = (np.array([mistake.box, *found, *objects], float) - [left, top, left, top]) * scale
+    labels = np.array([0] + [2] * len(found) + [1] * len(objects))
+    height, width = picture.shape[:2]
+    inside = (boxes[:, :2] < (width, height)).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+    inside[0] = False  # it is drawn last, on top
+    look = dict(classes=['', '', ''], colours=[RED, BLUE, ORANGE], texts=False)
+    picture = draw_objects(picture, Objects(boxes[inside], labels[inside]), **look)
+    one = Objects(boxes[:1], labels[:1])
+    if kind == MASKS and not missed:
+        (mask,) = _decoded([result.prediction.masks[result.chosen[mistake.index]]])
+        mask = mask[top:bottom, left:right]
+        resized = fit(mask.astype(np.uint8) * 255, CROP) > 127
+        one = one._replace(masks=resized[None])
+    return draw_objects(picture, one, **look, thickness=3)
 
 
 def _side(image: np.ndarray, objects: Objects, lots: np.ndarray, classes: Sequence) -> np.ndarray:
-    """The objects in the colours of their lots; texts beside mistakes only."""
+    """The objects in the colours of their lots; texts beside mistakes only, if they tell much."""
     picture, scale = enlarge(image, LEAST)
     objects = objects.scaled(scale)
     calm = np.isin(lots, (RIGHT, IGNORED))
@@ -83,7 +93,10 @@ def _side(image: np.ndarray, objects: Objects, lots: np.ndarray, classes: Sequen
     colours = [RED] * len(classes) + [ORANGE] * len(classes)
     shift = np.where(lots == WRONG_CLASS, len(classes), 0)
     loud = objects._replace(labels=objects.labels + shift).take(np.nonzero(~calm)[0])
-    picture = draw_objects(picture, loud, [*classes, *classes], colours)
+    one = len(classes) == 1  # its name says nothing: only the scores are written
+    texts = False if one and objects.scores is None else None
+    names = [''] * 2 if one else [*classes, *classes]
+    picture = draw_objects(picture, loud, names, colours, texts=texts)
     return fit(picture, MOST) if max(picture.shape[:2]) > MOST else picture
 
 
