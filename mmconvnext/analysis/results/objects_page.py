@@ -98,8 +98,8 @@ def _confusion(page: Page, analysis: ObjectAnalysis) -> None:
     page.picture(
         'confusion',
         chart_picture(chart),
-        'Colour: share of the objects of a row. The last column has what was missed, the last row what was '
-        'found where nothing is (duplicates and misplaced ones too).',
+        'Colour: share of the objects of a row. The last column has what was missed, the last row '
+        'what was found where nothing is (duplicates and misplaced ones too).',
     )
     pairs = analysis.confusions()[:SHOWN]
     if pairs:
@@ -209,7 +209,8 @@ def _gallery(analysis: ObjectAnalysis, mistakes: list[Mistake], read: Reader) ->
             other = taken_for(mistake.result, mistake.index)
             caption += '' if other is None else f', is {analysis.classes[other]}'
         lot = 'missed' if mistake.kind == MISSED else 'false'
-        yield f'{lot}_{rank:02}_{name}', draw_crop(read(path), mistake, analysis.kind), f'{caption}. {path}'
+        picture = draw_crop(read(path), mistake, analysis.kind)
+        yield f'{lot}_{rank:02}_{name}', picture, f'{caption}. {path}'
 
 
 def _number(value: float) -> float | None:
