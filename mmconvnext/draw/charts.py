@@ -163,7 +163,7 @@ def matrix(
 
     Args:
         values: (rows, columns); nan is left white.
-        numbers: what is written into the cells; by default the values. Zeros are not written.
+        numbers: what is written into the cells, but for zeros; by default the values.
     """
     values = np.asarray(values, float)
     side = 2.2 + 0.3 * max(len(rows), 6)
@@ -180,7 +180,8 @@ def matrix(
     if max(len(rows), len(columns)) <= MOST_NUMBERS:
         numbers = values if numbers is None else numbers
         for (row, column), value in np.ndenumerate(values):
-            text = number_text(numbers[row, column]) if numbers[row, column] else ''
+            number = numbers[row, column]
+            text = '' if number < 0.005 else number_text(number)
             dark = 'white' if value > 0.6 else 'black'
             axis.text(column, row, text, ha='center', va='center', fontsize=7, color=dark)
     return figure

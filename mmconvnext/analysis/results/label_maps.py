@@ -147,7 +147,9 @@ class LabelMapAnalysis:
         if pairs:
             lines.append(f'most wrong pixels: {", ".join(pairs)}')
         images = sorted(self.images, key=lambda image: -np.nan_to_num(image['wrong']))[:MOST]
-        named = [f'{Path(i["file"]).name} ({i["wrong"]:.0%} wrong)' for i in images if i['wrong']]
+        named = [
+            f'{Path(i["file"]).name} ({i["wrong"]:.0%} wrong)' for i in images if i['wrong'] > 0
+        ]
         if named:
             lines.append(f'worst images: {", ".join(named)}')
         return lines

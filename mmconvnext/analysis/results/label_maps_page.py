@@ -15,10 +15,9 @@ from ...draw.page import Page
 from .label_maps import ImageMaps, LabelMapAnalysis
 from .shown import SHOWN, grouped, shown_classes
 
-LEAST, MOST = 320, 640  # sides of a picture in pixels; our choice
+LEAST, MOST = 360, 640  # sides of a picture in pixels; our choice
 OPACITY = 0.75  # of label maps; our choice
-# Of errors, after Okabe and Ito; the colours of classes do not matter there.
-RED, GREY = (213, 94, 0), (128, 128, 128)
+RED, GREY = (220, 20, 40), (128, 128, 128)  # of errors, and of what is ignored: our choice
 
 
 def fill_page(

@@ -123,7 +123,8 @@ class ObjectAnalysis:
     def f1(self) -> float:
         """F1 of all classes together at ``score``."""
         curve = f1_curve(self.evaluation.ranked)
-        kept = np.nonzero(curve['score'] >= self.score)[0]
+        # Scores are single precision: 0.9 of a model is less than 0.9.
+        kept = np.nonzero(curve['score'] >= np.float32(self.score))[0]
         return float(curve['f1'][kept[-1]]) if len(kept) else 0.0
 
     def by_ap(self) -> list[int]:
