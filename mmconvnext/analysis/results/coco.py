@@ -60,10 +60,12 @@ class Evaluation(NamedTuple):
     stats: dict[str, float]  # those of STATS, equal to what CocoMetric logs
     classes: list[dict[str, float]]  # the same of each class, as with classwise=True
     curves: dict[float, np.ndarray]  # (K, 101) precision at recall 0, 0.01, ... by IoU
-    ranked: list[Ranked]  # at the IoU that was asked for
+    ranked: list[Ranked]  # at the IoU that was asked for; none without
 
 
-def evaluate(rules: Rules, predictions: Sequence[Prediction], kind: str, iou: float) -> Evaluation:
+def evaluate(
+    rules: Rules, predictions: Sequence[Prediction], kind: str, iou: float | None
+) -> Evaluation:
     """Measure ``kind``, BOXES or MASKS; ``iou`` is that of ``Evaluation.ranked``."""
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints each step
         found = _as_coco(rules, predictions, kind)
@@ -88,7 +90,8 @@ def evaluate(rules: Rules, predictions: Sequence[Prediction], kind: str, iou: fl
     }
     classes = [_figures(precision[:, :, index], at) for index in range(precision.shape[2])]
     curves = {value: precision[index, :, :, 0].T for value, index in at.items()}
-    return Evaluation(stats, classes, curves, list(_ranked(run, rules.category_ids, iou)))
+    ranked = [] if iou is None else list(_ranked(run, rules.category_ids, iou))
+    return Evaluation(stats, classes, curves, ranked)
 
 
 def size_of(area: float) -> str:

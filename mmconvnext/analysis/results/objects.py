@@ -204,7 +204,9 @@ def analyze_objects(
         iou: the least overlap of a prediction that stands for an object.
     """
     kind = MASKS if MASKS in kinds else kinds[0]
-    evaluations = {name: evaluate(rules, predictions, name, iou) for name in kinds}
+    evaluations = {
+        name: evaluate(rules, predictions, name, iou if name == kind else None) for name in kinds
+    }
     results = compare(rules, predictions, kind, score=score, iou=iou)
     label_of = {category: label for label, category in enumerate(rules.category_ids)}
     objects = [Counter() for _ in classes]
