@@ -3,9 +3,11 @@
 
 import json
 
+import detections
 import numpy as np
 import pytest
 import torch
+from detections import CLASSES, OBJECTS, THRESHOLDS, found, prediction, rules, truth
 from mmdet.evaluation import CocoMetric
 
 from mmconvnext.analysis.results.coco import (
@@ -20,9 +22,6 @@ from mmconvnext.analysis.results.coco import (
     f1_curve,
     size_of,
 )
-
-from .. import detections
-from ..detections import CLASSES, OBJECTS, THRESHOLDS, found, prediction, rules, truth
 
 
 def random_case():

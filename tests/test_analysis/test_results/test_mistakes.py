@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from detections import OBJECTS, found, prediction, rle, rules, truth
 
 from mmconvnext.analysis.results.coco import BOXES, MASKS
 from mmconvnext.analysis.results.matching import (
@@ -23,8 +24,6 @@ from mmconvnext.analysis.results.mistakes import (
     taken_for,
     worst,
 )
-
-from ..detections import OBJECTS, found, prediction, rle, rules, truth
 
 
 def results(kind=BOXES, score=0.5, iou=0.5, predictions=None):

@@ -5,11 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from detections import CLASSES, OBJECTS, found, rules, truth
 
 from mmconvnext.analysis.results.coco import BOXES, MASKS
 from mmconvnext.analysis.results.objects import analyze_objects, mean, text
-
-from ..detections import CLASSES, OBJECTS, found, rules, truth
 
 
 def analysis(kinds=(BOXES, MASKS), predictions=None, score=0.5):

@@ -3,16 +3,15 @@
 
 import re
 
+import detections
 import numpy as np
 import pytest
+from detections import HEIGHT, OBJECTS, WIDTH, found, rules, truth
 
 from mmconvnext.analysis.results import objects_page
 from mmconvnext.analysis.results.coco import BOXES, MASKS
 from mmconvnext.analysis.results.objects import analyze_objects
 from mmconvnext.draw.page import Page
-
-from .. import detections
-from ..detections import HEIGHT, OBJECTS, WIDTH, found, rules, truth
 
 
 @pytest.fixture

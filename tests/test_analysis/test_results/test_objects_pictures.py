@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from detections import CLASSES, HEIGHT, OBJECTS, WIDTH, found, prediction, rules, truth
 
 from mmconvnext.analysis.results.coco import BOXES, MASKS
 from mmconvnext.analysis.results.mistakes import (
@@ -20,8 +21,6 @@ from mmconvnext.analysis.results.objects_pictures import (
     draw_crop,
     draw_mistakes,
 )
-
-from ..detections import CLASSES, HEIGHT, OBJECTS, WIDTH, found, prediction, rules, truth
 
 IMAGE = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
 
