@@ -163,8 +163,7 @@ def _write(
     where = data.get('ann_file') or data.get('data_root') or ''
     page.text(
         f'Config {args.config}, checkpoint {args.checkpoint}, {args.split} data: '
-        f'{with_listed_names(str(where))}. All figures of this page, and of all classes and '
-        f'images: {FILE}.'
+        f'{with_listed_names(str(where))}. The figures of all classes and images are in {FILE}.'
     )
     fill(page)
     file = page.write()
