@@ -16,10 +16,11 @@ ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torch lint mutants
+.PHONY: help setup demo demo-seg test test-torch lint mutants
 
 help:
 	@echo 'make demo        train and evaluate a small detector on toy data, on a CPU'
+	@echo 'make demo-seg    the same with a small segmentor'
 	@echo 'make test        lint, then all tests'
 	@echo 'make test-torch  test backbone, learning rates and checkpoints on another torch'
 	@echo 'make mutants     put faults into the package and list those that no test notices'
@@ -40,6 +41,9 @@ setup:
 
 demo: setup
 	"$(VENV)/bin/python" tools/demo.py
+
+demo-seg: setup
+	"$(VENV)/bin/python" tools/demo.py --task semantic
 
 test: lint
 	"$(VENV)/bin/python" -m pytest -n $(JOBS) --dist worksteal

@@ -68,6 +68,9 @@ MAY_IMPORT = {
     '.data.ledger': '',
     '.data.formats': '',
     '.data.split': '',
+    '.data.archives': '.data.cache',
+    '.data.exports': '.data cv2 numpy PIL pycocotools yaml',
+    '.data.exports.xml_file': '.data.exports.folder defusedxml',
     '.recipe': '.recipe .data .toy .arch .checkpoint.atomic mmengine numpy PIL torch',
     '.recipe.label_maps': '.recipe .data .registry mmengine',
     '.recipe.load_label_map': '.data .registry mmcv mmengine numpy',
@@ -86,6 +89,7 @@ MAY_IMPORT = {
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
     '.cli': '.cli .analysis .checkpoint .data .draw .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
+    '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.doctor': '',  # what it looks at may be broken
     '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path
 }

@@ -30,6 +30,7 @@ ABOUT = {  # the beginnings of their descriptions
     'demo': 'Write toy data, train',
     'doctor': 'Look at versions',
     'analyze': 'Look at the mistakes',
+    'prepare_data': 'Read images with labels',
 }
 # With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
@@ -90,6 +91,11 @@ STARTED = {
 NEEDED = {
     'test': ['x.pth'],
     'analyze': ['x.pth', '--out', 'o'],
+    'prepare_data': 'prepare_data',
+}
+NEEDED = {
+    'prepare_data': ['out'],
+    'test': ['x.pth'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
 }
 

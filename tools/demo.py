@@ -1,7 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""From nothing to a trained detector in minutes on a CPU: python tools/demo.py
+"""From nothing to a trained model in minutes on a CPU: python tools/demo.py [--task semantic]
 
-Writes toy data, trains a small Mask R-CNN with ConvNeXt on it, evaluates it with COCO's metrics and
+Writes toy data, trains a small model with ConvNeXt on it as on data of one's own, evaluates it and
 draws its predictions.
 """
 
@@ -10,33 +10,47 @@ from pathlib import Path
 
 from _start import read_options, run
 
-CONFIG = 'configs/mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
-METRICS = ('bbox_mAP', 'segm_mAP')
+# Config, writer of the toy data, their folder below the working directory, metrics.
+DEMOS = dict(
+    instance=(
+        'mask-rcnn_convnext-atto_toy.py',
+        ('write_coco', 'data/toy/coco'),
+        {'box AP': 'coco/bbox_mAP', 'mask AP': 'coco/segm_mAP'},
+    ),
+    semantic=(
+        'segformer-head_convnext-atto_toy.py',
+        ('write_ade', 'data/toy/ade'),
+        {'mIoU, %': 'mIoU', 'pixel accuracy, %': 'aAcc'},
+    ),
+)
 
 
-def main() -> None:
+def main(task: str) -> None:
     """Run the demo in a folder of its own, so that no run overwrites another."""
+    from mmconvnext import toy
     from mmconvnext.cli.report import draw_curve, draw_predictions
     from mmconvnext.cli.train import main as train
 
     start = time.time()
-    work_dir = Path('work_dirs/demo') / time.strftime('%Y%m%d_%H%M%S')
-    config = Path(__file__).resolve().parents[1] / CONFIG
-    runner = train([str(config), '--toy', '--work-dir', str(work_dir)])
-    scores = {key: runner.message_hub.get_scalar(f'val/coco/{key}').current() for key in METRICS}
+    name, (writer, data), metrics = DEMOS[task]
+    getattr(toy, writer)(data)
+    work_dir = Path('work_dirs/demo') / time.strftime(f'{task}_%Y%m%d_%H%M%S')
+    config = Path(__file__).resolve().parents[1] / 'configs/own_data' / name
+    runner = train([str(config), '--work-dir', str(work_dir)])
+    hub = runner.message_hub
     picture = draw_predictions(runner, work_dir / 'predictions.png')
     curve = draw_curve(work_dir, work_dir / 'curve.png')
-    print(
-        f'\nDone in {(time.time() - start) / 60:.1f} minutes; on 40 held-out images:\n'
-        f'  box AP       {scores["bbox_mAP"]:.3f}\n'
-        f'  mask AP      {scores["segm_mAP"]:.3f}\n'
-        f'  checkpoint   {work_dir}/{Path(runner.message_hub.get_info("last_ckpt")).name}\n'
-        f'  log          {runner.log_dir}\n'
-        f'  curve        {curve}\n'
-        f'  predictions  {picture} (left: ground truth, right: predictions)'
-    )
+    rows = [(label, f'{hub.get_scalar(f"val/{key}").current():.3f}') for label, key in metrics.items()]
+    rows += [
+        ('checkpoint', f'{work_dir}/{Path(hub.get_info("last_ckpt")).name}'),
+        ('log', runner.log_dir),
+        ('curve', curve),
+        ('predictions', f'{picture} (left: ground truth, right: predictions)'),
+    ]
+    print(f'\nDone in {(time.time() - start) / 60:.1f} minutes; on 40 held-out images:')
+    print('\n'.join(f'  {label:18} {value}' for label, value in rows))
 
 
 if __name__ == '__main__':
-    read_options('demo')
-    run(main)
+    task = read_options('demo').task
+    run(lambda: main(task))

@@ -1,8 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Recognises annotations of other formats by their own marks, and names the way to COCO's.
 
-Where supervision (Roboflow's library) reads a format, it is named, as the best kept converter that
-needs no account; for the others it is the export of the tool that wrote the file.
+For the formats that ``exports`` reads it is ``tools/prepare_data.py``, for the others the export of
+the tool that wrote the file.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-SUPERVISION = (
-    "convert it with sv.DetectionDataset.{call}(...).as_coco(annotations_path='annotations.json') "
-    'of the package supervision'
-)
+PREPARE = 'convert the folder with tools/prepare_data.py'
 TABLE = 'write COCO from it with a few lines of pandas'
 FILE = 'give the COCO file'
 WRITE = 'write COCO from it'
@@ -26,12 +23,12 @@ TEXTS = (
     (
         r'\s*<\?xml[^>]*\?>\s*<annotations\b|\s*<annotations\b',
         'CVAT XML',
-        'export "COCO 1.0" from CVAT',
+        'export "COCO 1.0" from CVAT, or ' + PREPARE,
     ),
     (
         r'\s*(<\?xml[^>]*\?>\s*)?<annotation\b',
         'Pascal VOC XML',
-        SUPERVISION.format(call='from_pascal_voc'),
+        PREPARE,
     ),
     (r'version https://git-lfs', 'a pointer of Git LFS', 'run git lfs pull'),
     (r'<<<<<<<', 'the mark of a merge conflict of Git', 'resolve it'),
@@ -40,12 +37,12 @@ TEXTS = (
     (
         r'\s*\d+([ \t]+-?[\d.e-]+){4,}[ \t]*(\n|\Z)',
         YOLO,
-        SUPERVISION.format(call='from_yolo'),
+        PREPARE,
     ),
     (
         r'(\s*#[^\n]*\n)*\s*(path|train|val|test|names|nc)\s*:',
         "YOLO's data.yaml",
-        SUPERVISION.format(call='from_yolo'),
+        PREPARE,
     ),
     ('|'.join(rf'([^\n{{\[{by}]*{by}){{3}}[^\n{{\[]*\n' for by in ',;\t'), 'a CSV table', TABLE),
     (
@@ -70,12 +67,12 @@ OBJECTS = (
     (
         {'shapes', 'imagePath'},
         'a LabelMe file of one image',
-        'convert the folder with labelme2coco',
+        PREPARE,
     ),
     (
         {'shapes', 'imageData'},
         'a LabelMe file of one image',
-        'convert the folder with labelme2coco',
+        PREPARE,
     ),
     ({'items', 'categories'}, "Datumaro's format", 'datum convert -f coco'),
     ({'objects', 'size'}, 'a Supervisely file of one image', 'export COCO from Supervisely'),
@@ -108,7 +105,7 @@ LISTS = (
     ({'External ID'}, 'Labelbox', "convert it with labelbox's COCO exporter"),
     ({'data_row', 'projects'}, 'Labelbox', "convert it with labelbox's COCO exporter"),
     ({'image_id', 'category_id', 'score'}, 'a list of predictions', 'give the annotation file'),
-    ({'shapes', 'imagePath'}, 'a list of LabelMe files', 'convert the folder with labelme2coco'),
+    ({'shapes', 'imagePath'}, 'a list of LabelMe files', PREPARE),
     ({'image_id', 'category_id'}, 'the list "annotations" alone', 'add "images" and "categories"'),
     (
         {'filename', 'regions'},
@@ -118,9 +115,9 @@ LISTS = (
 )
 # Of a folder: the suffix of most of its files.
 FOLDERS = {
-    '.xml': ('Pascal VOC files', SUPERVISION.format(call='from_pascal_voc')),
-    '.txt': ('YOLO files', SUPERVISION.format(call='from_yolo')),
-    '.json': ('a file for each image, as LabelMe writes', 'convert it with labelme2coco'),
+    '.xml': ('Pascal VOC files', PREPARE),
+    '.txt': ('YOLO files', PREPARE),
+    '.json': ('a file for each image, as LabelMe writes', PREPARE),
     '.png': ('label maps', 'use a recipe of semantic segmentation, or convert them'),
     '.jpg': ('images', 'give the COCO file, not its folder'),
 }

@@ -11,7 +11,12 @@ from collections.abc import Hashable, Mapping, Set
 SEED = 0  # of the choice of images; our choice
 
 
-def divide(contents: Mapping[Hashable, Set], fraction: float) -> tuple[list, list]:
+def divide(
+    contents: Mapping[Hashable, Set],
+    fraction: float,
+    seed: int = SEED,
+    groups: Mapping[Hashable, Hashable] | None = None,
+) -> tuple[list, list]:
     """Two lists of images, with about this fraction of each class in the second.
 
     Iterative stratification (Sechidis et al., ECML PKDD 2011): images of the rarest class are
@@ -21,46 +26,53 @@ def divide(contents: Mapping[Hashable, Set], fraction: float) -> tuple[list, lis
     Args:
         contents: the classes in each image.
         fraction: between 0 and 1.
+        groups: the group of each image; a group is in one list as a whole. None: each is its own.
 
     Raises:
-        ValueError: there is only one image, or the fraction is not between 0 and 1.
+        ValueError: there is only one image or group, or the fraction is not between 0 and 1.
     """
     if not 0 < fraction < 1:
         raise ValueError(f'the fraction {fraction!r} is not between 0 and 1')
-    if len(contents) < 2:
-        raise ValueError('two images are needed at least')
-    images = sorted(contents, key=str)
-    random.Random(SEED).shuffle(images)
+    members: dict[Hashable, list] = {}
+    for image in sorted(contents, key=str):
+        members.setdefault(groups[image] if groups else image, []).append(image)
+    if len(members) < 2:
+        raise ValueError(f'two {"groups" if groups else "images"} are needed at least')
+    held = {unit: Counter(c for i in own for c in contents[i]) for unit, own in members.items()}
+    units = sorted(members, key=str)
+    random.Random(seed).shuffle(units)
+    units.sort(key=lambda unit: -len(members[unit]))  # large groups while both lists have room
     shares = (1 - fraction, fraction)
-    total = Counter(c for image in images for c in contents[image])
+    total = sum(held.values(), Counter())
     wanted = [{c: share * n for c, n in total.items()} for share in shares]
-    room = [share * len(images) for share in shares]
+    room = [share * len(contents) for share in shares]
     chosen: tuple[list, list] = ([], [])
-    left = dict.fromkeys(images)
+    left = dict.fromkeys(units)
 
-    def give(image: Hashable, rarest: Hashable | None) -> None:
+    def give(unit: Hashable, rarest: Hashable | None) -> None:
         # The list that lacks the class most, then the one with most room.
         which = max((0, 1), key=lambda i: (wanted[i].get(rarest, 0.0), room[i]))
-        chosen[which].append(image)
-        room[which] -= 1
-        for c in contents[image]:
-            wanted[which][c] -= 1
-        del left[image]
+        chosen[which].append(unit)
+        room[which] -= len(members[unit])
+        for c, count in held[unit].items():
+            wanted[which][c] -= count
+        del left[unit]
 
     by_class: dict[Hashable, list] = {c: [] for c in total}
-    for image in images:
-        for c in contents[image]:
-            by_class[c].append(image)
-    for c in sorted(by_class, key=lambda c: (len(by_class[c]), str(c))):
-        for image in by_class[c]:
-            if image in left:
-                give(image, c)
-    for image in list(left):
-        give(image, None)
+    for unit in units:
+        for c in held[unit]:
+            by_class[c].append(unit)
+    for c in sorted(by_class, key=lambda c: (total[c], str(c))):
+        for unit in by_class[c]:
+            if unit in left:
+                give(unit, c)
+    for unit in list(left):
+        give(unit, None)
     for i in (0, 1):
         if not chosen[i]:
             chosen[i].append(chosen[1 - i].pop())
-    return chosen
+    train, val = ([image for unit in part for image in members[unit]] for part in chosen)
+    return train, val
 
 
 def choose(names: list[str], wanted: list[str]) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ from mmconvnext.data.formats import of_binary, of_folder, of_list, of_object, of
 
 CVAT = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>'
 CSV = 'filename,width,height,class,xmin,ymin,xmax,ymax\n0.jpg,9,9,cat,1,1,2,2\n'
+PREPARE = 'tools/prepare_data.py'
 
 
 @pytest.mark.parametrize(
@@ -14,13 +15,17 @@ CSV = 'filename,width,height,class,xmin,ymin,xmax,ymax\n0.jpg,9,9,cat,1,1,2,2\n'
     [
         (CVAT, 'CVAT XML', 'COCO 1.0'),
         ('<annotations><image/>', 'CVAT XML', 'COCO 1.0'),
-        ('<annotation>\n<folder>a</folder>', 'Pascal VOC XML', 'from_pascal_voc'),
-        ('<?xml version="1.0"?><annotation>', 'Pascal VOC XML', 'from_pascal_voc'),
+        ('<annotation>\n<folder>a</folder>', 'Pascal VOC XML', PREPARE),
+        ('<?xml version="1.0"?><annotation>', 'Pascal VOC XML', PREPARE),
         ('<?xml version="1.0"?><dataset>', 'XML', 'export COCO'),
-        ('0 0.5 0.5 0.1 0.2\n', 'YOLO labels', 'from_yolo'),
-        ('17 0.5 0.5 0.1 0.2 0.3 0.4\n3 0.1 0.1 0.2 0.2', 'YOLO labels', 'from_yolo'),
-        ('train: ../train/images\nval: ../valid/images\nnc: 3', "YOLO's data.yaml", 'from_yolo'),
-        ('# Ultralytics\npath: coco\n', "YOLO's data.yaml", 'from_yolo'),
+        ('0 0.5 0.5 0.1 0.2\n', 'YOLO labels', PREPARE),
+        ('17 0.5 0.5 0.1 0.2 0.3 0.4\n3 0.1 0.1 0.2 0.2', 'YOLO labels', PREPARE),
+        (
+            'train: ../train/images\nval: ../valid/images\nnc: 3',
+            "YOLO's data.yaml",
+            PREPARE,
+        ),
+        ('# Ultralytics\npath: coco\n', "YOLO's data.yaml", PREPARE),
         (CSV, 'a CSV table', 'pandas'),
         (CSV.replace(',', ';'), 'a CSV table', 'pandas'),
         (CSV.replace(',', '\t'), 'a CSV table', 'pandas'),

@@ -38,6 +38,27 @@ def test_the_same_in_every_order():
     assert random.getstate() == state
 
 
+def test_another_seed_gives_other_images():
+    images = contents()
+    assert divide(images, 0.2, seed=1) != divide(images, 0.2) == divide(images, 0.2, seed=0)
+
+
+def test_groups_stay_together_and_are_weighed():
+    """Of 100 images 40 are in one group, the others in groups of five."""
+    images = contents()
+    groups = {i: 0 if i < 40 else i // 5 for i in images}
+    learnt, measured = divide(images, 0.25, groups=groups)
+    assert sorted(learnt + measured) == sorted(images)
+    assert not {groups[i] for i in learnt} & {groups[i] for i in measured}
+    assert len(measured) == 25
+    assert Counter(c for i in measured for c in images[i])['bird'] in (2, 3)
+
+
+def test_one_group_cannot_be_divided():
+    with pytest.raises(ValueError, match='two groups are needed'):
+        divide(contents(), 0.2, groups=dict.fromkeys(range(100), 'a'))
+
+
 def test_both_lists_get_an_image():
     assert [len(part) for part in divide(dict.fromkeys('ab', set()), 0.01)] == [1, 1]
     assert [len(part) for part in divide(dict.fromkeys('ab', set()), 0.99)] == [1, 1]

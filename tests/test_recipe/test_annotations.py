@@ -368,7 +368,7 @@ def test_a_folder_instead_of_a_file(own, tmp_path):
     assert text.startswith(
         f'train_dataloader.dataset: {tmp_path}/xml is not a COCO annotation file'
     )
-    assert 'from_pascal_voc' in text
+    assert 'tools/prepare_data.py' in text
 
 
 def test_the_second_start_reads_nothing(own, monkeypatch):

@@ -7,6 +7,7 @@ package, so that ``--help`` and wrong options need no torch.
 
 from .analyze import analyze_parser
 from .first_steps import demo_parser, doctor_parser
+from .own_data import prepare_parser
 from .runs import test_parser, train_parser
 from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
 
@@ -19,5 +20,6 @@ PARSERS = {
     'list_weights': weights_parser,
     'demo': demo_parser,
     'doctor': doctor_parser,
+    'prepare_data': prepare_parser,
 }
 __all__ = ['PARSERS', 'TARGETS', *(parser.__name__ for parser in PARSERS.values())]

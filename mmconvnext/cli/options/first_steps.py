@@ -7,12 +7,19 @@ import argparse
 
 
 def demo_parser() -> argparse.ArgumentParser:
-    """``tools/demo.py`` has no options."""
-    return argparse.ArgumentParser(
-        description='Write toy data, train a small Mask R-CNN with ConvNeXt on it, evaluate it and '
-        'draw its predictions; a few minutes on a CPU. Each run gets its own folder below '
+    """Options of ``tools/demo.py``."""
+    parser = argparse.ArgumentParser(
+        description='Write toy data, train a small model with ConvNeXt on it, evaluate it and draw '
+        'its predictions; a few minutes on a CPU. Each run gets its own folder below '
         'work_dirs/demo.'
     )
+    parser.add_argument(
+        '--task',
+        choices=('instance', 'semantic'),
+        default='instance',
+        help='a Mask R-CNN for boxes and masks, or a segmentor (default: instance)',
+    )
+    return parser
 
 
 def doctor_parser() -> argparse.ArgumentParser:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -79,20 +81,27 @@ class Sound(NamedTuple):
 
 def make_sound(file: Path, wanted: Wanted) -> Sound:
     """Read a COCO file and check each of its fields."""
+    with _no_collection():
+        ledger = Ledger()
+        content = read_coco(file, ledger, unlabelled=not (wanted.learnt or wanted.measured))
+        if content is None:
+            return Sound({}, Facts(), ledger)
+        return sound_content(content, wanted, ledger)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
     collects = gc.isenabled()
     gc.disable()  # millions of objects that hold each other in no circle: three times as fast
     try:
-        return _make_sound(file, wanted)
+        yield
     finally:
         if collects:
             gc.enable()
 
 
-def _make_sound(file: Path, wanted: Wanted) -> Sound:
-    ledger = Ledger()
-    content = read_coco(file, ledger, unlabelled=not (wanted.learnt or wanted.measured))
-    if content is None:
-        return Sound({}, Facts(), ledger)
+def sound_content(content: dict, wanted: Wanted, ledger: Ledger) -> Sound:
+    """The same for the content of such a file; its objects are changed in place."""
     listed = content['annotations']
     files = Files(wanted.folder, wanted.strip_folders)
     entries, images, kinds = sound_images(

@@ -46,7 +46,7 @@ BAD = [
     ('{"name": "a"}\n{"name": "b"}\n', 'it is NDJSON, an object in each line; export COCO'),
     ('{"_via_img_metadata": {}}', 'it is a VIA project; export "COCO format"'),
     ('[{"image": "0.jpg", "annotations": []}]', 'it is CreateML; export COCO'),
-    ('0 0.5 0.5 0.1 0.2\n', 'it is YOLO labels; convert it with sv'),
+    ('0 0.5 0.5 0.1 0.2\n', 'it is YOLO labels; convert the folder with tools'),
     (b'PK\x03\x04\x14', 'it is a zip file, or a table of Excel; unpack it'),
     ('Gr\u00f6\u00dfe'.encode('latin-1'), 'it is no text in UTF-8 .*; save it so'),
     (b'PK\x03\x04\x14', 'it is a zip file, or a table of Excel; unpack it'),
@@ -72,7 +72,9 @@ def test_each_list_is_needed(tmp_path, key):
 def test_a_folder(tmp_path):
     assert refusal(tmp_path) == 'it is a folder'
     (tmp_path / 'a.xml').touch()
-    assert refusal(tmp_path).startswith('it is a folder of Pascal VOC files; convert it with sv')
+    assert refusal(tmp_path).startswith(
+        'it is a folder of Pascal VOC files; convert the folder with tools'
+    )
 
 
 @pytest.mark.parametrize('given', [{}, dict(annotations=None)])
