@@ -87,15 +87,12 @@ STARTED = {
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
     'analyze': 'analyze',
-}
-NEEDED = {
-    'test': ['x.pth'],
-    'analyze': ['x.pth', '--out', 'o'],
     'prepare_data': 'prepare_data',
 }
 NEEDED = {
     'prepare_data': ['out'],
     'test': ['x.pth'],
+    'analyze': ['x.pth', '--out', 'o'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
 }
 
