@@ -78,6 +78,8 @@ MAY_IMPORT = {
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
     '.project': '.project .arch .checkpoint.zoo .data .recipe.errors numpy',
     '.draw': '.draw cv2 matplotlib numpy PIL supervision',
+    '.analysis': '',
+    '.analysis.results': '.analysis.results .draw mmengine numpy pycocotools',
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
     '.recipe.image_folder': '.registry mmengine',
@@ -86,10 +88,9 @@ MAY_IMPORT = {
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
-    '.cli': '.cli .checkpoint .draw .migrate .recipe .toy .version'
     '.inference': '.inference .checkpoint .cli.class_layers .cli.loading .cli.same_classes'
     ' .data.header .data.pairs .draw .recipe av cv2 mmengine numpy PIL pycocotools torch',
-    '.cli': '.cli .checkpoint .inference .migrate .recipe .toy .version'
+    '.cli': '.cli .analysis .checkpoint .data .draw .inference .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',

@@ -30,6 +30,7 @@ ABOUT = {  # the beginnings of their descriptions
     'make_toy_data': 'Write toy images',
     'demo': 'Write toy data, train',
     'doctor': 'Look at versions',
+    'analyze': 'Look at the mistakes',
     'prepare_data': 'Read images with labels',
     'new_project': 'Look at a folder of images',
 }
@@ -86,20 +87,18 @@ STARTED = {
     'train': 'train',
     'test': 'test',
     'predict': 'predict',
+    'analyze': 'analyze',
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
     'prepare_data': 'prepare_data',
-}
-NEEDED = {
-    'prepare_data': ['out'],
-    'test': ['x.pth'],
-    'convert_checkpoint': ['b.pth', '--to', 'timm'],
     'new_project': 'new_project',
 }
 NEEDED = {
     'test': ['x.pth'],
     'predict': ['x.pth', 'a.jpg', '--out', 'o'],
+    'analyze': ['x.pth', '--out', 'o'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
+    'prepare_data': ['out'],
 }
 
 

@@ -5,6 +5,7 @@ These files import the standard library and each other: ``tools/_start.py`` load
 package, so that ``--help`` and wrong options need no torch.
 """
 
+from .analyze import analyze_parser
 from .first_steps import demo_parser, doctor_parser
 from .own_data import prepare_parser
 from .projects import project_parser
@@ -16,6 +17,7 @@ PARSERS = {
     'train': train_parser,
     'test': test_parser,
     'predict': predict_parser,
+    'analyze': analyze_parser,
     'convert': convert_parser,
     'migrate': migrate_parser,
     'list_weights': weights_parser,
