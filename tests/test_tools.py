@@ -159,32 +159,51 @@ def test_no_weights_of_that_name(here, pattern, close):
     assert not out
 
 
-def test_the_demo_trains_evaluates_and_draws(here, monkeypatch, tmp_path):
+DEMOS = {
+    'instance': (
+        'mask-rcnn_convnext-atto_toy',
+        ('coco', 'data/toy/coco'),
+        {'coco/bbox_mAP': 0.25, 'coco/segm_mAP': 0.125},
+        [['box', 'AP             0.250'], ['mask', 'AP            0.125']],
+    ),
+    'semantic': (
+        'segformer-head_convnext-atto_toy',
+        ('ade', 'data/toy/ade'),
+        {'mIoU': 61.5, 'aAcc': 90.25},
+        [['mIoU,', '%            61.500'], ['pixel', 'accuracy, %  90.250']],
+    ),
+}
+
+
+@pytest.mark.parametrize('task', DEMOS)
+def test_the_demo_trains_evaluates_and_draws(here, monkeypatch, tmp_path, task):
     """In a folder of its own; what it prints is of this run."""
-    values = {'val/coco/bbox_mAP': 0.25, 'val/coco/segm_mAP': 0.125}
+    name, (data, place), values, figures = DEMOS[task]
     hub = SimpleNamespace(
-        get_scalar=lambda key: SimpleNamespace(current=lambda: values[key]),
+        get_scalar=lambda key: SimpleNamespace(current=lambda: values[key.partition('/')[2]]),
         get_info={'last_ckpt': '/elsewhere/epoch_9.pth'}.get,
     )
     runner, calls = SimpleNamespace(message_hub=hub, log_dir='logs here'), []
+    monkeypatch.setattr(f'mmconvnext.toy.write_{data}', calls.append)
     monkeypatch.setattr('mmconvnext.cli.train.main', lambda argv: calls.append(argv) or runner)
-    for name in ('predictions', 'curve'):
-        fake = lambda of, file, name=name: calls.append((name, of, str(file))) or file  # noqa: E731
-        monkeypatch.setattr(f'mmconvnext.cli.report.draw_{name}', fake)
+    for kind in ('predictions', 'curve'):
+        fake = lambda of, file, kind=kind: calls.append((kind, of, str(file))) or file  # noqa: E731
+        monkeypatch.setattr(f'mmconvnext.cli.report.draw_{kind}', fake)
     monkeypatch.setattr(time, 'strftime', lambda form: f'at {form}')
     monkeypatch.chdir(tmp_path)
-    status, out, _ = here(ROOT / 'tools/demo.py')
-    folder = 'work_dirs/demo/at %Y%m%d_%H%M%S'
-    config = 'configs/mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
-    assert status == 0 and calls == [
-        [str(ROOT / config), '--toy', '--work-dir', folder],
+    options = [] if task == 'instance' else ['--task', task]
+    status, out, _ = here(ROOT / 'tools/demo.py', *options)
+    folder = f'work_dirs/demo/at {task}_%Y%m%d_%H%M%S'
+    config = ROOT / f'configs/own_data/{name}.py'
+    assert config.is_file() and status == 0 and calls == [
+        place,
+        [str(config), '--work-dir', folder],
         ('predictions', runner, f'{folder}/predictions.png'),
         ('curve', Path(folder), f'{folder}/curve.png'),
     ]
     lines = [line.split(maxsplit=1) for line in out.splitlines()[2:]]
     assert lines == [
-        ['box', 'AP       0.250'],
-        ['mask', 'AP      0.125'],
+        *figures,
         ['checkpoint', f'{folder}/epoch_9.pth'],
         ['log', 'logs here'],
         ['curve', f'{folder}/curve.png'],

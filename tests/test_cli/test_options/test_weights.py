@@ -31,7 +31,6 @@ NO_MIGRATION, NO_LIST = dict(config='a.py', out=None, bases=[]), dict(pattern=''
         ('list_weights', '', NO_LIST),
         ('list_weights', 'v2', dict(NO_LIST, pattern='v2')),
         ('list_weights', '--urls', dict(NO_LIST, urls=True)),
-        ('demo', '', {}),
     ]
     + [
         ('convert', f'a.pth b.pth --to timm --{name.replace("_", "-")}{value}', change)
@@ -53,7 +52,6 @@ def test_options_of_the_other_tools(tool, argv, expected):
         ('convert', 'a.pth --to timm', 'required: destination'),
         ('migrate', '', 'required: config'),
         ('migrate', 'a.py --bases', 'expected at least one argument'),
-        ('demo', 'a.py', 'unrecognized arguments: a.py'),
     ],
 )
 def test_wrong_arguments_of_the_other_tools(tool, argv, message, capsys):
