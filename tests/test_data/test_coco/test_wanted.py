@@ -38,7 +38,7 @@ def each(**values):
         (
             each(bbox=[9, 9, 0.5, 9], segmentation=[]),
             dict(bbox=[9, 9, 0.5, 9]),
-        ),  # none is too small
+        ),  # none is small
         (each(bbox=[9, 9, 200, 200]), dict(bbox=[9, 9, 87, 55])),  # nor judged as a whole
         (each(iscrowd=1), dict(iscrowd=1)),  # regions to ignore stay
         (lambda found: found['annotations'].clear(), {}),  # images without objects too
