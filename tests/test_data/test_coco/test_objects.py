@@ -353,8 +353,9 @@ def test_ids_that_pycocotools_tells_apart(tmp_path, value, mended):
 def test_missing_images_of_unknown_size_do_not_lose_their_objects(tmp_path):
     """One fault is told, not the faults that follow from it."""
     found = files.content()
-    for entry in found['images']:
-        entry.update(file_name=f'gone{entry["id"]}.png', width=None, height=None)
+    for entry, values in zip(found['images'], (dict(width=None), dict(height=0), dict(width=0))):
+        entry.update(file_name=f'gone{entry["id"]}.png', **values)
+    del found['images'][2]['height']
     ledger = files.read(tmp_path, found).ledger
     assert [r.check for r in ledger.refused] == ['image_files']
     assert ledger.left_out == {} and ledger.mended == {}

@@ -5,6 +5,7 @@ import coco_files as files
 import pytest
 from coco_files import OBJECTS, told
 
+from mmconvnext.data.coco import boxes
 from mmconvnext.data.coco import objects as kinds
 
 ALL = sum(OBJECTS.values())
@@ -80,3 +81,13 @@ def test_a_box_is_cut_beyond_a_pixel_outside(tmp_path, box, expected):
         assert sound.content['annotations'][2]['bbox'] == pytest.approx(expected)
         cut = {} if expected == box else {kinds.CLIPPED: 1}
         assert told(sound.ledger.mended) == cut and sound.needed == bool(cut)
+
+
+@pytest.mark.parametrize('side', [2, 3])
+def test_flat_boxes_are_compared_with_their_segmentation_too(tmp_path, side):
+    found = files.content()
+    found['annotations'][2]['bbox'][side] = 0.5
+    sound = files.read(tmp_path, found)
+    assert told(sound.ledger.noted) == {boxes.DIFFER: 1}
+    assert told(sound.ledger.mended) == {kinds.BOXES_OF_SHAPES: 1}
+    assert sound.content['annotations'][2]['bbox'] == [30, 5, 12, 16]
