@@ -58,7 +58,7 @@ def test_all_crowds(tmp_path):
     for masks in (True, False):
         (refusal,) = files.read(tmp_path, found, masks=masks).ledger.refused
         assert refusal.check == 'crowd' and refusal.text.startswith('all 7 objects have iscrowd=1')
-        assert 'own_data.crowd_as_object=True' in refusal.text
+        assert refusal.text.endswith('set own_data.crowd_as_object=True')
     kept = files.keep(tmp_path, found, crowd_as_object=True)
     assert files.score(kept.file, files.content()) == {'cat': (1, 3), 'dog': (1, 4)}
 
@@ -424,3 +424,13 @@ def test_kinds_of_images_come_back_from_json(tmp_path):
     (kind,) = facts.kinds
     assert (kind.format, kind.channels, kind.count) == ('PNG', 3, 3)
     assert sound.Facts(kinds=[list(kind)]).kinds == [kind]
+
+
+@pytest.mark.parametrize('field', ['category_id', 'image_id'])
+def test_ids_that_are_off_by_one_are_refused(tmp_path, field):
+    found = files.content()
+    for entry in found['annotations']:
+        entry[field] += 1
+    for use in (dict(learnt=False), dict(measured=False)):
+        (refusal,) = files.read(tmp_path, found, **use).ledger.refused
+        assert refusal.check == 'references' and f'"{field}" of all objects' in refusal.text
