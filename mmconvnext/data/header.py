@@ -199,10 +199,10 @@ def _tiff(file: Path) -> Header:
         tags.load(stream)
     if seems_cut('TIFF', tags, file):
         raise ValueError(CUT)
+    stored = dict(width=tags[WIDTH], height=tags[HEIGHT], orientation=_orientation_of(tags))
     if tags.get(SAMPLES, 1) <= CHANNELS:
-        return _by_cv2(file)
-    turn, channels, bits = _orientation_of(tags), tags[SAMPLES], _bits_of(tags)
-    header = Header(tags[WIDTH], tags[HEIGHT], turn, channels, bits, '', 'TIFF')
+        return _by_cv2(file)._replace(**stored, format='TIFF')  # cv2 gives the turned size
+    header = Header(**stored, channels=tags[SAMPLES], bits=_bits_of(tags), mode='', format='TIFF')
     return header._replace(error=_fault(header, file))
 
 

@@ -124,6 +124,18 @@ def test_nothing_turns_a_tiff_of_many_channels(tmp_path, channels, turned_, orie
         assert header.loaded == (loaded.shape[1::-1] if turned_ else (WIDTH, HEIGHT))
 
 
+@pytest.mark.parametrize('orientation', range(1, 10))
+@pytest.mark.parametrize(('channels', 'dtype'), [(3, np.float32), (4, np.uint16), (2, np.uint16)])
+def test_a_tiff_that_pillow_cannot_read_is_turned_too(tmp_path, channels, dtype, orientation):
+    file = write(tmp_path / 'a.tif', tiff(np.zeros((HEIGHT, WIDTH, channels), dtype), orientation))
+    loaded = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    for turns in (True, False):
+        header = read_headers([file], turns)[file]
+        assert (header.width, header.height, header.format) == (WIDTH, HEIGHT, 'TIFF')
+        assert header.orientation == orientation % 9 + (orientation == 9)
+        assert header.loaded == loaded.shape[1::-1]
+
+
 def test_formats_that_nobody_turns(tmp_path):
     file = write(tmp_path / 'a', turned('PNG', 6))
     file.write_bytes(encoded(colours(), 'BMP'))
