@@ -406,3 +406,19 @@ def test_what_only_cv2_reads(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr('PIL.Image.open', unknown)
             assert header_of(tmp_path, by_cv2(array, '.png')) == expected
+
+
+def test_palettes_with_alpha_are_colours(tmp_path):
+    image = Image.fromarray(noise()).convert('P').convert('PA')
+    content = encoded(image, 'TIFF')
+    assert header_of(tmp_path, content) == Header(WIDTH, HEIGHT, 1, 3, 8, 'PA', 'TIFF')
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Pillow's, of the broken directory
+@pytest.mark.parametrize('tag', [256, 257])
+def test_a_tiff_whose_directory_lacks_a_side_is_cut_off(tmp_path, tag):
+    content = tiff(np.zeros((HEIGHT, WIDTH, 8), np.uint8))
+    entry = tag.to_bytes(2, 'little') + (3).to_bytes(2, 'little') + (1).to_bytes(4, 'little')
+    other = (40_000).to_bytes(2, 'little') + entry[2:]
+    assert content.count(entry) == 1
+    assert header_of(tmp_path, content.replace(entry, other)).error == 'it is cut off'

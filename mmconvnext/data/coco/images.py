@@ -41,7 +41,7 @@ class Listed(NamedTuple):
     name: str
     width: float
     height: float
-    turn: int = 1
+    turn: int
 
 
 def sound_images(
