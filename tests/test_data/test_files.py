@@ -195,7 +195,7 @@ def test_each_folder_is_listed_once(files, monkeypatch):
     assert found.folders == ['', 'no', 'sub']
 
 
-@pytest.mark.parametrize(('most', 'found'), [(3, False), (4, True)])
+@pytest.mark.parametrize(('most', 'found'), [(2, False), (3, False), (4, True)])
 def test_the_search_for_a_file_ends(files, monkeypatch, most, found):
     """The fourth of the folders has it."""
     monkeypatch.setattr('mmconvnext.data.files.MOST', most)

@@ -132,6 +132,7 @@ def test_a_tiff_that_pillow_cannot_read_is_turned_too(tmp_path, channels, dtype,
     for turns in (True, False):
         header = read_headers([file], turns)[file]
         assert (header.width, header.height, header.format) == (WIDTH, HEIGHT, 'TIFF')
+        assert header.mode == loaded.dtype.name or channels == 4
         assert header.orientation == orientation % 9 + (orientation == 9)
         assert header.loaded == loaded.shape[1::-1]
 

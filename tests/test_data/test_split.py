@@ -126,3 +126,11 @@ def test_a_whole_name_is_preferred_to_a_part_of_another():
         ['1.jpg'],
     )
     assert choose(['a\\1.jpg'], ['a/1']) == (['a\\1.jpg'], [])
+
+
+def test_the_same_in_every_order_of_the_classes():
+    """Sets of words have another order in each process."""
+    images = {0: ['cat', 'dog'], 1: ['cat', 'owl'], 2: ['dog']}
+    for order in (1, -1):
+        contents = {i: dict.fromkeys(names[::order]).keys() for i, names in images.items()}
+        assert divide(contents, 0.3) == ([1, 2], [0])
