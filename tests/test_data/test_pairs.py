@@ -106,6 +106,10 @@ def test_suffixes_of_images_in_any_case(suffix):
         ('s_1_t s_2_t', 'm_1_u.png m_2_u.png', ('s_', '_t', 'm_', '_u.png', 2)),
         ('a/i1 b/i2', 'a/m1.png b/m2.png', ('i', '', 'm', '.png', 2)),
         ('a/0 b/1', 'b/0.png a/1.png', None),
+        ('ab1 ab2', 'b1.png b2.png', ('a', '', '', '.png', 2)),
+        ('1ab 2ab', '1a.png 2a.png', ('', 'b', '', '.png', 2)),
+        ('xab1 xab2', 'yab1.png yab2.png', ('x', '', 'y', '.png', 2)),
+        ('1abx 2abx', '1aby.png 2aby.png', ('', 'x', '', 'y.png', 2)),
         ('same same2', 'same.png same2.png', ('', '', '', '.png', 2)),
     ],
 )
