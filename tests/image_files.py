@@ -44,7 +44,7 @@ def turned(kind: str, orientation: int) -> bytes:
     return encoded(colours(), kind, exif=exif)
 
 
-def tiff(array: np.ndarray) -> bytes:
+def tiff(array: np.ndarray, orientation: int | None = None) -> bytes:
     """An uncompressed TIFF of an array (H, W, C): any type, any C."""
     height, width, channels = array.shape
     kind = {'u': 1, 'i': 2, 'f': 3}[array.dtype.kind]
@@ -57,6 +57,7 @@ def tiff(array: np.ndarray) -> bytes:
         (259, 3, [1]),
         (262, 3, [2 if channels >= 3 else 1]),
         (273, 4, [8]),
+        (ORIENTATION, 3, [orientation] * (orientation is not None)),
         (277, 3, [channels]),
         (278, 3, [height]),
         (279, 4, [array.nbytes]),

@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -107,6 +108,18 @@ def selection(tmp_path, **maps):
 
 def a_map(tests: dict[str, float], lines: dict) -> dict:
     return {'tests': list(tests), 'seconds': list(tests.values()), 'lines': lines}
+
+
+def test_a_part_of_which_no_test_passed_is_not_kept(tmp_path):
+    """With it, every fault would count as missed."""
+    chosen = selection(tmp_path, test_optim=a_map({'a': 1.0}, {}))
+
+    def ask(run, paths, out):
+        Path(out).write_text(json.dumps(a_map({}, {}) | dict(failed=['a'])))
+
+    with pytest.raises(SystemExit, match='no test of test_models passed'):
+        chosen.measure('test_models', SimpleNamespace(ask=ask, log='log.txt'))
+    assert not chosen.is_known('test_models')
 
 
 def test_tests_of_the_module_come_first_and_fast_ones_before_slow_ones(tmp_path):

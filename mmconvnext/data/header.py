@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,6 +102,10 @@ def _orientation(image: Image.Image, file: Path) -> int:
         # Pillow would decode a whole PNG to look for it, and take that of XMP, which cv2 does not.
         tags = Image.Exif()
         tags.load(png_end(file).exif if image.format == 'PNG' else image.info.get('exif'))
+    return _orientation_of(tags)
+
+
+def _orientation_of(tags: Mapping) -> int:
     found = tags.get(ORIENTATION, 1)
     return found if type(found) is int and 1 <= found <= 8 else 1
 
@@ -116,7 +121,7 @@ def _bits(image: Image.Image) -> int:
     return 16 if any(';16' in mode for mode in raw) else 8
 
 
-def _bits_of(tags: dict) -> int:
+def _bits_of(tags: Mapping) -> int:
     bits = tags.get(BITS, (8,))
     return max(8, *(bits if isinstance(bits, tuple) else (bits,)))
 
@@ -194,12 +199,10 @@ def _tiff(file: Path) -> Header:
         tags.load(stream)
     if seems_cut('TIFF', tags, file):
         raise ValueError(CUT)
+    stored = dict(width=tags[WIDTH], height=tags[HEIGHT], orientation=_orientation_of(tags))
     if tags.get(SAMPLES, 1) <= CHANNELS:
-        return _by_cv2(file)
-    orientation = tags.get(ORIENTATION, 1)
-    header = Header(
-        tags[WIDTH], tags[HEIGHT], orientation, tags.get(SAMPLES, 1), _bits_of(tags), '', 'TIFF'
-    )
+        return _by_cv2(file)._replace(**stored, format='TIFF')  # cv2 gives the turned size
+    header = Header(**stored, channels=tags[SAMPLES], bits=_bits_of(tags), mode='', format='TIFF')
     return header._replace(error=_fault(header, file))
 
 

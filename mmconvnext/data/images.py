@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from .cache import facts_of
-from .header import ORIENTATION, Header, read_header
+from .header import CHANNELS, ORIENTATION, Header, read_header
 
-VERSION = 3  # of the cache; raise it when Header or what it holds changes
+VERSION = 4  # of the cache; raise it when Header or what it holds changes
 # By orientation, the point of the turned image for (x, y) of the stored one of size (w, h); EXIF
 # 2.32, table of tag 274. cv2 turns images so, and mmcv with it.
 TURNS: dict[int, Callable] = {
@@ -66,17 +66,24 @@ def read_headers(files: Iterable[Path], turns: bool = True) -> dict[Path, Header
 
     Args:
         turns: whether the images are loaded with a ``color_type`` that turns them, which are
-            'color' and 'grayscale'. cv2 turns a TIFF with every ``color_type``.
+            'color' and 'grayscale'.
     """
     with _quietly():
         found = facts_of(files, _read, 'image_headers', VERSION, 'image headers read')
     headers = {file: Header(*facts) for file, facts in found.items()}
     return {
         file: header
-        if header.orientation == 1 or (header.format == 'TIFF' or turns and _turns(header.format))
+        if header.orientation == 1 or _is_turned(header, turns)
         else header._replace(orientation=1)
         for file, header in headers.items()
     }
+
+
+def _is_turned(header: Header, turns: bool) -> bool:
+    if header.format == 'TIFF':
+        # cv2 turns it with every color_type; tifffile, which more channels need, turns nothing.
+        return header.channels <= CHANNELS
+    return turns and _turns(header.format)
 
 
 def _read(file: Path) -> list:

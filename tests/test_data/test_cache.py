@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """data/cache.py: facts are read once, and never wrong, whatever happens to the cache."""
 
+import hashlib
 import json
 import os
 import threading
@@ -70,17 +71,14 @@ def test_none_is_forgotten_between_the_parts_of_threads(
     assert len(reader.files) == count
 
 
-@pytest.mark.parametrize('seconds, alone', [(0, True), (0.002, False)])
-def test_threads_read_what_is_slow_to_read(tmp_path, seconds, alone):
-    names = [tmp_path / f'{i}.txt' for i in range(65)]
-    readers = set()
-
-    def read(file):
-        readers.add(threading.get_ident())
-        time.sleep(seconds)
-        return ['']
-
-    facts(names, read)
+@pytest.mark.parametrize('part, alone', [(0.99, True), (1, False)])
+def test_threads_read_what_is_slow_to_read(tmp_path, monkeypatch, part, alone):
+    """The time of the first files decides."""
+    names = [tmp_path / f'{i}.txt' for i in range(cache.PART + 1)]
+    times, readers = iter([5.0, 5.0 + part]), set()
+    monkeypatch.setattr(cache, 'QUICK', 1 / cache.PART)
+    monkeypatch.setattr(cache.time, 'perf_counter', lambda: next(times))
+    facts(names, lambda file: readers.add(threading.get_ident()) or [''])
     assert (readers == {threading.get_ident()}) is alone
 
 
@@ -313,3 +311,127 @@ def test_what_cannot_be_written_is_told(home):
     with pytest.raises(ValueError, match=message):
         with cache.written(home / 'a.txt'):
             pass
+
+
+# Bounds
+
+
+class Clock:
+    """time.monotonic() and what is printed."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.lines = 1000.0, []
+        monkeypatch.setattr(cache.time, 'monotonic', lambda: self.now)
+        monkeypatch.setattr(cache, 'print_log', self.lines.append)
+
+
+def test_progress_has_a_line_each_five_seconds(monkeypatch):
+    clock = Clock(monkeypatch)
+    progress = cache.Progress('files read', 90)
+    for seconds, done in ((5, 10), (5.5, 22), (10, 30), (10.5, 42), (11, 50), (20, 80)):
+        clock.now = 1000.0 + seconds
+        progress.show(done)
+    assert clock.lines == [
+        'files read: 22 of 90, 4 a second',
+        'files read: 50 of 90, 5 a second',
+        'files read: 80 of 90, 4 a second',
+    ]
+
+
+def test_progress_counts_what_was_known(files, reader, monkeypatch):
+    facts(files, reader)
+    files[3].write_text('changed')
+    monkeypatch.setattr(cache, 'SILENT', -1)
+    lines = []
+    monkeypatch.setattr(cache, 'print_log', lines.append)
+    facts([files[2], files[3], files[0], files[1]], reader)
+    (line,) = lines
+    assert line.startswith('files read: 1 of 4, ')
+    files[0].write_text('changed')
+    facts([files[2], files[3], files[0], files[1]], reader)
+    assert lines[1].startswith('files read: 3 of 4, ')
+
+
+def test_files_are_kept_for_ninety_days(tmp_path):
+    now = time.time()
+    for name, later in (('young', 60), ('old', -60)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (now - 90 * 86400 + later,) * 2)
+    cache.forget_unused(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ['young']
+
+
+def test_facts_that_nobody_used_for_long_are_removed(files, reader, home):
+    facts(files[:2], reader)
+    (kept,) = home.rglob('*.json')
+    os.utime(kept, (0, 0))
+    facts(files[2:], reader)  # writes those of another folder
+    assert not kept.exists() and len([*home.rglob('*.json')]) == 1
+
+
+def test_the_use_of_facts_and_locks_is_noted(files, reader, home, monkeypatch):
+    """Not every disk keeps the time of access by itself."""
+    facts(files[:2], reader)
+    (kept,), noted = home.rglob('*.json'), []
+    monkeypatch.setattr(cache, 'used', noted.append)
+    facts(files[:2], reader)
+    with locked(home / 'work.json'):
+        pass
+    assert noted == [kept, home / 'work.json.lock']
+
+
+def test_a_use_sets_the_time_of_access_only(tmp_path):
+    file = tmp_path / 'a'
+    file.touch()
+    os.utime(file, ns=(5, 7))
+    before = time.time_ns()
+    cache.used(file)
+    stat = file.stat()
+    assert stat.st_mtime_ns == 7 and before - 10**9 <= stat.st_atime_ns <= time.time_ns()
+
+
+def test_the_hash_is_that_of_the_whole_content(tmp_path):
+    for size in (0, 1, 2**20, 2**20 + 1, 3 * 2**20 - 1):
+        content = bytes(i % 251 for i in range(1000)) * (size // 1000 + 1)
+        (tmp_path / 'a').write_bytes(content[:size])
+        assert cache.hash_of(tmp_path / 'a').digest() == hashlib.sha256(content[:size]).digest()
+
+
+def test_facts_of_other_kinds_and_folders_are_apart(files, reader, home):
+    facts_of(files[:1], reader, 'sizes', 1, 'files read')
+    facts_of(files[:1], lambda file: ['other', ''], 'names', 1, 'files read')
+    facts_of(files[2:3], lambda file: ['third', ''], 'names', 1, 'files read')
+    assert sorted(file.parent.name for file in home.rglob('*.json')) == ['names', 'names', 'sizes']
+    assert facts_of(files[:1], reader, 'names', 1, 'files read') == {files[0]: ['other', '']}
+    assert facts_of(files[2:3], reader, 'names', 1, 'files read') == {files[2]: ['third', '']}
+
+
+def test_facts_of_files_that_vanish_while_they_are_read_are_not_kept(files, home):
+    def read(file):
+        if file == files[0]:
+            file.unlink()
+        return [1, '']
+
+    assert facts(files[:2], read) == {files[0]: [1, ''], files[1]: [1, '']}
+    files[0].write_text('x')
+    assert facts(files[:2], lambda file: [2, '']) == {files[0]: [2, ''], files[1]: [1, '']}
+
+
+def test_an_entry_with_more_than_stamps_and_facts_is_no_entry(files, reader, home):
+    facts(files[:2], reader)
+    (kept,) = home.rglob('*.json')
+    content = json.loads(kept.read_text())
+    stamps, known = content['files']['a.txt']
+    for entry in ([stamps], [stamps, known, 1], [stamps, []], [stamps, 7], {'0': stamps}):
+        content['files']['a.txt'] = entry
+        kept.write_text(json.dumps(content))
+        assert facts(files[:2], reader) == {files[0]: [1, ''], files[1]: [2, '']}
+    assert reader.files.count(files[0]) == 6 and reader.files.count(files[1]) == 1
+
+
+def test_what_is_written_is_whole_or_not_there(home):
+    with pytest.raises(ZeroDivisionError):
+        with cache.written(home / 'sub/a.txt') as part:
+            part.write_text('half')
+            raise ZeroDivisionError
+    assert not [*home.rglob('a.txt*')]

@@ -66,3 +66,55 @@ def test_chunks_of_a_png(tmp_path):
     for missing in (1, 12, len(content) - 9, len(content)):
         assert not png_end(write(file, content[: len(content) - missing])).complete
     assert png_end(write(file, encoded(colours(), 'PNG'))).exif == b''
+
+
+@pytest.mark.parametrize(
+    ('tags', 'length'),
+    [
+        ({273: (8,), 279: (10,)}, 18),
+        ({273: 8, 279: 10}, 18),
+        ({273: (8, 30), 279: (10, 5)}, 35),
+        ({273: (30, 8), 279: (5, 10)}, 35),
+        ({324: (8,), 325: (10,)}, 18),  # tiles
+        ({324: 20, 325: 7, 273: 8, 279: 1}, 27),
+    ],
+)
+def test_strips_and_tiles_of_a_tiff_end_in_the_file(tmp_path, tags, length):
+    assert not seems_cut('TIFF', tags, write(tmp_path / 'a', b'x' * length))
+    assert seems_cut('TIFF', tags, write(tmp_path / 'a', b'x' * (length - 1)))
+
+
+@pytest.mark.parametrize(('kind', 'position', 'more'), [('BMP', 2, 0), ('WEBP', 4, 8)])
+def test_lengths_that_a_file_states(tmp_path, kind, position, more):
+    head = b'\0' * position + (300).to_bytes(4, 'little')
+    content = head + b'\0' * (300 + more - len(head))
+    assert not seems_cut(kind, {}, write(tmp_path / 'a', content))
+    assert not seems_cut(kind, {}, write(tmp_path / 'a', content + b'x'))
+    assert seems_cut(kind, {}, write(tmp_path / 'a', content[:-1]))
+
+
+@pytest.mark.parametrize(('kind', 'mark'), [('GIF', b';'), ('JPEG2000', b'\xff\xd9')])
+def test_marks_of_the_end(tmp_path, kind, mark):
+    for behind, cut in ((0, False), (64 - len(mark), False), (65 - len(mark), True)):
+        content = b'x' * 99 + mark + b'\0' * behind
+        assert seems_cut(kind, {}, write(tmp_path / 'a', content)) is cut
+    assert not seems_cut(kind, {}, write(tmp_path / 'a', mark))
+    assert seems_cut(kind, {}, write(tmp_path / 'a', b'')) and seems_cut(kind, {}, tmp_path / 'a')
+
+
+def chunk(kind: bytes, content: bytes = b'') -> bytes:
+    return len(content).to_bytes(4, 'big') + kind + content + b'crc.'
+
+
+def test_any_chunks_of_a_png_are_passed(tmp_path):
+    start, end = b'\x89PNG\r\n\x1a\n', chunk(b'IEND')
+    for parts in ([b'IHDR', b'IDAT'], [b'IDAT'] * 5, []):
+        chunks = b''.join(chunk(kind, kind * i) for i, kind in enumerate(parts, 1))
+        content = start + chunks + end
+        assert png_end(write(tmp_path / 'a', content)) == (b'', True)
+        assert png_end(write(tmp_path / 'a', content + b'more' * 9)) == (b'', True)
+        for missing in range(1, 13):
+            assert png_end(write(tmp_path / 'a', content[:-missing])) == (b'', False)
+    content = start + chunk(b'eXIf', b'turn') + chunk(b'IDAT', b'IEND' * 4) + end
+    assert png_end(write(tmp_path / 'a', content)) == (b'turn', True)
+    assert png_end(write(tmp_path / 'a', content[:40])) == (b'turn', False)

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from mmconvnext.data.files import Files
+from mmconvnext.data.files import Files, folded, folded_suffix
 
 COMPOSED = 'Gr\u00f6\u00dfe.jpg'  # with an umlaut of one character, as most systems write it
 APART = unicodedata.normalize('NFD', COMPOSED)  # of two, as macOS does
@@ -195,7 +195,91 @@ def test_each_folder_is_listed_once(files, monkeypatch):
     assert found.folders == ['', 'no', 'sub']
 
 
-def test_the_search_for_a_file_ends(files, monkeypatch):
-    found = files(*(f'{i}/x.jpg' for i in range(5)), '9/a.jpg')
-    monkeypatch.setattr('mmconvnext.data.files.MOST', 2)
-    _match(found.hint('a.jpg'), 'correct images, or remove')
+@pytest.mark.parametrize(('most', 'found'), [(2, False), (3, False), (4, True)])
+def test_the_search_for_a_file_ends(files, monkeypatch, most, found):
+    """The fourth of the folders has it."""
+    monkeypatch.setattr('mmconvnext.data.files.MOST', most)
+    hint = files('1/2/3/a.jpg', '1/2/3/4/b.jpg').hint('a.jpg')
+    _match(hint, 'it is in .*images/1/2/3: set' if found else 'correct images, or remove')
+
+
+def test_suffixes_are_those_of_all_names_that_were_looked_for(files):
+    found = files('a.jpg')
+    for name in ('a.JPG', 'b.Png ', 'c', 'x.y/d', 'gone.tif'):
+        found.find(name)
+    assert found.suffixes == {'.jpg', '.png', '', '.tif'}
+
+
+def test_folders_that_were_looked_for_are_known(files):
+    found = files('Sub/a.jpg', 'b.jpg')
+    assert found.find('sub/a.jpg') == 'Sub/a.jpg' and found.find('gone/x/c.jpg') is None
+    assert set(found.folders) >= {'', 'Sub', 'gone/x'} and found.folders == sorted(found.folders)
+
+
+@pytest.mark.parametrize(
+    ('on_disk', 'name', 'hint'),
+    [
+        (
+            ['b/a.jpg', 'c/a.jpg'],
+            'a.jpg',
+            r'it is in \S*images/[bc]: set images to that folder, or',
+        ),
+        (['a.b.jpg'], 'a.b.png', r'^a\.b\.jpg is there: correct the suffix$'),
+        (['a.tif', 'a.jpg'], 'a.png', r'^a\.jpg is there: correct the suffix$'),
+        (['.jpg'], '.png', 'correct images, or remove'),
+        (['.hidden'], 'a/.hidden', "^.hidden exists, so file_name has 'a' too many"),
+        (
+            ['a.jpg', 'A.jpg', 'A.JPG'],
+            'a.JPG',
+            r'^A\.JPG and A\.jpg and a\.jpg differ only in case',
+        ),
+        (['sub/a.jpg', 'sub/A.jpg'], 'SUB/A.JPG', r'^A\.jpg and a\.jpg differ only in case: write'),
+        (['x'], 'no/data:a.jpg', 'there is no folder .*images/no: correct images$'),
+        (['x/y'], 'ftp://h/z.jpg', '^it is a URL: download the images, and write their names$'),
+        (
+            ['a/b/c.jpg'],
+            'x\\y\\a\\b\\c.jpg',
+            "^a/b/c.jpg exists, so file_name has 'x/y' too many: set",
+        ),
+    ],
+)
+def test_hints_by_what_is_there(files, on_disk, name, hint):
+    found = files(*on_disk)
+    assert found.find(name) is None
+    _match(found.hint(name), hint)
+
+
+@pytest.mark.parametrize(
+    ('name', 'above'), [('images/a.jpg', True), ('x/images/a.jpg', False), ('image/a.jpg', False)]
+)
+def test_the_folder_above_is_a_way_only_if_it_is_named_so(files, tmp_path, name, above):
+    hint = files('a.jpg').hint(name)
+    assert hint.endswith(', or images to the folder above') == above
+    whole = f'{tmp_path.name}/images/a.jpg'
+    assert files('a.jpg').hint(whole).endswith(', or images to the folder above')
+
+
+def test_a_dead_link_is_a_name_of_the_folder(files, tmp_path):
+    found = files('a.jpg')
+    (tmp_path / 'images/dead.jpg').symlink_to('nowhere.jpg')
+    assert found.find('dead.jpg') == 'dead.jpg'  # its header tells that it leads nowhere
+
+
+@pytest.mark.parametrize(
+    ('name', 'suffix'),
+    [
+        ('a.JPG', '.jpg'),
+        ('a.b.Png ', '.png'),
+        ('a', ''),
+        ('x.y/a', ''),
+        ('.hidden', ''),
+        ('a.', '.'),
+    ],
+)
+def test_folded_suffixes(name, suffix):
+    assert folded_suffix(name) == suffix
+
+
+def test_folded_names():
+    assert folded('STRASSE') == folded('stra\u00dfe') and folded(APART) == folded(COMPOSED)
+    assert folded('a.jpg') != folded('b.jpg')

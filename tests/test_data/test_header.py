@@ -1,12 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """data/header.py: what is read of a file is what cv2 loads, or it says why cv2 fails."""
 
+import importlib.util
+
 import cv2
 import numpy as np
 import pytest
 from image_files import HEIGHT, WIDTH, colours, encoded, huge_png, noise, tiff, turned, write
 from PIL import Image
 
+from mmconvnext.data import header as module
 from mmconvnext.data.header import Header, read_header
 
 DEEP = colours()[..., 0].astype(np.uint16) * 16  # 12 bits
@@ -264,3 +267,158 @@ def test_cv2_agrees_on_every_kind(tmp_path):
         header = header_of(tmp_path, content)
         assert bool(header.error) == (loaded is None), (content[:12], header)
         assert header.error or loaded.shape[0] in (header.width, header.height)
+
+
+# Bounds
+
+
+@pytest.mark.parametrize('kind', ['BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP'])
+def test_files_that_lack_their_end_are_cut_off(tmp_path, kind):
+    content = encoded(noise(), kind)
+    for size in (len(content) - 30, int(0.9 * len(content))):
+        assert header_of(tmp_path, content[:size]).error == 'it is cut off'
+
+
+@pytest.mark.parametrize('size', [9, 12, 40])
+def test_a_tiff_of_which_little_is_left(tmp_path, size):
+    content = tiff(np.zeros((HEIGHT, WIDTH, 8), np.uint8))
+    assert header_of(tmp_path, content[:size]).error
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Pillow's, of the broken directory
+def test_a_tiff_without_its_directory_is_cut_off(tmp_path):
+    whole = tiff(np.zeros((HEIGHT, WIDTH, 8), np.uint8))
+    assert header_of(tmp_path, whole[:7]).error == 'it is cut off'
+    # The directory is there, the pixels before it are not: they begin behind the end.
+    pixels = (273).to_bytes(2, 'little') + (4).to_bytes(2, 'little') + (1).to_bytes(4, 'little')
+    far = whole.replace(pixels + (8).to_bytes(4, 'little'), pixels + (9999).to_bytes(4, 'little'))
+    assert far != whole and header_of(tmp_path, far).error == 'it is cut off'
+
+
+@pytest.mark.parametrize('orientation', range(10))
+def test_orientations_of_a_tiff_of_many_bands(tmp_path, orientation):
+    header = header_of(tmp_path, tiff(np.zeros((HEIGHT, WIDTH, 8), np.uint8), orientation))
+    known = 1 <= orientation <= 8
+    assert header.orientation == (orientation if known else 1)
+    assert (header.width, header.height, header.channels) == (WIDTH, HEIGHT, 8)
+
+
+def test_a_tiff_of_single_bits(tmp_path):
+    """It does not state its bits."""
+    image = Image.fromarray(noise()).convert('1')
+    assert header_of(tmp_path, encoded(image, 'TIFF')) == Header(
+        WIDTH, HEIGHT, 1, 1, 8, '1', 'TIFF'
+    )
+
+
+def test_floats_that_are_no_tiff(tmp_path):
+    header = header_of(tmp_path, by_cv2(DEEP.astype(np.float32), '.pfm'), 'a.pfm')
+    assert (header.width, header.height, header.bits, header.channels) == (WIDTH, HEIGHT, 32, 1)
+
+
+@pytest.mark.parametrize(
+    ('width', 'height', 'fits'),
+    [(1, 2**20, True), (1, 2**20 + 1, False), (2**15, 2**15 + 1, False)],
+)
+def test_high_images_that_cv2_loads(tmp_path, monkeypatch, width, height, fits):
+    monkeypatch.setattr('PIL.Image.MAX_IMAGE_PIXELS', None)
+    header = header_of(tmp_path, huge_png(width, height), 'a.png')
+    assert fits == (not header.error) and (header.width, header.height) == (width, height)
+
+
+def test_a_tiff_of_many_bands_may_be_too_large_for_cv2(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'PIXELS', WIDTH * HEIGHT)
+    content = tiff(np.zeros((HEIGHT, WIDTH, 8), np.uint8))
+    assert header_of(tmp_path, content).error == ''
+    monkeypatch.setattr(module, 'PIXELS', WIDTH * HEIGHT - 1)
+    header = header_of(tmp_path, content)
+    assert header.error.startswith(f'it has {WIDTH} x {HEIGHT} pixels; cv2 loads')
+    assert header_of(tmp_path, encoded(noise(), 'JPEG')).error == header.error
+
+
+@pytest.mark.parametrize(('value', 'expected'), [('1000', 1000), ('', 2**30), (None, 2**30)])
+def test_the_limit_is_that_of_opencvs_variable(monkeypatch, value, expected):
+    monkeypatch.delenv('OPENCV_IO_MAX_IMAGE_PIXELS', raising=False)
+    if value is not None:
+        monkeypatch.setenv('OPENCV_IO_MAX_IMAGE_PIXELS', value)
+    spec = importlib.util.spec_from_file_location('mmconvnext.data.again', module.__file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert again.PIXELS == expected
+
+
+def test_arrays_of_four_dimensions_are_no_images(tmp_path):
+    np.save(tmp_path / 'a.npy', np.zeros((2, 3, 4, 5)))
+    assert read_header(tmp_path / 'a.npy').error.startswith('it is an array of shape (2, 3, 4, 5)')
+    np.save(tmp_path / 'a.npy', np.zeros((WIDTH, HEIGHT, 1), np.int64))
+    assert read_header(tmp_path / 'a.npy') == Header(HEIGHT, WIDTH, 1, 1, 64, 'int64', 'NPY')
+
+
+def test_what_failed_has_no_size_and_no_format(tmp_path):
+    header = header_of(tmp_path, b'')
+    assert header == Header(0, 0, 1, 3, 8, 'RGB', '', False, 'it is empty')
+
+
+def test_by_default_a_header_is_that_of_a_photograph():
+    assert Header(4, 3) == Header(4, 3, 1, 3, 8, 'RGB', 'JPEG', False, '')
+
+
+@pytest.mark.parametrize('text', [b'  \n <HTML lang="en">', b'<!DocType HTML>', b'\r\n<html'])
+def test_web_pages_in_any_spelling(tmp_path, text):
+    assert header_of(tmp_path, text).error == 'it is a web page'
+
+
+def test_text_that_only_mentions_a_page_or_a_pointer_is_neither(tmp_path):
+    for text in (b'see <html>', b'a version https://git-lfs'):
+        assert header_of(tmp_path, text).error == 'it is no image that Pillow or cv2 can read'
+
+
+def test_errors_of_the_system_without_words(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError('Odd Device')
+
+    monkeypatch.setattr('PIL.Image.open', refuse)
+    monkeypatch.setattr('builtins.open', refuse)
+    assert read_header(tmp_path / 'a.jpg').error == 'odd device'
+
+
+def test_what_pillow_says_of_an_image_that_neither_reads(tmp_path, monkeypatch):
+    """Unless it only says that it does not know the format."""
+
+    def broken(*args, **kwargs):
+        raise SyntaxError('broken chunk')
+
+    monkeypatch.setattr('PIL.Image.open', broken)
+    file = write(tmp_path / 'a.jpg', b'x' * 99)
+    assert read_header(file).error == 'it is no image that Pillow or cv2 can read'
+    monkeypatch.setattr('cv2.imdecode', lambda *args: 1 / 0)
+    assert read_header(file).error == 'SyntaxError: broken chunk'
+
+
+def test_what_only_cv2_reads(tmp_path, monkeypatch):
+    def unknown(*args, **kwargs):
+        raise Image.UnidentifiedImageError('cannot identify')
+
+    for array, expected in (
+        (DEEP, Header(WIDTH, HEIGHT, 1, 1, 16, 'uint16', '')),
+        (noise(), Header(WIDTH, HEIGHT, 1, 3, 8, 'uint8', '')),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr('PIL.Image.open', unknown)
+            assert header_of(tmp_path, by_cv2(array, '.png')) == expected
+
+
+def test_palettes_with_alpha_are_colours(tmp_path):
+    image = Image.fromarray(noise()).convert('P').convert('PA')
+    content = encoded(image, 'TIFF')
+    assert header_of(tmp_path, content) == Header(WIDTH, HEIGHT, 1, 3, 8, 'PA', 'TIFF')
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Pillow's, of the broken directory
+@pytest.mark.parametrize('tag', [256, 257])
+def test_a_tiff_whose_directory_lacks_a_side_is_cut_off(tmp_path, tag):
+    content = tiff(np.zeros((HEIGHT, WIDTH, 8), np.uint8))
+    entry = tag.to_bytes(2, 'little') + (3).to_bytes(2, 'little') + (1).to_bytes(4, 'little')
+    other = (40_000).to_bytes(2, 'little') + entry[2:]
+    assert content.count(entry) == 1
+    assert header_of(tmp_path, content.replace(entry, other)).error == 'it is cut off'

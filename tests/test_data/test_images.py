@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from image_files import HEIGHT, WIDTH, colours, encoded, huge_png, turned, write
+from image_files import HEIGHT, WIDTH, colours, encoded, huge_png, tiff, turned, write
 from PIL import Image
 
-from mmconvnext.data import images
+from mmconvnext.data import cache, images
 from mmconvnext.data.images import TURNS, Header, image_kinds, read_headers
 
 
@@ -108,3 +108,94 @@ def test_kinds_are_counted(tmp_path):
     )
     assert str(png) == '1 PNG file of 1 channel with 16 bits, such as a.png'
     assert image_kinds({}) == []
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize(('channels', 'turned_'), [(3, True), (4, True), (5, False), (8, False)])
+def test_nothing_turns_a_tiff_of_many_channels(tmp_path, channels, turned_, orientation):
+    """cv2 does not load it, and tifffile does not turn it."""
+    array = np.zeros((HEIGHT, WIDTH, channels), np.uint8)
+    file = write(tmp_path / 'a.tif', tiff(array, orientation))
+    loaded = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert (loaded is not None) is turned_
+    for turns in (True, False):
+        header = read_headers([file], turns)[file]
+        assert header.orientation == (orientation if turned_ else 1)
+        assert header.loaded == (loaded.shape[1::-1] if turned_ else (WIDTH, HEIGHT))
+
+
+@pytest.mark.parametrize('orientation', range(1, 10))
+@pytest.mark.parametrize(('channels', 'dtype'), [(3, np.float32), (4, np.uint16), (2, np.uint16)])
+def test_a_tiff_that_pillow_cannot_read_is_turned_too(tmp_path, channels, dtype, orientation):
+    file = write(tmp_path / 'a.tif', tiff(np.zeros((HEIGHT, WIDTH, channels), dtype), orientation))
+    loaded = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    for turns in (True, False):
+        header = read_headers([file], turns)[file]
+        assert (header.width, header.height, header.format) == (WIDTH, HEIGHT, 'TIFF')
+        assert header.mode == loaded.dtype.name or channels == 4
+        assert header.orientation == orientation % 9 + (orientation == 9)
+        assert header.loaded == loaded.shape[1::-1]
+
+
+def test_formats_that_nobody_turns(tmp_path):
+    file = write(tmp_path / 'a', turned('PNG', 6))
+    file.write_bytes(encoded(colours(), 'BMP'))
+    assert read_headers([file])[file] == Header(WIDTH, HEIGHT, format='BMP')
+    assert not images._turns('no format') and not images._turns('BMP')
+
+
+def test_photographs_with_a_preview_are_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    both = [Image.fromarray(colours())] * 2
+    content = encoded(both[0], 'MPO', save_all=True, append_images=both[1:], exif=exif)
+    file = write(tmp_path / 'a.jpg', content)
+    header = read_headers([file])[file]
+    assert (header.format, header.orientation) == ('MPO', 6)
+    assert cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR).shape[1::-1] == header.loaded
+    assert read_headers([file], turns=False)[file].loaded == (WIDTH, HEIGHT)
+
+
+def test_pillows_warnings_are_not_shown(tmp_path):
+    """Those of odd EXIF; warnings are errors in these tests."""
+    exif = b'Exif\0\0II*\0\x08\0\0\0\x01\0' + b'\x0f\x01\x02\0\xff\xff\0\0\xff\0\0\0'
+    file = write(tmp_path / 'a.jpg', encoded(colours(), 'JPEG', exif=exif))
+    with pytest.warns(UserWarning), Image.open(file) as image:
+        image.getexif().get(0x10F)
+    assert read_headers([file])[file].error == ''
+
+
+def test_the_most_frequent_kind_is_first_and_words_have_their_number():
+    headers = {Path('a.png'): Header(9, 9, format='PNG')}
+    headers |= {Path(f'{i}.npy'): Header(9, 9, 1, 5, 16, 'uint16', '') for i in range(3)}
+    kinds = image_kinds(headers)
+    assert [str(kind) for kind in kinds] == [
+        '3 uint16 files of 5 channels with 16 bits, such as 0.npy',
+        '1 PNG file of 3 channels with 8 bits, such as a.png',
+    ]
+
+
+def test_kinds_differ_by_format_mode_channels_or_bits():
+    headers = [
+        Header(9, 9),
+        Header(9, 9, format='PNG'),
+        Header(9, 9, mode='L'),
+        Header(9, 9, channels=4),
+        Header(9, 9, bits=16),
+        Header(4, 9, 6, several=True),  # like the first
+    ]
+    kinds = image_kinds({Path(f'{i}.x'): header for i, header in enumerate(headers)})
+    assert sorted((kind.count, kind.first) for kind in kinds) == [
+        (1, '1.x'),
+        (1, '2.x'),
+        (1, '3.x'),
+        (1, '4.x'),
+        (2, '0.x'),
+    ]
+
+
+def test_progress_tells_what_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cache, 'SILENT', -1)
+    read_headers([write(tmp_path / 'a.jpg', turned('JPEG', 1))])
+    assert 'image headers read: 1 of 1, ' in capsys.readouterr().out
+    assert [*(tmp_path / 'cache/mmconvnext/image_headers').glob('*.json')]

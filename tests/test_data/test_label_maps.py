@@ -5,6 +5,9 @@ import io
 import json
 import os
 import re
+import struct
+import threading
+import zlib
 
 import cv2
 import numpy as np
@@ -330,3 +333,135 @@ def test_progress_is_told_for_large_sets_only(files, capsys, monkeypatch):
     os.utime(files[2])
     read_label_maps(files)
     assert 'label maps read: ' in capsys.readouterr().out
+
+
+# Single forms
+
+
+def labels_of(tmp_path, data) -> label_maps.LabelMap:
+    (tmp_path / 'a.png').write_bytes(data)
+    return read_label_map(tmp_path / 'a.png')
+
+
+def test_what_cannot_be_read_has_no_size_and_no_colours(tmp_path):
+    found = labels_of(tmp_path, b'')
+    assert (found.width, found.height, found.ids, found.colours) == (0, 0, (), ())
+    assert not found.is_coloured and not found.is_reducible and found.in_colour == ()
+
+
+@pytest.mark.parametrize('mode', ['LA', 'PA'])
+def test_grey_and_palettes_with_alpha_in_a_tiff(tmp_path, mode):
+    image = Image.merge('LA', [Image.fromarray(IDS), Image.fromarray(ALPHA)])
+    if mode == 'PA':
+        image = palette(IDS).convert('PA')
+        image.putalpha(200)
+    stream = io.BytesIO()
+    image.save(stream, 'TIFF')
+    found = labels_of(tmp_path, stream.getvalue())
+    assert (found.mode, found.ids, found.error) == (mode, (0, 1, 7, 255), '')
+    assert found.is_reducible and np.array_equal(read_pixels(stream.getvalue()), IDS)
+
+
+@pytest.mark.parametrize('colour', [(5, 5, 6), (5, 6, 5), (6, 5, 5)])
+def test_one_channel_that_differs_is_a_colour(tmp_path, colour):
+    array = np.zeros((2, 3, 3), np.uint8)
+    array[1, 2] = colour
+    for data in (encoded(array), numpy_file(array)):
+        found = labels_of(tmp_path, data)
+        assert found.is_coloured and found.colours == ((0, 0, 0), colour)
+        with pytest.raises(ValueError, match=re.escape(f'colours such as {colour}, not ids')):
+            read_pixels(data)
+
+
+def test_equally_frequent_colours_are_in_order(tmp_path):
+    array = np.array([[(9, 1, 1), (2, 200, 1), (2, 3, 200)]], np.uint8)
+    assert labels_of(tmp_path, encoded(array)).colours == ((2, 3, 200), (2, 200, 1), (9, 1, 1))
+
+
+@pytest.mark.parametrize('many', [255, 256, 257])
+def test_of_many_colours_the_most_frequent_are_kept(tmp_path, many):
+    numbers = np.arange(many)
+    array = np.dstack([numbers % 256, numbers // 256 + 1, 0 * numbers]).astype(np.uint8)
+    array = np.concatenate([array, array[:, :5]], axis=1)
+    found = labels_of(tmp_path, encoded(array))
+    assert len(found.colours) == many
+    assert found.colours[:5] == tuple((i, 1, 0) for i in range(5))  # they come twice
+
+
+@pytest.mark.parametrize('alpha', [0, 9, 255])
+def test_alpha_that_is_the_same_everywhere_says_nothing(tmp_path, alpha):
+    one = np.full_like(IDS, 3)
+    for data in (
+        encoded(np.dstack([one, np.full_like(IDS, alpha)])),
+        encoded(np.dstack([one] * 3 + [np.full_like(IDS, alpha)])),
+    ):
+        found = labels_of(tmp_path, data)
+        assert (found.ids, found.error) == ((3,), '')
+
+
+def png16(channels: int, kind: int) -> bytes:
+    """A PNG (2, 3) of 16-bit channels; `kind` is the colour type of PNG."""
+
+    def chunk(name, content):
+        check = struct.pack('>I', zlib.crc32(name + content))
+        return struct.pack('>I', len(content)) + name + content + check
+
+    rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in np.repeat(IDS, channels, axis=1))
+    head = chunk(b'IHDR', struct.pack('>IIBBBBB', 3, 2, 16, kind, 0, 0, 0))
+    return b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+
+
+@pytest.mark.parametrize(('channels', 'kind'), [(2, 4), (3, 2), (4, 6)])
+def test_several_channels_of_16_bits_are_refused(tmp_path, channels, kind):
+    assert 'channels have 16 bits; write one' in labels_of(tmp_path, png16(channels, kind)).error
+    with pytest.raises(ValueError, match='channels have 16 bits; write one'):
+        read_pixels(png16(channels, kind))
+    assert labels_of(tmp_path, png16(1, 0)).ids == (0, 1, 7, 255)
+
+
+@pytest.mark.parametrize(
+    ('array', 'ids', 'size'),
+    [
+        (np.zeros((0, 3), np.uint8), (), (3, 0)),
+        (np.array([[7, 3, 9]])[..., None], (3, 7, 9), (3, 1)),
+        (np.array([[7, 3, 9]]).T[None], (3, 7, 9), (3, 1)),  # (H, W, 1) rather than (1, H, W)
+        (np.array([[7, 3, 9], [7, 0, 0]]).T[None], (0, 3, 7, 9), (2, 3)),
+        (np.array([[2**40, -7, 3]]), (-7, 3, 2**40), (3, 1)),
+        (np.array([[2**16, 2**16 - 1]], np.uint32), (2**16 - 1, 2**16), (2, 1)),
+        (np.array([[True, False, True]]), (0, 1), (3, 1)),
+        (np.array([[-0.0, 2.0, 1e3]]), (0, 2, 1000), (3, 1)),
+    ],
+)
+def test_arrays_of_any_whole_numbers(tmp_path, array, ids, size):
+    found = labels_of(tmp_path, numpy_file(array))
+    assert (found.ids, (found.width, found.height), found.error) == (ids, size, '')
+    assert all(type(i) is int for i in found.ids)
+
+
+def test_arrays_with_alpha_are_colours(tmp_path):
+    data = numpy_file(np.dstack([COLOURS, ALPHA]))
+    assert labels_of(tmp_path, data).colours == BY_COUNT
+    assert labels_of(tmp_path, data).kind == 'NPY'
+    assert np.array_equal(read_pixels(data, in_colour=True), packed(COLOURS))
+
+
+def test_large_maps_are_read_without_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 4)
+    assert labels_of(tmp_path, encoded(IDS)).ids == (0, 1, 7, 255)
+
+
+def test_a_colour_is_one_number():
+    assert packed((1, 2, 3)) == 0x010203 and packed((255, 0, 128)) == 0xFF0080
+    assert unpacked(0x010203) == (1, 2, 3) and unpacked(0xFF0080) == (255, 0, 128)
+    assert packed(COLOURS).shape == (2, 3)
+
+
+def test_other_processes_wait_for_the_first(files, cached, capsys):
+    with cache.locked(cached / 'reading'):
+        thread = threading.Thread(target=read_label_maps, args=[files])
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive() and not [*kept(cached)]
+    thread.join()
+    assert [*kept(cached)]
+    assert 'waiting for another process that works on reading' in capsys.readouterr().out

@@ -1,8 +1,11 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """data/label_values.py: each value or colour has one label, and unknown ones are errors."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmconvnext.data.label_maps import LabelMap, packed
 from mmconvnext.data.label_values import LabelValues, read_palette
@@ -108,3 +111,89 @@ def test_other_lines_are_errors(tmp_path, text, error):
     (tmp_path / 'labelmap.txt').write_text(text)
     with pytest.raises(ValueError, match=error):
         read_palette(tmp_path / 'labelmap.txt')
+
+
+def png(array) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, 'PNG')
+    return stream.getvalue()
+
+
+def test_encoded_maps_are_read():
+    ids = np.array([[0, 90, 200], [7, 255, 0]], np.uint8)
+    labels = LabelValues(ids=[200, 0, 90], ignore_ids=[7]).read(png(ids))
+    assert labels.dtype == np.uint8 and labels.tolist() == [[1, 2, 0], [255, 255, 1]]
+    colours = np.array([[(1, 2, 3), (0, 0, 9)]], np.uint8)
+    labels = LabelValues(colours=[(0, 0, 9), (1, 2, 3)]).read(png(colours))
+    assert labels.dtype == np.uint8 and labels.tolist() == [[1, 0]]
+    with pytest.raises(ValueError, match='it holds colours such as'):
+        LabelValues().read(png(colours))
+
+
+def test_what_is_ignored_is_no_class():
+    values = LabelValues(ids=[0, 7], ignore_ids=[7])
+    assert values.labels(np.array([[0, 7]])).tolist() == [[0, 255]]
+    assert values.ignored == [7] and values.table == 'ids' and not values.in_colour
+    values = LabelValues(colours=[(1, 2, 3)], ignore_ids=[[1, 2, 3], (4, 5, 6)])
+    assert values.labels(packed([[(1, 2, 3), (4, 5, 6)]])).tolist() == [[255, 255]]
+    assert values.ignored == [(1, 2, 3), (4, 5, 6)]
+
+
+@pytest.mark.parametrize(
+    ('options', 'default'),
+    [
+        ({}, True),
+        (dict(ignore_ids=[]), True),
+        (dict(ignore_ids=[3]), False),
+        (dict(ids=[0, 1]), False),
+        (dict(colours=[(0, 0, 0)]), False),
+    ],
+)
+def test_what_mmseg_reads_too(options, default):
+    assert LabelValues(**options).is_default is default
+
+
+def test_labels_up_to_254_and_no_more():
+    assert LabelValues(ids=range(1, 256)).labels(np.array([[1, 255]])).tolist() == [[0, 254]]
+    assert LabelValues().of(LabelMap((253, 254, 255))) == ({253, 254, 255}, set())
+
+
+def test_the_first_value_that_has_no_label_is_named():
+    values = LabelValues(ids=[5])
+    for pixels, value in (([[5, 4, 9]], 4), ([[6, 5]], 6), ([[5, 254]], 254), ([[5, 256]], 256)):
+        with pytest.raises(ValueError, match=f'it holds the value {value}, which'):
+            values.labels(np.array(pixels))
+
+
+@pytest.mark.parametrize(
+    ('text', 'colours'),
+    [
+        ('a:255,0,1\n', {'a': (255, 0, 1)}),
+        ('a;1;2;3\n b , 4 , 5 , 6 \n', {'a': (1, 2, 3), 'b': (4, 5, 6)}),
+        ('\n\na:1,2,3\n  \nb:4,5,6', {'a': (1, 2, 3), 'b': (4, 5, 6)}),
+        ('a:1,2,3\n#b:4,5,6\n', {'a': (1, 2, 3)}),
+        ('a:1,2,3\na:4,5,6\n', {'a': (4, 5, 6)}),
+        ('name,r,g,b\n', {}),
+        ('a,1,2,3,rest\n', {'a': (1, 2, 3)}),
+    ],
+)
+def test_lines_of_a_table(tmp_path, text, colours):
+    (tmp_path / 'a.txt').write_text(text)
+    assert read_palette(tmp_path / 'a.txt') == colours
+
+
+@pytest.mark.parametrize(
+    ('text', 'error'),
+    [
+        ('a:256,0,0\n', "line 1, 'a:256,0,0': a colour"),
+        ('a:0,256,0\n', 'a colour has numbers'),
+        ('a:0,0,256\n', 'a colour has numbers'),
+        ('\nheading\n', "line 2, 'heading', is not name:red"),
+        ('a1,r,g,b\n', "line 1, 'a1,r,g,b', is not"),
+        ('# x\n\na:1,2,3,\nb:1\n', "line 4, 'b:1', is not"),
+    ],
+)
+def test_other_lines_are_named(tmp_path, text, error):
+    (tmp_path / 'a.txt').write_text(text)
+    with pytest.raises(ValueError, match=error):
+        read_palette(tmp_path / 'a.txt')

@@ -3,6 +3,7 @@
 
 import pytest
 
+from mmconvnext.data import name_lists
 from mmconvnext.data.name_lists import written_list
 
 
@@ -29,3 +30,18 @@ def test_without_a_place_for_it(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', 'relative')  # no home
     with pytest.raises(ValueError, match='cannot be written'):
         written_list(str(tmp_path), ['a'])
+
+
+def test_the_use_of_a_list_is_noted_and_it_is_written_once(tmp_path, monkeypatch):
+    noted = []
+    monkeypatch.setattr(name_lists, 'used', noted.append)
+    first = written_list(str(tmp_path / 'my images'), ['b', 'a'])
+    assert noted == [] and first.name.startswith('my images-') and first.suffix == '.txt'
+    first.write_text('as it was')
+    assert written_list(str(tmp_path / 'my images'), ['a', 'b']) == first and noted == [first]
+    assert first.read_text() == 'as it was'
+
+
+def test_lists_of_other_names_are_other_files(tmp_path):
+    lists = [['ab'], ['a', 'b'], ['a\tb'], [], ['a', 'b', 'c']]
+    assert len({written_list(str(tmp_path), names) for names in lists}) == len(lists)

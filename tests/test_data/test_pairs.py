@@ -79,3 +79,46 @@ def test_patterns(stems, maps, pattern):
 
 def test_suffixes_of_images():
     assert [suffix_of(n) for n in ('a.JPG', 'a.b.TiF', 'a.txt', 'jpg')] == ['.JPG', '.TiF', '', '']
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'jpeg', 'png', 'bmp', 'tif', 'tiff', 'webp'])
+def test_suffixes_of_images_in_any_case(suffix):
+    for spelt in (suffix, suffix.upper(), suffix.title()):
+        assert suffix_of(f'a/b.c.{spelt}') == f'.{spelt}'
+    assert suffix_of(f'{suffix}') == suffix_of(f'a.{suffix}x') == ''
+
+
+@pytest.mark.parametrize(
+    ('stems', 'maps', 'pattern'),
+    [
+        ('0 1 2', '0_m.png 1_m.png', ('', '', '', '_m.png', 2)),
+        ('0 1 2 3', '0_m.png 1_m.png 2_m.png 0_x.png', ('', '', '', '_m.png', 3)),
+        # The first name that is tried has no label map.
+        (
+            '0 1 2 3 4 5 6',
+            '1_m.png 2_m.png 3_m.png 4_m.png 5_m.png 6_m.png',
+            ('', '', '', '_m.png', 6),
+        ),
+        ('a1 a2', 'm1.png m2.png', ('a', '', 'm', '.png', 2)),
+        ('i_1a i_2a', 'm_1b.png m_2b.png', ('i_', 'a', 'm_', 'b.png', 2)),
+        ('x1 x2', 'yx1.png yx2.png', ('', '', 'y', '.png', 2)),
+        ('1x 2x', '1xy.png 2xy.png', ('', '', '', 'y.png', 2)),
+        ('s_1_t s_2_t', 'm_1_u.png m_2_u.png', ('s_', '_t', 'm_', '_u.png', 2)),
+        ('a/i1 b/i2', 'a/m1.png b/m2.png', ('i', '', 'm', '.png', 2)),
+        ('a/0 b/1', 'b/0.png a/1.png', None),
+        ('ab1 ab2', 'b1.png b2.png', ('a', '', '', '.png', 2)),
+        ('1ab 2ab', '1a.png 2a.png', ('', 'b', '', '.png', 2)),
+        ('xab1 xab2', 'yab1.png yab2.png', ('x', '', 'y', '.png', 2)),
+        ('1abx 2abx', '1aby.png 2aby.png', ('', 'x', '', 'y.png', 2)),
+        ('same same2', 'same.png same2.png', ('', '', '', '.png', 2)),
+    ],
+)
+def test_patterns_of_names(stems, maps, pattern):
+    assert find_pattern(stems.split(), maps.split()) == (pattern and Pattern(*pattern))
+
+
+def test_hidden_files_and_other_suffixes_are_not_listed(tmp_path):
+    touch(tmp_path, 'b/.x.png', 'a.png', 'a.png.bak', 'c/d/e.png')
+    assert listed(str(tmp_path), '.png') == ['a.png', 'c/d/e.png']
+    assert listed(tmp_path, '') == listed(tmp_path) == ['a.png', 'a.png.bak', 'c/d/e.png']
+    assert listed(tmp_path / 'a.png') == []

@@ -7,8 +7,8 @@ import pytest
 from image_files import HEIGHT, WIDTH, encoded, noise, tiff, write
 from PIL import Image
 
-from mmconvnext.data.images import image_kinds, read_headers
-from mmconvnext.data.pixels import largest_value, loaded_channels, needs_own_loader
+from mmconvnext.data.images import ImageKind, image_kinds, read_headers
+from mmconvnext.data.pixels import is_darkened, largest_value, loaded_channels, needs_own_loader
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +61,60 @@ def test_the_largest_value(tmp_path):
     kind = kind_of(tmp_path / 'a.png')
     (tmp_path / 'a.png').unlink()
     assert largest_value(kind) is None
+
+
+@pytest.mark.parametrize(
+    'color_type', ['grayscale', 'grayscale_ignore_orientation', 'color', 'bgr']
+)
+def test_color_types_that_fix_the_channels(color_type):
+    kind = ImageKind('PNG', 'RGBA', 4, 8, 1, 'gone.png')
+    assert loaded_channels(kind, color_type) == (1 if 'gray' in color_type else 3)
+    assert loaded_channels(kind, 'unchanged') == 4  # as the header says
+
+
+@pytest.mark.parametrize(
+    ('kind', 'own'),
+    [
+        (('NPY', 'uint8', 3), True),
+        (('TIFF', '', 5), True),
+        (('TIFF', 'RGBA', 4), False),
+        (('PNG', 'RGBA', 5), False),
+    ],
+)
+def test_which_files_need_our_loader(kind, own):
+    assert needs_own_loader(ImageKind(*kind, 8, 1, 'gone')) is own
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'channels', 'alpha', 'dtype', 'dark'),
+    [
+        ('tif', 4, 254, np.uint8, True),
+        ('tif', 4, 255, np.uint8, False),
+        ('tif', 4, 254, np.uint16, False),
+        ('tif', 3, 0, np.uint8, False),
+        ('png', 4, 254, np.uint8, False),
+    ],
+)
+def test_cv2_darkens_a_tiff_by_its_alpha(tmp_path, suffix, channels, alpha, dtype, dark):
+    array = np.full((HEIGHT, WIDTH, channels), 255, dtype)
+    array[3, 5, -1] = alpha
+    file = tmp_path / f'a.{suffix}'
+    if dtype == np.uint8:
+        write(file, encoded(array, 'TIFF' if suffix == 'tif' else 'PNG'))
+    else:
+        write(file, tiff(array))
+    kind = kind_of(file)
+    assert is_darkened(kind) is dark
+    file.unlink()
+    assert is_darkened(kind) is False
+
+
+def test_the_largest_value_of_arrays(tmp_path):
+    np.save(tmp_path / 'a.npy', np.array([[[-7, 2], [3, -4]]], np.int16))
+    assert largest_value(kind_of(tmp_path / 'a.npy')) == 3
+    np.save(tmp_path / 'a.npy', np.zeros((0, 4)))
+    assert largest_value(ImageKind('NPY', 'float64', 1, 64, 1, str(tmp_path / 'a.npy'))) is None
+    (tmp_path / 'a.npy').write_bytes(b'\x93NUMPY')
+    assert largest_value(ImageKind('NPY', 'float64', 1, 64, 1, str(tmp_path / 'a.npy'))) is None
+    (tmp_path / 'a.png').write_bytes(b'')
+    assert largest_value(ImageKind('PNG', 'RGB', 3, 8, 1, str(tmp_path / 'a.png'))) is None

@@ -93,3 +93,65 @@ def test_names_from_the_current_folder():
 
 def test_a_name_that_fits_two_files_is_unknown():
     assert choose(['a/1.jpg', 'b/1.jpg'], ['1', 'b/1']) == (['b/1.jpg'], ['1'])
+
+
+@pytest.mark.parametrize('name', ['cat', 'dog'])
+def test_images_without_classes_fill_what_is_left(name):
+    images = {i: {name} if i < 4 else set() for i in range(10)}
+    learnt, measured = divide(images, 0.5)
+    assert len(learnt) == len(measured) == 5
+    assert sum(bool(images[i]) for i in measured) == 2
+
+
+def test_the_rarest_class_is_divided_first():
+    """Its images hold others too, which must not use up the room."""
+    images = {i: {'cat'} for i in range(16)} | {i: {'cat', 'owl'} for i in range(16, 20)}
+    for fraction, owls in ((0.25, 1), (0.5, 2), (0.75, 3)):
+        learnt, measured = divide(images, fraction)
+        assert sum('owl' in images[i] for i in measured) == owls
+        assert len(measured) == 20 * fraction
+
+
+def test_a_class_of_one_image_is_learnt():
+    images = {i: {'cat'} for i in range(10)} | {10: {'cat', 'owl'}}
+    assert 10 in divide(images, 0.2)[0]
+    assert 10 in divide(images, 0.8)[1]
+
+
+def test_a_split_stays_the_same_in_later_versions():
+    """Results are only compared on the same images; the lists were made by the first version."""
+    images = {i: {'cat', 'owl' if i % 2 else 'dog'} for i in range(12)} | {7: set()}
+    learnt, measured = divide(images, 0.25)
+    assert (sorted(learnt), sorted(measured)) == ([1, 2, 3, 4, 6, 8, 9, 10, 11], [0, 5, 7])
+    learnt, measured = divide(dict.fromkeys('abcdefgh', set()), 0.25)
+    assert (sorted(learnt), sorted(measured)) == ([*'abcefh'], [*'dg'])
+
+
+def test_classes_and_images_may_be_of_any_kind():
+    images = {('a', 1): {1, 'cat'}, 2: {None}, 'x': {1}, 3.5: {'cat'}}
+    learnt, measured = divide(images, 0.5)
+    assert {*learnt, *measured} == {*images} and len(learnt) + len(measured) == 4
+
+
+def test_choices_are_in_the_order_of_the_list_and_once():
+    names = ['a/1.jpg', 'b/2.jpg', 'b/3.jpg']
+    assert choose(names, ['3', '1', 'b/3', '1.jpg']) == (['b/3.jpg', 'a/1.jpg'], [])
+    assert choose(names, ['', ' \n']) == ([], []) == choose(names, [])
+    assert choose(names, ['x', '2', 'y', 'x']) == (['b/2.jpg'], ['x', 'y', 'x'])
+
+
+def test_a_whole_name_is_preferred_to_a_part_of_another():
+    names = ['1', 'a/1.jpg', '1.jpg.png', 'b/1.jpg/2.png']
+    assert choose(names, ['1', 'a/1', '1.jpg', 'b/1.jpg/2']) == (
+        ['1', 'a/1.jpg', 'b/1.jpg/2.png'],
+        ['1.jpg'],
+    )
+    assert choose(['a\\1.jpg'], ['a/1']) == (['a\\1.jpg'], [])
+
+
+def test_the_same_in_every_order_of_the_classes():
+    """Sets of words have another order in each process."""
+    images = {0: ['cat', 'dog'], 1: ['cat', 'owl'], 2: ['dog']}
+    for order in (1, -1):
+        contents = {i: dict.fromkeys(names[::order]).keys() for i, names in images.items()}
+        assert divide(contents, 0.3) == ([1, 2], [0])

@@ -41,7 +41,7 @@ class Listed(NamedTuple):
     name: str
     width: float
     height: float
-    turn: int = 1
+    turn: int
 
 
 def sound_images(
@@ -146,7 +146,7 @@ def _headers(
     found: dict[int | str, Path] = {}
     names, twice = {}, Tally()
     lost: dict[str, Tally] = {MISSING: Tally(), BAD: Tally()}
-    passes, hint = FILES in wanted.passed, ''
+    total, passes, hint = len(rows), FILES in wanted.passed, ''
 
     def lose(k: int | str, kind: str, where: str) -> None:
         lost[kind].add(where)
@@ -179,7 +179,7 @@ def _headers(
             del found[k]
     for kind, way in ((MISSING, f' in {files.root}; {hint}'), (BAD, '; replace or remove them')):
         if lost[kind].count:
-            count = f'{lost[kind].count} of {len(rows) + passes * lost[kind].count}'
+            count = f'{lost[kind].count} of {total}'
             ledger.refuse(FILES, f'{count} {kind} ({lost[kind]}){way}')
     return {k: headers[file] for k, file in found.items()}
 

@@ -55,4 +55,5 @@ class References:
 
 
 def _range(ids: Iterable) -> str:
-    return f'{min(ids)} to {max(ids)}'
+    whole = [i for i in ids if isinstance(i, int)]  # names among the listed ids have no order
+    return f'{min(whole)} to {max(whole)}'

@@ -162,3 +162,177 @@ def test_boxes_from_their_centre_are_told():
 def test_boxes_without_an_extent_are_no_fractions():
     assert judged([[0, 0, 0, 0]] * 4) == ('', Ledger())
     assert judged([[0, 0, 0, 0.5]] * 4)[0].startswith('4 of 4 boxes are at most one pixel large')
+
+
+# Both sides of each bound
+
+
+def meaning(boxes, size=LARGE, **more) -> str:
+    """What the refusal of boxes says in a word, '' if there is none."""
+    text, _ = judged(boxes, size, **more)
+    words = ['fractions', 'corners', 'differ', 'leave', 'percent']
+    return next((word for word in words if word in text), text)
+
+
+@pytest.mark.parametrize(
+    ('box', 'size', 'expected'),
+    [
+        ([0, 0, 1, 1], LARGE, 'fractions'),
+        ([0, 0, 1.1, 1], LARGE, ''),
+        ([0, 0, 1, 1.1], LARGE, ''),
+        ([1.1, 0, 1, 1], LARGE, ''),
+        ([0, 0, 0, 0.1], LARGE, 'fractions'),
+        ([-1, 0, 0.5, 0.5], LARGE, 'fractions'),
+        ([0, -1.1, 0.5, 0.5], LARGE, ''),
+        ([0, 0, 1, 1], (2, 2), 'fractions'),
+        ([0, 0, 1, 1], (1, 480), ''),
+        ([0, 0, 1, 1], (640, 1), ''),
+        ([0, 0, 1, 1], (0, 480), ''),  # unknown
+        ([0, 0, 1, 1], (640, 0), ''),
+    ],
+)
+def test_what_is_a_fraction(box, size, expected):
+    assert meaning([box], size) == expected
+
+
+@pytest.mark.parametrize(
+    ('change', 'size', 'expected'),
+    [
+        ([0, 0, 100, 5], LARGE, 'percent'),
+        ([0, 0, 5, 100], LARGE, 'percent'),
+        ([0, 0, 5, 101], LARGE, ''),
+        ([96, 0, 5, 5], LARGE, ''),
+        ([-1, 0, 5, 5], LARGE, ''),
+        ([0, 0, 5, 5], (200, 200), 'percent'),
+        ([0, 0, 5, 5], (480, 199), ''),
+    ],
+)
+def test_what_may_be_percent(change, size, expected):
+    boxes = [[0, 0, 95, 95], *[[i, i, 9, 20] for i in range(18)], change]
+    assert meaning(boxes, size) == expected
+
+
+@pytest.mark.parametrize(
+    ('right', 'low', 'expected'),
+    [(91, 91, 'percent'), (90, 91, ''), (91, 90, ''), (20, 95, ''), (95, 20, '')],
+)
+def test_percent_reach_both_borders(right, low, expected):
+    boxes = [[0, 0, 5, 5]] * 18 + [[0, 0, right, 5], [0, 0, 5, low]]
+    assert meaning(boxes) == expected
+
+
+@pytest.mark.parametrize(
+    ('box', 'leaves'),
+    [
+        ([623, 10, 20, 5], False),
+        ([623.5, 10, 20, 5], True),
+        ([10, 463, 5, 20], False),
+        ([10, 463.5, 5, 20], True),
+        ([280, 10, 400, 300], False),  # a tenth of its width
+        ([281, 10, 400, 300], True),
+        ([10, 210, 300, 300], False),
+        ([10, 211, 300, 300], True),
+    ],
+)
+def test_three_pixels_or_a_tenth_are_in_the_image(box, leaves):
+    assert (meaning([box]) in ('leave', 'corners')) is leaves
+
+
+@pytest.mark.parametrize(
+    ('box', 'expected'),
+    [
+        ([300, 200, 641, 400], 'corners'),
+        ([300, 200, 642, 400], 'leave'),
+        ([300, 200, 500, 481], 'corners'),
+        ([300, 200, 500, 482], 'leave'),
+        ([500, 200, 500, 400], 'leave'),  # no width
+        ([400, 300, 500, 300], 'leave'),
+        ([400, 300, 500, 299], 'leave'),
+    ],
+)
+def test_what_may_be_corners(box, expected):
+    assert meaning([box]) == expected
+
+
+@pytest.mark.parametrize(('corners', 'expected'), [(9, 'leave'), (10, 'corners')])
+def test_nearly_all_may_be_corners(corners, expected):
+    boxes = [[500, 400, 600, 470]] * corners + [[30, 30, 30, 30]]
+    assert meaning(boxes) == expected
+
+
+@pytest.mark.parametrize(('leaving', 'expected'), [(1, ''), (2, 'corners')])
+def test_a_fifth_of_the_boxes_may_leave_the_image(leaving, expected):
+    boxes = [[500, 400, 600, 470]] * leaving + [[10, 10, 100, 90]] * (5 - leaving)
+    assert meaning(boxes) == expected and judged(boxes)[1].noted == {}
+
+
+@pytest.mark.parametrize(('leaving', 'expected'), [(2, ''), (3, 'leave')])
+def test_half_of_the_boxes_may_leave_the_image(leaving, expected):
+    boxes = [[600, 9, 60, 5]] * leaving + [[9, 9, 5, 5]] * (4 - leaving)
+    assert meaning(boxes) == expected
+    assert told(judged(boxes)[1].noted) == ({} if expected else {LEAVE: 2})
+
+
+@pytest.mark.parametrize('side', range(4))
+@pytest.mark.parametrize('sign', [1, -1])
+def test_each_side_is_compared(side, sign):
+    box = [100, 100, 20, 25]
+    for shift, differs in ((3, False), (3.5, True)):
+        shape = list(bounds(box))
+        shape[side] += sign * shift
+        assert meaning([box], shapes=[shape]) == ('differ' if differs else '')
+
+
+@pytest.mark.parametrize(('shift', 'expected'), [(30, ''), (30.5, 'differ')])
+def test_a_tenth_of_the_longer_side_is_no_difference(shift, expected):
+    for shape in ((100, 100, 110, 400), (100, 100, 400, 110)):
+        box = [100 + shift, 100, shape[2] - 100, shape[3] - 100]
+        assert meaning([box], (900, 900), shapes=[shape]) == expected
+
+
+@pytest.mark.parametrize('side', range(4))
+@pytest.mark.parametrize('sign', [1, -1])
+def test_corners_of_a_shape_may_be_wrong_by_a_tenth(side, sign):
+    shape = (300, 200, 350, 260)
+    for shift, expected in ((6, 'corners'), (6.5, 'differ')):
+        box = list(shape)
+        box[side] += sign * shift
+        assert meaning([box], (2000, 2000), shapes=[shape]) == expected
+
+
+@pytest.mark.parametrize(('count', 'refused'), [(2, False), (3, True)])
+@pytest.mark.parametrize('corners', [True, False])
+def test_half_of_the_boxes_may_differ(count, refused, corners):
+    shape = (10, 20, 40, 80)
+    wrong = as_corners([10, 20, 30, 60]) if corners else [50, 20, 30, 60]
+    boxes = [wrong] * count + [[10, 20, 30, 60]] * (4 - count)
+    text, ledger = judged(boxes, shapes=[shape] * 4)
+    assert bool(text) == refused and ('are corners' in text) == (refused and corners)
+    assert told(ledger.noted) == ({} if refused else {DIFFER: 2})
+
+
+@pytest.mark.parametrize(
+    ('box', 'area', 'expected'),
+    [
+        ([10, 10, 60, 60], 50 * 50, 'corners'),
+        ([10, 10, 60, 60], 2520, 'corners'),  # 0.8 %
+        ([10, 10, 60, 60], 2530, ''),  # 1.2 %
+        ([10, 10, 60, 60], 2480, 'corners'),
+        ([10, 10, 60, 60], 2470, ''),
+        ([10, 10, 60, 60], 60 * 60, ''),
+        ([10, 10, 60, 60], 0, ''),
+        ([10, 10, 60, 60], None, ''),
+        ([0.2, 0.2, 100, 100], 9980, ''),  # both could be meant
+        ([70, 10, 60, 60], 500, ''),  # 10 * 50, but drawn backwards
+        ([10, 70, 60, 60], 500, ''),
+    ],
+)
+def test_what_the_area_says(box, area, expected):
+    assert meaning([box], (900, 900), areas=[area]) == expected
+
+
+@pytest.mark.parametrize(('count', 'expected'), [(2, ''), (3, 'corners')])
+def test_half_of_the_areas_may_be_those_of_corners(count, expected):
+    boxes, areas = [[10, 10, 60, 60]] * 4, [2500] * count + [3600] * (4 - count)
+    assert meaning(boxes, (900, 900), areas=areas) == expected
+    assert meaning(boxes, (0, 0), areas=areas) == expected  # of unknown images too

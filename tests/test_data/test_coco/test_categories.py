@@ -98,3 +98,48 @@ def test_labels_in_another_order(tmp_path):
     kept = files.keep(tmp_path, found)
     assert kept.file != tmp_path / 'a.json' and kept.ledger.mended == {}
     assert files.score(kept.file, files.content()) == {'cat': (1, 3), 'dog': (1, 4)}
+
+
+@pytest.mark.parametrize('odd', [2**53 + 1, -(2**53) - 1])
+def test_ids_up_to_those_that_floats_hold_stay(odd):
+    near = odd - 1 if odd > 0 else odd + 1
+    assert sound((near, 'cat'), (7, 'dog'))[0] == [(near, 'cat'), (7, 'dog')]
+    entries, by_key, ledger = sound((odd, 'cat'), (7, 'dog'))
+    assert entries == [(1, 'cat'), (2, 'dog')] and by_key == {odd: 1, 7: 2}
+    assert ledger.mended[IDS].first == [odd, 7]
+
+
+def test_names_that_are_floats_and_other_keys_stay():
+    rows = [dict(id='1', name=7.5, color='red'), dict(id=2, name='dog', color='blue')]
+    ledger = Ledger()
+    entries, _ = sound_categories(rows, ('dog', '7.5'), ledger)
+    assert entries == [
+        dict(id=1, name='dog', color='blue'),
+        dict(id=2, name='7.5', color='red'),
+    ]
+    assert ledger.mended[NAMES].first == [7.5] and ledger.mended[IDS].first == ['1']
+    assert rows[0] == dict(id='1', name=7.5, color='red')
+
+
+@pytest.mark.parametrize('name', [None, True, ['cat']])
+def test_what_is_no_name(name):
+    assert sound((1, name))[2].refused
+
+
+def test_each_refusal_counts_its_entries():
+    _, _, ledger = sound((1, 'a'), ('1', 'b'), (1.0, 'c'), {}, 7, (None, 'x'))
+    broken, doubles = ledger.refused
+    assert broken.text.startswith('3 entries of "categories" lack an "id" or a "name" (number 3 ')
+    assert 'number 4 is 7, number 5 is ' in broken.text
+    assert doubles.text.startswith('2 ids of categories have two names (1: ')
+    assert "1.0: 'a' and 'c'" in doubles.text
+
+
+def test_long_entries_are_named_by_their_beginning():
+    _, _, ledger = sound(dict(name='', note='x' * 500))
+    assert 'x' * 50 in ledger.refused[0].text and len(ledger.refused[0].text) < 300
+
+
+def test_classes_that_are_only_some_of_the_names_keep_the_order():
+    assert sound((5, 'a'), (3, 'cat'), (4, 'dog'))[0] == [(5, 'a'), (3, 'cat'), (4, 'dog')]
+    assert sound((5, 'a'), (3, 'b'), classes=())[0] == [(5, 'a'), (3, 'b')]

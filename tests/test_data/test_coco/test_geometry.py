@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_api
 
-from mmconvnext.data.coco import geometry
+from mmconvnext.data.coco import geometry, run_lengths
 from mmconvnext.data.coco.geometry import (
     Shape,
     area_of,
@@ -177,3 +177,146 @@ def test_reach_of_polygons_before_that_of_boxes():
         'x',
     ]
     assert geometry.reaches(entries) == {7: (50, 60)}
+
+
+# Both sides of each bound
+
+
+@pytest.mark.parametrize(
+    'points',
+    [
+        [-960, 0, 5, 9, 0, 9],
+        [0, 0, 960, 9, 0, 9],
+        [0, -960, 9, 5, 9, 0],
+        [0, 0, 9, 960, 9, 0],
+    ],
+)
+def test_polygons_may_reach_ten_sides_of_the_image(points):
+    value, far = [points], [[v + (v == 960) - (v == -960) for v in points]]
+    for size in ((96, 64), (64, 96)):
+        assert isinstance(read_shape(value, *size), Shape)
+        assert read_shape(far, *size) == 'polygons far outside the image'
+    for size in ((0, 0), (96, 0), (0, 64)):  # unknown
+        assert isinstance(read_shape(far, *size), Shape)
+
+
+@pytest.mark.parametrize(
+    ('points', 'reason'),
+    [
+        ([0, 0, 1, 0, 1, 1, 0, 1], FRACTIONS),
+        ([0, 0, 1.5, 0, 1.5, 1, 0, 1], None),
+        ([0, 0, 1, 0, 1, 1.5, 0, 1.5], None),
+        ([-9, -9, 1, 0, 1, 1, 0, 1], FRACTIONS),
+        ([3.1, 3.1, 9, 3.1, 9, 3.2], 'polygons that cover no pixel'),
+        ([3.1, 3.1, 3.1, 9, 3.2, 9], 'polygons that cover no pixel'),
+        ([3, 3, 9, 3, 9, 4, 3, 4], None),
+        ([200, 3, 201, 3, 201, 9, 200, 9], 'polygons that cover no pixel'),
+    ],
+)
+def test_how_small_a_polygon_may_be(points, reason):
+    found = read_shape([points], 96, 64)
+    assert found == reason if reason else found.value == [points]
+
+
+@pytest.mark.parametrize(
+    ('points', 'sound'),
+    [
+        ([0, 0, 9, 0, 0, 9], True),
+        ([0, 0, 9, 0], False),
+        ([0, 0, 9, 0, 0, 9, 5], False),
+        ([0, 0, 0, 0, 9, 0, 0, 9], True),
+        ([0, 0, 4, 4, 9, 9, 0, 9], True),
+        ([0, 0, 4, 4, 9, 9, 2, 2], False),
+        ([3, 3, 3, 5, 3, 9], False),
+        ([3, 3, 5, 3, 9, 3], False),
+        ([9, 0, 4, 5, 0, 9], False),
+        ([9, 0, 4, 5, 0, 10], True),
+        ([1, 2, 3, 6, 4, 8], False),
+        ([1, 2, 3, 6, 4, 9], True),
+        ([0, 0, 9, 0, float('inf'), 9], False),
+    ],
+)
+def test_a_polygon_has_three_points_that_are_not_on_a_line(points, sound):
+    found = read_shape([points], 96, 64)
+    assert isinstance(found, Shape) if sound else found.startswith('polygons without three points')
+
+
+@pytest.mark.parametrize(
+    ('value', 'mended'),
+    [
+        ([POINTS, POINTS], (geometry.NESTED,)),
+        ([[str(v) for v in FIVE]] * 2, (geometry.STRINGS,)),
+        ([[[str(x), str(y)] for x, y in POINTS]] * 2, (geometry.NESTED, geometry.STRINGS)),
+        ([FIVE, POINTS], (geometry.NESTED,)),
+        ([FIVE, ['x'] * 6, FIVE], (geometry.SHORT,)),
+        ([FIVE, [str(v) for v in FIVE]], (geometry.STRINGS,)),
+    ],
+)
+def test_what_is_mended_in_several_parts_is_told_once(value, mended):
+    shape = read_shape(value, 96, 64)
+    assert shape.value == [FIVE, FIVE] and shape.mended == mended
+
+
+def test_three_points_are_a_polygon_and_two_are_none():
+    triangle = [[8, 3], [28, 3], [28, 18.5]]
+    assert read_shape(triangle, 96, 64).value == [[8, 3, 28, 3, 28, 18.5]]
+    assert read_shape(triangle[:2], 96, 64) == 'polygons without three points and an area'
+    points = [dict(x=1)] + [dict(x=x, y=y) for x, y in triangle]
+    assert isinstance(read_shape(points, 96, 64), str)
+
+
+def test_run_lengths_in_a_list_tell_what_was_mended_once():
+    left = np.zeros((64, 96), bool)
+    left[3:9, 2:12] = True
+    rle = drawn(left)
+    odd = dict(size=['64', '96'], counts=str(rle['counts'].encode()))
+    shape = read_shape([odd, odd], 96, 64)
+    assert shape.mended == (geometry.LISTED, run_lengths.COUNTS, run_lengths.SIZES)
+    assert shape.value == rle and shape.bounds == (2, 3, 12, 9)
+    assert read_shape(odd, 96, 64).mended == (run_lengths.COUNTS, run_lengths.SIZES)
+    reason = 'run lengths without "size" and "counts"'
+    assert read_shape([dict(size=[64, 96]), rle], 96, 64) == reason
+
+
+@pytest.mark.parametrize('upper', [(30, 8), (3, 40)])
+def test_bounds_of_masks_in_a_list_are_those_of_all(upper):
+    first, second = np.zeros((2, 64, 96), bool)
+    first[20:30, 40:50], second[upper[1] : upper[1] + 5, upper[0] : upper[0] + 7] = True, True
+    both = np.nonzero(first | second)
+    for masks in ([first, second], [second, first]):
+        bounds = read_shape([drawn(mask) for mask in masks], 96, 64).bounds
+        ys, xs = both
+        assert bounds == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+
+
+@pytest.mark.parametrize(
+    ('entries', 'expected'),
+    [
+        ([dict(image_id=7, bbox=[10, 20, 30, 45])], {7: (40, 65)}),
+        ([dict(image_id=7, bbox=[-10, -20, 3, 4])], {7: (0, 0)}),
+        ([dict(image_id=7, bbox=[1, 2, 3])], {}),
+        ([dict(image_id=7, bbox=[1, 2, 3, 5], segmentation=[[1, 2]])], {7: (4, 7)}),
+        ([dict(image_id=7, segmentation=[[0, 0, 50, 0, 50, 30]])], {7: (50, 30)}),
+        (
+            [dict(image_id=7, bbox=[0, 0, 9, 8]), dict(image_id=7, bbox=[0, 0, 7, 11])],
+            {7: (9, 11)},
+        ),
+        (['x', dict(image_id=7), dict(bbox=[1, 1, 1, 1])], {}),
+        (
+            ['x', dict(image_id=8), dict(bbox=[1, 1, 1, 1]), dict(image_id='9', bbox=[1, 2, 3, 5])],
+            {9: (4, 7)},
+        ),
+    ],
+)
+def test_reach(entries, expected):
+    assert geometry.reaches(entries) == expected
+
+
+def test_the_rectangle_of_a_mask_is_whole():
+    mask = rle_api.decode(mask_of_box([0, 0, 96, 64], 96, 64))
+    assert mask.shape == (64, 96) and mask.all()
+
+
+def test_areas_of_masks_are_floats():
+    """JSON shows them as those of polygons."""
+    assert type(area_of(Shape(dict(size=[2, 3], counts=[1, 2, 3]), (0, 0, 2, 2)))) is float

@@ -274,3 +274,160 @@ def test_wrong_sizes_are_refused_with_apply_exif_too(tmp_path):
     sized(70, 50)(found)
     (refusal,) = files.read(tmp_path, found, apply_exif=True).ledger.refused
     assert '1.png: 70 x 50 listed, 96 x 64 in the file' in refusal.text
+
+
+# Both sides of each bound
+
+
+@pytest.mark.parametrize('odd', [2**53 + 1, -(2**53) - 1])
+def test_ids_up_to_those_that_floats_hold_stay(tmp_path, odd):
+    near = odd - 1 if odd > 0 else odd + 1
+    for value, expected in ((near, [near, 2, 3]), (odd, [1, 2, 3])):
+        found = files.content()
+        ids(lambda i: value if i == 1 else i)(found)  # noqa: B023
+        read = files.read(tmp_path, found)
+        assert [entry['id'] for entry in read.content['images']] == expected
+        assert read.facts.classes == OBJECTS
+        assert told(read.ledger.mended).get(kinds.IDS, 0) == (0 if value == near else 3)
+
+
+def test_whole_ids_stay_beside_those_that_are_made_whole(tmp_path):
+    found = files.content()
+    ids(lambda i: '7' if i == 1 else i)(found)
+    read = files.read(tmp_path, found)
+    assert [entry['id'] for entry in read.content['images']] == [7, 2, 3]
+    assert read.ledger.mended[kinds.IDS].first == ['7'] and read.facts.classes == OBJECTS
+
+
+@pytest.mark.parametrize(
+    ('width', 'height', 'mended'),
+    [
+        (WIDTH, HEIGHT, 0),
+        (WIDTH + 1, HEIGHT, 3),
+        (WIDTH, HEIGHT - 1, 3),
+        (WIDTH - 1, HEIGHT, 3),
+        (WIDTH, HEIGHT + 1, 3),
+        (WIDTH + 2, HEIGHT, None),
+        (WIDTH, HEIGHT - 2, None),
+        (WIDTH, HEIGHT + 2, None),
+        (0, HEIGHT, 3),
+        (-1, HEIGHT, 3),
+        (WIDTH, 'x', 3),
+    ],
+)
+def test_a_pixel_is_rounding(tmp_path, width, height, mended):
+    found = files.content()
+    sized(width, height)(found)
+    read = files.read(tmp_path, found)
+    if mended is None:
+        assert [r.check for r in read.ledger.refused] == ['image_sizes']
+    else:
+        assert told(read.ledger.mended) == ({kinds.SIZES: 3} if mended else {})
+        sizes = {(entry['width'], entry['height']) for entry in read.content['images']}
+        assert sizes == {SIZE} and read.needed == bool(mended)
+
+
+@pytest.mark.parametrize('field', ['file_name', 'width', 'height'])
+def test_an_image_that_is_listed_twice_differently_is_refused(tmp_path, field):
+    found = files.content()
+    other = dict(found['images'][0], **{field: '2.png' if field == 'file_name' else 50})
+    found['images'] = [found['images'][0], other]
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert refusal.text.startswith('1 images share their id with another one (1: 1.png and ')
+
+
+def test_each_refusal_of_the_list_has_its_count(tmp_path):
+    found = files.content()
+    found['images'] += [7, dict(id=9), dict(id='1', file_name='4.png')]
+    found['images'] += [dict(id=8, file_name='a/../2.png'), dict(id=10, file_name='x/y')]
+    texts = [r.text for r in files.read(tmp_path, found).ledger.refused]
+    assert texts[0].startswith('2 entries of "images" lack an "id" or a "file_name" (number 3 is')
+    assert texts[1].startswith('1 images share their id with another one (1: 1.png and 4.png)')
+    assert texts[2].startswith('1 files are listed under two ids (a/../2.png: 2 and 8)')
+    assert len(texts) == 3
+
+
+def test_a_long_entry_is_named_by_its_beginning(tmp_path):
+    found = files.content()
+    found['images'].append(dict(id=None, note='x' * 500))
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert 'x' * 50 in refusal.text and len(refusal.text) < 250
+
+
+def test_the_hint_is_that_of_the_first_missing_file(tmp_path):
+    found = files.content()
+    found['images'][0]['file_name'] = '1.jpg'
+    found['images'][2]['file_name'] = 'http://x/7.png'
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert refusal.text.startswith('2 of 3 images do not exist (1.jpg, http://x/7.png) in ')
+    assert refusal.text.endswith(f' in {tmp_path}; 1.png is there: correct the suffix')
+
+
+def test_counts_of_lost_images_are_of_all_listed_ones(tmp_path):
+    files.pictures(tmp_path)
+    (tmp_path / '2.png').unlink()
+    (tmp_path / '3.png').write_bytes(b'no image')
+    for passed in ((), ('image_files',)):
+        refused = files.read(tmp_path, files.content(), passed=passed).ledger.refused
+        assert refused[0].text.startswith('1 of 3 images do not exist (2.png)')
+        assert refused[1].text.startswith('1 of 3 images cannot be read')
+        assert refused[1].text.endswith('; replace or remove them')
+
+
+@pytest.mark.parametrize(('reach', 'proven'), [(HEIGHT + 1, False), (HEIGHT + 1.5, True)])
+def test_objects_show_that_sizes_are_swapped(tmp_path, reach, proven):
+    """If they leave the image one way, by more than rounding."""
+    found = files.content(1)
+    sized(HEIGHT, WIDTH)(found)
+    box = [3, 4, reach - 3, 30]
+    found['annotations'] = [
+        dict(found['annotations'][i], bbox=box, segmentation=[files.polygon(*box)]) for i in (0, 1)
+    ]
+    read = files.read(tmp_path, found)
+    assert bool(read.ledger.refused) != proven
+    assert proven == (kinds.SIZES in read.ledger.mended)
+
+
+def test_one_image_that_shows_it_is_enough_and_one_that_contradicts_too_much(tmp_path):
+    found = files.content()
+    sized(HEIGHT, WIDTH)(found)
+    for entry in found['annotations']:
+        box = [3, 4, 80, 30] if entry['image_id'] == 2 else [3, 4, 20, 30]
+        entry.update(bbox=box, segmentation=[files.polygon(*box)])
+    read = files.read(tmp_path, found)
+    assert told(read.ledger.mended)[kinds.SIZES] == 3 and not read.ledger.refused
+    found['annotations'][-1].update(bbox=[3, 4, 20, 80], segmentation=[files.polygon(3, 4, 20, 80)])
+    (refusal,) = files.read(tmp_path, found).ledger.refused
+    assert refusal.text.startswith('the sizes of 3 images differ from their files (1.png: 64 x 96 ')
+
+
+@pytest.mark.parametrize('orientation', [1, 2, 3, 4, 5, 6, 7, 8])
+def test_which_turns_are_told(tmp_path, orientation):
+    """Only those that leave the size as it is; of the others the size tells."""
+    exif(tmp_path, orientation)
+    found = files.content()
+    sized(*(SIZE[::-1] if orientation >= 5 else SIZE))(found)
+    for entry in found['annotations']:
+        entry.update(bbox=[3, 4, 20, 30], segmentation=[files.polygon(3, 4, 20, 30)])
+    ledger = files.read(tmp_path, found).ledger
+    assert told(ledger.noted).get(kinds.FLIPPED, 0) == 3 * (2 <= orientation <= 4)
+    assert ledger.refused == []
+    assert kinds.FLIPPED not in files.read(tmp_path, found, turns=False).ledger.noted
+
+
+def test_several_images_in_a_file_are_told(tmp_path):
+    files.pictures(tmp_path)
+    frames = [Image.new('RGB', SIZE, (i, 0, 0)) for i in (9, 99)]
+    frames[0].save(tmp_path / '2.png', save_all=True, append_images=frames[1:])
+    ledger = files.read(tmp_path, files.content()).ledger
+    assert ledger.noted[kinds.SEVERAL].first == ['2.png'] and told(ledger.noted)[kinds.SEVERAL] == 1
+
+
+def test_kinds_are_those_of_the_files_on_disk(tmp_path):
+    files.pictures(tmp_path)
+    Image.new('L', SIZE).save(tmp_path / '3.png')
+    found = files.content()
+    found['images'][2]['file_name'] = '3.PNG'
+    rgb, grey = files.read(tmp_path, found).facts.kinds
+    assert (rgb.mode, rgb.count, rgb.first) == ('RGB', 2, str(tmp_path / '1.png'))
+    assert (grey.mode, grey.count, grey.first) == ('L', 1, str(tmp_path / '3.png'))

@@ -166,3 +166,59 @@ def test_lists_are_written_in_pieces(tmp_path, monkeypatch, count):
     )
     write_json(tmp_path / 'x.json', content)
     assert json.loads((tmp_path / 'x.json').read_text(encoding='utf-8')) == content
+
+
+def test_the_use_of_both_files_is_noted(tmp_path, cache, monkeypatch):
+    """Not every disk keeps the time of access by itself."""
+    noted = []
+    monkeypatch.setattr(module, 'used', noted.append)
+    sound = files.keep(tmp_path, odd()).file
+    assert noted == []  # just written
+    files.keep(tmp_path, odd())
+    (record,) = (path for path in cache.glob('a-*.json') if path != sound)
+    assert sorted(noted) == sorted([record, sound])
+    noted.clear()
+    files.keep(tmp_path, files.content())
+    files.keep(tmp_path, files.content())
+    assert len(noted) == 1 and noted[0].parent == cache  # never the user's file
+
+
+def test_a_record_that_cannot_be_written_is_made_again(tmp_path, made, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Path, 'write_text', full)
+        first = files.keep(tmp_path, odd())
+    assert first.file.is_file() and first.facts.classes == OBJECTS
+    assert files.keep(tmp_path, odd()) == first == files.keep(tmp_path, odd())
+    assert len(made) == 2
+
+
+def test_a_folder_that_appears_is_noticed(tmp_path, made):
+    found = odd()
+    found['images'][0]['file_name'] = 'sub/1.png'
+    assert files.keep(tmp_path, found, passed=('image_files',)).facts.images == 2
+    files.pictures(tmp_path / 'sub', 1)
+    assert files.keep(tmp_path, found, passed=('image_files',)).facts.images == 3
+    assert len(made) == 2
+
+
+def test_the_folder_is_the_same_however_it_is_written(tmp_path, made, monkeypatch):
+    files.keep(tmp_path, odd())
+    monkeypatch.chdir(tmp_path)
+    files.keep(tmp_path, odd(), folder='.')
+    files.keep(tmp_path, odd(), folder=f'{tmp_path}/x/..')
+    assert len(made) == 1
+
+
+def test_the_content_is_that_of_the_sound_form(tmp_path):
+    kept, read = files.keep(tmp_path, odd()), files.read(tmp_path, odd())
+    assert json.loads(kept.file.read_text(encoding='utf-8')) == read.content
+    assert kept.facts == read.facts and kept.ledger == read.ledger
+
+
+def test_lists_of_one_piece_and_more_are_written(tmp_path):
+    for count in (module.PIECE - 1, module.PIECE, module.PIECE + 1, 2 * module.PIECE + 1):
+        write_json(tmp_path / 'x.json', dict(a=list(range(count)), b=1))
+        assert json.loads((tmp_path / 'x.json').read_text()) == dict(a=list(range(count)), b=1)

@@ -8,9 +8,21 @@ from coco_files import OBJECTS, told
 from PIL import Image
 from pycocotools import mask as rle_api
 
+from mmconvnext.data import cache
+from mmconvnext.data.coco import geometry
 from mmconvnext.data.coco import objects as kinds
 
 ALL = sum(OBJECTS.values())
+# Pillow's way from the stored pixels to the loaded ones, by EXIF orientation.
+TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def each(**values):
@@ -267,3 +279,190 @@ def test_polygons_in_percent_without_boxes(tmp_path):
     found['annotations'][0]['segmentation'] = [files.polygon(1, 2, 95, 96)]
     (refusal,) = files.read(tmp_path, found).ledger.refused
     assert refusal.check == 'boxes' and 'all 21 boxes lie in the first 100 x 100' in refusal.text
+
+
+@pytest.mark.parametrize(
+    ('value', 'crowd', 'mended'),
+    [
+        (0, 0, 0),
+        (1, 1, 0),
+        (2, 1, 1),
+        (-1, 1, 1),
+        (1.0, 1, 1),
+        (0.0, 0, 1),
+        (True, 1, 1),
+        (False, 0, 1),
+        ('1', 1, 1),
+        (' Yes ', 1, 1),
+        ('TRUE', 1, 1),
+        ('no', 0, 1),
+        ('false', 0, 1),
+        ('x', 0, 1),
+        (None, 0, 1),
+        ([1], 0, 1),
+    ],
+)
+def test_what_iscrowd_may_be(tmp_path, value, crowd, mended):
+    found = files.content()
+    one(2, iscrowd=value)(found)
+    sound = files.read(tmp_path, found)
+    flag = sound.content['annotations'][2]['iscrowd']
+    assert flag == crowd and type(flag) is int
+    assert told(sound.ledger.mended) == ({kinds.CROWDS: 1} if mended else {})
+    assert sound.needed == bool(mended)
+    assert sound.facts.crowds == crowd and sound.facts.classes == dict(cat=3, dog=4 - crowd)
+
+
+@pytest.mark.parametrize(
+    ('value', 'crowd'), [(1, 1), ('true', 1), ('no', 0), (0, 0), ('0', 0), ('', 0), (None, 0)]
+)
+def test_what_ignore_may_be(tmp_path, value, crowd):
+    found = files.content()
+    one(2, ignore=value)(found)
+    sound = files.read(tmp_path, found)
+    assert sound.content['annotations'][2]['iscrowd'] == crowd
+    assert told(sound.ledger.mended) == ({kinds.IGNORED: 1} if crowd else {})
+    assert sound.needed == bool(value)  # mmdet drops each object whose "ignore" is not 0
+
+
+def test_objects_without_an_id_are_named_by_their_position(tmp_path):
+    found = files.content()
+    del found['annotations'][2]['id'], found['annotations'][2]['area']
+    found['annotations'].append('x')
+    sound = files.read(tmp_path, found)
+    assert sound.ledger.mended[kinds.AREAS].first == ['number 2']
+    assert sound.ledger.mended[kinds.IDS].first == ['number 2']
+    assert sound.ledger.left_out[kinds.BROKEN].first == ['number 7']
+    assert [entry['id'] for entry in sound.content['annotations']] == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ('value', 'mended'),
+    [(-3, 0), (2**53, 0), (-(2**53), 0), (2**53 + 1, 1), (-(2**53) - 1, 1), (0, 1), (True, 1)],
+)
+def test_ids_that_pycocotools_tells_apart(tmp_path, value, mended):
+    found = files.content()
+    one(1, id=value)(found)
+    sound = files.read(tmp_path, found)
+    assert told(sound.ledger.mended) == ({kinds.IDS: 1} if mended else {})
+    assert not mended or sound.ledger.mended[kinds.IDS].first == [value]
+    ids = [entry['id'] for entry in sound.content['annotations']]
+    assert ids == ([1, 2, 3, 4, 5, 6, 7] if mended else [1, value, 3, 4, 5, 6, 7])
+
+
+def test_missing_images_of_unknown_size_do_not_lose_their_objects(tmp_path):
+    """One fault is told, not the faults that follow from it."""
+    found = files.content()
+    for entry, values in zip(found['images'], (dict(width=None), dict(height=0), dict(width=0))):
+        entry.update(file_name=f'gone{entry["id"]}.png', **values)
+    del found['images'][2]['height']
+    ledger = files.read(tmp_path, found).ledger
+    assert [r.check for r in ledger.refused] == ['image_files']
+    assert ledger.left_out == {} and ledger.mended == {}
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [(None, 12 * 16), (0, 12 * 16), (-5, 12 * 16), ('7.5', 7.5), ('-1', 12 * 16), (0.25, 0.25)],
+)
+def test_areas_without_a_polygon_are_those_of_the_box(tmp_path, value, expected):
+    found = files.content()
+    one(2, area=value, segmentation=[])(found)
+    sound = files.read(tmp_path, found, masks=False)
+    assert sound.content['annotations'][2]['area'] == expected
+    assert told(sound.ledger.mended) == ({} if value == 0.25 else {kinds.AREAS: 1})
+
+
+def test_regions_to_ignore_without_a_mask_are_their_box(tmp_path):
+    found = files.content()
+    one(2, segmentation=[], iscrowd=1)(found)
+    for boxed in (False, True):
+        sound = files.read(tmp_path, found, masks_from_boxes=boxed)
+        assert sound.ledger.mended == {} and sound.ledger.left_out == {}
+        entry = sound.content['annotations'][2]
+        assert entry['iscrowd'] == 1 and sound.facts.crowds == 1 and sound.needed
+        mask = np.zeros((files.HEIGHT, files.WIDTH), bool)
+        mask[5 : 5 + 16, 30 : 30 + 12] = True
+        assert (files.mask(entry, found['images'][0]) == mask).all()
+
+
+def test_regions_to_ignore_may_be_run_lengths_in_every_pipeline(tmp_path):
+    found = files.content()
+    image = found['images'][0]
+    rle = rle_api.encode(np.asfortranarray(files.mask(found['annotations'][2], image)))
+    value = dict(size=rle['size'], counts=rle['counts'].decode())
+    one(2, segmentation=value, iscrowd=1)(found)
+    sound = files.read(tmp_path, found, polygons=True)
+    assert sound.ledger.left_out == {} and not sound.needed
+
+
+def test_what_is_mended_in_a_mask_is_counted(tmp_path):
+    found = files.content()
+    one(2, segmentation=files.polygon(30, 5, 12, 16))(found)  # without the outer list
+    sound = files.read(tmp_path, found)
+    assert told(sound.ledger.mended) == {geometry.FLAT: 1} and sound.needed
+    assert files.objects(sound.content) == files.objects(files.content())
+
+
+def test_the_same_box_is_another_object_in_another_image_or_class(tmp_path):
+    found = files.content()
+    for i, entry in enumerate(found['annotations']):
+        entry.update(bbox=[8, 3, 20, 31], segmentation=[files.polygon(8, 3, 20, 31)])
+        entry.update(image_id=i // 2 + 1 if i < 6 else 3, category_id=i % 2 + 1)
+    assert told(files.read(tmp_path, found).ledger.noted) == {kinds.DOUBLES: 1}  # the last
+    found['annotations'].pop()
+    assert files.read(tmp_path, found).ledger.noted == {}
+    one(0, iscrowd=1)(found)  # a region to ignore is no double of an object
+    one(1, category_id=1)(found)
+    assert kinds.DOUBLES not in files.read(tmp_path, found).ledger.noted
+
+
+@pytest.mark.parametrize(('count', 'noted'), [(99, False), (98, True)])
+def test_single_doubles_are_not_worth_a_warning(tmp_path, count, noted):
+    """One of 100 objects is not told, one of 99 is."""
+    found, first = files.content(), files.content()['annotations'][0]
+    boxes = [[i % 50, 20 * (i // 50), 12, 16] for i in range(count)]
+    found['annotations'] = [
+        {**first, 'id': i, 'bbox': box, 'segmentation': [files.polygon(*box)]}
+        for i, box in enumerate([*boxes, boxes[0]], 1)
+    ]
+    ledger = files.read(tmp_path, found).ledger
+    assert told(ledger.noted) == ({kinds.DOUBLES: 1} if noted else {}) and not ledger.mended
+
+
+def test_low_objects_under_a_pixel_are_not_learnt(tmp_path):
+    found = files.content()
+    one(2, bbox=[30, 5, 12, 0.9], segmentation=[])(found)
+    sound = files.read(tmp_path, found, masks=False)
+    assert told(sound.ledger.left_out) == {kinds.SMALL: 1}
+    assert sound.ledger.left_out[kinds.SMALL].first == [3] and sound.facts.objects_learnt == 6
+
+
+@pytest.mark.parametrize('orientation', [2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize('masks', [True, False])
+def test_masks_are_turned_exactly_whatever_is_learnt(tmp_path, orientation, masks):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    files.pictures(tmp_path, exif=exif)
+    found = files.content()
+    image = found['images'][0]
+    for entry in found['annotations']:
+        rle = rle_api.encode(np.asfortranarray(files.mask(entry, image)))
+        entry['segmentation'] = dict(size=rle['size'], counts=rle['counts'].decode())
+    stored = [files.mask(entry, image) for entry in found['annotations']]
+    sound = files.read(tmp_path, found, apply_exif=True, masks=masks)
+    assert told(sound.ledger.mended)[kinds.TURNED] == ALL and sound.needed
+    for entry, mask in zip(sound.content['annotations'], stored):
+        turned = Image.fromarray(mask).transpose(TRANSPOSED[orientation])
+        assert (rle_api.decode(entry['segmentation']) == np.asarray(turned)).all()
+        x, y, w, h = entry['bbox']
+        ys, xs = np.nonzero(np.asarray(turned))
+        near = [xs.min() - x, ys.min() - y, xs.max() + 1 - x - w, ys.max() + 1 - y - h]
+        assert np.abs(near).max() <= 1
+
+
+def test_progress_is_told_from_the_first_object_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cache, 'SILENT', -1)
+    files.read(tmp_path, files.content())
+    out = capsys.readouterr().out
+    assert 'objects checked: 0 of 7, ' in out and 'objects checked: 1 of 7' not in out

@@ -2,10 +2,12 @@
 """data/coco/parts.py: a file is divided into two, or holds the chosen images."""
 
 import json
+import threading
 
 import coco_files as files
 import pytest
 
+from mmconvnext.data.cache import locked
 from mmconvnext.data.coco import parts as module
 from mmconvnext.data.coco.parts import chosen, divided
 
@@ -129,3 +131,65 @@ def test_a_choice_is_made_once(tmp_path, monkeypatch):
     assert chosen(file, ['2']) == part
     with pytest.raises(ZeroDivisionError):
         chosen(file, ['3'])
+
+
+def test_the_order_of_the_names_does_not_matter(tmp_path):
+    file = files.write(tmp_path, files.content(4))
+    assert chosen(file, ['2', '4']) == chosen(file, ['4', '2']) != chosen(file, ['2'])
+
+
+def test_five_unknown_names_are_told(tmp_path):
+    file = files.write(tmp_path, files.content(4))
+    with pytest.raises(ValueError, match=r"does not list \['a', 'b', 'c', 'd', 'e'\]$"):
+        chosen(file, ['1', *'abcdef'])
+
+
+def test_what_belongs_to_no_image_is_in_a_choice_too(tmp_path):
+    found = files.content(4)
+    found['annotations'] += [None, dict(id=90, image_id=99, category_id=1)]
+    found['images'].append('x')
+    part = load(chosen(files.write(tmp_path, found), ['2']))
+    assert [entry['id'] for entry in part['images'][:-1]] == [2] and part['images'][-1] == 'x'
+    assert part['annotations'][-2:] == found['annotations'][-2:]
+    assert {entry['image_id'] for entry in part['annotations'][:-2]} == {2}
+
+
+def test_all_other_keys_are_in_each_part(tmp_path):
+    found = files.content(4) | dict(info=dict(year=1), licenses=[])
+    for part in divided(files.write(tmp_path, found), 0.5):
+        content = load(part)
+        assert content['info'] == dict(year=1) and content['licenses'] == []
+        assert content['categories'] == found['categories'] and list(content) == list(found)
+
+
+def test_classes_are_divided_and_not_only_images(tmp_path):
+    found = files.content(8)
+    found['categories'].append(dict(id=3, name='owl'))
+    for entry in found['annotations']:
+        if entry['image_id'] in (1, 5) and entry['category_id'] == 1:
+            entry['category_id'] = '3'
+    for part in divided(files.write(tmp_path, found), 0.5):
+        owls = [entry for entry in load(part)['annotations'] if entry['category_id'] == '3']
+        assert len(owls) == 1
+
+
+def test_the_use_of_each_part_is_noted(tmp_path, monkeypatch):
+    noted = []
+    monkeypatch.setattr(module, 'used', noted.append)
+    parts = divided(files.write(tmp_path, files.content(4)), 0.5)
+    assert noted == list(parts)
+
+
+def test_processes_of_one_run_divide_once(tmp_path, cache, capsys):
+    file, found = files.write(tmp_path, files.content(4)), []
+    parts = divided(file, 0.5)
+    for part in parts:
+        part.unlink()
+    with locked(parts[0]):
+        thread = threading.Thread(target=lambda: found.extend(divided(file, 0.5)))
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive() and not parts[0].is_file()
+    thread.join()
+    assert tuple(found) == parts and parts[1].is_file()
+    assert f'waiting for another process that works on {parts[0].stem}' in capsys.readouterr().out

@@ -90,3 +90,81 @@ def test_other_keys_stay(tmp_path):
     found = files.content() | dict(info=dict(year=1), licenses=[])
     found['images'][0]['categories'] = ['a']
     assert read_coco(files.write(tmp_path, found), Ledger()) == found
+
+
+@pytest.mark.parametrize(
+    ('text', 'cut'),
+    [
+        ('{"images": [{"id"', True),
+        ('{"images": [{"file_na', True),
+        ('{"images": [1,\n  \n', True),
+        ('{"images": [1, 2', True),
+        ('{"images": [1,]}', False),
+        ('{"images": nul, "annotations": []}', False),
+        ("{'images': []}", False),
+    ],
+)
+def test_a_file_that_ends_early_was_cut_off(tmp_path, text, cut):
+    found = refusal(files.write(tmp_path, text))
+    assert found.startswith('it is no JSON: ') and ', column ' in found
+    assert found.endswith(', where the file ends: it was cut off') == cut
+
+
+def test_the_place_of_an_error_is_told(tmp_path):
+    text = '{"images": [],\n "annotations": [1, x]}'
+    assert refusal(files.write(tmp_path, text)) == (
+        'it is no JSON: Expecting value in line 2, column 21'
+    )
+
+
+def test_long_values_are_named_by_their_beginning(tmp_path):
+    assert refusal(files.write(tmp_path, json.dumps('x' * 99))) == f'it holds "{"x" * 39} alone'
+    text = refusal(files.write(tmp_path, {**COCO, 'categories': 'x' * 99}))
+    assert text == f'its "categories" is "{"x" * 39}, not a list'
+
+
+def test_the_first_list_that_is_missing_or_wrong_is_named(tmp_path):
+    assert refusal(files.write(tmp_path, dict(categories=[]))) == 'it has no "images"'
+    assert refusal(files.write(tmp_path, dict(COCO, images=1, categories=2))).startswith(
+        'its "images" is 1'
+    )
+
+
+@pytest.mark.parametrize('value', [None, 7, {}])
+def test_only_missing_annotations_may_be_missing(tmp_path, value):
+    for key in ('images', 'categories'):
+        refusal(files.write(tmp_path, {**COCO, key: value}), unlabelled=True)
+    file = files.write(tmp_path, {**COCO, 'annotations': value})
+    if value is None:
+        assert read_coco(file, Ledger(), unlabelled=True)['annotations'] == []
+    else:
+        refusal(file, unlabelled=True)
+
+
+def test_objects_are_no_panoptic_segments_whatever_follows(tmp_path):
+    found = files.content()
+    found['annotations'].append(dict(segments_info=[]))
+    assert read_coco(files.write(tmp_path, found), Ledger()) == found
+    found['annotations'] = ['segments_info', *found['annotations']]
+    assert read_coco(files.write(tmp_path, found), Ledger()) == found
+    text = refusal(files.write(tmp_path, {**COCO, 'annotations': [dict(segments_info=[])]}))
+    assert text.endswith('; use the file of instances, or a panoptic recipe')
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-32-le'])
+def test_the_encoding_is_told(tmp_path, encoding):
+    ledger = Ledger()
+    read_coco(files.write(tmp_path, json.dumps(COCO).encode(encoding)), ledger)
+    (named,) = ledger.mended[BOM].first
+    assert named == encoding or encoding == 'utf-16' == named[:6]
+
+
+def test_text_behind_the_content_is_told_unless_it_is_one_object_a_line(tmp_path):
+    text = json.dumps(COCO)
+    assert refusal(files.write(tmp_path, f'{text}\n{text}')).startswith('it is NDJSON')
+    assert refusal(files.write(tmp_path, f'{text}]')).startswith('it is no JSON: Extra data in')
+
+
+def test_a_folder_of_unknown_files(tmp_path):
+    (tmp_path / 'a.bin').touch()
+    assert refusal(tmp_path) == 'it is a folder'

@@ -76,3 +76,30 @@ def test_missing_images_that_are_passed_say_nothing_about_the_ids(tmp_path):
     assert [r.check for r in ledger.refused] == [
         'image_files'
     ] and images.MISSING in ledger.left_out
+
+
+def test_ids_of_the_wrong_kind_are_no_neighbours():
+    assert judged([0, 'a'], [1, 'a']) == judged(['0', 1.5], [1, 2]) == ''
+    assert 'refer to 1 to 2, the categories have the ids 2 to 3' in judged([1, 2], [2, 'x', 3])
+
+
+@pytest.mark.parametrize(
+    ('field', 'what'), [('image_id', 'the images have'), ('category_id', 'the categories have')]
+)
+def test_the_refusal_says_what_would_be_taken(field, what):
+    references, ledger = References(field, {5: 'a', 6: 'b', 8: 'c'}), Ledger()
+    for i in (4, 5, 7):
+        references.find({field: i})
+    references.judge(ledger)
+    (refusal,) = ledger.refused
+    assert refusal.check == 'references'
+    assert refusal.text == (
+        f'"{field}" of all objects seems to be one too low: objects refer to 4 to 7, {what} the '
+        'ids 5 to 8, so objects would be taken for those of the next one; add 1 to each '
+        f'"{field}"'
+    )
+
+
+@pytest.mark.parametrize('step', [2, -2])
+def test_ids_that_are_off_by_two_are_single_faults(step):
+    assert judged([3 + step, 4 + step, 5 + step, 6 + step], [3, 4, 5, 6]) == ''

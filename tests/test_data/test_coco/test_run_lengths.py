@@ -127,3 +127,60 @@ def test_counts_that_are_sound_or_cannot_be_read_stay(counts):
     value = dict(size=[64, 96], counts=counts)
     found, mended = with_counts(value)
     assert found is value and not mended
+
+
+@pytest.mark.parametrize(
+    ('counts', 'fault'),
+    [
+        ([0, 6], ''),
+        ([6], 'run lengths of an empty mask'),
+        ([5, 1], ''),
+        ([5, 0, 1], 'run lengths of an empty mask'),
+        ([5, 0, 0, 1], ''),
+        ([5], 'run lengths that do not fill their size'),
+        ([5, 2], 'run lengths that do not fill their size'),
+        ([7, 0, -1], 'run lengths that do not fill their size'),
+        ('o', 'run lengths that cannot be read'),  # it goes on
+        ('p0', 'run lengths that cannot be read'),
+        ('/0', 'run lengths that cannot be read'),
+        ('00', 'run lengths that do not fill their size'),
+        ('06', ''),
+        ('51', ''),
+        (b'06', 'run lengths that cannot be read'),
+        ([True, 5], 'run lengths that cannot be read'),
+    ],
+)
+def test_counts_of_six_pixels(counts, fault):
+    assert fault_of(dict(size=[2, 3], counts=counts), 3, 2) == fault
+    assert fault_of(dict(size=[2, 3], counts=counts), 0, 0) == fault
+
+
+@pytest.mark.parametrize('size', [[1, 6], [6, 1]])
+def test_masks_of_one_row_or_column(size):
+    assert fault_of(dict(size=size, counts=[2, 4]), 0, 0) == ''
+    assert fault_of(dict(size=size, counts=[2, 4]), size[1], size[0]) == ''
+    assert 'another size' in fault_of(dict(size=size, counts=[2, 4]), *size)
+
+
+@pytest.mark.parametrize(('width', 'height'), [(0, 64), (96, 0), (0, 0)])
+def test_a_missing_size_is_set_only_if_it_is_known(width, height):
+    value = dict(counts=[1])
+    assert with_size(value, width, height) == (value, ())
+
+
+def test_other_keys_and_the_given_dict_stay():
+    value = dict(size=[96.0, 64], counts=['1', 2], note='x')
+    sized, _ = with_size(value, 96, 64)
+    assert sized == dict(size=[64, 96], counts=['1', 2], note='x')
+    assert all(type(v) is int for v in sized['size'])
+    counted, _ = with_counts(value)
+    assert counted == dict(size=[96.0, 64], counts=[1, 2], note='x')
+    assert value == dict(size=[96.0, 64], counts=['1', 2], note='x')
+
+
+def test_long_runs_and_their_differences():
+    """Lengths of several characters, that grow and shrink."""
+    for counts in ([1, 2000, 3, 4000, 140], [3000, 1, 2000, 3, 1140], [0, 1, 1, 1, 6141]):
+        rle = rle_api.frPyObjects(dict(size=[64, 96], counts=counts), 64, 96)
+        assert fault_of(as_text(rle), 96, 64) == ''
+        assert fault_of(dict(as_text(rle), size=[64, 97]), 97, 64).endswith('fill their size')
