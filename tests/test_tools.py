@@ -29,6 +29,9 @@ ABOUT = {  # the beginnings of their descriptions
     'make_toy_data': 'Write toy images',
     'demo': 'Write toy data, train',
     'doctor': 'Look at versions',
+    'plot_run': 'Draw the curves of',
+    'get_flops': 'Count FLOPs',
+    'feature_maps': 'Draw the feature maps',
 }
 # With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
@@ -84,8 +87,15 @@ STARTED = {
     'test': 'test',
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
+    'plot_run': 'plot_run',
+    'get_flops': 'get_flops',
+    'feature_maps': 'feature_maps',
 }
-NEEDED = {'test': ['x.pth'], 'convert_checkpoint': ['b.pth', '--to', 'timm']}
+NEEDED = {
+    'feature_maps': ['x.pth', 'a.jpg', '--out', 'a.png'],
+    'test': ['x.pth'],
+    'convert_checkpoint': ['b.pth', '--to', 'timm'],
+}
 
 
 @pytest.mark.parametrize('tool', STARTED)
@@ -154,9 +164,9 @@ def test_the_demo_trains_evaluates_and_draws(here, monkeypatch, tmp_path):
     )
     runner, calls = SimpleNamespace(message_hub=hub, log_dir='logs here'), []
     monkeypatch.setattr('mmconvnext.cli.train.main', lambda argv: calls.append(argv) or runner)
-    for name in ('predictions', 'curve'):
+    for name, module in (('predictions', 'cli.report'), ('curve', 'analysis.runs')):
         fake = lambda of, file, name=name: calls.append((name, of, str(file))) or file  # noqa: E731
-        monkeypatch.setattr(f'mmconvnext.cli.report.draw_{name}', fake)
+        monkeypatch.setattr(f'mmconvnext.{module}.draw_{name}', fake)
     monkeypatch.setattr(time, 'strftime', lambda form: f'at {form}')
     monkeypatch.chdir(tmp_path)
     status, out, _ = here(ROOT / 'tools/demo.py')

@@ -1,0 +1,53 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Options of the tools that look at runs and models."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def plot_parser() -> argparse.ArgumentParser:
+    """Options of ``tools/plot_run.py``."""
+    parser = argparse.ArgumentParser(
+        description='Draw the curves of one or several trainings into one PNG: loss and its parts, '
+        'learning rate of each depth group, metrics, seconds per iteration. Works while they run.',
+        epilog='Example: python tools/plot_run.py work_dirs/first work_dirs/second --out both.png',
+    )
+    parser.add_argument(
+        'runs',
+        nargs='+',
+        metavar='RUN',
+        help='work dir (all its starts make one curve), folder of one start, or scalars.json',
+    )
+    parser.add_argument(
+        '--out',
+        default='run.png',
+        metavar='FILE',
+        help='PNG to write; an earlier plot of this tool is replaced, any other file is refused '
+        '(default: run.png)',
+    )
+    parser.add_argument(
+        '--keys',
+        nargs='+',
+        metavar='KEY',
+        help="draw a panel for each of these instead: a key of the log, the end of one ('mAP'), or "
+        "a pattern ('loss*')",
+    )
+    parser.add_argument(
+        '--smooth',
+        type=_weight,
+        metavar='WEIGHT',
+        help='weight of the past in a moving average, from 0 (none) to below 1; the values stay '
+        'visible behind it (default: 0.9 for curves of more than 200 points)',
+    )
+    return parser
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1
+    if not 0 <= weight < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 0 to below 1, such as 0.9')
+    return weight
