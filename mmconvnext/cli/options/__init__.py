@@ -5,7 +5,7 @@ These files import the standard library and each other: ``tools/_start.py`` load
 package, so that ``--help`` and wrong options need no torch.
 """
 
-from .analysis import plot_parser
+from .analysis import flops_parser, plot_parser
 from .first_steps import demo_parser, doctor_parser
 from .runs import test_parser, train_parser
 from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
@@ -19,5 +19,6 @@ PARSERS = {
     'demo': demo_parser,
     'doctor': doctor_parser,
     'plot_run': plot_parser,
+    'get_flops': flops_parser,
 }
 __all__ = ['PARSERS', 'TARGETS', *(parser.__name__ for parser in PARSERS.values())]

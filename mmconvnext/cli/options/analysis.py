@@ -51,3 +51,35 @@ def _weight(text: str) -> float:
     if not 0 <= weight < 1:
         raise argparse.ArgumentTypeError(f'{text!r} is not a number from 0 to below 1, such as 0.9')
     return weight
+
+
+def flops_parser() -> argparse.ArgumentParser:
+    """Options of ``tools/get_flops.py``."""
+    parser = argparse.ArgumentParser(
+        description='Count FLOPs (multiply-adds) and parameters of backbone, neck and heads of any '
+        'model of mmdet or mmseg.',
+        epilog='Example: python tools/get_flops.py --published',
+    )
+    parser.add_argument('config', nargs='?', help='config file, such as configs/mask_rcnn/....py')
+    parser.add_argument(
+        '--shape',
+        nargs='+',
+        type=_side,
+        metavar='SIDE',
+        help='height and width of the image, or one side of a square (default: as published, 800 '
+        "1280 for detectors, the crop's height and four times it for segmentors)",
+    )
+    parser.add_argument(
+        '--published',
+        action='store_true',
+        help='count all recipes with published figures instead, and show both; exit status 1 if '
+        'one differs by more than 1 %%',
+    )
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    return parser
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of pixels, such as 800')
+    return int(text)
