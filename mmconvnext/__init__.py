@@ -24,6 +24,7 @@ _LAZY = {
     'ConvNeXt': 'mmconvnext.models',
     'LayerDecayOptimWrapperConstructor': 'mmconvnext.optim',
     'lenient_loading': 'mmconvnext.checkpoint.load',
+    'load': 'mmconvnext.inference',
     'use_own_data': 'mmconvnext.recipe.own_data',
 }
 __all__ = [*_LAZY, '__version__']

@@ -7,12 +7,14 @@ package, so that ``--help`` and wrong options need no torch.
 
 from .analysis import flops_parser, plot_parser
 from .first_steps import demo_parser, doctor_parser
+from .results import predict_parser
 from .runs import test_parser, train_parser
 from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
 
 PARSERS = {
     'train': train_parser,
     'test': test_parser,
+    'predict': predict_parser,
     'convert': convert_parser,
     'migrate': migrate_parser,
     'list_weights': weights_parser,

@@ -1,0 +1,168 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Images of any kind, as the test pipeline of a config wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..data.header import Header, read_header
+from ..recipe.errors import RecipeError
+from ..recipe.walk import dicts, type_name
+
+KINDS = 'a path, an RGB array (H, W, 3) of uint8, a PIL image or a torch tensor (C, H, W) of uint8'
+# Transforms of mmdet, mmseg and this package that load what new images do not have.
+LABELS = ('Annotations', 'LabelMap', 'Proposals')
+
+
+class Pipeline:
+    """The test pipeline of a config, without the transforms that load labels.
+
+    Args:
+        steps: the pipeline's configs. They are built, so the default scope must be set.
+        any_bits: load images of more than 8 bits as mmcv does, whatever comes out.
+
+    Raises:
+        RecipeError: it does not begin with loading the image.
+    """
+
+    def __init__(self, steps: Sequence[dict], any_bits: bool = False) -> None:
+        from mmengine.dataset import Compose
+
+        steps = without_labels(steps)
+        names = [type_name(step) for step in steps]
+        if not names or not (names[0].startswith('Load') and 'Image' in names[0]):
+            raise RecipeError(
+                f'the test pipeline must begin with loading the image, but it is {names}: set '
+                'test_dataloader.dataset.pipeline'
+            )
+        composed = Compose(steps).transforms
+        self._any_bits = any_bits
+        self._load, self._rest = composed[0], Compose(composed[1:])
+        scales = [node['scale'] for _, node in dicts(steps) if isinstance(node.get('scale'), tuple)]
+        self.scale = tuple(sorted(scales[0], reverse=True)) if scales else None  # long, short side
+
+    def load(self, image: object) -> dict:
+        """The image as the beginning of the pipeline gives it: its 'img' is as cv2 loads it.
+
+        Raises:
+            ValueError: it is no image, or its type, values or channels are not the recipe's.
+        """
+        results = dict(img_id=0, img_path=None, seg_fields=[])
+        if isinstance(image, (str, Path)):
+            file = Path(image).expanduser()
+            if not file.is_file():
+                fault = 'it is a folder' if file.is_dir() else 'there is no such file'
+                raise ValueError(f'{image}: {fault}')
+            self._refuse(read_header(file), image)
+            loaded = self._load({**results, 'img_path': str(file)})
+            if loaded is None:
+                raise ValueError(f'{image}: it cannot be loaded')
+            return loaded
+        array = self._as_loaded(as_array(image))
+        shape = array.shape[:2]
+        return {**results, 'img': array, 'img_shape': shape, 'ori_shape': shape}
+
+    def pack(self, loaded: dict, tile: tuple[int, int, int, int] | None = None) -> dict:
+        """What the model takes, of the whole image or of a tile (x1, y1, x2, y2) of it."""
+        loaded = dict(loaded)
+        if tile:
+            x1, y1, x2, y2 = tile
+            loaded['img'] = np.ascontiguousarray(loaded['img'][y1:y2, x1:x2])
+            loaded['img_shape'] = loaded['ori_shape'] = (y2 - y1, x2 - x1)
+        return self._rest(loaded)
+
+    def _refuse(self, header: Header, image: object) -> None:
+        """Refuse what is broken, and what mmcv's LoadImageFromFile would load black."""
+        if header.error:
+            raise ValueError(f'{image}: {header.error}')
+        if hasattr(self._load, 'bits'):
+            return
+        if header.format == 'NPY':
+            raise ValueError(f'{image}: this recipe loads no .npy files; own_data.bits=8 does')
+        reduced = not getattr(self._load, 'color_type', 'color').startswith('unchanged')
+        if header.bits > 8 and reduced and not self._any_bits:
+            raise ValueError(
+                f'{image}: it has {header.bits} bits, but this recipe loads 8; own_data.bits='
+                f'{min(header.bits, 16)}, 12 for a 12-bit camera, scales its values '
+                '(checks.image_bits=False in the config lets this pass)'
+            )
+
+    def _as_loaded(self, image: np.ndarray) -> np.ndarray:
+        """An array in RGB as the first transform would load it from a file."""
+        color, bits = getattr(self._load, 'color_type', 'color'), hasattr(self._load, 'bits')
+        if image.dtype != np.uint8:
+            if not bits or image.dtype.kind not in 'iuf':
+                raise ValueError(
+                    f'an array of {image.dtype}, but this recipe takes 8 bits: values from 0 to '
+                    '255 as uint8 (own_data.bits is for more)'
+                )
+            image = self._load._scaled(image, 'the array')
+        channels = 1 if image.ndim == 2 else image.shape[2]
+        if color.startswith('grayscale'):
+            if channels >= 3:  # the weights of ITU-R BT.601, which cv2 takes too
+                image = (image[..., :3] @ np.float32([0.299, 0.587, 0.114])).round()
+            image = image.reshape(image.shape[:2]).astype(np.uint8)
+        elif color.startswith('color'):
+            image = image.reshape(*image.shape[:2], channels)
+            image = image[..., 2::-1] if channels >= 3 else np.repeat(image[..., :1], 3, axis=2)
+        else:
+            wanted = getattr(self._load, 'channels', None)
+            if wanted not in (None, channels):
+                raise ValueError(f'an array of {channels} channels, but this recipe takes {wanted}')
+            if channels >= 3:
+                image = np.concatenate([image[..., 2::-1], image[..., 3:]], axis=2)
+        to_float = getattr(self._load, 'to_float32', False)
+        return np.ascontiguousarray(image.astype(np.float32) if to_float else image)
+
+
+def without_labels(steps: Sequence) -> list:
+    """A pipeline without the transforms that load labels, also inside others."""
+    found = []
+    for step in steps:
+        if isinstance(step, (list, tuple)):  # the choices of TestTimeAug
+            step = without_labels(step)
+            found += [step] if step else []
+        elif not (type_name(step).startswith('Load') and type_name(step).endswith(LABELS)):
+            step = dict(step)
+            if isinstance(step.get('transforms'), (list, tuple)):
+                step['transforms'] = without_labels(step['transforms'])
+            found.append(step)
+    return found
+
+
+def as_array(image: object) -> np.ndarray:
+    """An image in memory as an array (H, W) or (H, W, C) in RGB.
+
+    A PIL image is turned by its EXIF orientation, as files are; palettes, CMYK and alpha become
+    RGB.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from PIL import Image, ImageOps
+
+    if isinstance(image, Image.Image):
+        image = ImageOps.exif_transpose(image)
+        wide = image.mode.startswith(('I', 'F'))  # 16 and 32 bits
+        return np.asarray(image if wide or image.mode in ('L', 'RGB') else image.convert('RGB'))
+    if hasattr(image, 'permute') and hasattr(image, 'cpu'):  # a torch tensor
+        image = image.detach().cpu()
+        image = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f'an image is {KINDS}; got {type(image).__name__}')
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise ValueError(
+            f'an array of shape {image.shape} is no image; an image is {KINDS}. For several give a '
+            'list'
+        )
+    return image
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """A loaded image with its first three channels in RGB."""
+    if image.ndim == 3 and image.shape[2] >= 3:
+        return np.concatenate([image[..., 2::-1], image[..., 3:]], axis=2)
+    return image

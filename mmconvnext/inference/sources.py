@@ -1,0 +1,177 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Finds the images and videos that a command line names."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data.pairs import IMAGES as COMMON
+from ..recipe.errors import RecipeError
+
+IMAGES = (*COMMON, '.jpe', '.jp2', '.pbm', '.pgm', '.ppm', '.gif', '.npy')  # in any case
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
+CAMERA, LIST = 'camera:', '@'
+KINDS = (
+    f'an image ({" ".join(IMAGES)}), a video ({" ".join(VIDEOS)}), a folder, a pattern such as '
+    "'photos/*.jpg', @FILE with a path in each line, or camera:0"
+)
+LONGEST = 120  # bytes of a part of a name that is written; file systems allow 255; our choice
+
+
+class Source(NamedTuple):
+    """One image, video or camera."""
+
+    kind: str  # 'image', 'video' or 'camera'
+    path: str  # absolute; the number of a camera
+    name: str  # below the folder that was given, with slashes
+
+    @property
+    def stamp(self) -> list[int]:
+        """Size and time of the file: if they change, it is another one."""
+        if self.kind == 'camera':
+            return []
+        try:
+            stat = os.stat(self.path)
+        except OSError:
+            return []
+        return [stat.st_size, stat.st_mtime_ns]
+
+
+def find_sources(inputs: Iterable[str], out: Path) -> list[Source]:
+    """All images and videos, each once, in the order given; folders are sorted.
+
+    Args:
+        inputs: see KINDS.
+        out: a folder whose files are no inputs, as when it is inside of an input.
+
+    Raises:
+        RecipeError: an input does not exist, is something else, or holds nothing.
+    """
+    found: dict[str, Source] = {}
+    for given in inputs:
+        for source in _of_input(given, out.resolve()):
+            found.setdefault(source.path, source)
+    return [*found.values()]
+
+
+def _of_input(given: str, out: Path) -> Iterator[Source]:
+    path = Path(given).expanduser()
+    if path.is_dir():
+        yield from _of_folder(path, out)
+    elif path.exists():
+        yield _of_file(path, path.name, given)
+    elif given.startswith(CAMERA):
+        if not given[len(CAMERA) :].isdigit():
+            raise RecipeError(f'{given!r}: give the number of the camera, such as camera:0')
+        yield Source('camera', given[len(CAMERA) :], given.replace(':', '_'))
+    elif given.startswith(LIST) and len(given) > 1:
+        yield from _of_list(Path(given[1:]).expanduser(), out)
+    elif glob.has_magic(given):
+        yield from _of_pattern(given, out)
+    elif '://' in given:
+        raise RecipeError(f'{given!r} is a URL; download the file and give its path')
+    else:
+        raise RecipeError(f'there is no {given!r}; an input is {KINDS}')
+
+
+def _of_file(path: Path, name: str, given: str) -> Source:
+    if path.suffix.lower() in VIDEOS:
+        kind = 'video'
+    elif path.suffix.lower() in IMAGES:
+        kind = 'image'
+    else:
+        raise RecipeError(f'{given!r} is a file of another kind; an input is {KINDS}')
+    return Source(kind, os.path.abspath(path), name)
+
+
+def _of_folder(folder: Path, out: Path) -> Iterator[Source]:
+    others: set[str] = set()
+    count = 0
+    for root, folders, files in os.walk(folder):
+        kept = (one for one in folders if not one.startswith('.'))
+        folders[:] = sorted(one for one in kept if Path(root, one).resolve() != out)
+        for file in sorted(files):
+            path = Path(root, file)
+            # Finder and Windows leave hidden files, some of them named like images.
+            if path.suffix.lower() in (*IMAGES, *VIDEOS) and not file.startswith('.'):
+                count += 1
+                yield _of_file(path, path.relative_to(folder).as_posix(), str(path))
+            else:
+                others.add(path.suffix.lower() or file)
+    if not count:
+        holds = f'only {", ".join(sorted(others)[:8])}' if others else 'no files'
+        raise RecipeError(f'the folder {str(folder)!r} holds no image and no video, {holds}')
+
+
+def _of_list(file: Path, out: Path) -> Iterator[Source]:
+    try:
+        lines = file.read_text(encoding='utf-8-sig').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f'@{file}: it cannot be read as a list of paths: {error}') from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise RecipeError(f'@{file} is empty; write the path of an image in each line')
+    for number, name in enumerate(names, 1):
+        path = file.parent / Path(name).expanduser()
+        if not path.is_file():
+            raise RecipeError(f'@{file}, path {number} of {len(names)}: there is no file {path}')
+        plain = not Path(name).is_absolute() and '..' not in Path(name).parts
+        yield _of_file(path, Path(name).as_posix() if plain else path.name, str(path))
+
+
+def _of_pattern(given: str, out: Path) -> Iterator[Source]:
+    pattern = os.path.expanduser(given)
+    fixed = []
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    root = Path(*fixed) if fixed else Path()
+    count = 0
+    for name in sorted(glob.glob(pattern, recursive=True)):
+        path = Path(name)
+        known = path.suffix.lower() in (*IMAGES, *VIDEOS)
+        if path.is_file() and known and out not in path.resolve().parents:
+            count += 1
+            yield _of_file(path, path.relative_to(root).as_posix(), name)
+    if not count:
+        raise RecipeError(f'no image and no video matches {given!r}')
+
+
+def keys_of(sources: Iterable[Source], taken: dict[str, str]) -> dict[str, str]:
+    """By path, the name below which the outputs of a source are written, without a suffix.
+
+    It is the source's own name; if another one has it, its suffix, its folder or a number is added.
+
+    Args:
+        taken: the names of an earlier start, by path, which stay.
+    """
+    keys, used = dict(taken), {key.lower() for key in taken.values()}
+    for source in sources:
+        if source.path in keys:
+            continue
+        plain = Path(source.name)
+        stem = plain.with_suffix('') if source.kind != 'camera' else plain
+        suffix = plain.suffix.lower().lstrip('.')
+        above = Path(source.path).parent.name
+        tries = [stem, stem.with_name(f'{stem.name}_{suffix}'), Path(above, stem)]
+        tries += (stem.with_name(f'{stem.name}_{number}') for number in range(2, len(used) + 3))
+        names = ('/'.join(_short(part) for part in one.parts) for one in tries)
+        key = next(name for name in names if name.lower() not in used)
+        used.add(key.lower())
+        keys[source.path] = key
+    return keys
+
+
+def _short(part: str) -> str:
+    """A part of a path that leaves room for what is added to it."""
+    coded = os.fsencode(part)
+    if len(coded) <= LONGEST:
+        return part
+    head = coded[: LONGEST - 9].decode('utf-8', 'ignore')
+    return f'{head}-{hashlib.sha256(coded).hexdigest()[:8]}'
