@@ -85,6 +85,8 @@ MAY_IMPORT = {
     '.analysis': '',
     '.analysis.runs': '.analysis.runs .checkpoint.atomic .recipe.errors .recipe.walk'
     ' matplotlib mmengine numpy PIL torch',
+    '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
+    '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
     '.cli': '.cli .analysis .checkpoint .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.doctor': '',  # what it looks at may be broken

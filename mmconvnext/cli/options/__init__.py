@@ -5,7 +5,7 @@ These files import the standard library and each other: ``tools/_start.py`` load
 package, so that ``--help`` and wrong options need no torch.
 """
 
-from .analysis import flops_parser, plot_parser
+from .analysis import flops_parser, maps_parser, plot_parser
 from .first_steps import demo_parser, doctor_parser
 from .results import predict_parser
 from .runs import test_parser, train_parser
@@ -22,5 +22,6 @@ PARSERS = {
     'doctor': doctor_parser,
     'plot_run': plot_parser,
     'get_flops': flops_parser,
+    'feature_maps': maps_parser,
 }
 __all__ = ['PARSERS', 'TARGETS', *(parser.__name__ for parser in PARSERS.values())]

@@ -81,5 +81,41 @@ def flops_parser() -> argparse.ArgumentParser:
 
 def _side(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number of pixels, such as 800')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number above 0')
+    return int(text)
+
+
+def maps_parser() -> argparse.ArgumentParser:
+    """Options of ``tools/feature_maps.py``."""
+    parser = argparse.ArgumentParser(
+        description='Draw the feature maps that a backbone returns for an image: principal '
+        'components of the channels as red, green and blue, and the mean strength below.',
+        epilog='Example: python tools/feature_maps.py CONFIG CHECKPOINT image.jpg --out maps.png',
+    )
+    parser.add_argument('config', help='config file of any detector or segmentor')
+    parser.add_argument(
+        'checkpoint', help='file, URL or short name (tools/list_weights.py lists the names)'
+    )
+    parser.add_argument('image', help='image file, loaded and resized as for a test')
+    parser.add_argument('--out', required=True, metavar='FILE', help='PNG to write; must not exist')
+    parser.add_argument(
+        '--stage', type=_index, metavar='I', help='only this map, from 0 on (default: all)'
+    )
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument('--pca', action='store_true', help='only the principal components')
+    view.add_argument(
+        '--channels',
+        nargs='?',
+        const=16,
+        type=_side,
+        metavar='N',
+        help='instead, the N channels (16) of each stage that vary most over the image',
+    )
+    parser.add_argument('--device', help="such as 'cpu' or 'cuda:1' (default: the GPU if any)")
+    return parser
+
+
+def _index(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is not the number of a map, such as 0')
     return int(text)
