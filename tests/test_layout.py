@@ -77,6 +77,7 @@ MAY_IMPORT = {
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
     '.recipe.image_folder': '.registry mmengine',
+    '.recipe.wandb_backend': '.registry mmengine',
     '.recipe.photo_metric_distortion': '.registry cv2 mmcv numpy',
     '.recipe.load_image': '.registry cv2 mmcv mmengine numpy PIL tifffile',
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
@@ -88,7 +89,7 @@ MAY_IMPORT = {
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
     '.cli': '.cli .analysis .checkpoint .migrate .recipe .toy .version'
-    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
+    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.doctor': '',  # what it looks at may be broken
     '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path
 }
