@@ -8,6 +8,7 @@ model and groups again on the meta device: it computes no values, and works for 
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ def rates(cfg: Config) -> list[Rate]:
     init_default_scope(task(cfg))
     with _silent():
         with torch.device('meta'):
-            model = MODELS.build(cfg.model)
+            model = MODELS.build(copy.deepcopy(cfg.model))  # some change their config
         groups = _groups(cfg.optim_wrapper, model)
     logged = groups[0][0]
     found: dict[float, Rate] = {}
