@@ -45,7 +45,11 @@ class Stage(NamedTuple):
         channels, height, width = self.shape
         down, across = (round(number, 1) for number in self.stride)
         stride = f'{down:g}' if down == across else f'{down:g} x {across:g}'
-        return [f'stage {self.index}, stride {stride}', f'{channels} channels, {height} x {width}']
+        bad = 1 - np.isfinite(self.values).mean()
+        size = f'{channels} channels, {height} x {width}' + (
+            f', {bad:.0%} NaN or inf' if bad else ''
+        )
+        return [f'stage {self.index}, stride {stride}', size]
 
 
 class Features(NamedTuple):
@@ -128,8 +132,8 @@ def components(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.
 
     ``rows`` and ``columns`` are those of the map that each row and column of the picture shows.
     """
-    flat = values.reshape(len(values), -1).astype(np.float64)
-    flat = np.nan_to_num(flat - flat.mean(axis=1, keepdims=True))
+    flat = finite(values).reshape(len(values), -1).astype(np.float64)
+    flat = flat - flat.mean(axis=1, keepdims=True)
     _, vectors = np.linalg.eigh(flat @ flat.T)  # least variance first
     vectors = vectors[:, ::-1][:, :3]
     # An eigenvector may have either sign: let its largest entry be positive.
@@ -143,12 +147,12 @@ def components(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.
 
 def strength(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """The mean absolute value over the channels of a map (C, H, W) as a picture."""
-    return coloured(np.abs(values).mean(axis=0)[rows][:, columns], 'inferno')
+    return coloured(np.abs(finite(values)).mean(axis=0)[rows][:, columns], 'inferno')
 
 
 def strongest(values: np.ndarray, count: int) -> list[int]:
     """The channels of a map (C, H, W) whose values vary most over the image, most first."""
-    spread = np.nan_to_num(values).reshape(len(values), -1).std(axis=1)
+    spread = finite(values).reshape(len(values), -1).std(axis=1)
     return np.argsort(-spread, kind='stable')[:count].tolist()
 
 
@@ -159,13 +163,18 @@ def coloured(values: np.ndarray, colours: str) -> np.ndarray:
 
 def stretched(values: np.ndarray) -> np.ndarray:
     """Values from 0 to 1 between the darkest and the brightest percentile; 0.5 if all are equal."""
-    values = np.nan_to_num(values)
+    values = finite(values)
     low, high = np.percentile(values, (DARKEST, BRIGHTEST))
     if high <= low:
         low, high = values.min(), values.max()
     if high <= low:
         return np.full(values.shape, 0.5)
     return ((values - low) / (high - low)).clip(0, 1)
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """The values with 0 in place of nan and infinity; titles tell of these."""
+    return np.nan_to_num(values, posinf=0, neginf=0)
 
 
 def _cells(features: Features, stage: Stage, side: int = CELL) -> tuple[np.ndarray, np.ndarray]:
