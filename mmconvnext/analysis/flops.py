@@ -13,14 +13,16 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 from ..recipe.errors import RecipeError
 from ..recipe.walk import backbones, task
@@ -103,6 +105,9 @@ def count_flops(
 
 @torch.no_grad()
 def _count(model_cfg: dict, shape: tuple[int, int], device: torch.device) -> Counted:
+    # Here, because this import fills tables of torch.jit.
+    from torch.utils.flop_counter import FlopCounterMode
+
     with device, warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of losses and pretrained weights, which are not used here
         model = MODELS.build(copy.deepcopy(model_cfg)).eval()  # some change their config

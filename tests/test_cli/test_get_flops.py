@@ -95,6 +95,8 @@ def one_row(monkeypatch):
     row = dict(Metadata=dict(Parameters=48095376, FLOPs=262 * 10**9))
     monkeypatch.setattr(get_flops, 'published_rows', lambda: [(Path(MASK_RCNN), row)] * 2)
 
+    monkeypatch.setattr(get_flops, 'load_config', lambda path: {})
+
     def count(flops, parameters=48 * 10**6):
         counted = Counted([Part('all', parameters, flops)], (800, 1280), [])
         monkeypatch.setattr(get_flops, 'count_flops', lambda cfg: counted)

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/trackers.py: TensorBoard and W&B join the config's own backends, on rank 0, or say why not."""
+"""cli/trackers.py: TensorBoard and W&B join the config's backends, on rank 0, or say why not."""
 
 import sys
 from types import ModuleType, SimpleNamespace
