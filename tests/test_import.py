@@ -71,6 +71,7 @@ def test_public_names_are_there_on_demand():
         'ConvNeXt',
         'LayerDecayOptimWrapperConstructor',
         'lenient_loading',
+        'load',
         'use_own_data',
         '__version__',
     }

@@ -23,6 +23,7 @@ TOOLS = sorted(
 ABOUT = {  # the beginnings of their descriptions
     'train': 'Train a detector',
     'test': 'Evaluate a detector',
+    'predict': 'Predict images and videos',
     'convert_checkpoint': "Rename a ConvNeXt's weights",
     'migrate_config': 'Rewrite a config',
     'list_weights': 'List the published',
@@ -85,6 +86,7 @@ def here(monkeypatch, capsys):
 STARTED = {
     'train': 'train',
     'test': 'test',
+    'predict': 'predict',
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
     'plot_run': 'plot_run',
@@ -94,6 +96,11 @@ STARTED = {
 NEEDED = {
     'feature_maps': ['x.pth', 'a.jpg', '--out', 'a.png'],
     'test': ['x.pth'],
+    'convert_checkpoint': ['b.pth', '--to', 'timm'],
+}
+NEEDED = {
+    'test': ['x.pth'],
+    'predict': ['x.pth', 'a.jpg', '--out', 'o'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
 }
 

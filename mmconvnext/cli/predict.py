@@ -25,7 +25,7 @@ from ..inference.sources import Source, find_sources, keys_of
 from ..recipe.errors import RecipeError
 from ..recipe.walk import dicts
 from .options import predict_parser
-from .stack import require_stack
+from .stack import require_extra, require_stack
 
 GPU_BATCH = 4  # images at once on a GPU; a CPU gains nothing from more than one; our choice
 TOLD = 5  # bad files that the summary names; our choice
@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     if not (args.pictures or args.json or args.crops or args.label_pngs):
         raise RecipeError('--no-pictures: nothing would be written; add --json, --crops or others')
     require_stack()
+    # Its annotators draw objects, and it brings av, which reads and writes videos.
+    require_extra('supervision', *['av'] * any(source.kind != 'image' for source in sources))
     warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)
     model = load(
         config,

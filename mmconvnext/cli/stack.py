@@ -27,3 +27,19 @@ def require_stack() -> None:
             import_module(module)
         except (ImportError, AssertionError, OSError) as error:
             raise RecipeError(f'cannot import {module}: {error}\n{REMEDY}') from error
+
+
+def require_extra(*modules: str) -> None:
+    """Import packages that only the tools that draw need.
+
+    Raises:
+        RecipeError: one is not installed.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise RecipeError(
+                f'cannot import {module}: {error}; pip install "mmconvnext[tools]" installs what '
+                'the tools that draw need'
+            ) from error

@@ -7,15 +7,14 @@ import argparse
 import os
 
 from mmengine.config import Config
-from mmengine.registry import MODELS
-from torch import nn
 
 from ..checkpoint.lookup import look_up
 from ..checkpoint.mmengine_io import install
+from ..inference.build import fuse, skip_pretrained, use_tta
 from ..recipe.errors import RecipeError
 from ..recipe.own_data.kinds import label_maps
 from ..recipe.prepare import is_lenient, prepare_config
-from ..recipe.walk import LOADERS, dicts, evaluators, task
+from ..recipe.walk import LOADERS, evaluators, task
 from .cfg_options import read_cfg_options
 from .loading import Loading
 from .options import test_parser
@@ -42,14 +41,14 @@ def main(argv: list[str] | None = None) -> dict:
     runner = build_runner(cfg)
     runner.register_hook(Loading('test', is_lenient(cfg)))
     runner.register_hook(SameClasses(LOADERS[2]))
-    _fuse(runner.model)
+    fuse(runner.model)
     return runner.test()
 
 
 def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     look_up(args.checkpoint)
     cfg.load_from = args.checkpoint
-    _skip_pretrained(cfg)
+    skip_pretrained(cfg)
     if args.tta:
         _use_tta(cfg)
     if args.show_dir:
@@ -62,33 +61,9 @@ def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             metric.output_dir = os.path.join(cfg.work_dir, 'label_maps')
 
 
-def _fuse(model: nn.Module) -> None:
-    """Fold the backbone's weights once for all images; loading the checkpoint repeats it."""
-    for module in model.modules():
-        if isinstance(module, MODELS.get('mmconvnext.ConvNeXt')):
-            module.fuse()
-
-
-def _skip_pretrained(cfg: Config) -> None:
-    """Do not download pretrained weights, which the checkpoint would replace."""
-    for _, node in dicts(cfg.model):
-        if isinstance(node.get('backbone'), dict):
-            node.backbone.init_cfg = None
-
-
 def _use_tta(cfg: Config) -> None:
-    if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
-        raise RecipeError(
-            '--tta: this recipe has no test-time augmentation (tta_model and tta_pipeline); the '
-            'UPerNet recipes do'
-        )
+    use_tta(cfg)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    if cfg.get('tta_test_cfg'):
-        cfg.model.test_cfg = cfg.tta_test_cfg
-    wrapper = dict(**cfg.tta_model, module=cfg.model)
-    if cfg.model.get('data_preprocessor'):  # else the Runner puts the base's, at the top, over it
-        wrapper['data_preprocessor'] = cfg.model.data_preprocessor
-    cfg.model = wrapper
 
 
 def _draw_predictions(cfg: Config, folder: str) -> None:

@@ -103,7 +103,10 @@ def build(cfg: Config, checkpoint: str, device: torch.device) -> tuple[nn.Module
     model = revert_sync_batchnorm(model)
     loading = Loading('test', is_lenient(cfg))
     loading.source = checkpoint
-    loading.after_load_checkpoint(SimpleNamespace(model=model, cfg=cfg), content)
+    try:
+        loading.after_load_checkpoint(SimpleNamespace(model=model, cfg=cfg), content)
+    except RecipeError as error:  # of the ways out, here is no option
+        raise RecipeError(str(error).replace('--lenient, or ', '')) from error
     if loading.level > logging.INFO:
         print_log(loading.line, logger='current', level=loading.level)
     model.eval()

@@ -72,7 +72,8 @@ def detections(sample: object, score: float, classes: int) -> Detections:
         raise RecipeError(f'boxes of {boxes.shape[1]} numbers: rotated boxes cannot be shown')
     scores = found.scores.float().cpu().numpy()
     order = np.argsort(-scores, kind='stable')
-    order = order[scores[order] >= score]
+    # Untrained models may give boxes that are no numbers.
+    order = order[(scores[order] >= score) & np.isfinite(boxes[order]).all(1)]
     return Detections(
         boxes=boxes[order],
         labels=found.labels.cpu().numpy().astype(np.int64)[order],

@@ -45,6 +45,7 @@ class Model:
         classes: the names of the classes; a label is an index into them.
         colours: an (R, G, B) colour for each class.
         cfg: the config.
+        pipeline: of its test data: `load` reads an image, `pack` makes the input of the model.
         net: the torch module.
         scope: 'mmdet' or 'mmseg'.
         score: objects with a lower score are left out.
@@ -75,7 +76,7 @@ class Model:
         self.net, self.cfg, self.scope = net, cfg, scope
         self.classes, self.colours = tuple(classes), fill_up(palette, len(classes))
         self.score, self.recipe = score, recipe
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._tiles, self._large_only, self._overlap = tiles, large_only, overlap
 
     def __call__(self, image: object, batch: int = 1) -> Result | list[Result]:
@@ -152,16 +153,16 @@ class Model:
             yield image, results.get(i) or errors[i], shrunk
 
     def _load(self, image: object) -> Loaded:
-        loaded = self._pipeline.load(image)
+        loaded = self.pipeline.load(image)
         pixels, (height, width) = loaded['img'], loaded['img'].shape[:2]
         path = str(image) if isinstance(image, (str, Path)) else ''
         inputs, tiles = [], None
         if not self._tiles or self._large_only:
-            inputs = [self._pipeline.pack(loaded)]
+            inputs = [self.pipeline.pack(loaded)]
         shrunk = _shrunk(inputs[0]) if inputs else 1
         if self._tiles and (not self._large_only or shrunk > LARGE):
             tiles = tiles_of(height, width, self._tiles, self._overlap)
-            inputs, shrunk = [self._pipeline.pack(loaded, tile) for tile in tiles], 1
+            inputs, shrunk = [self.pipeline.pack(loaded, tile) for tile in tiles], 1
         return Loaded(path, pixels, inputs, tiles, shrunk)
 
     def _results(self, images: list[Loaded], batch: int) -> list[Result]:
@@ -200,7 +201,7 @@ class Model:
     def _forgetting(self, result: Result) -> Result:
         """Without its pixels if a file has them, so that a list of results stays small."""
         if result.path:
-            result._image = partial(_load_rgb, self._pipeline, result.path)
+            result._image = partial(_load_rgb, self.pipeline, result.path)
         return result
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..recipe.errors import RecipeError
 
 NAME = 'records.jsonl'
+PART = re.compile(r'.+\.\d+-\d+\.part', re.DOTALL)
 
 
 class Records:
@@ -84,6 +86,9 @@ class Records:
                     yield record
 
     def _continue(self, settings: dict) -> None:
+        for file in self.folder.rglob('*.part'):  # a killed process leaves one (atomic_path)
+            if PART.fullmatch(file.name):
+                file.unlink()
         content = self.file.read_bytes()
         whole = content.rfind(b'\n') + 1
         if whole < len(content):

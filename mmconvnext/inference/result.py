@@ -187,7 +187,8 @@ class Result:
         for start in reversed(range(0, len(self.labels), part)):
             chosen = range(start, min(start + part, len(self.labels)))
             few = self._found.take(chosen)
-            objects = Objects(few.boxes, few.labels, few.scores, self._masks(chosen)).scaled(scale)
+            boxes = few.boxes.clip(0, [self.width, self.height] * 2)  # not all models clip them
+            objects = Objects(boxes, few.labels, few.scores, self._masks(chosen)).scaled(scale)
             picture = draw_objects(picture, objects, self.classes, self.colours, texts=texts)
         return picture
 

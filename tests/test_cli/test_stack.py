@@ -43,3 +43,9 @@ def test_mistakes_in_code_are_not_hidden(monkeypatch):
     monkeypatch.setattr(stack, 'import_module', broken)
     with pytest.raises(TypeError, match='a bug'):
         stack.require_stack()
+
+
+def test_a_missing_package_of_the_extra_is_named():
+    stack.require_extra('json', 'csv')
+    with pytest.raises(RecipeError, match=r'cannot import no_such: .*mmconvnext\[tools\]'):
+        stack.require_extra('json', 'no_such')

@@ -1,0 +1,138 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""cli/predict.py: predictions are those of tools/test.py, drawn and written."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmconvnext.cli import test as tested
+from mmconvnext.cli.predict import main
+from mmconvnext.recipe.errors import RecipeError
+
+
+def predict(*argv) -> None:
+    main([*map(str, argv), '--out', 'out', '--device', 'cpu'])
+
+
+def evaluate(run, out):
+    tested.main(
+        [run.config, run.checkpoint, '--toy', '--work-dir', 'tested', '--out', out, '--cfg-options']
+        + list(run.options)
+    )
+
+
+def test_a_detector_finds_what_tools_test_finds(detector_run, workplace, toy_root, capsys):
+    images = toy_root / 'coco/val2017'
+    truth = toy_root / 'coco/annotations/instances_val2017.json'
+    score = '0.01'
+    predict(detector_run.work_dir, images, '--json', '--score', score, '--ids-of', truth)
+    said = capsys.readouterr().out
+    number = len([*images.iterdir()])
+    assert f'{number} images; ' in said and 'written: out/pictures, out/predictions.json' in said
+    assert len([*Path('out/pictures').iterdir()]) == number
+    evaluate(detector_run, 'out.pkl')
+    with open('out.pkl', 'rb') as file:
+        expected = {Path(one['img_path']).name: one for one in pickle.load(file)}
+    rows = json.loads(Path('out/predictions.json').read_text())
+    ids = {one['file_name']: one['id'] for one in json.loads(truth.read_text())['images']}
+    categories = [one['id'] for one in json.loads(truth.read_text())['categories']]
+    assert rows
+    for name, one in expected.items():
+        found = one['pred_instances']
+        kept = found['scores'] >= float(score)
+        ours = [row for row in rows if row['image_id'] == ids[name]]
+        scores = [row['score'] for row in ours]
+        assert scores == pytest.approx(sorted(found['scores'][kept].tolist())[::-1], abs=1e-5)
+        for row, i in zip(ours, found['scores'].argsort(descending=True, stable=True)):
+            x, y, w, h = row['bbox']
+            assert [x, y, x + w, y + h] == pytest.approx(found['bboxes'][i].tolist(), abs=0.02)
+            assert row['category_id'] == categories[found['labels'][i]]
+
+
+def test_a_segmentors_label_maps_are_those_of_tools_test(segmentor_run, workplace, toy_root):
+    images = toy_root / 'ade/images/validation'
+    predict(segmentor_run.work_dir, images, '--label-pngs', '--no-pictures')
+    evaluate(segmentor_run, 'maps')
+    names = sorted(path.name for path in Path('maps').glob('*.png'))
+    assert names == sorted(path.name for path in Path('out/labels').glob('*.png')) and names
+    for name in names:
+        ours, theirs = (np.asarray(Image.open(Path(f, name))) for f in ('out/labels', 'maps'))
+        assert (ours == theirs).mean() > 0.999
+    assert Path('out/labels/labels.csv').read_text().startswith('value,class')
+    assert not Path('out/pictures').exists()
+
+
+@pytest.fixture
+def here(workplace, toy_root):
+    """Two of the toy images and a broken one, in the working folder."""
+    Path('in').mkdir()
+    for file in sorted((toy_root / 'coco/val2017').iterdir())[:2]:
+        shutil.copy(file, 'in')
+    Path('in/broken.png').write_bytes(b'')
+
+
+def test_bad_files_are_listed_and_retried(detector_run, here, capsys):
+    for _ in range(2):
+        with pytest.raises(SystemExit) as end:
+            predict(detector_run.work_dir, 'in', '--json')
+        assert end.value.code == 1
+        said = capsys.readouterr().out
+        assert '2 images, 1 bad file' in said and 'broken.png: it is empty' in said
+        assert Path('out/bad_files.txt').read_text().endswith('broken.png: it is empty\n')
+    assert ', 2 of them from an earlier start' in said
+    Path('in/broken.png').unlink()
+    predict(detector_run.work_dir, 'in', '--json')
+    assert not Path('out/bad_files.txt').exists()
+    with pytest.raises(RecipeError, match=r'score: 0\.3 there, 0\.4 here'):
+        predict(detector_run.work_dir, 'in', '--json', '--score', '0.4')
+
+
+def test_an_interruption_says_how_to_continue(detector_run, here, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr('mmconvnext.inference.run.Run.images', stop)
+        with pytest.raises(SystemExit) as end:
+            predict(detector_run.work_dir, 'in')
+    assert end.value.code == 130
+    assert 'stopped; the same command continues' in capsys.readouterr().err
+
+
+def test_a_full_disk_is_an_error_that_says_how_to_continue(detector_run, here, monkeypatch):
+    def full(*_):
+        raise OSError(28, 'No space left on device', 'out/pictures/x.png')
+
+    monkeypatch.setattr('mmconvnext.inference.outputs.Outputs.write', full)
+    with pytest.raises(RecipeError, match=r'x\.png cannot be written: No space.*same command cont'):
+        predict(detector_run.work_dir, 'in')
+
+
+@pytest.mark.parametrize(
+    ('argv', 'fault'),
+    [
+        (['.'], 'give CONFIG CHECKPOINT INPUT..., or WORK_DIR INPUT'),
+        (['a.py', 'x.pth'], 'give CONFIG CHECKPOINT INPUT'),
+        (['.', 'in', '--no-pictures'], '--no-pictures: nothing would be written'),
+        (['.', 'none'], "there is no 'none'; an input is"),
+        (['.', 'in'], 'holds no config'),
+        (['a.py', 'x.pth', 'in', '--score', '2'], r'score=2\.0: choose'),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_loaded(here, argv, fault):
+    with pytest.raises(RecipeError, match=fault):
+        predict(*argv)
+    assert not Path('out').exists()
+
+
+def test_outputs_that_a_model_cannot_give_are_refused(detector_run, segmentor_run, here):
+    with pytest.raises(RecipeError, match='--json: this model predicts no objects; label maps are'):
+        predict(segmentor_run.work_dir, 'in', '--json')
+    with pytest.raises(RecipeError, match='--label-pngs: this model predicts no label maps'):
+        predict(detector_run.work_dir, 'in', '--label-pngs')
+    assert not Path('out').exists()

@@ -1,0 +1,51 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""inference/find.py: a work dir alone tells the config and the checkpoint."""
+
+import os
+
+import pytest
+
+from mmconvnext.checkpoint.errors import CheckpointNotFound
+from mmconvnext.inference.find import find_run
+from mmconvnext.recipe.errors import RecipeError
+
+
+def make(folder, *names):
+    for age, name in enumerate(names):
+        (folder / name).write_text('')
+        os.utime(folder / name, (1000 + age, 1000 + age))
+
+
+def test_the_newest_best_checkpoint_of_a_work_dir(tmp_path):
+    make(tmp_path, 'a.py', 'best_b_epoch_9.pth', 'best_a_epoch_12.pth', 'epoch_13.pth')
+    expected = (tmp_path / 'a.py', str(tmp_path / 'best_a_epoch_12.pth'))
+    assert find_run(tmp_path, None) == find_run(str(tmp_path), str(tmp_path)) == expected
+
+
+def test_the_last_checkpoint_without_a_best_one(tmp_path):
+    make(tmp_path, 'a.py', 'epoch_2.pth', 'epoch_1.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    assert find_run(tmp_path, None)[1] == str(tmp_path / 'epoch_2.pth')
+
+
+def test_a_config_with_a_file_a_folder_and_a_short_name(tmp_path):
+    make(tmp_path, 'a.py', 'b.py', 'x.pth')
+    config = tmp_path / 'a.py'
+    assert find_run(config, tmp_path / 'x.pth') == (config, str(tmp_path / 'x.pth'))
+    assert find_run(config, tmp_path) == (config, str(tmp_path / 'x.pth'))
+    assert find_run(config, 'convnext-tiny_in1k')[1].startswith('https://')
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(RecipeError, match=r'holds no config \(\*\.py\)'):
+        find_run(tmp_path, None)
+    make(tmp_path, 'a.py')
+    with pytest.raises(RecipeError, match='holds no checkpoint'):
+        find_run(tmp_path, None)
+    make(tmp_path, 'x.pth', 'b.py')
+    with pytest.raises(RecipeError, match=r'several configs \(a\.py, b\.py\): give'):
+        find_run(tmp_path, None)
+    with pytest.raises(RecipeError, match=r'a\.py needs a checkpoint: load\(config, checkpoint\)'):
+        find_run(tmp_path / 'a.py', None)
+    with pytest.raises(CheckpointNotFound, match="'y.pth' is neither a file nor"):
+        find_run(tmp_path / 'a.py', 'y.pth')

@@ -1,0 +1,164 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""inference/images.py: an image in any form gives what the file gives."""
+
+import cv2
+import image_files
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+from mmconvnext.inference.images import Pipeline, as_rgb, without_labels
+from mmconvnext.recipe.errors import RecipeError
+
+RGB = image_files.colours()
+
+
+def pipeline(loader=None, *others, **settings) -> Pipeline:
+    loader = {'type': 'LoadImageFromFile', **(loader or {})}
+    pack = dict(type='PackDetInputs', meta_keys=('ori_shape', 'scale_factor'))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return Pipeline([loader, *others, pack], **settings)
+
+
+def test_an_array_a_picture_a_tensor_and_a_file_are_the_same(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / 'a b.png')
+    steps = pipeline()
+    forms = [
+        str(tmp_path / 'a b.png'),
+        tmp_path / 'a b.png',
+        RGB,
+        Image.fromarray(RGB),
+        torch.from_numpy(RGB).permute(2, 0, 1),
+        np.dstack([RGB, RGB[..., 0]]),  # alpha is left out
+    ]
+    for form in forms:
+        loaded = steps.load(form)
+        assert (loaded['img'] == RGB[..., ::-1]).all() and loaded['img_shape'] == (16, 24)
+        assert steps.pack(loaded)['inputs'].shape == (3, 16, 24)
+    assert (as_rgb(loaded['img']) == RGB).all()
+
+
+@pytest.mark.parametrize('mode', ['L', '1', 'P', 'RGBA', 'CMYK', 'LA'])
+def test_other_modes_become_rgb(mode):
+    loaded = pipeline().load(Image.fromarray(RGB).convert(mode))['img']
+    expected = np.asarray(Image.fromarray(RGB).convert(mode).convert('RGB'))
+    assert (loaded[..., ::-1] == expected).all()
+
+
+def test_a_file_and_its_picture_are_turned_by_exif(tmp_path):
+    (tmp_path / 'a.jpg').write_bytes(image_files.turned('JPEG', 6))
+    of_file = pipeline().load(tmp_path / 'a.jpg')['img']
+    of_picture = pipeline().load(Image.open(tmp_path / 'a.jpg'))['img']
+    assert of_file.shape == of_picture.shape == (24, 16, 3)
+    assert np.abs(of_file.astype(int) - of_picture).mean() < 2
+
+
+def test_a_grey_recipe():
+    grey = pipeline(dict(color_type='grayscale')).load(RGB)['img']
+    assert grey.shape == (16, 24) and grey.dtype == np.uint8
+    assert np.abs(grey.astype(int) - cv2.cvtColor(RGB, cv2.COLOR_RGB2GRAY)).max() <= 1
+    assert (pipeline(dict(color_type='grayscale')).load(grey)['img'] == grey).all()
+
+
+def load_image(**settings) -> Pipeline:
+    return pipeline(dict(type='mmconvnext.LoadImage', **settings))
+
+
+def test_twelve_bits_as_file_array_and_picture(tmp_path):
+    values = np.arange(16 * 24, dtype=np.uint16).reshape(16, 24) * 10
+    Image.fromarray(values).save(tmp_path / 'a.png')
+    steps = load_image(bits=12)
+    for form in (tmp_path / 'a.png', values, Image.open(tmp_path / 'a.png')):
+        image = steps.load(form)['img']
+        assert image.dtype == np.float32 and image.shape == (16, 24, 3)
+        assert image[..., 0] == pytest.approx(values * (255 / 4095), rel=1e-5)
+    with pytest.raises(ValueError, match='the array has values from 0 to 4096, but bits=12'):
+        steps.load(np.full((2, 3), 4096, np.uint16) * np.eye(2, 3, dtype=np.uint16))
+
+
+def test_four_channels(tmp_path):
+    image = np.dstack([RGB, RGB[..., 1] // 2])
+    np.save(tmp_path / 'a.npy', image)
+    steps = load_image(bits=8, channels=4, color_type='unchanged')
+    for form in (tmp_path / 'a.npy', image):
+        loaded = steps.load(form)['img']
+        assert (as_rgb(loaded) == image).all() and (loaded[..., 0] == RGB[..., 2]).all()
+    with pytest.raises(ValueError, match='an array of 3 channels, but this recipe takes 4'):
+        steps.load(RGB)
+
+
+def test_more_bits_than_the_recipe_loads_are_refused(tmp_path):
+    Image.fromarray(np.full((4, 5), 900, np.uint16)).save(tmp_path / 'a.png')
+    with pytest.raises(ValueError, match=r'a\.png: it has 16 bits, .*own_data\.bits=16'):
+        pipeline().load(tmp_path / 'a.png')
+    assert pipeline(any_bits=True).load(tmp_path / 'a.png')['img'].max() == 3
+    assert pipeline(dict(color_type='unchanged')).load(tmp_path / 'a.png')['img'].max() == 900
+    with pytest.raises(ValueError, match='an array of uint16, but this recipe takes 8 bits'):
+        pipeline().load(np.zeros((4, 5), np.uint16))
+    np.save(tmp_path / 'a.npy', RGB)
+    with pytest.raises(ValueError, match=r'a\.npy: this recipe loads no \.npy files'):
+        pipeline().load(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'fault'),
+    [
+        ('none.jpg', None, 'there is no such file'),
+        ('empty.jpg', b'', 'it is empty'),
+        ('cut.jpg', image_files.encoded(image_files.noise(), 'JPEG')[:-200], 'it is cut off'),
+        ('page.jpg', b'<html>', 'it is a web page'),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_name(name, content, fault, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f'{name}: {fault}'):
+        pipeline().load(tmp_path / name)
+
+
+def test_a_folder_is_no_image(tmp_path):
+    with pytest.raises(ValueError, match='it is a folder'):
+        pipeline().load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('image', 'fault'),
+    [
+        (7, 'an image is a path, an RGB array .*; got int'),
+        (np.zeros((2, 3, 4, 3), np.uint8), r'shape \(2, 3, 4, 3\) is no image.*give a list'),
+        (np.zeros((0, 4, 3), np.uint8), 'is no image'),
+        (np.zeros((4, 5, 3)), 'an array of float64'),
+    ],
+)
+def test_what_is_no_image_is_refused(image, fault):
+    with pytest.raises(ValueError, match=fault):
+        pipeline().load(image)
+
+
+def test_a_tile_is_an_image_of_its_own():
+    steps = pipeline(None, dict(type='Resize', scale=(40, 20), keep_ratio=True))
+    assert steps.scale == (40, 20)
+    packed = steps.pack(steps.load(RGB), (4, 2, 14, 12))
+    assert packed['inputs'].shape == (3, 20, 20)
+    assert packed['data_samples'].ori_shape == (10, 10)
+    assert pipeline().scale is None
+
+
+def test_transforms_that_load_labels_are_left_out():
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='mmdet.LoadPanopticAnnotations'),
+        dict(type='TestTimeAug', transforms=[[dict(type='LoadAnnotations')], [dict(type='Pack')]]),
+        dict(type='mmconvnext.LoadLabelMap'),
+    ]
+    kept = without_labels(steps)
+    assert [step['type'] for step in kept] == ['LoadImageFromFile', 'TestTimeAug']
+    assert kept[1]['transforms'] == [[dict(type='Pack')]]
+    assert len(steps[2]['transforms']) == 2  # the config stays
+
+
+def test_a_pipeline_without_an_image_is_refused():
+    with pytest.raises(RecipeError, match=r"must begin with loading the image.*\['Resize'\]"):
+        Pipeline([dict(type='Resize', scale=(4, 4))])

@@ -1,0 +1,125 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""inference/result.py: what a user does with the result of an image."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+
+from mmconvnext.inference.result import MOST, Result
+
+from .conftest import CLASSES, found
+
+RED, GREEN, BLUE = colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+
+
+def of_objects(size=(30, 40), path='a/b.jpg', **given) -> Result:
+    masks = np.zeros((2, *size), bool)
+    masks[0, 5:9, 10:20] = masks[1, 20:25, 2:8] = True
+    detections = found([[10, 5, 20, 9], [2, 20, 8, 25]], [1, 0], [0.9, 0.4], masks)
+    image = np.full((*size, 3), 99, np.uint8)
+    return Result(detections, image, size, CLASSES, colours, path)
+
+
+def of_map() -> Result:
+    labels = np.zeros((6, 8), np.uint8)
+    labels[0], labels[5] = 2, 255
+    image = np.full((6, 8, 3), 99, np.uint8)
+    return Result(found([], label_map=labels), image, (6, 8), CLASSES, colours)
+
+
+def test_objects():
+    result = of_objects()
+    assert len(result) == 2 and result and result.names == ['dog', 'cat']
+    assert result.boxes.shape == (2, 4) and result.scores.tolist() == pytest.approx([0.9, 0.4])
+    assert result.masks.shape == (2, 30, 40) and result.masks.sum((1, 2)).tolist() == [40, 30]
+    assert result.counts == dict(dog=1, cat=1) and result.label_map is None
+    assert repr(result) == 'a/b.jpg, 40 x 30 pixels: 1 dog, 1 cat'
+
+
+def test_only_those_with_a_score():
+    result = of_objects().at_least(0.5)
+    assert len(result) == 1 and result.names == ['dog'] and result.masks.shape == (1, 30, 40)
+    nothing = result.at_least(0.95)
+    assert len(nothing) == 0 and nothing and nothing.masks.shape == (0, 30, 40)
+    assert repr(nothing).endswith('pixels: nothing')
+    assert np.asarray(nothing.draw(least=0)).tolist() == nothing.image.tolist()
+    assert nothing.to_coco()['annotations'] == []
+
+
+def test_a_label_map():
+    result = of_map()
+    assert len(result) == 2 and result.counts == dict(cat=32, emu=8) and result.masks is None
+    assert repr(result) == 'image, 8 x 6 pixels: cat 67 %, emu 17 %'
+    picture = np.asarray(result.draw(least=0, legend=False))
+    assert picture.shape == (6, 8, 3)
+    red, _, blue = (picture[row, 0].astype(int) for row in (3, 5, 0))
+    assert red[0] > red[2] and blue[2] > blue[0] and picture[5, 0].tolist() == [99, 99, 99]
+    with pytest.raises(ValueError, match=r'a label map has no form in COCO.*result\.label_map'):
+        result.to_coco()
+
+
+def test_a_small_image_is_drawn_larger_but_never_too_large():
+    assert of_objects().draw().size == (640, 480)
+    assert of_objects().draw(least=0).size == (40, 30)
+    assert of_objects((500, 600)).draw().size == (600, 500)
+    thin = Result(found([]), np.zeros((1, 900, 3), np.uint8), (1, 900), CLASSES, colours)
+    assert thin.draw().size == (1800, 2) and 1800 <= MOST
+
+
+def test_a_label_map_is_drawn_with_the_names_of_its_classes():
+    assert of_map().draw(legend=False).height < of_map().draw().height
+
+
+def test_many_objects_have_a_legend_instead_of_texts():
+    boxes = [[x, 2, x + 3, 9] for x in range(50)]
+    image = np.zeros((200, 200, 3), np.uint8)
+    many = Result(found(boxes, [2] * 50), image, (200, 200), CLASSES, colours)
+    few = Result(found(boxes[:3], [2] * 3), image, (200, 200), CLASSES, colours)
+    assert many.draw().height > 600 == few.draw().height
+    assert many.draw(legend=False).height == many.draw(texts=True).height == 600
+
+
+def test_masks_are_drawn_in_parts_if_they_are_many(monkeypatch):
+    whole = np.asarray(of_objects().draw())
+    monkeypatch.setattr('mmconvnext.inference.result.HELD', 1)
+    assert (np.asarray(of_objects().draw()) == whole).all()
+
+
+def test_cocos_form():
+    result = of_objects()
+    content = result.to_coco(image_id=7)
+    assert content['images'] == [dict(id=7, file_name='b.jpg', width=40, height=30)]
+    assert [one['name'] for one in content['categories']] == list(CLASSES)
+    first, second = content['annotations']
+    assert (first['id'], second['id'], first['image_id']) == (1, 2, 7)
+    assert first['category_id'] == 2 and first['bbox'] == [10, 5, 10, 4] and first['area'] == 40
+    assert first['score'] == pytest.approx(0.9) and first['iscrowd'] == 0
+    assert (coco.decode(second['segmentation']) == result.masks[1]).all()
+
+
+def test_it_is_saved_as_a_picture_or_as_json(tmp_path):
+    result = of_objects()
+    result.save(tmp_path / 'x.jpg')
+    assert Image.open(tmp_path / 'x.jpg').size == (640, 480)
+    result.save(str(tmp_path / 'x.json'))
+    assert json.loads((tmp_path / 'x.json').read_text()) == result.to_coco()
+
+
+def test_a_notebook_shows_it():
+    assert Image.open(io.BytesIO(of_objects()._repr_png_())).format == 'PNG'
+
+
+def test_the_image_may_be_loaded_later():
+    result = of_objects()
+    later = Result(result._found, lambda: result.image + 1, (30, 40), CLASSES, colours)
+    assert later.image[0, 0].tolist() == [100] * 3 == later.at_least(0.5).image[0, 0].tolist()
+
+
+def test_boxes_may_reach_out_of_the_image():
+    image = np.zeros((30, 40, 3), np.uint8)
+    wide = Result(found([[-1e20, -5, 1e20, 90]]), image, (30, 40), CLASSES, colours)
+    assert wide.draw().size == (640, 480)

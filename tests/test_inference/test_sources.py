@@ -1,0 +1,128 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""inference/sources.py: what people give as input, and names of outputs that never collide."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mmconvnext.inference.sources import Source, find_sources, keys_of
+from mmconvnext.recipe.errors import RecipeError
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('p/b.PNG', 'p/a 1.jpg', 'p/sub/a 1.jpg', 'p/v.MP4', 'p/[x].jpg', 'q/a 1.jpg'):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name)
+    for name in ('p/notes.txt', 'p/.DS_Store', 'p/._a.jpg'):
+        Path(name).write_text('')
+    Path('p/.hidden').mkdir()
+    Path('p/.hidden/c.jpg').write_text('')
+    return tmp_path
+
+
+def names(*inputs, out='out'):
+    return [(source.kind, source.name) for source in find_sources(inputs, Path(out))]
+
+
+def test_a_folder_with_all_below(photos):
+    assert names('p') == [
+        ('image', '[x].jpg'),
+        ('image', 'a 1.jpg'),
+        ('image', 'b.PNG'),
+        ('video', 'v.MP4'),
+        ('image', 'sub/a 1.jpg'),
+    ]
+
+
+def test_files_patterns_and_lists(photos):
+    assert names('p/b.PNG') == [('image', 'b.PNG')]
+    assert names('p/[x].jpg') == [('image', '[x].jpg')]  # a file first, then a pattern
+    assert names('p/*.jpg') == [('image', '[x].jpg'), ('image', 'a 1.jpg')]
+    assert names('p/**/a*.jpg') == [('image', 'a 1.jpg'), ('image', 'sub/a 1.jpg')]
+    Path('q/list.txt').write_text(f'\ufeffa 1.jpg\r\n\n../p/b.PNG\n{photos}/p/v.MP4\n', 'utf-8')
+    assert names('@q/list.txt') == [('image', 'a 1.jpg'), ('image', 'b.PNG'), ('video', 'v.MP4')]
+    assert names('camera:2') == [('camera', 'camera_2')]
+
+
+def test_each_file_is_taken_once_in_the_order_given(photos):
+    assert names('p/b.PNG', 'p/b.PNG', 'q', 'p/*.PNG') == [('image', 'b.PNG'), ('image', 'a 1.jpg')]
+
+
+def test_outputs_are_no_inputs(photos):
+    Path('p/out/pictures').mkdir(parents=True)
+    Path('p/out/pictures/z.jpg').write_text('')
+    assert ('image', 'out/pictures/z.jpg') not in names('p', out='p/out')
+    assert names('p/**/z.jpg', out='other') == [('image', 'out/pictures/z.jpg')]
+    with pytest.raises(RecipeError, match='no image and no video matches'):
+        names('p/**/z.jpg', out='p/out')
+
+
+@pytest.mark.parametrize(
+    ('given', 'fault'),
+    [
+        ('none.jpg', r"there is no 'none.jpg'; an input is an image .*a video .*camera:0"),
+        ('p/notes.txt', "'p/notes.txt' is a file of another kind; an input is"),
+        ('empty', r"the folder 'empty' holds no image and no video, no files"),
+        ('texts', r'holds no image and no video, only \.txt'),
+        ('p/*.gif', r"no image and no video matches 'p/\*\.gif'"),
+        ('camera:x', "'camera:x': give the number of the camera"),
+        ('http://x/a.jpg', "'http://x/a.jpg' is a URL; download the file"),
+        ('@none.txt', '@none.txt: it cannot be read'),
+        ('@empty.txt', '@empty.txt is empty'),
+        ('@wrong.txt', r'@wrong.txt, path 2 of 2: there is no file .*b.jpg'),
+    ],
+)
+def test_what_is_no_input_is_named(photos, given, fault):
+    for folder in ('empty', 'texts'):
+        Path(folder).mkdir()
+    Path('texts/a.txt').write_text('')
+    Path('empty.txt').write_text('\n')
+    Path('wrong.txt').write_text('p/b.PNG\nb.jpg\n')
+    with pytest.raises(RecipeError, match=fault):
+        names(given)
+
+
+def keys(*paths, taken=None):
+    sources = [Source('image', path, name) for path, name in paths]
+    return [*keys_of(sources, taken or {}).values()]
+
+
+def test_keys_are_the_names_of_the_files():
+    assert keys(('/p/a.jpg', 'a.jpg'), ('/p/s/a.jpg', 's/a.jpg')) == ['a', 's/a']
+    assert keys_of([Source('camera', '0', 'camera_0')], {}) == {'0': 'camera_0'}
+    assert keys(('/p/a.b.jpg', 'a.b.jpg')) == ['a.b']
+
+
+def test_no_two_images_have_one_key():
+    same = [('/p/a.jpg', 'a.jpg'), ('/p/a.png', 'a.png'), ('/q/a.jpg', 'a.jpg')]
+    same += [('/p/A.JPG', 'A.JPG'), ('/x/q/a.jpg', 'a.jpg')]
+    assert keys(*same) == ['a', 'a_png', 'a_jpg', 'p/A', 'q/a']
+    many = [(f'/{i}/z/a.jpg', 'a.jpg') for i in range(6)]
+    assert keys(*many) == ['a', 'a_jpg', 'z/a', 'a_2', 'a_3', 'a_4']
+
+
+def test_keys_of_an_earlier_start_stay():
+    taken = {'/q/a.jpg': 'a'}
+    assert keys_of([Source('image', '/p/a.jpg', 'a.jpg')], taken) == {**taken, '/p/a.jpg': 'a_jpg'}
+    assert keys(('/q/a.jpg', 'a.jpg'), taken=taken) == ['a']
+
+
+def test_long_names_are_cut_and_stay_different():
+    one, other = keys(('/1', 'u' * 250 + '1.jpg'), ('/2', 'u' * 250 + '2.jpg'))
+    assert one != other and one[:100] == 'u' * 100
+    (wide,) = keys(('/1', chr(252) * 120 + '.jpg'))
+    assert len(os.fsencode(wide)) <= 120
+
+
+def test_a_stamp_tells_when_a_file_has_changed(tmp_path):
+    file = tmp_path / 'a.jpg'
+    file.write_text('a')
+    source = Source('image', str(file), 'a.jpg')
+    before = source.stamp
+    file.write_text('bb')
+    assert source.stamp != before and Source('camera', '0', 'camera_0').stamp == []
+    file.unlink()
+    assert source.stamp == []
