@@ -88,12 +88,10 @@ MAY_IMPORT = {
     ' matplotlib mmengine numpy PIL torch',
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
-    '.cli': '.cli .analysis .checkpoint .migrate .recipe .toy .version'
+    '.cli': '.cli .analysis .checkpoint .inference .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.inference': '.inference .checkpoint .cli.class_layers .cli.loading .cli.same_classes'
     ' .data.header .data.pairs .draw .recipe av cv2 mmengine numpy PIL pycocotools torch',
-    '.cli': '.cli .checkpoint .inference .migrate .recipe .toy .version'
-    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.doctor': '',  # what it looks at may be broken
     '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path
 }

@@ -94,13 +94,9 @@ STARTED = {
     'feature_maps': 'feature_maps',
 }
 NEEDED = {
-    'feature_maps': ['x.pth', 'a.jpg', '--out', 'a.png'],
-    'test': ['x.pth'],
-    'convert_checkpoint': ['b.pth', '--to', 'timm'],
-}
-NEEDED = {
     'test': ['x.pth'],
     'predict': ['x.pth', 'a.jpg', '--out', 'o'],
+    'feature_maps': ['x.pth', 'a.jpg', '--out', 'a.png'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
 }
 

@@ -21,11 +21,11 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from torch.utils.flop_counter import FlopCounterMode
-
 from ..recipe.errors import RecipeError
 from ..recipe.walk import backbones, task
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 # Detectors whose heads are fed with as many regions as their test settings allow; what else has
 # regions is run as a whole.
