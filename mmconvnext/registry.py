@@ -46,7 +46,7 @@ TRANSFORMS = Registry(
 )
 
 VISBACKENDS = Registry(
-    'visualizer backend',
+    'vis_backend',
     parent=ROOT_VISBACKENDS,
     scope='mmconvnext',
     locations=['mmconvnext.recipe.wandb_backend'],
