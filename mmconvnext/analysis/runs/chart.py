@@ -65,7 +65,7 @@ def draw_runs(
         figure.suptitle(plain(runs[0].name), fontsize=12, fontweight='bold')
     for number, panel in enumerate(panels, 1):
         axis = figure.add_subplot(rows, columns, number)
-        if panel.keys == ['lr'] and rates:
+        if panel.keys == ['lr'] and any(len(groups) > 1 for groups in (rates or {}).values()):
             _draw_rates(axis, runs, rates)
         else:
             _draw_series(axis, runs, panel.keys, smooth)

@@ -68,6 +68,12 @@ def test_rates_of_one_run_are_lines_and_named_by_depth(tmp_path, drawn):
     }
 
 
+def test_one_rate_for_all_parameters_is_a_plain_curve(tmp_path, drawn):
+    rates = {'a': [Rate(1, (0, 3), 9)]}
+    draw_runs([run()], [Panel('learning rate', ['lr'])], tmp_path / 'a.png', rates)
+    assert drawn[0][1] == {'lr': [[10, 0.5], [20, 0.5]]}
+
+
 def test_rates_of_several_runs_are_ranges(tmp_path, drawn, monkeypatch):
     from matplotlib.axes import Axes
 
