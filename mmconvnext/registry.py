@@ -10,6 +10,7 @@ from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
+from mmengine.registry import VISBACKENDS as ROOT_VISBACKENDS
 from mmengine.registry import Registry
 
 MODELS = Registry(
@@ -42,4 +43,11 @@ TRANSFORMS = Registry(
         'mmconvnext.recipe.load_label_map',
         'mmconvnext.recipe.photo_metric_distortion',
     ],
+)
+
+VISBACKENDS = Registry(
+    'vis_backend',
+    parent=ROOT_VISBACKENDS,
+    scope='mmconvnext',
+    locations=['mmconvnext.recipe.wandb_backend'],
 )

@@ -83,15 +83,20 @@ MAY_IMPORT = {
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
     '.recipe.image_folder': '.registry mmengine',
+    '.recipe.wandb_backend': '.registry mmengine',
     '.recipe.photo_metric_distortion': '.registry cv2 mmcv numpy',
     '.recipe.load_image': '.registry cv2 mmcv mmengine numpy PIL tifffile',
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
+    '.analysis.runs': '.analysis.runs .checkpoint.atomic .recipe.errors .recipe.walk'
+    ' matplotlib mmengine numpy PIL torch',
+    '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
+    '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
     '.inference': '.inference .checkpoint .cli.class_layers .cli.loading .cli.same_classes'
     ' .data.header .data.pairs .draw .recipe av cv2 mmengine numpy PIL pycocotools torch',
     '.cli': '.cli .analysis .checkpoint .data .draw .inference .migrate .recipe .toy .version'
-    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
+    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',
     '.cli.doctor': '',  # what it looks at may be broken

@@ -5,11 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from mmengine.registry import MODELS, init_default_scope
 from recipe_table import PUBLISHED, load
-from torch.utils.flop_counter import FlopCounterMode
+
+from mmconvnext.analysis.flops import count_flops
 
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTS = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
@@ -188,20 +187,6 @@ def test_no_other_row_has_weights_or_figures_of_meta():
     assert set(addresses.values()) == {None}
 
 
-def forward(model, image: torch.Tensor) -> None:
-    """Count as in the paper: 1000 proposals in each box head, 100 in each mask head."""
-    features = model.backbone(image)
-    if not hasattr(model, 'roi_head'):
-        model.decode_head(features)
-        return
-    model.rpn_head(model.neck(features))
-    for name, proposals, size in (('bbox_head', 1000, 7), ('mask_head', 100, 14)):
-        head = getattr(model.roi_head, name, None)
-        stages = head if isinstance(head, torch.nn.ModuleList) else [head] if head else []
-        for stage in stages:
-            stage(image.new_zeros(proposals, 256, size, size))
-
-
 def columns(config: str) -> dict[str, str]:
     """What the README's small table says under each size; empty if it has none."""
     lines = (ROOT / config).with_name('README.md').read_text().splitlines()
@@ -216,21 +201,15 @@ def columns(config: str) -> dict[str, str]:
 def test_parameters_and_flops_are_counted(config):
     """On the meta device, which computes shapes only."""
     cfg, meta = load(config.removeprefix('configs/')), ROWS[config]['Metadata']
-    init_default_scope(cfg.default_scope)
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model).eval()
-    assert sum(p.numel() for p in model.parameters()) == meta['Parameters']
+    counted = count_flops(cfg)
     side = 640 if '640x640' in config else 512
-    height, width = (side, 4 * side) if 'upernet' in config else (800, 1280)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        forward(model, torch.zeros(1, 3, height, width, device='meta'))
-    # It counts a multiply-add as two, and neither norms nor RoIAlign, which the paper's counter
-    # does: up to 1G.
-    flops = counter.get_total_flops() / 2
-    assert meta['FLOPs'] - 1e9 <= flops <= meta['FLOPs'] + 0.5e9
+    assert counted.shape == ((side, 4 * side) if 'upernet' in config else (800, 1280))
+    assert counted.parameters == meta['Parameters']
+    # Neither norms nor RoIAlign are counted, which the paper's counter does: up to 1G.
+    assert meta['FLOPs'] - 1e9 <= counted.flops <= meta['FLOPs'] + 0.5e9
     size = SIZES[cfg.model.backbone.arch] + (f' {side}' if 'upernet' in config else '')
-    counted = columns(config)
-    if counted:
-        assert counted[size] == f'{flops / 1e9:.1f}G'
+    stated, flops = columns(config), f'{counted.flops / 1e9:.1f}G'
+    if stated:
+        assert stated[size] == flops
     elif config != V2:  # which the README does not tell
-        assert f'{flops / 1e9:.1f}G' in (ROOT / config).with_name('README.md').read_text()
+        assert flops in (ROOT / config).with_name('README.md').read_text()

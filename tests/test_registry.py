@@ -80,7 +80,9 @@ assert constructor is mmconvnext.LayerDecayOptimWrapperConstructor
 """)
 
 
-@pytest.mark.parametrize('name', ['MODELS', 'DATASETS', 'TRANSFORMS', 'OPTIM_WRAPPER_CONSTRUCTORS'])
+@pytest.mark.parametrize(
+    'name', ['MODELS', 'DATASETS', 'TRANSFORMS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'VISBACKENDS']
+)
 def test_registries_are_children_of_mmengines(name):
     ours, root = getattr(registry, name), getattr(mmengine.registry, name)
     assert (ours.name, ours.scope, ours.parent) == (root.name, 'mmconvnext', root)

@@ -33,6 +33,9 @@ ABOUT = {  # the beginnings of their descriptions
     'analyze': 'Look at the mistakes',
     'prepare_data': 'Read images with labels',
     'new_project': 'Look at a folder of images',
+    'plot_run': 'Draw the curves of',
+    'get_flops': 'Count FLOPs',
+    'feature_maps': 'Draw the feature maps',
 }
 # With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
@@ -92,11 +95,15 @@ STARTED = {
     'migrate_config': 'migrate',
     'prepare_data': 'prepare_data',
     'new_project': 'new_project',
+    'plot_run': 'plot_run',
+    'get_flops': 'get_flops',
+    'feature_maps': 'feature_maps',
 }
 NEEDED = {
     'test': ['x.pth'],
     'predict': ['x.pth', 'a.jpg', '--out', 'o'],
     'analyze': ['x.pth', '--out', 'o'],
+    'feature_maps': ['x.pth', 'a.jpg', '--out', 'a.png'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
     'prepare_data': ['out'],
 }
@@ -186,21 +193,26 @@ def test_the_demo_trains_evaluates_and_draws(here, monkeypatch, tmp_path, task):
     runner, calls = SimpleNamespace(message_hub=hub, log_dir='logs here'), []
     monkeypatch.setattr(f'mmconvnext.toy.write_{data}', calls.append)
     monkeypatch.setattr('mmconvnext.cli.train.main', lambda argv: calls.append(argv) or runner)
-    for kind in ('predictions', 'curve'):
+    for kind, module in (('predictions', 'cli.report'), ('curve', 'analysis.runs')):
         fake = lambda of, file, kind=kind: calls.append((kind, of, str(file))) or file  # noqa: E731
-        monkeypatch.setattr(f'mmconvnext.cli.report.draw_{kind}', fake)
+        monkeypatch.setattr(f'mmconvnext.{module}.draw_{kind}', fake)
     monkeypatch.setattr(time, 'strftime', lambda form: f'at {form}')
     monkeypatch.chdir(tmp_path)
     options = [] if task == 'instance' else ['--task', task]
     status, out, _ = here(ROOT / 'tools/demo.py', *options)
     folder = f'work_dirs/demo/at {task}_%Y%m%d_%H%M%S'
     config = ROOT / f'configs/own_data/{name}.py'
-    assert config.is_file() and status == 0 and calls == [
-        place,
-        [str(config), '--work-dir', folder],
-        ('predictions', runner, f'{folder}/predictions.png'),
-        ('curve', Path(folder), f'{folder}/curve.png'),
-    ]
+    assert (
+        config.is_file()
+        and status == 0
+        and calls
+        == [
+            place,
+            [str(config), '--work-dir', folder],
+            ('predictions', runner, f'{folder}/predictions.png'),
+            ('curve', Path(folder), f'{folder}/curve.png'),
+        ]
+    )
     lines = [line.split(maxsplit=1) for line in out.splitlines()[2:]]
     assert lines == [
         *figures,

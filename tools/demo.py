@@ -28,7 +28,8 @@ DEMOS = dict(
 def main(task: str) -> None:
     """Run the demo in a folder of its own, so that no run overwrites another."""
     from mmconvnext import toy
-    from mmconvnext.cli.report import draw_curve, draw_predictions
+    from mmconvnext.analysis.runs import draw_curve
+    from mmconvnext.cli.report import draw_predictions
     from mmconvnext.cli.train import main as train
 
     start = time.time()

@@ -1,12 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Pictures of a run: predictions beside the ground truth, and the learning curve."""
+"""A picture of a run: predictions beside the ground truth."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import matplotlib
 import mmcv
 import numpy as np
 import torch
@@ -31,7 +29,6 @@ from ..recipe.walk import task
 
 SCORE = 0.5  # predictions below are not drawn; our choice
 LEAST_SIDE = 480  # pixels; small images are enlarged; our choice
-CURVES = ('loss', 'mAP', 'mIoU')  # what is drawn, in panels from left to right
 
 
 @torch.no_grad()
@@ -65,50 +62,6 @@ def draw_predictions(runner: Runner, file: str | Path, num: int = 4) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(file)
     return file
-
-
-def draw_curve(work_dir: str | Path, file: str | Path) -> Path:
-    """Plot loss and validation metrics of the newest run in ``work_dir`` over its iterations.
-
-    Raises:
-        FileNotFoundError: no run has logged there.
-    """
-    logs = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-    if not logs:
-        raise FileNotFoundError(f'{work_dir} holds no run: no */vis_data/scalars.json')
-    rows = [json.loads(line) for line in logs[-1].read_text().splitlines()]
-    panels = {name: _series(rows, name) for name in CURVES}
-    panels = {name: series for name, series in panels.items() if series}
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(6 * len(panels), 4), squeeze=False)
-    for axis, (name, series) in zip(axes[0], panels.items()):
-        for key, points in series.items():
-            axis.plot(*zip(*points), marker='o' if len(points) < 30 else None, label=key)
-        axis.set(xlabel='iteration', title=name)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.tight_layout()
-    figure.savefig(file, dpi=100)
-    pyplot.close(figure)
-    return Path(file)
-
-
-def _series(rows: list[dict], name: str) -> dict[str, list[tuple[int, float]]]:
-    """Points (iteration, value) of each logged quantity of a panel.
-
-    mmdet's validation rows count epochs; each is drawn at the training iteration before it.
-    """
-    series: dict[str, list[tuple[int, float]]] = {}
-    iteration = 0
-    for row in rows:
-        iteration = row.get('iter', iteration)
-        for key, value in row.items():
-            wanted = key == name if name == 'loss' else key.endswith(name)
-            if wanted and value is not None and value >= 0:
-                series.setdefault(key, []).append((iteration, value))
-    return series
 
 
 def objects_of(sample: BaseDataElement) -> tuple[Objects, Objects]:

@@ -23,6 +23,7 @@ from .runner import build_runner
 from .same_classes import SameClasses
 from .same_schedule import SameSchedule
 from .stack import require_stack
+from .trackers import GroupRates, add_trackers
 
 
 def main(argv: list[str] | None = None) -> Runner:
@@ -56,6 +57,8 @@ def main(argv: list[str] | None = None) -> Runner:
         runner.register_hook(SameClasses(LOADERS[0], only_warn=purpose == 'load_from'))
         if purpose == 'resume':
             runner.register_hook(SameSchedule())
+    if args.tensorboard or args.wandb:
+        runner.register_hook(GroupRates())
     runner.train()
     return runner
 
@@ -70,3 +73,4 @@ def _apply_flags(cfg: Config, args: argparse.Namespace) -> None:
                 'auto_scale_lr=dict(base_batch_size=...) in the config'
             )
         cfg.auto_scale_lr.enable = True
+    add_trackers(cfg, args.tensorboard, args.wandb)

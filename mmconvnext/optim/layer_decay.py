@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
 
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 from .custom_keys import whole_backbones
-from .groups import format_table, merge
+from .groups import Group, format_table, merge
 from .rules import check_options, custom_key, decay_factor, rate_factor
 from .spellings import refuse_old_options
 from .walk import FLAT, Place, shell, unwrap, walk, whole_shapes
@@ -114,25 +114,34 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module) -> None:
         """Append the merged groups of ``module`` to ``params``; log them as one table."""
-        places = _without_flattened(walk(module))
-        if all(place.backbone is None for place in places):
-            raise _no_backbone(unwrap(module))
-        self._warn_of_idle_keys(places)
         shapes = whole_shapes(module)
-        chosen = self._trained_once(places, self._depths(places))
-        rows = []
-        for place, (depth, scale) in chosen:
-            shape = shapes.get(id(place.param), place.param.shape)
-            rows.append((place.param, depth, self._settings(place, scale, shape)))
-        groups = merge(rows, self.base_lr)
+        places, groups = self.groups(module, shapes)
         params.extend(group.as_param_group() for group in groups)
         keys = self.paramwise_cfg.get('custom_keys', {})
         lines = [
             f'Learning rates: {self.decay_type} decay {self.decay_rate:g}',
             format_table(groups, shapes),
-            *whole_backbones([place for place, _ in chosen], keys, shapes),
+            *whole_backbones(places, keys, shapes),
         ]
         MMLogger.get_current_instance().info('\n'.join(lines))
+
+    def groups(
+        self, module: nn.Module, shapes: Mapping[int, torch.Size]
+    ) -> tuple[list[Place], list[Group]]:
+        """The places of the trained parameters of ``module``, and their merged groups.
+
+        ``shapes``: by ``id``, the unsharded shapes of sharded parameters.
+        """
+        places = _without_flattened(walk(module))
+        if all(place.backbone is None for place in places):
+            raise _no_backbone(unwrap(module))
+        self._warn_of_idle_keys(places)
+        chosen = self._trained_once(places, self._depths(places))
+        rows = []
+        for place, (depth, scale) in chosen:
+            shape = shapes.get(id(place.param), place.param.shape)
+            rows.append((place.param, depth, self._settings(place, scale, shape)))
+        return [place for place, _ in chosen], merge(rows, self.base_lr)
 
     def _settings(self, place: Place, scale: float, shape: torch.Size) -> dict:
         """Optimizer settings of a parameter; ``scale`` is the rate's factor for its depth."""

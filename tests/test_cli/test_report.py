@@ -1,7 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/report.py: the curve and the predictions of a run are drawn, with the right content."""
+"""cli/report.py: the predictions of a run are drawn, with the right content."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,114 +13,7 @@ from mmengine.structures import InstanceData
 from PIL import Image
 
 from mmconvnext.cli import report
-from mmconvnext.cli.report import draw_curve, draw_predictions
-
-
-def write_log(folder, rows):
-    file = folder / 'vis_data/scalars.json'
-    file.parent.mkdir(parents=True)
-    file.write_text('\n'.join(map(json.dumps, rows)) + '\n')
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """(title, [label, ...], [points, ...]) of the panels of the figure that is saved."""
-    from matplotlib.figure import Figure
-
-    panels = []
-    save = Figure.savefig
-
-    def keep(figure, *args, **kwargs):
-        for axis in figure.axes:
-            assert axis.get_legend(), 'without names of the lines'
-            lines = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
-            panels.append((axis.get_title(), lines))
-        return save(figure, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, 'savefig', keep)
-    return panels
-
-
-def test_curve_of_a_detector(tmp_path, drawn):
-    write_log(
-        tmp_path / '20250101_000000',
-        [
-            dict(loss=3.0, loss_cls=1.0, lr=0.1, epoch=1, iter=10),
-            dict(loss=2.0, loss_cls=0.5, lr=0.1, epoch=1, iter=20),
-            {
-                'coco/none_mAP': -1.0,
-                'coco/bbox_mAP': 0.25,
-                'coco/bbox_mAP_50': 0.5,
-                'coco/segm_mAP': 0.2,
-                'step': 1,
-            },
-            dict(loss=1.0, loss_cls=0.2, lr=0.1, epoch=2, iter=40),
-            {'coco/bbox_mAP': 0.0, 'coco/small_mAP': -1.0, 'coco/segm_mAP': 0.4, 'step': 2},
-        ],
-    )
-    file = draw_curve(tmp_path, tmp_path / 'curve.png')
-    assert file == tmp_path / 'curve.png'
-    assert drawn == [
-        ('loss', {'loss': [[10, 3.0], [20, 2.0], [40, 1.0]]}),
-        (
-            'mAP',
-            {
-                'coco/bbox_mAP': [[20, 0.25], [40, 0.0]],
-                'coco/segm_mAP': [[20, 0.2], [40, 0.4]],
-            },
-        ),
-    ]
-    with Image.open(file) as image:
-        assert image.size == (1200, 400)
-
-
-def test_curve_of_a_segmentor(tmp_path, drawn):
-    write_log(
-        tmp_path / '20250101_000000',
-        [
-            dict(loss=3.0, lr=0.1, iter=50, step=50),
-            dict(mIoU=12.5, aAcc=50.0, step=50),
-            dict(mIoU=None, step=50),
-        ],
-    )
-    draw_curve(str(tmp_path), str(tmp_path / 'curve.png'))
-    assert drawn == [('loss', {'loss': [[50, 3.0]]}), ('mIoU', {'mIoU': [[50, 12.5]]})]
-
-
-def test_validation_before_training_is_drawn_at_zero(tmp_path, drawn):
-    write_log(tmp_path / '20250101_000000', [dict(mIoU=2.5, step=0), dict(loss=3.0, iter=50)])
-    draw_curve(tmp_path, tmp_path / 'curve.png')
-    assert drawn == [('loss', {'loss': [[50, 3.0]]}), ('mIoU', {'mIoU': [[0, 2.5]]})]
-
-
-def test_no_window_is_opened(tmp_path, monkeypatch):
-    import matplotlib
-
-    chosen = []
-    monkeypatch.setattr(matplotlib, 'use', chosen.append)
-    write_log(tmp_path / '20250101_000000', [dict(loss=3.0, iter=1)])
-    draw_curve(tmp_path, tmp_path / 'curve.png')
-    assert chosen == ['Agg'] and not matplotlib.pyplot.get_fignums()
-
-
-def test_the_newest_run_is_drawn(tmp_path, drawn):
-    write_log(tmp_path / '20250101_000000', [dict(loss=3.0, iter=1)])
-    write_log(tmp_path / '20250102_000000', [dict(loss=2.0, iter=2)])
-    draw_curve(tmp_path, tmp_path / 'curve.png')
-    assert drawn == [('loss', {'loss': [[2, 2.0]]})]
-
-
-def test_a_folder_without_a_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match='holds no run'):
-        draw_curve(tmp_path, tmp_path / 'curve.png')
-    assert not (tmp_path / 'curve.png').exists()
-
-
-def test_curve_of_a_real_run(segmentor_run, tmp_path, drawn):
-    draw_curve(segmentor_run.work_dir, tmp_path / 'curve.png')
-    assert [title for title, _ in drawn] == ['loss', 'mIoU']
-    assert [point[0] for point in drawn[0][1]['loss']] == [1, 2]
-    assert drawn[1][1]['mIoU'][0][0] == 2
+from mmconvnext.cli.report import draw_predictions
 
 
 @pytest.mark.parametrize('num, rows', [(2, 2), (9, 3)])

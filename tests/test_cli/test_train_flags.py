@@ -12,6 +12,7 @@ from mmconvnext.cli.empty_batches import EmptyBatches
 from mmconvnext.cli.loading import Loading
 from mmconvnext.cli.same_classes import SameClasses
 from mmconvnext.cli.same_schedule import SameSchedule
+from mmconvnext.cli.trackers import GroupRates
 from mmconvnext.recipe import machine
 from mmconvnext.recipe.errors import RecipeError
 
@@ -74,6 +75,20 @@ def test_amp_for_recipes_with(start):
 def test_learning_rates_are_scaled_on_request_only(start):
     for flags, enabled in (((), False), (('--auto-scale-lr',), True)):
         assert start(UPERNET, *flags).cfg.auto_scale_lr.enable is enabled
+
+
+@pytest.mark.parametrize(
+    ('flags', 'args', 'hooks'),
+    [
+        ((), (False, None), []),
+        (('--tensorboard',), (True, None), [GroupRates]),
+        (('--wandb', 'mine'), (False, 'mine'), [GroupRates]),
+    ],
+)
+def test_trackers(start, monkeypatch, flags, args, hooks):
+    given = []
+    monkeypatch.setattr(train, 'add_trackers', lambda cfg, *args: given.append(args))
+    assert [type(hook) for hook in start(UPERNET, *flags).hooks] == hooks and given == [args]
 
 
 def test_where_it_writes(start):

@@ -5,6 +5,7 @@ These files import the standard library and each other: ``tools/_start.py`` load
 package, so that ``--help`` and wrong options need no torch.
 """
 
+from .analysis import flops_parser, maps_parser, plot_parser
 from .analyze import analyze_parser
 from .first_steps import demo_parser, doctor_parser
 from .own_data import prepare_parser
@@ -25,5 +26,8 @@ PARSERS = {
     'doctor': doctor_parser,
     'prepare_data': prepare_parser,
     'new_project': project_parser,
+    'plot_run': plot_parser,
+    'get_flops': flops_parser,
+    'feature_maps': maps_parser,
 }
 __all__ = ['PARSERS', 'TARGETS', *(parser.__name__ for parser in PARSERS.values())]

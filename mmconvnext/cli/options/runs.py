@@ -33,6 +33,19 @@ def train_parser() -> argparse.ArgumentParser:
         help="multiply the learning rates by the ratio of this total batch size to the recipe's "
         '(default: unchanged, with a hint if the batch sizes differ)',
     )
+    parser.add_argument(
+        '--tensorboard',
+        action='store_true',
+        help='also log for TensorBoard, into the work dir; needs: pip install tensorboard',
+    )
+    parser.add_argument(
+        '--wandb',
+        nargs='?',
+        const='mmconvnext',
+        metavar='PROJECT',
+        help='also log to Weights & Biases, into PROJECT (mmconvnext); needs: pip install wandb, '
+        'and `wandb login` or WANDB_MODE=offline',
+    )
     _add_common(parser)
     return parser
 

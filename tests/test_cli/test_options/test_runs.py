@@ -14,6 +14,8 @@ def test_train_defaults():
         resume=None,
         amp=False,
         auto_scale_lr=False,
+        tensorboard=False,
+        wandb=None,
         work_dir=None,
         toy=False,
         lenient=False,
@@ -28,6 +30,12 @@ def test_train_flags():
     assert (args.resume, args.amp, args.auto_scale_lr, args.toy) == ('auto', True, True, True)
     assert (args.work_dir, args.launcher, args.lenient) == ('w', 'pytorch', True)
     assert options.train_parser().parse_args(['a.py', '--resume', 'x.pth']).resume == 'x.pth'
+
+
+def test_trackers():
+    args = options.train_parser().parse_args(['a.py', '--tensorboard', '--wandb'])
+    assert (args.tensorboard, args.wandb) == (True, 'mmconvnext')
+    assert options.train_parser().parse_args(['a.py', '--wandb', 'mine']).wandb == 'mine'
 
 
 def test_test_defaults_and_flags():
