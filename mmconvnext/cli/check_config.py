@@ -20,7 +20,7 @@ from ..recipe.preflight.build import build_loader, build_model, build_wrapper
 from ..recipe.preflight.disk import check_disk, room
 from ..recipe.preflight.judge import judge
 from ..recipe.preflight.measure import NoRoom, measure_steps, measure_validation
-from ..recipe.preflight.samples import Samples, read_samples
+from ..recipe.preflight.samples import Samples, check_batches, read_samples
 from ..recipe.preflight.state import State, count_state
 from ..recipe.preflight.units import size
 from ..recipe.prepare import prepare_config
@@ -76,17 +76,19 @@ def examine(args: argparse.Namespace, report: Report) -> None:
             tell=report.tell,
         )
         _look_up_weights(cfg)
-    set_random_seed(0)
+    set_random_seed(0)  # the same samples and steps each time
     set_multi_processing(**_multi_processing(cfg))
     report.show_config(cfg)
+    report.show_data()
     with quiet(report.tell):
         model = build_model(cfg)
         wrapper = build_wrapper(cfg, model)
     state = count_state(model, getattr(wrapper, 'optimizer', None))
     report.show_model(cfg, model, state)
-    report.show_data()
     with quiet(report.tell):
         loaders = {name: build_loader(cfg, name) for name in (TRAIN, VAL) if cfg.get(name)}
+    _settle(cfg, report, check_batches(loaders[TRAIN]))
+    with quiet(report.tell):
         samples = read_all(cfg, loaders, args.samples)
     report.show_samples(samples)
     _settle(cfg, report, judge(cfg, samples))
@@ -98,7 +100,7 @@ def examine(args: argparse.Namespace, report: Report) -> None:
     found = room(cfg, state, schedule.checkpoints) if schedule else None
     report.show_disk(found)
     _settle(cfg, report, check_disk(found))
-    if args.steps and schedule:
+    if args.steps and schedule and hasattr(wrapper, 'optimizer'):  # not with several optimizers
         _measure(cfg, report, args.steps, model, wrapper, loaders, schedule, state)
 
 

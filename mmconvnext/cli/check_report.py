@@ -20,7 +20,7 @@ from torch import nn
 
 from ..recipe.data_table import Split, format_table
 from ..recipe.preflight.disk import Room
-from ..recipe.preflight.measure import Measured
+from ..recipe.preflight.measure import CPU, Measured
 from ..recipe.preflight.samples import Samples
 from ..recipe.preflight.state import State
 from ..recipe.preflight.units import duration, size
@@ -123,7 +123,7 @@ class Report:
         each = measured.iteration(workers)
         training = each * schedule.iterations
         whole = training + validation * schedule.validations
-        where = 'of the GPU' if measured.device != 'this CPU' else 'of the process'
+        where = 'of the process' if measured.device == CPU else 'of the GPU'
         self.facts['estimates'] = dict(
             measured_steps=measured.steps,
             device=measured.device,
@@ -133,6 +133,7 @@ class Report:
             seconds_training=training,
             seconds=whole,
             memory=measured.memory,
+            processor_seconds_per_step=measured.processor,
         )
         held = f'weights {size(state.weights)}, gradients {size(state.gradients)}, '
         held += f'optimizer {size(state.optimizer)}'
@@ -143,6 +144,9 @@ class Report:
         if validation and schedule.validations:
             text += f'\n+ {schedule.validations} validations of {duration(validation)}'
             text += f' = {duration(whole)}'
+        if measured.is_busy:
+            least = duration(measured.processor)
+            text += f'\nother programs run here too: alone, a step takes {least} or less'
         self.row('time', text)
 
     def end(self, error: str = '') -> None:

@@ -13,7 +13,7 @@ from ..recipe.checks.finding import Finding, settle
 from ..recipe.data_table import FILE, Split
 from ..recipe.preflight.disk import check_disk, room
 from ..recipe.preflight.judge import judge
-from ..recipe.preflight.samples import read_samples
+from ..recipe.preflight.samples import check_batches, read_samples
 from ..recipe.preflight.state import count_state
 from ..recipe.ranks import rank
 from ..recipe.schedule import Schedule
@@ -64,6 +64,7 @@ class Preflight(Hook):
 
 def _findings(runner: Runner, table: list[Split]) -> Iterator[Finding]:
     cfg = runner.cfg
+    yield from check_batches(runner.train_dataloader)
     datasets = {LOADERS[0]: runner.train_dataloader.dataset}
     if runner.val_loop is not None:
         datasets[LOADERS[1]] = runner.val_dataloader.dataset

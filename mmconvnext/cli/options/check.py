@@ -32,10 +32,10 @@ def check_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--steps',
         type=_number(0),
-        default=3,
+        default=5,
         metavar='N',
         help='training steps to measure, for at most a minute; 0 leaves time and memory out '
-        '(default: 3)',
+        '(default: 5)',
     )
     return parser
 

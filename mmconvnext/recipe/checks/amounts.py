@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from mmengine.config import Config
 
 from ..data_table import Split
 from ..schedule import Schedule
-from ..walk import LOADERS, type_name
+from ..walk import LOADERS, datasets, type_name
 from .finding import Finding
 
 FEW_IMAGES = 10  # to validate on: one of them is worth 10 % of the result; our choice
 FEW_ITERATIONS = 10  # in an epoch; our choice
 
 
-def check_amounts(cfg: Config, loaders: tuple, rows: Iterable[Split]) -> Iterator[Finding]:
+def check_amounts(cfg: Config, loaders: tuple, rows: list[Split]) -> Iterator[Finding]:
     """Say that few images make the metric noisy, or do not fit a schedule made for many.
 
     Args:
@@ -24,9 +24,12 @@ def check_amounts(cfg: Config, loaders: tuple, rows: Iterable[Split]) -> Iterato
     """
     if LOADERS[0] not in loaders:
         return
-    images = {name: 0 for name in ('train', 'val')}
-    for row in rows:
-        images[row.name] = images.get(row.name, 0) + row.images_used
+    images = {}
+    for loader in LOADERS[:2]:
+        name = loader.partition('_')[0]
+        read = [row.images_used for row in rows if row.name == name]
+        whole = len(read) == len(list(datasets(cfg, (loader,))))  # or one was not read
+        images[name] = sum(read) if whole else 0
     if 0 < images['val'] < FEW_IMAGES:
         count = images['val']
         yield Finding(

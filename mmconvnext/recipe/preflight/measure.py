@@ -20,10 +20,14 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from torch import nn
 
 SECONDS = 60.0  # after which no further step is measured; our choice
+CPU = 'this CPU'
+BUSY = 1.5  # seconds for each second of processor time; our choice
+NO_MEMORY = r"(?i)out of memory|can't allocate memory|not enough memory|could not allocate"
 SPARED = 0.9  # share of the free memory that the steps may take, so that no other program is killed
 
 
@@ -39,7 +43,13 @@ class Measured:
     device: str
     loading: float  # of a batch, in this process
     step: float  # forward, backward and optimizer
+    processor: float  # seconds of processor time in a step, of all threads
     memory: int  # of the GPU, or of the whole process on a CPU
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the steps waited for other programs: a thread alone would have been faster."""
+        return self.device == CPU and self.step > BUSY * self.processor
 
     def iteration(self, workers: int) -> float:
         """Seconds of an iteration, if ``workers`` processes load batches beside it."""
@@ -56,24 +66,40 @@ def measure_steps(
         NoRoom: the memory of this machine, or of its GPU, does not suffice.
     """
     device = next(model.parameters()).device
-    loading, taken, begin = [], [], time.perf_counter()
-    batches = iter(batches)
+    loading, taken, processor, begin = [], [], [], time.perf_counter()
+    batches = _endless(batches)
     model.train()
+    wrapper.initialize_count_status(model, 0, 1)  # so that the first step updates
     with _at_rate_zero(wrapper), _within_memory(device):
         _forget_peak(device)
         for number in range(steps + 1):
             start = time.perf_counter()
             batch = next(batches)
-            middle = time.perf_counter()
+            _tell_progress(number, steps)
+            middle, used = time.perf_counter(), time.process_time()
             model.train_step(batch, optim_wrapper=wrapper)
             _finish(device)
             end = time.perf_counter()
             if number or end - begin > SECONDS:  # a slow first one counts
                 loading.append(middle - start)
                 taken.append(end - middle)
+                processor.append(time.process_time() - used)
             if taken and end - begin > SECONDS:
                 break
-    return Measured(len(taken), _device_name(device), median(loading), median(taken), _peak(device))
+    medians = (median(values) for values in (loading, taken, processor))
+    return Measured(len(taken), _device_name(device), *medians, _peak(device))
+
+
+def _tell_progress(number: int, steps: int) -> None:
+    """What models ask for, such as those that resize batches; as RuntimeInfoHook does in a run."""
+    hub = MessageHub.get_current_instance()
+    for key, value in dict(epoch=0, iter=number, max_epochs=1, max_iters=steps + 1).items():
+        hub.update_info(key, value)
+
+
+def _endless(batches: Iterable) -> Iterator:
+    while True:
+        yield from batches
 
 
 def measure_validation(model: nn.Module, batches: Iterable) -> float:
@@ -140,9 +166,6 @@ def _within_memory(device: torch.device) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-NO_MEMORY = r"(?i)out of memory|can't allocate memory|not enough memory|could not allocate"
-
-
 def _forget_peak(device: torch.device) -> None:
     gc.collect()
     if device.type == 'cuda':
@@ -161,4 +184,4 @@ def _finish(device: torch.device) -> None:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == 'cuda' else 'this CPU'
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else CPU

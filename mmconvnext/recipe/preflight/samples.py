@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ..checks.finding import Finding
 from ..walk import LOADERS
@@ -93,6 +94,17 @@ def read_samples(
         found.discarded = trace.discarded
     found.seconds = time.perf_counter() - begin
     return found
+
+
+def check_batches(loader: DataLoader) -> Iterator[Finding]:
+    """Refuse a training loader without a batch: mmengine would end at once, or never."""
+    count = len(loader.dataset)
+    if not count or not len(loader):
+        yield Finding(
+            f'{LOADERS[0]} gives no batch: it has {count} images, and drop_last leaves out a batch '
+            'that is not full; set a smaller train_dataloader.batch_size, or drop_last=False',
+            'samples',
+        )
 
 
 def check_samples(found: Samples, poly2mask: bool = True) -> Iterator[Finding]:
