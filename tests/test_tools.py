@@ -23,6 +23,7 @@ TOOLS = sorted(
 ABOUT = {  # the beginnings of their descriptions
     'train': 'Train a detector',
     'test': 'Evaluate a detector',
+    'check_config': 'Do all that tools/train.py does',
     'convert_checkpoint': "Rename a ConvNeXt's weights",
     'migrate_config': 'Rewrite a config',
     'list_weights': 'List the published',
@@ -82,6 +83,7 @@ def here(monkeypatch, capsys):
 STARTED = {
     'train': 'train',
     'test': 'test',
+    'check_config': 'check_config',
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
 }

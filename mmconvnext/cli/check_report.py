@@ -84,7 +84,7 @@ class Report:
         self.notes = [line for line in self.notes if line != table]  # it was told too
         self.facts['data'] = [asdict(row) for row in self.table]
         if table:
-            self.row('', table)
+            self.row('data', table.replace('data', '    ', 1))
 
     def show_samples(self, samples: list[Samples]) -> None:
         self.facts['samples'] = [_facts_of(found) for found in samples]
@@ -151,6 +151,8 @@ class Report:
 
     def end(self, error: str = '') -> None:
         """Print notes, warnings and the verdict; or everything, as JSON."""
+        if 'data' not in self.facts:
+            self.show_data()
         verdict = 'refused' if error else 'warnings' if self.warnings else 'sound'
         if self.as_json:
             facts = dict(verdict=verdict, error=error, warnings=self.warnings, notes=self.notes)
