@@ -52,7 +52,7 @@ class Schedule:
             per_epoch=per_epoch,
             epochs=epochs or 0,
             iterations=iterations,
-            validations=_validations(loop, steps) if cfg.get('val_cfg') else 0,
+            validations=_validations(loop, steps) if cfg.get('val_cfg') is not None else 0,
             checkpoints=_checkpoints(cfg, steps, per_epoch, bool(epochs)),
         )
 
