@@ -70,7 +70,9 @@ def _validations(loop: dict, steps: int) -> int:
     changes = [(0, loop.get('val_interval', 1)), *loop.get('dynamic_intervals', ())]
     begin, found = loop.get('val_begin', 1), 0
     for step in range(max(1, begin), steps + 1):
-        interval = [value for start, value in changes if start <= step][-1]
+        interval = [value for start, value in changes if start <= step + 1][
+            -1
+        ]  # as mmengine counts
         found += step == steps or (interval > 0 and step % interval == 0)
     return found
 

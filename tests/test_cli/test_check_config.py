@@ -45,7 +45,7 @@ def test_the_report_of_a_detector(workplace, capsys):
     assert ' of the process at its peak; of these weights ' in rows['memory']
     assert ' an iteration on this CPU (1 step measured), ' in rows['time']
     assert 'val has 3 images, so its metrics are noisy' in said.out
-    assert rows['verdict'].startswith('it can train; read the warnings above (3)')
+    assert rows['verdict'].startswith('it can train; read the warnings above (')
     assert {path for path in workplace.rglob('*')} == before  # nothing is written
     assert 'loading annotations' not in said.out and 'mmengine' not in said.out
 
@@ -106,7 +106,7 @@ def test_samples_that_cannot_be_read(workplace, capsys, monkeypatch):
         raise OSError('of no use')
 
     monkeypatch.setattr('mmdet.datasets.transforms.RandomFlip.transform', fail)
-    match = r'train_dataloader: sample 0 \(.*\.jpg\) fails in RandomFlip: OSError: of no use'
+    match = r'train_dataloader: sample 0 \(.*1\.png\) fails in RandomFlip: OSError: of no use'
     facts = refused(capsys, match, DETECTOR)
     assert facts['samples'][0]['fault']
     main([*DETECTOR, 'checks.samples=False', '--json', '--steps', '0'])

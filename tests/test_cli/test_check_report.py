@@ -41,8 +41,8 @@ def test_long_lines_are_wrapped_behind_their_label(capsys):
         (
             Measured(3, CPU, 0.1, 0.9, 0.9, 861_000_000),
             [
-                'memory    861 MB of the process at its peak; of these weights 12 MB, gradients 8 MB'
-                ', optimizer 0 MB',
+                'memory    861 MB of the process at its peak; of these weights 12 MB, gradients '
+                '8 MB, optimizer 0 MB',
                 'time      1.00 s an iteration on this CPU (3 steps measured), 30 min of training',
                 '          + 3 validations of 60 s = 33 min',
             ],

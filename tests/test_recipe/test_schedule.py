@@ -75,6 +75,12 @@ def test_a_hook_by_epoch_in_a_run_by_iterations_saves_once():
     assert Schedule.of(cfg, 8).checkpoints == 1
 
 
+def test_without_validation():
+    cfg = config(dict(max_epochs=3))
+    cfg.val_cfg = None
+    assert Schedule.of(cfg, 8).validations == 0
+
+
 def test_several_processes(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '4')
     assert Schedule.of(config(dict(max_epochs=1)), 80).batch == 2

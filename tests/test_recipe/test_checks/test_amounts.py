@@ -55,9 +55,8 @@ def test_a_warm_up_that_never_ends(cfg):
     assert told(cfg, 40, 10) == []  # 300 iterations
     cfg.train_cfg.max_epochs = 29
     (line,) = told(cfg, 40, 10)
-    assert line.startswith(
-        'param_scheduler.0: the warm-up lasts 300 iterations, but the run has 290'
-    )
+    assert line.startswith('param_scheduler.0: the warm-up lasts 300 iterations, but the run has ')
+    assert '290, so the learning rate never reaches its full value' in line
     assert line.endswith('set param_scheduler.0.end=29')
     cfg.param_scheduler = cfg.param_scheduler[0]
     assert len(told(cfg, 40, 10)) == 1
