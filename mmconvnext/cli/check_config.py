@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mmengine.config import Config
 from mmengine.runner import set_random_seed
@@ -17,7 +18,7 @@ from ..checkpoint.lookup import look_up
 from ..recipe.checks.finding import Finding, settle
 from ..recipe.errors import RecipeError
 from ..recipe.preflight.build import build_loader, build_model, build_wrapper
-from ..recipe.preflight.disk import check_disk, room
+from ..recipe.preflight.disk import averages_weights, check_disk, room
 from ..recipe.preflight.judge import judge
 from ..recipe.preflight.measure import NoRoom, measure_steps, measure_validation
 from ..recipe.preflight.samples import Samples, check_batches, read_samples
@@ -123,7 +124,7 @@ def _measure(
     schedule: Schedule,
     state: State,
 ) -> None:
-    report.say_progress(f'measuring {steps} training steps ...')
+    report.say_progress(f'measuring {steps} training step{"s" * (steps > 1)} ...')
     try:
         with quiet(report.tell):
             measured = measure_steps(model, wrapper, loaders[TRAIN], steps)
@@ -142,6 +143,8 @@ def _measure(
         text = ' '.join(f'{type(error).__name__}: {error}'.split())
         _settle(cfg, report, [Finding(f'a training step fails: {text[:500]}', 'first_steps')])
     else:
+        if averages_weights(cfg):
+            measured = replace(measured, memory=measured.memory + state.weights)
         workers = (cfg.train_dataloader or {}).get('num_workers', 0)
         report.show_estimates(measured, workers, validation, schedule, state)
 

@@ -100,7 +100,7 @@ class Report:
         if schedule.epochs:
             epochs = f'{schedule.epochs} epoch{"s" * (schedule.epochs > 1)}'
             length = f'{epochs} of {schedule.per_epoch} iterations ({schedule.iterations})'
-        text = f'{length}, {schedule.batch} images each; {schedule.validations} validations'
+        text = f'{length}, {schedule.batch} images each; {_validations(schedule)}'
         if rate is not None:
             text += f'\n{type_name(optimizer)}, learning rate {rate:g}{_schedulers(cfg)}'
         self.row('schedule', text)
@@ -142,7 +142,7 @@ class Report:
         text = f'{duration(each)} an iteration on {measured.device} ({count})'
         text += f', {duration(training)} of training'
         if validation and schedule.validations:
-            text += f'\n+ {schedule.validations} validations of {duration(validation)}'
+            text += f'\n+ {_validations(schedule)} of {duration(validation)}'
             text += f' = {duration(whole)}'
         if measured.is_busy:
             least = duration(measured.processor)
@@ -213,6 +213,11 @@ def _facts_of(found: Samples) -> dict:
     for key in ('low', 'high'):  # JSON has no infinity
         facts[key] = facts[key] if found.low <= found.high else None
     return facts
+
+
+def _validations(schedule: Schedule) -> str:
+    count = schedule.validations
+    return f'{count} validation{"s" * (count != 1)}'
 
 
 def _weights(cfg: Config, node: dict) -> str:

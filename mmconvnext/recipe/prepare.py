@@ -25,7 +25,7 @@ from .own_data.namespace import LINE
 from .ranks import log_rank0, world_size
 from .toy import make_toy
 from .walk import LOADERS
-from .work_dir import default_work_dir, last_checkpoint, refuse_used
+from .work_dir import default_work_dir, last_checkpoint, refuse_unwritable, refuse_used
 
 Tell = Callable[..., None]  # of a line, and a level of logging
 
@@ -82,6 +82,7 @@ def prepare_config(
     cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(path, toy)
     if not training and not work_dir:  # mmengine would overwrite the config of the training
         cfg.work_dir = str(Path(cfg.work_dir) / 'test')
+    refuse_unwritable(cfg.work_dir)
     if edit:
         edit(cfg)
     if training:

@@ -11,8 +11,10 @@ import torch
 from fixtures import MASK_RCNN, NUCLEI, TINY_DETECTOR, TINY_SEGMENTOR, UPERNET
 
 from mmconvnext.checkpoint.errors import CheckpointNotFound
+from mmconvnext.cli import check_config
 from mmconvnext.cli.check_config import main
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.preflight.measure import CPU, Measured
 
 DETECTOR = [MASK_RCNN, '--toy', '--cfg-options', *TINY_DETECTOR]
 SEGMENTOR = [UPERNET, '--toy', '--cfg-options', *TINY_SEGMENTOR]
@@ -34,12 +36,12 @@ def test_the_report_of_a_detector(workplace, capsys):
     before = {path for path in workplace.rglob('*')}
     main([*DETECTOR, '--steps', '1', '--work-dir', 'run'])
     said = capsys.readouterr()
-    assert said.err == 'measuring 1 training steps ...\n'
+    assert said.err == 'measuring 1 training step ...\n'
     rows = {line[:10].strip(): line[10:] for line in said.out.splitlines() if line[0] != ' '}
     assert rows['config'].endswith('(work dir run)')
     assert rows['model'].startswith('MaskRCNN, ConvNeXt v1 (depths 1 1 2 1), random weights')
     assert '4 of 4' in said.out and 'train: 4 read in ' in rows['samples']
-    assert rows['schedule'].startswith('1 epoch of 2 iterations (2), 2 images each; 1 validations')
+    assert rows['schedule'].startswith('1 epoch of 2 iterations (2), 2 images each; 1 validation')
     assert 'AdamW, learning rate 0.0006; LinearLR to 50 iterations, ' in said.out
     assert rows['disk'].startswith('1 checkpoint of ') and rows['disk'].endswith(' free in run')
     assert ' of the process at its peak; of these weights ' in rows['memory']
@@ -156,6 +158,23 @@ def test_own_data_and_a_test_without_a_val_loader(workplace, capsys, coco_data):
     facts = as_json(capsys)
     assert [found['loader'] for found in facts['samples']] == ['train_dataloader']
     assert facts['schedule']['validations'] == 0
+
+
+def test_averaged_weights_take_memory_and_disk(workplace, capsys, monkeypatch):
+    measured = Measured(1, CPU, 0.1, 0.2, 0.2, 500_000_000)
+    monkeypatch.setattr(check_config, 'measure_steps', lambda *args: measured)
+    monkeypatch.setattr(check_config, 'measure_validation', lambda *args: 0.5)
+    reports = []
+    for hooks in ('[]', '[{"type": "EMAHook"}]'):
+        config = workplace / 'mine.py'
+        config.write_text(f'_base_ = {UPERNET!r}\ncustom_hooks = {hooks}\n')
+        main([str(config), '--json', *SEGMENTOR[1:]])
+        reports.append(as_json(capsys))
+    plain, averaged = reports
+    weights = plain['model']['weights']
+    assert averaged['estimates']['memory'] - 500_000_000 == weights
+    assert averaged['disk']['each'] - plain['disk']['each'] == weights
+    assert plain['estimates']['seconds_per_validation'] == 1.5  # three images
 
 
 def test_seeds_are_those_of_no_run(workplace, capsys):

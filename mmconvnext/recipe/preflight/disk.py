@@ -42,7 +42,7 @@ def room(cfg: Config, state: State, checkpoints: int) -> Room | None:
     each = state.weights + HEADER
     if hook.get('save_optimizer', True):
         each += state.optimizer
-    if any(type_name(node) == 'EMAHook' for _, node in dicts(cfg.get('custom_hooks') or [])):
+    if averages_weights(cfg):
         each += state.weights
     most = hook.get('max_keep_ckpts', -1)
     kept = min(checkpoints, most) if most > 0 else checkpoints
@@ -50,6 +50,11 @@ def room(cfg: Config, state: State, checkpoints: int) -> Room | None:
     kept += len(best) if isinstance(best, (list, tuple)) else 1
     present = len(list(Path(folder).glob('*.pth')))
     return Room(str(folder), each, max(1, kept - present), _free(Path(folder)))
+
+
+def averages_weights(cfg: Config) -> bool:
+    """Whether a run keeps a second set of weights, an average."""
+    return any(type_name(node) == 'EMAHook' for _, node in dicts(cfg.get('custom_hooks') or []))
 
 
 def check_disk(found: Room | None) -> Iterator[Finding]:
