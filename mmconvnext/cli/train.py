@@ -19,6 +19,7 @@ from .cfg_options import read_cfg_options
 from .empty_batches import EmptyBatches
 from .loading import Loading
 from .options import train_parser
+from .preflight import Preflight
 from .runner import build_runner
 from .same_classes import SameClasses
 from .same_schedule import SameSchedule
@@ -32,6 +33,13 @@ def main(argv: list[str] | None = None) -> Runner:
     require_stack()
     install()
     table: list[Split] = []
+    warnings: list[str] = []
+
+    def tell(line: str, level: int = logging.INFO) -> None:
+        log_rank0(line, level)
+        if level >= logging.WARNING:
+            warnings.append(line)
+
     cfg = prepare_config(
         args.config,
         read_cfg_options(args.cfg_options),
@@ -40,15 +48,17 @@ def main(argv: list[str] | None = None) -> Runner:
         lenient=args.lenient,
         launcher=args.launcher,
         resume=args.resume,
-        edit=lambda cfg: _apply_flags(cfg, args),
+        edit=lambda cfg: apply_flags(cfg, args),
         table=table,
+        tell=tell,
     )
     runner = build_runner(cfg)
     if table and rank() == 0:
         changed = changed_data(table, cfg.work_dir) if cfg.get('resume') else ''
         if changed:
-            log_rank0(changed, logging.WARNING)
+            tell(changed, logging.WARNING)
         write_table(table, cfg.work_dir)
+    runner.register_hook(Preflight(table, warnings))
     if task(cfg) == 'mmdet':
         runner.register_hook(EmptyBatches())
     if cfg.get('load_from') or cfg.get('resume'):
@@ -63,7 +73,12 @@ def main(argv: list[str] | None = None) -> Runner:
     return runner
 
 
-def _apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+    """Set what the flags ``--amp`` and ``--auto-scale-lr`` say.
+
+    Raises:
+        RecipeError: the config has no batch size to scale from.
+    """
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
     if args.auto_scale_lr:

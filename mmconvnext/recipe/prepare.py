@@ -12,6 +12,7 @@ from mmengine.config import Config
 from ..checkpoint.lookup import look_up
 from .annotations import mend_annotations, restore_listed
 from .checks import check_recipe
+from .checks.amounts import check_amounts
 from .checks.finding import Finding
 from .data_table import Split, format_table
 from .errors import RecipeError
@@ -24,7 +25,9 @@ from .own_data.namespace import LINE
 from .ranks import log_rank0, world_size
 from .toy import make_toy
 from .walk import LOADERS
-from .work_dir import default_work_dir, last_checkpoint, refuse_used
+from .work_dir import default_work_dir, last_checkpoint, refuse_unwritable, refuse_used
+
+Tell = Callable[..., None]  # of a line, and a level of logging
 
 
 def prepare_config(
@@ -39,6 +42,7 @@ def prepare_config(
     resume: str | None = None,
     edit: Callable[[Config], None] | None = None,
     table: list[Split] | None = None,
+    tell: Tell = log_rank0,
 ) -> Config:
     """Turn a config file into a config that can run; log what the user must know.
 
@@ -57,6 +61,7 @@ def prepare_config(
         resume: None, 'auto' for the last checkpoint of the work dir, or a checkpoint.
         edit: applies the tool's own flags to the config, before it is checked.
         table: gets a row for each dataset that was read.
+        tell: gets every line for the user, and a level of logging if it is a warning.
 
     Raises:
         RecipeError: any of the steps found a mistake; nothing has been written.
@@ -65,7 +70,7 @@ def prepare_config(
     options = options or {}
     cfg = load_config(path)
     restore_listed(cfg)
-    _warn_if_tools_only(cfg, path)
+    _warn_if_tools_only(cfg, path, tell)
     cfg.merge_from_dict(_options_of_own_data(options))
     if toy:
         make_toy(cfg)
@@ -77,20 +82,21 @@ def prepare_config(
     cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(path, toy)
     if not training and not work_dir:  # mmengine would overwrite the config of the training
         cfg.work_dir = str(Path(cfg.work_dir) / 'test')
+    refuse_unwritable(cfg.work_dir)
     if edit:
         edit(cfg)
     if training:
-        _set_resume(cfg, resume)
-    rows = run_checks(cfg, LOADERS if training else LOADERS[2:])
+        _set_resume(cfg, resume, tell)
+    rows = run_checks(cfg, LOADERS if training else LOADERS[2:], tell)
     if table is not None:
         table += rows
     if training:
         for line in fit_to_machine(cfg, 1 if launcher == 'none' else world_size()):
-            log_rank0(line)
+            tell(line)
     return cfg
 
 
-def run_checks(cfg: Config, loaders: tuple[str, ...]) -> list[Split]:
+def run_checks(cfg: Config, loaders: tuple[str, ...], tell: Tell = log_rank0) -> list[Split]:
     """Check the config and the loaders' data; log the warnings and the table of the data.
 
     Annotation files are made sound, and ``cfg`` reads the sound form where it differs; label maps
@@ -104,11 +110,12 @@ def run_checks(cfg: Config, loaders: tuple[str, ...]) -> list[Split]:
     def mend() -> Iterator[Finding]:
         yield from mend_annotations(cfg, loaders, table)
         yield from mend_label_maps(cfg, loaders, table)
+        yield from check_amounts(cfg, loaders, table)
 
     for warning in check_recipe(cfg, loaders, mend):
-        log_rank0(warning, logging.WARNING)
+        tell(warning, logging.WARNING)
     if table:
-        log_rank0(format_table(table))
+        tell(format_table(table))
     return table
 
 
@@ -124,10 +131,10 @@ def is_lenient(cfg: Config) -> bool:
     return lenient
 
 
-def _warn_if_tools_only(cfg: Config, path: str) -> None:
+def _warn_if_tools_only(cfg: Config, path: str, tell: Tell) -> None:
     """Warn that ``own_data`` without its last line has no effect outside these tools."""
     if 'own_data' in cfg and not is_applied(cfg):
-        log_rank0(
+        tell(
             f'only these tools apply own_data of {path}; init_detector and the tools of mmdet and '
             f'mmseg ignore it. To apply it everywhere, end the file with this line: {LINE}',
             logging.WARNING,
@@ -142,7 +149,7 @@ def _other_options(options: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in options.items() if key.partition('.')[0] != 'own_data'}
 
 
-def _set_resume(cfg: Config, resume: str | None) -> None:
+def _set_resume(cfg: Config, resume: str | None, tell: Tell) -> None:
     """Set the checkpoint to resume from; refuse a work dir whose checkpoints would be lost."""
     if resume is None:
         refuse_used(cfg.work_dir)
@@ -150,7 +157,7 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
         cfg.resume = True
         cfg.load_from, warning = last_checkpoint(cfg.work_dir)
         if warning:
-            log_rank0(warning, logging.WARNING)
+            tell(warning, logging.WARNING)
     else:
         look_up(resume)
         if Path(resume).resolve().parent != Path(cfg.work_dir).resolve():

@@ -19,6 +19,8 @@ from .walk import LOADERS, backbones, dicts, pipelines, type_name
 
 ROOT = 'data/toy'
 ARCH, DROP_PATH = 'atto', 0.05
+NUM_LAYERS = 6  # of atto; 'single' and 'timm' count its blocks
+BY_BLOCK = dict(single=12, timm=12)
 OTHER_SIZES = ('depths', 'dims', 'hidden_sizes', 'num_stages')  # other packages' names for arch
 SIZE_KEYS = ('scale', 'scales', 'crop_size', 'stride', 'size', 'img_scale', 'max_size')
 SIZE_KEYS += ('random_size_range',)
@@ -81,6 +83,9 @@ def _scale_images(cfg: Config, scale: float, step: int) -> None:
 
 def _set_training(cfg: Config, family: Family) -> None:
     factor = _set_learning_rate(cfg, family)
+    options = cfg.optim_wrapper.get('paramwise_cfg') or {}
+    if 'num_layers' in options:
+        options['num_layers'] = BY_BLOCK.get(options.get('decay_type'), NUM_LAYERS)
     shorten(cfg, family.epochs, family.iterations, factor)
     cfg.auto_scale_lr = dict(enable=False, base_batch_size=family.batch_size)
     cfg.randomness = dict(seed=0)  # the same result each time

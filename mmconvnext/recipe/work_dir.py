@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .errors import RecipeError
@@ -29,6 +30,22 @@ def refuse_used(work_dir: str) -> None:
             'whose checkpoints this one would overwrite; continue it with --resume, or choose '
             'another folder with --work-dir'
         )
+
+
+def refuse_unwritable(work_dir: str) -> None:
+    """Raise if a run could not write to ``work_dir``, which may not exist yet.
+
+    Raises:
+        RecipeError: it is below a file, or a folder that this user may not write to.
+    """
+    here = Path(os.path.abspath(work_dir))
+    while not here.exists():
+        here = here.parent
+    fault = 'is a file' if not here.is_dir() else ''
+    if not fault and not os.access(here, os.W_OK | os.X_OK):
+        fault = 'may not be written to by this user'
+    if fault:
+        raise RecipeError(f'work dir {work_dir}: {here} {fault}; choose a folder with --work-dir')
 
 
 def last_checkpoint(work_dir: str) -> tuple[str, str]:

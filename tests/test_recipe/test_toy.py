@@ -332,3 +332,13 @@ def test_other_files_in_the_place_of_the_toy_data_are_kept(load, tmp_path):
     with pytest.raises(RecipeError, match='coco is in the way'):
         make_toy(load(MASK_RCNN), str(tmp_path))
     assert (tmp_path / 'coco' / 'mine.txt').read_text() == 'precious'
+
+
+@pytest.mark.parametrize(('kind', 'right'), [('stage_wise', 6), ('single', 12), ('timm', 12)])
+def test_num_layers_becomes_that_of_the_small_backbone(load, toy_data, kind, right):
+    cfg = load(MASK_RCNN)
+    cfg.model.backbone.arch = 'base'
+    cfg.optim_wrapper.paramwise_cfg.update(num_layers=36, decay_type=kind)
+    make_toy(cfg)
+    assert cfg.optim_wrapper.paramwise_cfg.num_layers == right
+    assert check_recipe(cfg) == []

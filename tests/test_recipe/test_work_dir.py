@@ -12,6 +12,7 @@ from mmconvnext.recipe.work_dir import (
     default_work_dir,
     keep_in_work_dir,
     last_checkpoint,
+    refuse_unwritable,
     refuse_used,
 )
 
@@ -137,3 +138,16 @@ def test_a_run_that_moves_remembers_its_own_checkpoints():
         best_score=0.5,
         cfg='old/config.py',
     )
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    refuse_unwritable(str(tmp_path / 'new' / 'run'))
+    (tmp_path / 'file').touch()
+    match = r'^work dir .*file/run: .*file is a file; choose a folder with --work-dir$'
+    with pytest.raises(RecipeError, match=match):
+        refuse_unwritable(str(tmp_path / 'file' / 'run'))
+    asked = []
+    monkeypatch.setattr('os.access', lambda path, mode: asked.append(path))
+    with pytest.raises(RecipeError, match='may not be written to by this user'):
+        refuse_unwritable(str(tmp_path / 'new' / 'run'))
+    assert asked == [tmp_path]

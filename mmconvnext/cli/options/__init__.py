@@ -7,6 +7,7 @@ package, so that ``--help`` and wrong options need no torch.
 
 from .analysis import flops_parser, maps_parser, plot_parser
 from .analyze import analyze_parser
+from .check import check_parser
 from .first_steps import demo_parser, doctor_parser
 from .own_data import prepare_parser
 from .projects import project_parser
@@ -19,6 +20,7 @@ PARSERS = {
     'test': test_parser,
     'predict': predict_parser,
     'analyze': analyze_parser,
+    'check_config': check_parser,
     'convert': convert_parser,
     'migrate': migrate_parser,
     'list_weights': weights_parser,

@@ -6,9 +6,10 @@ from __future__ import annotations
 import argparse
 
 
-def train_parser() -> argparse.ArgumentParser:
-    """Options of ``tools/train.py``."""
+def train_parser(add_help: bool = True) -> argparse.ArgumentParser:
+    """Options of ``tools/train.py``; without help as a parent of other parsers."""
     parser = argparse.ArgumentParser(
+        add_help=add_help,
         description='Train a detector (mmdet) or a segmentor (mmseg).',
         epilog='Example: python tools/train.py CONFIG --toy runs any supported recipe on toy data '
         'within minutes on a CPU.',

@@ -16,7 +16,8 @@ from .images import check_images
 from .loading import check_preprocessor
 from .model import check_channels, check_unused_maps
 from .names import check_names
-from .optimizer import check_constructor, check_hooks
+from .normalization import check_normalization
+from .optimizer import check_constructor, check_hooks, check_num_layers
 
 
 def check_recipe(
@@ -42,7 +43,10 @@ def _findings(cfg: Config, loaders: tuple, mend: Callable) -> Iterator[Finding]:
         yield from check_constructor(cfg)
         yield from check_hooks(cfg)
     yield from _refusal('channels', check_channels, cfg)
+    if training:
+        yield from check_num_layers(cfg)
     yield from check_preprocessor(cfg)
+    yield from check_normalization(cfg)
     if training:
         yield from check_unused_maps(cfg)
         yield from check_batch_norm(cfg)

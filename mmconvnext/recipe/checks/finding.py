@@ -20,6 +20,7 @@ CHECKS = dict(
     image_files='images are missing or cannot be read; passed, those in COCO files are left out',
     image_bits='values of images have other bits than the loader expects, and would turn dark',
     image_channels='images have other channels than the preprocessor or the backbone',
+    normalization='mean and std do not suit the values of the images, or cannot divide',
     image_sizes='listed sizes of images differ from their files',
     categories='categories are incomplete, or share an id',
     references='objects refer to ids that are one lower or higher than those of the lists',
@@ -44,9 +45,13 @@ CHECKS = dict(
     one_class='a segmentor has a single class and a softmax, so it learns nothing',
     reduce_zero_label='reduce_zero_label seems to drop a class, or differs between datasets',
     unread_options='paramwise_cfg holds options that the constructor does not read',
+    num_layers='paramwise_cfg.num_layers is that of a backbone of another depth',
     group_hooks='a hook mistakes a parameter group of a layer for that of the biases',
     unused_maps='nothing uses one of the backbone maps, which stops DistributedDataParallel',
     batch_norm='a head applies batch norm to a single value per channel',
+    samples='samples cannot be read, or the pipeline leaves no object of them',
+    disk='the disk has no room for the first checkpoint',
+    first_steps='the first training steps fail (tools/check_config.py)',
     schedule='the checkpoint to resume has a different schedule or optimizer from the config',
 )
 

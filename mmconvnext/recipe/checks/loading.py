@@ -76,7 +76,7 @@ def check_loading(
 
 def check_preprocessor(cfg: Config) -> Iterator[Finding]:
     """Check that mean and std of the preprocessor have a value for each channel."""
-    for path, node in _preprocessors(cfg):
+    for path, node in preprocessors(cfg):
         mean, std = node['mean'], node.get('std') or ()
         if len(mean) != len(std):
             yield Finding(
@@ -198,7 +198,7 @@ def _distorted(cfg: Config, path: str, loader: dict, kinds: list[ImageKind]) -> 
 
 def _channels(cfg: Config, path: str, count: int, text: str) -> Iterator[Finding]:
     """The channels of a loaded image, against the preprocessor, the backbone and transforms."""
-    for where, node in _preprocessors(cfg):
+    for where, node in preprocessors(cfg):
         means, kind = len(node['mean']), type_name(node)
         spreads = count == 1 and kind == 'SegDataPreProcessor'  # over as many as there are means
         converts = node.get('bgr_to_rgb') or node.get('rgb_to_bgr')
@@ -222,7 +222,7 @@ def _channels(cfg: Config, path: str, count: int, text: str) -> Iterator[Finding
     for where, backbone in backbones(cfg):
         channels = backbone.get('in_channels', 3)
         if channels != count:
-            parts = [name for name, _ in _preprocessors(cfg)] or ['model.data_preprocessor']
+            parts = [name for name, _ in preprocessors(cfg)] or ['model.data_preprocessor']
             yield Finding(
                 f'{path}: {text}, but {where}.in_channels={channels}; '
                 + _lines(cfg, parts[0], count),
@@ -264,7 +264,7 @@ def _way(own: bool, option: str, settings: str = '') -> str:
     )
 
 
-def _preprocessors(cfg: Config) -> list[tuple[str, dict]]:
+def preprocessors(cfg: Config) -> list[tuple[str, dict]]:
     """Those that normalize, with paths."""
     return [
         (path, node)
@@ -274,7 +274,7 @@ def _preprocessors(cfg: Config) -> list[tuple[str, dict]]:
 
 
 def _means(cfg: Config) -> list[float]:
-    return [value for _, node in _preprocessors(cfg) for value in node['mean']]
+    return [value for _, node in preprocessors(cfg) for value in node['mean']]
 
 
 def _is_ours(node: dict) -> bool:

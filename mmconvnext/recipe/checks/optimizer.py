@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from mmengine.config import Config
 from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS, Registry
 
-from ..walk import dicts, registered, type_name
+from ..families import build_backbone
+from ..walk import backbones, dicts, registered, type_name
 from .finding import Finding
 
 OURS = 'LayerDecayOptimWrapperConstructor'
+THEIRS = 'LearningRateDecayOptimizerConstructor'  # of mmdet and mmseg
 DECAY = {'decay_rate', 'decay_type', 'num_layers', 'layer_decay_rate', 'head_lr_mult'}
 # The keys of paramwise_cfg that each constructor reads. Sources: mmengine's default_constructor.py,
 # layer_decay_optimizer_constructor.py of mmdet and mmseg, mmseg's force_default_constructor.py.
@@ -53,6 +55,35 @@ def check_constructor(cfg: Config) -> Iterator[Finding]:
     yield Finding(
         f'optim_wrapper.paramwise_cfg has {unread}, which {kind} ignores: {reads}', 'unread_options'
     )
+
+
+def check_num_layers(cfg: Config) -> Iterator[Finding]:
+    """Check that ``num_layers`` is that of the backbone, if the constructor reads it.
+
+    mmdet's and mmseg's take any number: with that of a shallower backbone the last layers learn
+    faster than the head, 4 times with decay rate 0.7 and 6 for 12. Ours raises, but only when the
+    optimizer is built.
+    """
+    wrapper = cfg.get('optim_wrapper') or {}
+    names = _names(cfg, OPTIM_WRAPPER_CONSTRUCTORS, _constructor(wrapper))
+    options = wrapper.get('paramwise_cfg') or {}
+    if names[0] != THEIRS and (OURS not in names or options.get('num_layers') is None):
+        return
+    kind = options.get('decay_type', 'layer_wise')
+    for path, backbone in backbones(cfg):
+        built = build_backbone(cfg, path, backbone)
+        try:
+            groups = built.get_layer_depth('downsample_layers.0.0.weight', decay_type=kind)[1]
+        except ValueError:  # another fault, which the constructor explains
+            return
+        if options.get('num_layers') != groups - 2:
+            yield Finding(
+                f'optim_wrapper.paramwise_cfg.num_layers={options.get("num_layers")}, but {path} '
+                f'with depths {list(built.arch.depths)} needs {groups - 2}, or layers would get '
+                f'learning rates of other layers; set num_layers={groups - 2}, or leave it out '
+                f"with constructor='mmconvnext.{OURS}'",
+                'num_layers',
+            )
 
 
 def check_hooks(cfg: Config) -> Iterator[Finding]:

@@ -14,12 +14,12 @@ from ..walk import registered, type_of
 from .dense_one_stage import DenseOneStage
 from .encoder_decoder import EncoderDecoder
 from .family import Family, Input
-from .maps import Maps, backbone_maps
+from .maps import Maps, backbone_maps, build_backbone
 from .query_based import QueryBased
 from .two_stage import TwoStage
 
 __all__ = ['FAMILIES', 'Family', 'Input', 'Maps', 'backbone_maps', 'family_of', 'find_family']
-__all__ += ['has_own_classes']
+__all__ += ['build_backbone', 'has_own_classes']
 
 # The first match wins: mmdet's MaskFormer is a SingleStageDetector too.
 FAMILIES: tuple[Family, ...] = (

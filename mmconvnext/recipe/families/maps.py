@@ -43,15 +43,19 @@ def backbone_maps(cfg: Config) -> Iterator[Maps]:
         RecipeError: the backbone cannot be built, for example because ``arch`` is unknown.
     """
     for path, backbone in backbones(cfg):
-        built = _build(cfg, path, backbone)
+        built = build_backbone(cfg, path, backbone)
         model = cfg.model
         for key in path.split('.')[1:-1]:
             model = model[int(key) if isinstance(model, (list, tuple)) else key]
         yield Maps(path, model, built.arch.channels, list(built.out_indices), built.frozen_stages)
 
 
-def _build(cfg: Config, path: str, backbone: dict) -> nn.Module:
-    """Build on the meta device, to read arguments in any package's spelling without memory."""
+def build_backbone(cfg: Config, path: str, backbone: dict) -> nn.Module:
+    """Build on the meta device, to read arguments in any package's spelling without memory.
+
+    Raises:
+        RecipeError: it cannot be built.
+    """
     kind = registered(cfg, MODELS, backbone)
     arguments = {key: value for key, value in backbone.items() if key not in ('type', '_scope_')}
     try:

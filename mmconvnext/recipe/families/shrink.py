@@ -11,7 +11,7 @@ import inspect
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from ..walk import dicts, registered
+from ..walk import dicts, registered, type_name
 
 WIDTHS = {256: 64, 512: 64, 1024: 128, 2048: 128}  # channels in the recipe: in the rehearsal
 WIDTH_KEYS = ('in_channels', 'out_channels', 'feat_channels', 'conv_out_channels')
@@ -21,6 +21,7 @@ WIDTH_KEYS += ('proposal_feature_channel', 'out_conv_channels')
 LIMITS = dict(num_queries=100, num_points=1024, num_dn_queries=20, stacked_convs=2)
 LAYERS = 2  # the most of a transformer's encoder and of its decoder
 NORM = dict(type='GN', num_groups=16)
+GROUPS = 8  # the most of a group norm: they divide the widths of atto
 
 
 def shrink_sizes(model: dict, width_keys: tuple[str, ...] = WIDTH_KEYS) -> None:
@@ -37,6 +38,8 @@ def shrink_sizes(model: dict, width_keys: tuple[str, ...] = WIDTH_KEYS) -> None:
         for key, most in LIMITS.items():
             if isinstance(node.get(key), int):
                 node[key] = min(node[key], most)
+        if isinstance(node.get('num_groups'), int) and type_name(node) == 'GN':
+            node['num_groups'] = min(node['num_groups'], GROUPS)
         if 'layer_cfg' in node and 'num_layers' in node:
             node['num_layers'] = min(node['num_layers'], LAYERS)
 

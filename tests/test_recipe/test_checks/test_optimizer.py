@@ -13,7 +13,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 from mmconvnext.optim import LayerDecayOptimWrapperConstructor
 from mmconvnext.recipe.checks import check_recipe
-from mmconvnext.recipe.checks.optimizer import check_constructor, check_hooks
+from mmconvnext.recipe.checks.optimizer import check_constructor, check_hooks, check_num_layers
 from mmconvnext.recipe.errors import RecipeError
 
 OURS = 'mmconvnext.LayerDecayOptimWrapperConstructor'
@@ -230,3 +230,37 @@ def test_the_line_that_mends_it_is_a_schedule(load):
     for scheduler in eval(line):
         assert PARAM_SCHEDULERS.get(scheduler['type'])
     assert OPTIM_WRAPPER_CONSTRUCTORS.get(OURS) is LayerDecayOptimWrapperConstructor
+
+
+# num_layers
+
+
+def layers(cfg, **options):
+    cfg.optim_wrapper.paramwise_cfg.update(options)
+    return [(finding.check, finding.text) for finding in check_num_layers(cfg)]
+
+
+@pytest.mark.parametrize('arch', ['atto', 'tiny', 'small'])
+@pytest.mark.parametrize('scope', ['ours', 'mmdet', 'mmseg'])
+def test_num_layers_is_that_of_the_backbone(load, arch, scope):
+    cfg = load(MASK_RCNN)
+    cfg.model.backbone.arch = arch
+    cfg.optim_wrapper.paramwise_cfg.decay_type = 'layer_wise'
+    if scope != 'ours':
+        cfg.optim_wrapper.constructor = f'{scope}.LearningRateDecayOptimizerConstructor'
+    right, wrong = (12, 6) if arch == 'small' else (6, 12)
+    assert layers(cfg, num_layers=right) == []
+    ((check, text),) = layers(cfg, num_layers=wrong)
+    assert check == 'num_layers' and f'num_layers={wrong}, but model.backbone with depths' in text
+    assert f'needs {right}' in text and f'set num_layers={right}, or leave it out' in text
+    cfg.optim_wrapper.paramwise_cfg.pop('num_layers')
+    assert bool(layers(cfg)) is (scope != 'ours')  # theirs fails without
+
+
+def test_num_layers_of_other_constructors_and_rules(load):
+    cfg = load(MASK_RCNN)
+    assert layers(cfg, decay_type='single', num_layers=18) == []
+    assert layers(cfg, num_layers=6)[0][0] == 'num_layers'
+    assert layers(cfg, decay_type='no such rule') == []  # the constructor says it
+    cfg.optim_wrapper.constructor = 'DefaultOptimWrapperConstructor'
+    assert layers(cfg, num_layers=6) == []

@@ -84,3 +84,13 @@ def test_a_norm_is_added_where_there_could_be_one(node, norm):
     node = ConfigDict(node)
     add_norm(Config(dict(default_scope='mmdet')), node)
     assert node.get('norm_cfg') == norm
+
+
+def test_group_norms_divide_the_narrow_widths():
+    model = dict(neck=dict(norm_cfg=dict(type='GN', num_groups=32)), head=dict(num_groups=32))
+    model['backbone'] = dict(norm_cfg=dict(type='GN', num_groups=32))
+    model['other'] = dict(norm_cfg=dict(type='mmcv.GN', num_groups=4))
+    shrink_sizes(model)
+    assert model['neck']['norm_cfg']['num_groups'] == 8
+    assert model['other']['norm_cfg']['num_groups'] == 4
+    assert model['head']['num_groups'] == model['backbone']['norm_cfg']['num_groups'] == 32
