@@ -11,6 +11,7 @@ import itertools
 import logging
 import random
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ import pytest
 import torch
 from fixtures import (
     COCO_CLASSES,
+    MASK_RCNN,
     ROOT,
     SEG_CLASSES,
+    UPERNET,
+    tiny_options,
     tiny_runs_at,
     toy_data_at,
     write_coco_file,
@@ -102,6 +106,31 @@ def workplace(tmp_path, monkeypatch, toy_root):
     monkeypatch.chdir(tmp_path)
     with tiny_runs_at(toy_root):
         yield tmp_path
+
+
+Run = namedtuple('Run', 'config options work_dir checkpoint runner')
+
+
+def _train(config, root, work_dir) -> Run:
+    from mmconvnext.cli.train import main
+
+    options = tiny_options(config)
+    with tiny_runs_at(root):
+        runner = main([config, '--toy', '--work-dir', str(work_dir), '--cfg-options', *options])
+    (checkpoint,) = work_dir.glob('*.pth')
+    return Run(config, options, work_dir, str(checkpoint), runner)
+
+
+@pytest.fixture(scope='session')
+def detector_run(toy_root, tmp_path_factory):
+    """Two iterations of Mask R-CNN; its folder is shared, so do not write into it."""
+    return _train(MASK_RCNN, toy_root, tmp_path_factory.mktemp('detector'))
+
+
+@pytest.fixture(scope='session')
+def segmentor_run(toy_root, tmp_path_factory):
+    """Two iterations of UPerNet; its folder is shared, so do not write into it."""
+    return _train(UPERNET, toy_root, tmp_path_factory.mktemp('segmentor'))
 
 
 @pytest.fixture(scope='module')

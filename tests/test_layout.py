@@ -93,10 +93,11 @@ MAY_IMPORT = {
     ' matplotlib mmengine numpy PIL torch',
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
-    '.inference': '.inference .checkpoint .cli.class_layers .cli.loading .cli.same_classes'
-    ' .data.header .data.pairs .draw .recipe av cv2 mmengine numpy PIL pycocotools torch',
-    '.cli': '.cli .analysis .checkpoint .data .draw .inference .migrate .recipe .toy .version'
-    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
+    '.hooks': '.hooks .checkpoint .recipe mmengine torch',
+    '.inference': '.inference .checkpoint .data.header .data.pairs .draw .hooks .recipe'
+    ' av cv2 mmengine numpy PIL pycocotools torch',
+    '.cli': '.cli .analysis .checkpoint .data .draw .hooks .inference .migrate .recipe .toy'
+    ' .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',
     '.cli.doctor': '',  # what it looks at may be broken

@@ -11,16 +11,16 @@ from mmengine.runner import Runner
 
 from ..checkpoint.lookup import look_up
 from ..checkpoint.mmengine_io import install
+from ..hooks.loading import Loading
+from ..hooks.same_classes import SameClasses
 from ..inference.build import fuse, skip_pretrained, use_tta
 from ..recipe.errors import RecipeError
 from ..recipe.own_data.kinds import label_maps
 from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.walk import LOADERS, evaluators, task
 from .cfg_options import read_cfg_options
-from .loading import Loading
 from .options import test_parser
 from .runner import build_runner
-from .same_classes import SameClasses
 from .stack import require_stack
 
 

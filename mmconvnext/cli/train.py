@@ -10,19 +10,19 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..checkpoint.mmengine_io import install
+from ..hooks.empty_batches import EmptyBatches
+from ..hooks.loading import Loading
+from ..hooks.preflight import Preflight
+from ..hooks.same_classes import SameClasses
+from ..hooks.same_schedule import SameSchedule
 from ..recipe.data_table import Split, changed_data, write_table
 from ..recipe.errors import RecipeError
 from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.ranks import log_rank0, rank
 from ..recipe.walk import LOADERS, task
 from .cfg_options import read_cfg_options
-from .empty_batches import EmptyBatches
-from .loading import Loading
 from .options import train_parser
-from .preflight import Preflight
 from .runner import build_runner
-from .same_classes import SameClasses
-from .same_schedule import SameSchedule
 from .stack import require_stack
 from .trackers import GroupRates, add_trackers
 

@@ -92,7 +92,7 @@ def build(cfg: Config, checkpoint: str, device: torch.device) -> tuple[nn.Module
     """
     from mmengine.model import revert_sync_batchnorm
 
-    from ..cli.loading import Loading
+    from ..hooks.loading import Loading
 
     skip_pretrained(cfg)
     if cfg.get('data_preprocessor'):
@@ -121,8 +121,8 @@ def names_of(cfg: Config, checkpoint: Mapping) -> tuple[str, ...]:
         RecipeError: a label means another class in the checkpoint than in the config; or no list
             has as many names as the model has classes.
     """
-    from ..cli.class_layers import class_counts
-    from ..cli.same_classes import compare, trained_classes
+    from ..hooks.class_layers import class_counts
+    from ..hooks.same_classes import compare, trained_classes
 
     trained = trained_classes(checkpoint)
     dataset = _dataset(cfg)

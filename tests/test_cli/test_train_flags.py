@@ -8,11 +8,11 @@ import pytest
 from fixtures import CONFIGS, MASK_RCNN, UPERNET
 
 from mmconvnext.cli import runner, train
-from mmconvnext.cli.empty_batches import EmptyBatches
-from mmconvnext.cli.loading import Loading
-from mmconvnext.cli.same_classes import SameClasses
-from mmconvnext.cli.same_schedule import SameSchedule
 from mmconvnext.cli.trackers import GroupRates
+from mmconvnext.hooks.empty_batches import EmptyBatches
+from mmconvnext.hooks.loading import Loading
+from mmconvnext.hooks.same_classes import SameClasses
+from mmconvnext.hooks.same_schedule import SameSchedule
 from mmconvnext.recipe import machine
 from mmconvnext.recipe.errors import RecipeError
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/loading.py and cli/same_classes.py: a test with other classes than the file's is refused."""
+"""hooks/loading.py, hooks/same_classes.py: a test with other classes than the file's is refused."""
 
 from types import SimpleNamespace
 
@@ -9,8 +9,8 @@ from fixtures import MASK_RCNN, TINY_DETECTOR, TINY_SEGMENTOR, UPERNET, public_c
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmconvnext.cli.loading import Loading
 from mmconvnext.cli.test import main as evaluate
+from mmconvnext.hooks.loading import Loading
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.walk import dicts
 

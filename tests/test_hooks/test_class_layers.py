@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/class_layers.py: finds the tensors whose shape depends on the number of classes."""
+"""hooks/class_layers.py: finds the tensors whose shape depends on the number of classes."""
 
 import copy
 import re
@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from mmconvnext.cli.class_layers import class_counts, class_dimensions
+from mmconvnext.hooks.class_layers import class_counts, class_dimensions
 
 MMDET, MMSEG = (str(Path(m.__file__).parent / '.mim/configs') for m in (mmdet, mmseg))
 CASES = {  # the class layers, with the dimension of their weight

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/same_schedule.py: a resumed run continues as it was started, or the user is told."""
+"""hooks/same_schedule.py: a resumed run continues as it was started, or the user is told."""
 
 import copy
 import logging
@@ -13,9 +13,9 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import PARAM_SCHEDULERS
 
-from mmconvnext.cli import same_schedule as module
-from mmconvnext.cli.same_schedule import SameSchedule, compare
 from mmconvnext.cli.train import main
+from mmconvnext.hooks import same_schedule as module
+from mmconvnext.hooks.same_schedule import SameSchedule, compare
 from mmconvnext.recipe.errors import RecipeError
 
 SCHEDULES = dict(

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/empty_batches.py: a detector that sees no object for long is told so, once."""
+"""hooks/empty_batches.py: a detector that sees no object for long is told so, once."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from fixtures import warnings
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmconvnext.cli.empty_batches import MANY, EmptyBatches
+from mmconvnext.hooks.empty_batches import MANY, EmptyBatches
 
 
 def batch(*counts) -> dict:

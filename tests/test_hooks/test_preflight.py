@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/preflight.py: the last look before training, and the data once more."""
+"""hooks/preflight.py: the last look before training, and the data once more."""
 
 import json
 import logging
@@ -11,9 +11,9 @@ import pytest
 from fixtures import TINY_SEGMENTOR, UPERNET, forget_runs
 from mmengine.config import Config
 
-from mmconvnext.cli import preflight
-from mmconvnext.cli.preflight import LINE, Preflight
 from mmconvnext.cli.train import main
+from mmconvnext.hooks import preflight
+from mmconvnext.hooks.preflight import LINE, Preflight
 from mmconvnext.recipe.checks.finding import Finding
 from mmconvnext.recipe.data_table import Split
 from mmconvnext.recipe.errors import RecipeError

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/loading.py: a checkpoint fills the model, without needless downloads; one line says so."""
+"""hooks/loading.py: a checkpoint fills the model, without needless downloads; one line says so."""
 
 import itertools
 import logging
@@ -17,8 +17,8 @@ from torch import nn
 
 from mmconvnext.checkpoint.errors import CheckpointNotFound, CheckpointUnreachable
 from mmconvnext.cli import test as evaluation
-from mmconvnext.cli.loading import Loading
 from mmconvnext.cli.train import main
+from mmconvnext.hooks.loading import Loading
 from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.toy import ADE_CLASSES
@@ -487,7 +487,7 @@ def five_classes(**changes) -> dict:
 @pytest.fixture
 def two_classes(monkeypatch):
     """A function like load_into, for a model whose head depends on the number of classes."""
-    from mmconvnext.cli import loading
+    from mmconvnext.hooks import loading
 
     known = {'head.weight': {0}, 'head.bias': {0}, 'neck.0.weight': set()}
     monkeypatch.setattr(loading, 'class_dimensions', lambda config, own: known)
@@ -522,7 +522,7 @@ def test_class_layers_stay_at_initialization(two_classes):
 
 
 def test_no_other_model_is_built_if_all_fits(monkeypatch):
-    monkeypatch.setattr('mmconvnext.cli.loading.class_dimensions', None)
+    monkeypatch.setattr('mmconvnext.hooks.loading.class_dimensions', None)
     assert load_into(Small(), run_of(Small().state_dict())).level == logging.INFO
 
 

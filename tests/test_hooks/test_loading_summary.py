@@ -1,11 +1,11 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/loading_summary.py: the line about a checkpoint, part by part, and its level."""
+"""hooks/loading_summary.py: the line about a checkpoint, part by part, and its level."""
 
 import logging
 
 import pytest
 
-from mmconvnext.cli.loading_summary import Summary, modules
+from mmconvnext.hooks.loading_summary import Summary, modules
 
 HEAD = 'Loaded 7 of 9 tensors from a/w.pth'
 PARTS = dict(

@@ -1,12 +1,12 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/model_weights.py: names, shapes and modules of a model and of a checkpoint, compared."""
+"""hooks/model_weights.py: names, shapes and modules of a model and of a checkpoint, compared."""
 
 import pytest
 import torch
 from mmengine.model import BaseTTAModel, MMDistributedDataParallel
 from torch import nn
 
-from mmconvnext.cli import model_weights
+from mmconvnext.hooks import model_weights
 from mmconvnext.models import ConvNeXt
 from mmconvnext.recipe.errors import RecipeError
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/same_classes.py: a label of the checkpoint means what the config says, or the user is told.
+"""hooks/same_classes.py: a label of the checkpoint means what the config says, or the user is told.
 
 Both tools go through it in test_test_classes.py.
 """
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config
 
-from mmconvnext.cli.same_classes import SameClasses, compare, trained_classes
+from mmconvnext.hooks.same_classes import SameClasses, compare, trained_classes
 from mmconvnext.recipe.checks.finding import Finding
 from mmconvnext.recipe.errors import RecipeError
 
