@@ -5,6 +5,7 @@ These files import the standard library and each other: ``tools/_start.py`` load
 package, so that ``--help`` and wrong options need no torch.
 """
 
+from .datasets import browse_parser
 from .first_steps import demo_parser, doctor_parser
 from .runs import test_parser, train_parser
 from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
@@ -17,5 +18,6 @@ PARSERS = {
     'list_weights': weights_parser,
     'demo': demo_parser,
     'doctor': doctor_parser,
+    'browse_dataset': browse_parser,
 }
 __all__ = ['PARSERS', 'TARGETS', *(parser.__name__ for parser in PARSERS.values())]

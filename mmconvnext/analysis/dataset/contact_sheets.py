@@ -1,0 +1,144 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Contact sheets: crops of objects of one class side by side, so that a wrong label is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ...data.cache import Progress
+from ...draw import Objects, draw_label_map, draw_objects, with_title
+from ...draw.picture import put_texts
+from .listing import Listing
+from .regions import Regions
+from .samples import as_loaded
+
+# Our choices: pixels of a cell, how much of the surroundings a crop shows, and how small it gets.
+CELL, AROUND, LEAST = 128, 1.6, 24
+NAME = 11  # height of the names of files in pixels; our choice
+MOST_CROPS = 2500  # of all sheets together, about: a minute on COCO; our choice
+WIDEST, NARROWEST = 8, 3  # cells of a row; our choice
+MOST_SHEETS = 300  # classes with a sheet, the rarest ones; our choice
+WHITE, GREY = (255, 255, 255), 128
+
+
+class Strip(NamedTuple):
+    """A row of a sheet: what its objects have in common, and their indices."""
+
+    about: str
+    objects: list[int]
+
+
+def choose_strips(of: Listing | Regions, label: int, columns: int, seed: int) -> list[Strip]:
+    """Objects of a class: random ones, the smallest, the largest, and the oddest shapes."""
+    mine = of.objects[of.labels[of.objects] == label]
+    if not len(mine):
+        return []
+    rng = np.random.default_rng([seed, label])
+    if len(mine) <= 2 * columns:
+        return [Strip(f'all {len(mine)}', [int(index) for index in mine])]
+    width, height = np.maximum(of.boxes[mine, 2:] - of.boxes[mine, :2], 1e-3).T
+    area, shape = width * height, np.log(width / height)
+    odd = np.abs(shape - np.median(shape))
+    strips = [Strip('at random', sorted(rng.permutation(mine)[: 2 * columns].tolist()))]
+    for about, order in (('smallest', area), ('largest', -area), ('oddest shapes', -odd)):
+        chosen = mine[np.argsort(order, kind='stable')[:columns]]
+        strips.append(Strip(about, chosen.tolist()))
+    return strips
+
+
+def sheets(
+    listing: Listing, of: Listing | Regions, seed: int
+) -> Iterator[tuple[int, list[Strip], np.ndarray]]:
+    """A class, what its sheet shows, and the sheet; for the rarest classes if there are many."""
+    present = [label for label in np.argsort(of.by_class, kind='stable') if of.by_class[label]]
+    present = sorted(int(label) for label in present[:MOST_SHEETS])
+    # Five rows: two at random, one of each kind.
+    columns = int(np.clip(MOST_CROPS // (5 * max(1, len(present))), NARROWEST, WIDEST))
+    strips = {label: choose_strips(of, label, columns, seed) for label in present}
+    wanted = {index for rows in strips.values() for strip in rows for index in strip.objects}
+    pictures = crops(listing, of, wanted)
+    for label, rows in strips.items():
+        yield label, rows, _sheet([(row, [pictures[i] for i in row.objects]) for row in rows])
+
+
+def crops(
+    listing: Listing, of: Listing | Regions, objects: Iterable[int], cell: int = CELL
+) -> dict[int, np.ndarray]:
+    """A square picture of each object with its surroundings; each image is loaded once."""
+    by_image: dict[int, list[int]] = {}
+    for index in objects:
+        by_image.setdefault(int(of.images[index]), []).append(index)
+    found, progress = {}, Progress('images cropped', len(by_image))
+    for done, (image, members) in enumerate(sorted(by_image.items()), 1):
+        try:
+            view = as_loaded(listing, image, labels=isinstance(of, Regions))
+        except Exception:  # a broken file can raise anything; it is among the suspicious things
+            view = None
+        for index in members:
+            found[index] = _crop(listing, of, index, view, cell)
+        progress.show(done)
+    return found
+
+
+def _crop(listing: Listing, of: Listing | Regions, index: int, view, cell: int) -> np.ndarray:
+    picture = np.full((cell, cell, 3), GREY, np.uint8)
+    if view is not None:
+        label, box = int(of.labels[index]), of.boxes[index]
+        x, y, side = _square(box)
+        picture, scale = _cut(view.image, x, y, side, cell), cell / side
+        colours = listing.split.colours
+        if isinstance(of, Regions):
+            labels = _cut(np.where(view.labels == label, label, 255), x, y, side, cell, 255)
+            picture = draw_label_map(picture, labels, colours, opacity=0.4)
+        else:
+            box = (box - np.tile([x, y], 2)) * scale
+            objects = Objects(box[None].round(), np.array([label]))
+            picture = draw_objects(picture, objects, listing.split.classes, colours, texts=False)
+    name = listing.name(of.images[index])
+    most = cell // 7  # letters of this height are about 7 pixels wide
+    name = name if len(name) <= most else f'..{name[2 - most :]}'
+    put_texts(picture, [(0, cell - round(1.25 * NAME), name, WHITE)], NAME)
+    return picture
+
+
+def _square(box: np.ndarray) -> tuple[int, int, int]:
+    """Left and upper edge, and side, of a square around a box."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    side = max(round(AROUND * max(width, height)), LEAST)
+    middle = (box[:2] + box[2:]) / 2
+    x, y = np.round(middle - side / 2).astype(int)
+    return int(x), int(y), int(side)
+
+
+def _cut(
+    image: np.ndarray, x: int, y: int, side: int, cell: int, outside: int = GREY
+) -> np.ndarray:
+    """A square of an image, resized to a cell; what lies outside of the image is filled."""
+    height, width = image.shape[:2]
+    part = image[max(0, y) : max(0, y + side), max(0, x) : max(0, x + side)]
+    square = np.full((side, side, *image.shape[2:]), outside, np.uint8)
+    top, left = min(max(0, -y), side), min(max(0, -x), side)
+    square[top : top + part.shape[0], left : left + part.shape[1]] = part
+    how = cv2.INTER_LINEAR if side < cell else cv2.INTER_AREA
+    return cv2.resize(square, (cell, cell), interpolation=how if image.ndim == 3 else 0)
+
+
+def _sheet(rows: Sequence[tuple[Strip, list[np.ndarray]]], columns: int = WIDEST) -> np.ndarray:
+    """Strips of cells below each other; two short strips share a line."""
+    columns = max(columns, 1)
+    strips = []
+    for strip, pictures in rows:
+        for start in range(0, len(pictures), columns):
+            line = [*pictures[start : start + columns]]
+            blank = np.full_like(pictures[0], 255)
+            cells = [np.pad(cell, ((0, 4), (0, 4), (0, 0)), constant_values=255) for cell in line]
+            cells += [np.pad(blank, ((0, 4), (0, 4), (0, 0)), constant_values=255)] * (
+                columns - len(line)
+            )
+            joined = np.concatenate(cells, axis=1)
+            strips.append(with_title(joined, strip.about) if start == 0 else joined)
+    return np.concatenate(strips)
