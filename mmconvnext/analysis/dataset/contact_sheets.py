@@ -62,7 +62,7 @@ def sheets(
     wanted = {index for rows in strips.values() for strip in rows for index in strip.objects}
     pictures = crops(listing, of, wanted)
     for label, rows in strips.items():
-        yield label, rows, _sheet([(row, [pictures[i] for i in row.objects]) for row in rows])
+        yield label, rows, _sheet(listing, of, rows, pictures)
 
 
 def crops(
@@ -98,10 +98,6 @@ def _crop(listing: Listing, of: Listing | Regions, index: int, view, cell: int) 
             box = (box - np.tile([x, y], 2)) * scale
             objects = Objects(box[None].round(), np.array([label]))
             picture = draw_objects(picture, objects, listing.split.classes, colours, texts=False)
-    name = listing.name(of.images[index])
-    most = cell // 7  # letters of this height are about 7 pixels wide
-    name = name if len(name) <= most else f'..{name[2 - most :]}'
-    put_texts(picture, [(0, cell - round(1.25 * NAME), name, WHITE)], NAME)
     return picture
 
 
@@ -127,18 +123,23 @@ def _cut(
     return cv2.resize(square, (cell, cell), interpolation=how if image.ndim == 3 else 0)
 
 
-def _sheet(rows: Sequence[tuple[Strip, list[np.ndarray]]], columns: int = WIDEST) -> np.ndarray:
-    """Strips of cells below each other; two short strips share a line."""
-    columns = max(columns, 1)
-    strips = []
-    for strip, pictures in rows:
-        for start in range(0, len(pictures), columns):
-            line = [*pictures[start : start + columns]]
-            blank = np.full_like(pictures[0], 255)
-            cells = [np.pad(cell, ((0, 4), (0, 4), (0, 0)), constant_values=255) for cell in line]
-            cells += [np.pad(blank, ((0, 4), (0, 4), (0, 0)), constant_values=255)] * (
-                columns - len(line)
-            )
-            joined = np.concatenate(cells, axis=1)
-            strips.append(with_title(joined, strip.about) if start == 0 else joined)
-    return np.concatenate(strips)
+def _sheet(listing: Listing, of: Listing | Regions, rows: Sequence[Strip], pictures: dict):
+    """Strips of cells below each other, each with the name of its file."""
+    lines = []
+    for strip in rows:
+        cells = [_named(pictures[i], listing.name(of.images[i])) for i in strip.objects]
+        for start in range(0, len(cells), WIDEST):
+            line = cells[start : start + WIDEST]
+            line += [np.full_like(cells[0], 255)] * (WIDEST - len(line))
+            joined = np.concatenate(line, axis=1)
+            lines.append(with_title(joined, strip.about) if start == 0 else joined)
+    return np.concatenate(lines)
+
+
+def _named(picture: np.ndarray, name: str) -> np.ndarray:
+    """A cell with the end of a file's name below, and a gap to the next one."""
+    most = CELL // 7  # letters of this height are about 7 pixels wide
+    name = name if len(name) <= most else f'..{name[2 - most :]}'
+    cell = np.pad(picture, ((0, NAME + 6), (0, 4), (0, 0)), constant_values=255)
+    put_texts(cell, [(0, CELL, name, WHITE)], NAME)
+    return cell

@@ -24,21 +24,30 @@ def duplicates(files: dict[str, list[str]]) -> list[list[Image]]:
         files: the images of each split, by its name.
     """
     groups = [[(split, index) for split, names in files.items() for index in range(len(names))]]
-    for read, what in ((_size, ''), (_middle, 'files of one size'), (_whole, 'files alike')):
+    for read, what in ((_size, 'files'), (_middle, 'files of one size'), (_whole, 'files alike')):
         progress = Progress(f'{what} compared', sum(map(len, groups)))
-        known: dict[object, object] = {}  # a file may be listed often, by several names
-
-        def key(image: Image) -> object:
-            path = Path(files[image[0]][image[1]])
-            stat = path.stat()
-            place = stat.st_dev, stat.st_ino
-            if place not in known:
-                known[place] = read(path, stat.st_size)  # noqa: B023
-                progress.show(len(known))  # noqa: B023
-            return known[place]
-
-        groups = _divide(groups, key)
+        groups = _divide(groups, _Once(files, read, progress))
     return groups
+
+
+class _Once:
+    """What ``read`` gives of an image; a file that is listed often, or by two names, is read once.
+
+    Links to one file are one file.
+    """
+
+    def __init__(self, files: dict[str, list[str]], read: Callable, progress: Progress):
+        self.files, self.read, self.progress = files, read, progress
+        self.known: dict[tuple[int, int], object] = {}
+
+    def __call__(self, image: Image) -> object:
+        path = Path(self.files[image[0]][image[1]])
+        stat = path.stat()
+        place = stat.st_dev, stat.st_ino
+        if place not in self.known:
+            self.known[place] = self.read(path, stat.st_size)
+            self.progress.show(len(self.known))
+        return self.known[place]
 
 
 def _divide(groups: Iterable[list[Image]], key: Callable[[Image], object]) -> list[list[Image]]:

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""All images and objects that a split lists, as arrays: from the annotations, without the images."""
+"""All images and objects of a split as arrays, from its annotations; images are not read."""
 
 from __future__ import annotations
 

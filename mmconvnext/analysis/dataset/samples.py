@@ -66,6 +66,10 @@ def as_loaded(listing: Listing, index: int, labels: bool = True) -> View:
     return View(as_picture(_rgb(image)), objects, results.get('gt_seg_map'), about)
 
 
+class Unusable(Exception):
+    """The preprocessor cannot take the samples; the argument is its exception."""
+
+
 class Feeder:
     """Gives samples as the model gets them: with random augmentation, normalized, in batches.
 
@@ -98,8 +102,8 @@ class Feeder:
             good = [item for item in items if not isinstance(item, Exception)]
             try:
                 views = iter(self._views(good) if good else [])
-            except Exception as error:  # a preprocessor may want other data
-                found += [error] * len(items)
+            except Unusable as error:
+                found += [error.args[0]] * len(items)
                 continue
             found += [item if isinstance(item, Exception) else next(views) for item in items]
         return found
@@ -116,13 +120,15 @@ class Feeder:
             return error
 
     def _views(self, items: list[dict]) -> list[Fed]:
-        scales = [_scale(item['data_samples'].metainfo) for item in items]
-        data = pseudo_collate(items)
-        inputs, samples = data['inputs'], data['data_samples']
-        if self.preprocessor is not None:
-            with torch.no_grad():
-                done = self.preprocessor(data, training=self.learns)
-            inputs, samples = done['inputs'], done['data_samples']
+        try:
+            scales = [_scale(item['data_samples'].metainfo) for item in items]
+            data = pseudo_collate(items)
+            if self.preprocessor is not None:
+                with torch.no_grad():
+                    data = self.preprocessor(data, training=self.learns)
+            inputs, samples = data['inputs'], data['data_samples']
+        except Exception as error:  # of a preprocessor that wants other data
+            raise Unusable(error) from error
         return [self._fed(*one) for one in zip(inputs, samples, scales)]
 
     def _fed(self, tensor: torch.Tensor, sample, scale: tuple) -> Fed:
@@ -195,6 +201,9 @@ def _objects(sample, count: int) -> Objects | None:
         labels[1] = np.full_like(labels[1], count)
     masks = [_masks(part.masks) for part in parts if 'masks' in part and len(part.masks)]
     total = sum(map(len, boxes))
+    if masks:  # mmdet pads those of the regions to ignore less
+        shape = tuple(max(mask.shape[side] for mask in masks) for side in (1, 2))
+        masks = [_extended(mask, shape, 0) for mask in masks]
     return Objects(
         np.concatenate(boxes),
         np.concatenate(labels),

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
+import io
 from collections.abc import Iterator
 
 from mmengine.config import Config
@@ -44,12 +46,8 @@ class Split:
             if kind and 'lazy_init' in _parameters(kind):
                 part['lazy_init'] = True  # until filter_data is watched
         try:
-            self.dataset = DATASETS.build(node)
-            self.parts = list(_innermost(self.dataset))
-            self.left_out = [_watch_filter(part) for part in self.parts]
-            for part in (*self.parts, self.dataset):
-                if hasattr(part, 'full_init'):
-                    part.full_init()
+            with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
+                self._build(node)
             empty = not len(self.dataset)
         except Exception as error:  # a dataset can fail in any way
             raise RecipeError(
@@ -62,6 +60,14 @@ class Split:
         palette = info.get('palette')
         is_list = isinstance(palette, (list, tuple))  # mmdet also knows names, such as 'random'
         self.colours = fill_up(palette if is_list else None, len(self.classes))
+
+    def _build(self, node: dict) -> None:
+        self.dataset = DATASETS.build(node)
+        self.parts = list(_innermost(self.dataset))
+        self.left_out = [_watch_filter(part) for part in self.parts]
+        for part in (*self.parts, self.dataset):
+            if hasattr(part, 'full_init'):
+                part.full_init()
 
     def place(self, index: int) -> tuple[int, int]:
         """The part, and the index in it, of an image of ``dataset``."""

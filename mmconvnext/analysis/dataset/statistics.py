@@ -17,12 +17,13 @@ from .regions import Regions
 from .samples import Fed
 
 SMALL, MEDIUM = 32, 96  # sides of the areas that COCO's evaluation calls small and medium
-MOST_BARS = 60  # classes in one chart; our choice
+MOST_BARS, MOST_MARKS = 60, 12  # classes and anchors in one chart; our choice
+LEAST = 1e-3  # pixels of a side, so that quotients and logarithms exist
 
 Chart = tuple[str, Figure, str]  # a name for the file, the chart, a caption
 
 
-def figures_of(listing: Listing, regions: Regions | None, fed: Sequence[Fed]) -> dict:
+def figures_of(cfg: Config, listing: Listing, regions: Regions | None, fed: Sequence[Fed]) -> dict:
     """The figures, as JSON can hold them."""
     widths, heights = listing.sizes.T
     classes = listing.split.classes
@@ -33,7 +34,7 @@ def figures_of(listing: Listing, regions: Regions | None, fed: Sequence[Fed]) ->
         image_height=_spread(heights),
         scale_of_pipeline=_spread([np.sqrt(w * h) for w, h in (one.scale for one in fed)]),
     )
-    if regions is None or listing.has_objects:
+    if regions is None:
         width, height = listing.extents[listing.objects].T
         found |= dict(
             objects=len(listing.objects),
@@ -45,6 +46,8 @@ def figures_of(listing: Listing, regions: Regions | None, fed: Sequence[Fed]) ->
             object_height=_spread(height),
             object_side=_spread(np.sqrt(width * height)),
             objects_small_medium_large=_thirds(np.sqrt(width * height)),
+            object_side_of_input=_spread(_sides_of_input(fed)),
+            anchors=anchors(cfg),
         )
     if regions is not None:
         shares = regions.pixels.sum(axis=0) / max(1, regions.pixels.sum())
@@ -58,17 +61,18 @@ def figures_of(listing: Listing, regions: Regions | None, fed: Sequence[Fed]) ->
 
 
 def charts_of(
-    cfg: Config, listing: Listing, regions: Regions | None, fed: Sequence[Fed]
+    listing: Listing, regions: Regions | None, figures: dict, fed: Sequence[Fed]
 ) -> Iterator[Chart]:
     """The charts of what a split has: objects, label maps, or both."""
     if listing.has_objects:
-        yield from _of_objects(cfg, listing, fed)
+        yield from _of_objects(listing, figures, fed)
     if regions is not None:
         yield from _of_maps(listing, regions)
-    width, height = listing.sizes[listing.sizes.all(axis=1)].T
-    if len(width):
-        figure = histogram({'width': width, 'height': height}, title='Image sizes', xlabel='pixels')
-        yield 'image_sizes', figure, f'{len({*zip(width, height)})} different sizes'
+    sizes, counts = np.unique(listing.sizes[listing.sizes.all(axis=1)], axis=0, return_counts=True)
+    if len(sizes):
+        names = [f'{width} x {height}' for width, height in sizes]
+        title = f'Most frequent image sizes of {len(sizes)}'
+        yield next(_bars('image_sizes', title, names, counts))
 
 
 def anchors(cfg: Config) -> list[float]:
@@ -87,68 +91,69 @@ def anchors(cfg: Config) -> list[float]:
     return []
 
 
-def _of_objects(cfg: Config, listing: Listing, fed: Sequence[Fed]) -> Iterator[Chart]:
+def _of_objects(listing: Listing, figures: dict, fed: Sequence[Fed]) -> Iterator[Chart]:
     classes, counts = listing.split.classes, listing.by_class
     yield from _bars('objects_of_classes', 'Objects of each class', classes, counts, log=True)
-    width, height = np.maximum(listing.extents[listing.objects], 1e-3).T
-    side = np.sqrt(width * height)
-    marks = {'small | medium': SMALL, 'medium | large': MEDIUM}
-    small, medium, large = _thirds(side)
+    width, height = np.maximum(listing.extents[listing.objects], LEAST).T
+    small, medium, large = figures['objects_small_medium_large']
     figure = histogram(
-        {'objects': side},
+        {'objects': np.sqrt(width * height)},
         title='Object sizes in the images',
         xlabel='square root of the area of the box, pixels',
-        marks=marks,
+        marks={'small | medium': SMALL, 'medium | large': MEDIUM},
         log_x=True,
     )
-    yield (
-        'object_sizes',
-        figure,
-        f"All objects, with the limits of COCO's evaluation: {small} small, {medium} medium, "
-        f'{large} large.',
-    )
-    boxes = [one.view.objects.boxes for one in fed if one.view.objects is not None]
-    boxes = np.concatenate(boxes) if boxes else np.zeros((0, 4))
-    if len(boxes):
-        trained = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3), axis=1))
-        lines = {f'anchor {a:g}': a for a in anchors(cfg)}
+    about = f"all objects, with the limits of COCO's evaluation: {small} small, {medium} medium, "
+    yield 'object_sizes', figure, f'{about}{large} large'
+    sides, lines = _sides_of_input(fed), figures['anchors']
+    if len(sides):
         figure = histogram(
-            {'objects': trained},
+            {'objects': sides},
             title='Object sizes as the model gets them',
             xlabel='square root of the area of the box, pixels of the input',
-            marks=lines,
+            marks={f'anchor {side:g}': side for side in lines[:MOST_MARKS]},
             log_x=True,
         )
-        about = f'{len(boxes)} objects of {len(fed)} random images, after the pipeline.'
-        if lines:
-            about += f' Dashed: the sides of the anchors, {min(lines.values()):g} to ' + (
-                f'{max(lines.values()):g} pixels; many objects far from all of them are learnt '
-                'badly.'
-            )
-        yield 'object_sizes_of_input', figure, about
+        yield 'object_sizes_of_input', figure, _about_sides(sides, lines, len(fed))
+    shape = width / height
     figure = histogram(
-        {'objects': width / height},
+        {'objects': shape},
         title='Shapes of the boxes',
         xlabel='width / height',
-        marks={'1:1': 1},
+        marks={'square': 1},
         log_x=True,
     )
-    yield 'shapes', figure, f'{np.quantile(width / height, 0.5):.2f} in the middle'
-    per_image = listing.counts
-    most = int(per_image.max(initial=0))
+    yield 'shapes', figure, f'median {np.median(shape):.2f}'
+    each = listing.counts
+    most, empty = int(each.max()), int((each == 0).sum())
     figure = histogram(
-        {'images': per_image},
-        np.arange(-0.5, most + 1.5) if most < 60 else 40,
+        {'images': each},
+        np.arange(-0.5, most + 1) if most < 60 else 40,
         title='Objects in an image',
         xlabel='objects',
         ylabel='images',
     )
-    empty = int((per_image == 0).sum())
-    yield (
-        'objects_per_image',
-        figure,
-        f'{per_image.mean():.1f} on average, at most {most}; {empty} images without objects',
-    )
+    about = f'{each.mean():.1f} on average, at most {most}; {empty} images without objects'
+    yield 'objects_per_image', figure, about
+
+
+def _sides_of_input(fed: Sequence[Fed]) -> np.ndarray:
+    """The square root of the area of each object that the model gets, in pixels."""
+    ignored = [one.view.objects for one in fed if one.view.objects is not None]
+    boxes = [np.maximum(one.boxes[:, 2:] - one.boxes[:, :2], LEAST) for one in ignored]
+    return np.sqrt(np.prod(np.concatenate([*boxes, np.zeros((0, 2))]), axis=1))
+
+
+def _about_sides(sides: np.ndarray, anchors: Sequence[float], images: int) -> str:
+    about = f'{len(sides)} objects of {images} random images after the pipeline'
+    if anchors:
+        below, above = (sides < anchors[0] / 2).mean(), (sides > anchors[-1] * 2).mean()
+        about += (
+            f"; the model's anchors have {anchors[0]:g} to {anchors[-1]:g} pixels: {below:.0%} of "
+            f'the objects have less than half of the smallest, {above:.0%} more than twice the '
+            'largest'
+        )
+    return about
 
 
 def _of_maps(listing: Listing, regions: Regions) -> Iterator[Chart]:
@@ -172,15 +177,16 @@ def _of_maps(listing: Listing, regions: Regions) -> Iterator[Chart]:
 def _bars(
     name: str, title: str, names: Sequence[str], values: np.ndarray, log: bool = False
 ) -> Iterator[Chart]:
-    """Charts of sorted bars, as many as there is room for in each."""
-    order = np.argsort(-values, kind='stable')
+    """Charts of sorted bars, as many as there is room for in each; zeros are only named."""
+    order = [int(i) for i in np.argsort(-values, kind='stable') if values[i]]
+    about = f'{len(order)} of {len(names)}'
+    if len(order) < len(names):
+        about += f'; 0: {", ".join(names[i] for i in np.flatnonzero(values == 0))}'
     for start in range(0, len(order), MOST_BARS):
         part = order[start : start + MOST_BARS]
-        chosen = [float(value) for value in values[part]]
         number = f'_{start // MOST_BARS + 1}' if len(order) > MOST_BARS else ''
+        chosen = [float(values[i]) for i in part]
         figure = bars([names[i] for i in part], {title: chosen}, title=title, log=log)
-        none = int((values == 0).sum())
-        about = f'{len(names)} in all' + (f', {none} with nothing' if none else '')
         yield name + number, figure, about
 
 
