@@ -10,13 +10,27 @@ import matplotlib
 import mmcv
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
+from ..draw import (
+    Objects,
+    as_picture,
+    beside,
+    draw_label_map,
+    draw_objects,
+    enlarge,
+    fill_up,
+    sheet,
+    with_legend,
+    with_title,
+)
 from ..recipe.walk import task
 
 SCORE = 0.5  # predictions below are not drawn; our choice
+LEAST_SIDE = 480  # pixels; small images are enlarged; our choice
 CURVES = ('loss', 'mAP', 'mIoU')  # what is drawn, in panels from left to right
 
 
@@ -24,18 +38,33 @@ CURVES = ('loss', 'mAP', 'mIoU')  # what is drawn, in panels from left to right
 def draw_predictions(runner: Runner, file: str | Path, num: int = 4) -> Path:
     """Draw the first ``num`` validation images into one PNG: truth on the left, model on the right.
 
-    The runner must have validated once: validation gives the visualizer its class names.
+    Of a detector those predictions are drawn that have a score of ``SCORE`` or more, the best on
+    top. The legend names the classes that are in the picture; each has one colour on both sides.
     """
     runner.model.eval()
-    rows = []
+    samples = []
     for batch in runner.val_dataloader:
-        for sample in runner.model.val_step(batch):
-            # One by one: mmseg's visualizer keeps only the last drawing.
-            sides = [_draw(runner, sample, truth) for truth in (True, False)]
-            rows.append(np.concatenate(sides, axis=1))
-            if len(rows) == num:
-                return _stack(rows, Path(file))
-    return _stack(rows, Path(file))
+        samples += runner.model.val_step(batch)
+        if len(samples) >= num:
+            break
+    meta = runner.val_dataloader.dataset.metainfo
+    colours = fill_up(meta.get('palette'), len(meta['classes']))
+    sides = objects_of if task(runner.cfg) == 'mmdet' else label_maps_of
+    rows, seen = [], set()
+    for sample in samples[:num]:
+        image, scale = enlarge(_load(runner.cfg, sample.img_path), LEAST_SIDE)
+        pictures = []
+        for title, content in zip(_titles(runner.cfg), sides(sample)):
+            seen.update(_labels(content))
+            pictures.append(with_title(_paint(image, content, scale, meta, colours), title))
+        rows.append(beside(*pictures))
+    shown = [label for label in range(len(colours)) if label in seen]
+    names = [meta['classes'][label] for label in shown]
+    picture = with_legend(sheet(rows, columns=1), names, [colours[label] for label in shown])
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(file)
+    return file
 
 
 def draw_curve(work_dir: str | Path, file: str | Path) -> Path:
@@ -82,23 +111,48 @@ def _series(rows: list[dict], name: str) -> dict[str, list[tuple[int, float]]]:
     return series
 
 
-def _draw(runner: Runner, sample: BaseDataElement, truth: bool) -> np.ndarray:
-    hook = runner.cfg.get('default_hooks', {}).get('visualization') or {}
-    args = hook.get('backend_args')  # of own_data.bits and own_data.channels
-    image = mmcv.imread(sample.img_path, channel_order='rgb', backend_args=args)
-    runner.visualizer.add_datasample(
-        'val', image, sample, draw_gt=truth, draw_pred=not truth, show=False, **_score(runner)
+def objects_of(sample: BaseDataElement) -> tuple[Objects, Objects]:
+    """Truth and predictions of a sample of mmdet, in pixels of the image file."""
+    truth, found = sample.gt_instances, sample.pred_instances
+    found = Objects(
+        found.bboxes.cpu().numpy(),
+        found.labels.cpu().numpy(),
+        found.scores.cpu().numpy(),
+        found.masks.cpu().numpy() if 'masks' in found else None,
     )
-    return np.asarray(runner.visualizer.get_image())
+    boxes = getattr(truth.bboxes, 'tensor', truth.bboxes).cpu().numpy()
+    masks = None
+    if 'masks' in truth and found.masks is not None:
+        masks = truth.masks.to_ndarray().astype(bool)
+    return Objects(boxes, truth.labels.cpu().numpy(), None, masks), found.at_least(SCORE)
 
 
-def _score(runner: Runner) -> dict:
-    return dict(pred_score_thr=SCORE) if task(runner.cfg) == 'mmdet' else {}
+def label_maps_of(sample: BaseDataElement) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and prediction of a sample of mmseg, (H, W) of the image file."""
+    truth, found = sample.gt_sem_seg.data, sample.pred_sem_seg.data
+    return truth[0].cpu().numpy(), found[0].cpu().numpy()
 
 
-def _stack(rows: list[np.ndarray], file: Path) -> Path:
-    width = max(row.shape[1] for row in rows)
-    rows = [np.pad(r, ((4, 4), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(file)
-    return file
+def _paint(
+    image: np.ndarray, content: Objects | np.ndarray, scale: int, meta: dict, colours: list
+) -> np.ndarray:
+    """The enlarged image with the objects or the label map of the image as it was before."""
+    if isinstance(content, Objects):
+        return draw_objects(image, content.scaled(scale), meta['classes'], colours)
+    return draw_label_map(image, content.repeat(scale, axis=0).repeat(scale, axis=1), colours)
+
+
+def _labels(content: Objects | np.ndarray) -> list[int]:
+    labels = content.labels if isinstance(content, Objects) else content
+    return np.unique(labels).tolist()
+
+
+def _titles(cfg: Config) -> tuple[str, str]:
+    scores = f', scores from {SCORE:g}' if task(cfg) == 'mmdet' else ''
+    return 'ground truth', f'predictions{scores}'
+
+
+def _load(cfg: Config, file: str) -> np.ndarray:
+    hook = cfg.get('default_hooks', {}).get('visualization') or {}
+    args = hook.get('backend_args')  # of own_data.bits and own_data.channels
+    return as_picture(mmcv.imread(file, channel_order='rgb', backend_args=args))

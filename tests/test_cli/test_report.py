@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 from PIL import Image
 
 from mmconvnext.cli import report
@@ -129,48 +132,69 @@ def test_predictions_beside_the_truth(request, tmp_path, monkeypatch, kind, num,
     file = draw_predictions(run.runner, tmp_path / 'new' / 'predictions.png', num)
     with Image.open(file) as image:
         picture = np.asarray(image)
-    assert picture.shape == (rows * (96 + 8), 2 * 96, 3)
-    first = picture[4:100]
-    assert (first[:, :96] != first[:, 96:]).any()  # truth and prediction differ after 2 iterations
+    side, title, gap, line = 5 * 96, 26, 8, 30  # images of 96 pixels, enlarged to 480
+    height = rows * (title + side + gap) - gap + line
+    assert picture.shape == (height, 2 * side + gap, 3)
+    first = picture[title : title + side]
+    assert (first[:, :side] != first[:, side + gap :]).any()  # they differ after 2 iterations
 
 
-@pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
-def test_truth_is_on_the_left_and_weak_predictions_are_left_out(tmp_path, scope):
-    """Of the first four images, one by one, in their colours."""
-    file, drawn = tmp_path / 'my image.png', []
-    Image.new('RGB', (6, 3), (200, 100, 0)).save(file)
+def test_truth_and_predictions_of_a_detector(tmp_path):
+    """Boxes and masks of the file's pixels, without weak predictions, best first."""
+    masks = BitmapMasks(np.eye(2)[:, None].repeat(3, 1), 3, 2)
+    truth = InstanceData(bboxes=HorizontalBoxes([[0, 0, 2, 1]]), labels=torch.tensor([1]))
+    found = InstanceData(
+        bboxes=torch.tensor([[0.0, 0, 1, 1], [1, 1, 2, 2], [1, 0, 2, 2]]),
+        labels=torch.tensor([2, 0, 1]),
+        scores=torch.tensor([0.5, 0.49, 0.9]),
+    )
+    sample = SimpleNamespace(gt_instances=truth, pred_instances=found)
+    left, right = report.objects_of(sample)
+    assert left.boxes.tolist() == [[0, 0, 2, 1]] and left.labels.tolist() == [1]
+    assert left.scores is None and left.masks is None
+    assert right.labels.tolist() == [1, 2] and right.boxes[0].tolist() == [1, 0, 2, 2]
+    truth.masks = masks[:1]
+    assert report.objects_of(sample)[0].masks is None  # a detector of boxes
+    found.masks = torch.tensor([[[1, 0]] * 3, [[0, 0]] * 3, [[0, 1]] * 3]).bool()
+    left, right = report.objects_of(sample)
+    assert left.masks.tolist() == [[[True, False]] * 3]
+    assert right.masks.tolist() == [[[False, True]] * 3, [[True, False]] * 3]
+    truth.masks = PolygonMasks([[np.array([0, 0, 1, 0, 1, 3, 0, 3.0])]], 3, 2)
+    assert report.objects_of(sample)[0].masks.shape == (1, 3, 2)
 
-    class Visualizer:
-        def add_datasample(self, name, image, sample, draw_gt, draw_pred, show, **options):
-            assert draw_gt != draw_pred and not show
-            assert image[0, 0].tolist() == [200, 100, 0]
-            drawn.append((draw_gt, options))
 
-        def get_image(self):
-            return np.full((3, 6, 3), 50 if drawn[-1][0] else 150, np.uint8)
-
+def test_the_first_images_are_drawn_with_a_legend_of_what_is_in_them(tmp_path, monkeypatch):
+    file, legends = tmp_path / 'my image.png', []
+    Image.new('RGB', (600, 500), (200, 100, 0)).save(file)
+    monkeypatch.setattr(
+        report, 'with_legend', lambda picture, *rest: legends.append(rest) or picture
+    )
+    truth, found = torch.full((1, 500, 600), 255), torch.zeros(1, 500, 600, dtype=torch.long)
+    found[:, :, 300:] = 2
+    sample = SimpleNamespace(
+        img_path=str(file),
+        gt_sem_seg=SimpleNamespace(data=truth),
+        pred_sem_seg=SimpleNamespace(data=found),
+    )
     model = torch.nn.Linear(1, 1).train()
-    model.val_step = lambda batch: [SimpleNamespace(img_path=str(file))] * batch
+    model.val_step = lambda batch: [sample] * batch
+
+    class Loader(list):
+        dataset = SimpleNamespace(
+            metainfo=dict(classes=('a', 'b', 'c'), palette=[[0, 0, 0], [9, 9, 9], [200, 255, 0]])
+        )
+
     runner = SimpleNamespace(
         model=model,
-        val_dataloader=[2, 1, 2, 9],
-        visualizer=Visualizer(),
-        cfg=Config(dict(default_scope=scope)),
+        val_dataloader=Loader([2, 1, 2, 9]),
+        cfg=Config(dict(default_scope='mmseg')),
     )
     picture = np.asarray(Image.open(draw_predictions(runner, tmp_path / 'a.png')))
-    assert picture.shape == (4 * (3 + 8), 12, 3) and not model.training
-    assert (picture[4:7, :6] == 50).all() and (picture[4:7, 6:] == 150).all()
-    options = dict(pred_score_thr=0.5) if scope == 'mmdet' else {}
-    assert drawn == [(True, options), (False, options)] * 4
-
-
-def test_rows_of_different_widths_are_padded_white(tmp_path):
-    rows = [np.zeros((10, 20, 3), np.uint8), np.zeros((5, 30, 3), np.uint8)]
-    with Image.open(report._stack(rows, tmp_path / 'a.png')) as image:
-        picture = np.asarray(image)
-    assert picture.shape == (10 + 5 + 16, 30, 3)
-    assert (picture[4:14, :20] == 0).all() and (picture[4:14, 20:] == 255).all()
-    assert (picture[:4] == 255).all() and (picture[22:27] == 0).all()
+    assert picture.shape == (4 * (26 + 500 + 8) - 8, 600 + 8 + 600, 3) and not model.training
+    assert legends == [(['a', 'c'], [(0, 0, 0), (200, 255, 0)])]
+    assert picture[100, 100].tolist() == [200, 100, 0]  # truth on the left: no class
+    assert picture[100, 608 + 100].tolist() == [90, 45, 0]
+    assert picture[100, 608 + 500].tolist() == [200, 185, 0]
 
 
 def test_images_are_drawn_as_they_are_loaded(tmp_path):
@@ -178,15 +202,9 @@ def test_images_are_drawn_as_they_are_loaded(tmp_path):
     from mmconvnext.recipe import load_image  # noqa: F401, registers it, as a dataset does
 
     Image.new('I;16', (6, 3), 4095).save(tmp_path / 'a.png')
-    seen = []
-    visualizer = SimpleNamespace(
-        add_datasample=lambda name, image, *args, **kwargs: seen.append(image[0, 0].tolist()),
-        get_image=lambda: np.zeros((3, 6, 3), np.uint8),
-    )
     hooks = dict(visualization=dict(backend_args=dict(backend='mmconvnext.Picture', bits=12)))
-    for cfg in (dict(default_hooks=hooks), {}):
-        runner = SimpleNamespace(
-            visualizer=visualizer, cfg=Config(dict(default_scope='mmseg', **cfg))
-        )
-        report._draw(runner, SimpleNamespace(img_path=str(tmp_path / 'a.png')), True)
-    assert seen == [[255] * 3, [15] * 3]
+    loaded = [
+        report._load(Config(cfg), str(tmp_path / 'a.png'))
+        for cfg in (dict(default_hooks=hooks), {})
+    ]
+    assert [image[0, 0].tolist() for image in loaded] == [[255] * 3, [15] * 3]

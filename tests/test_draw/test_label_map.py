@@ -1,0 +1,26 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""draw/label_map.py: pixels get the colour of their class."""
+
+import numpy as np
+import pytest
+
+from mmconvnext.draw import draw_label_map
+
+COLOURS = [(200, 0, 0), (0, 100, 0)]
+
+
+def test_each_class_has_its_colour_and_other_values_none():
+    image = np.full((2, 3, 3), 100, np.uint8)
+    labels = np.array([[0, 1, 2], [255, -1, 1]])
+    picture = draw_label_map(image, labels, COLOURS, opacity=0.25)
+    red, green, plain = [125, 75, 75], [75, 100, 75], [100] * 3
+    assert picture.tolist() == [[red, green, plain], [plain, plain, green]]
+    assert (image == 100).all()
+    colours_alone = draw_label_map(image, labels, COLOURS, opacity=1)
+    assert colours_alone[0, 0].tolist() == [200, 0, 0]
+    assert draw_label_map(image, labels.astype(np.uint8), COLOURS)[0, 0].tolist() == [155, 45, 45]
+
+
+def test_another_size_is_refused():
+    with pytest.raises(ValueError, match=r'a label map of \(3, 2\) for an image of \(2, 3\)'):
+        draw_label_map(np.zeros((2, 3), np.uint8), np.zeros((3, 2), int), COLOURS)
