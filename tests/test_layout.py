@@ -74,6 +74,10 @@ MAY_IMPORT = {
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
     '.draw': '.draw cv2 matplotlib numpy PIL supervision',
+    '.analysis': '',
+    '.analysis.dataset': '.analysis.dataset .data .draw .recipe .checkpoint.atomic cv2 matplotlib'
+    ' mmengine numpy pycocotools torch',
+    '.analysis.results': '.analysis.results .draw mmengine numpy pycocotools',
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
     '.recipe.image_folder': '.registry mmengine',

@@ -8,6 +8,7 @@ import os
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmengine.runner import Runner
 from torch import nn
 
 from ..checkpoint.lookup import look_up
@@ -39,17 +40,31 @@ def main(argv: list[str] | None = None) -> dict:
         launcher=args.launcher,
         edit=lambda cfg: _apply_arguments(cfg, args),
     )
+    return testing_runner(cfg).test()
+
+
+def testing_runner(cfg: Config) -> Runner:
+    """A runner whose ``test()`` loads the checkpoint with all checks."""
     runner = build_runner(cfg)
     runner.register_hook(Loading('test', is_lenient(cfg)))
     runner.register_hook(SameClasses(LOADERS[2]))
     _fuse(runner.model)
-    return runner.test()
+    return runner
+
+
+def load_for_test(cfg: Config, checkpoint: str) -> None:
+    """Let ``cfg`` load this checkpoint, and no pretrained weights.
+
+    Raises:
+        CheckpointNotFound: it is neither a file, nor a URL, nor the name of published weights.
+    """
+    look_up(checkpoint)
+    cfg.load_from = checkpoint
+    _skip_pretrained(cfg)
 
 
 def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    look_up(args.checkpoint)
-    cfg.load_from = args.checkpoint
-    _skip_pretrained(cfg)
+    load_for_test(cfg, args.checkpoint)
     if args.tta:
         _use_tta(cfg)
     if args.show_dir:

@@ -72,6 +72,7 @@ def bars(
     axis.set_xlabel(xlabel)
     if log:
         axis.set_xscale('symlog', linthresh=1)
+        axis.xaxis.set_major_formatter('{x:g}')
     axis.set_xlim(0, limit * 1.08 if limit else None)
     if not limit:
         axis.margins(x=0.12)
@@ -116,11 +117,13 @@ def histogram(
     marks: Mapping[str, float] | None = None,
     log_x: bool = False,
     log_y: bool = False,
+    stacked: bool = True,
 ) -> Figure:
-    """Counts of values in bins, the series on top of each other.
+    """Counts of values in bins.
 
     Args:
-        bins: their borders, or their number, over all values and marks; logarithmic with ``log_x``.
+        bins: their borders, or their number over all values and marks; logarithmic with ``log_x``.
+        stacked: the series stand on top of each other; otherwise they are see-through areas.
         marks: dashed vertical lines at x, with a name.
     """
     figure, axis = _figure(7, 4, title)
@@ -131,7 +134,11 @@ def histogram(
         bins = _borders(np.concatenate(every), bins, log_x)
     colours = [colour for colour, _ in zip(cycle(COLOURS), values)]
     names = [plain(short(name)) for name in series]
-    axis.hist(values, bins, stacked=True, color=colours, label=names, edgecolor='none')
+    if stacked:
+        axis.hist(values, bins, stacked=True, color=colours, label=names, edgecolor='none')
+    else:
+        for part, colour, name in zip(values, colours, names):
+            axis.hist(part, bins, color=colour, label=name, histtype='stepfilled', alpha=0.5)
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(bins[0], bins[-1]))
     if log_x:
         axis.set_xscale('log')
@@ -141,6 +148,7 @@ def histogram(
         axis.xaxis.set_minor_formatter(NullFormatter())
     if log_y:
         axis.set_yscale('symlog', linthresh=1)
+        axis.yaxis.set_major_formatter('{x:g}')
     _mark(axis, marks)
     _finish(axis, legend=len(series) > 1, grid='y')
     return figure

@@ -49,6 +49,7 @@ def draw_objects(
     colours: Sequence[Sequence[int]],
     *,
     texts: bool | None = None,
+    thickness: int | None = None,
 ) -> np.ndarray:
     """A picture of the image with its objects; the first object lies on top.
 
@@ -56,6 +57,7 @@ def draw_objects(
         image: see :func:`.picture.as_picture`.
         classes, colours: name and RGB colour of each class.
         texts: write class and score beside each box; None: unless there are too many.
+        thickness: of the boxes' lines in pixels; None: by the size of the image.
     """
     from supervision import (
         BoxAnnotator,
@@ -84,7 +86,9 @@ def draw_objects(
     canvas = np.ascontiguousarray(picture[..., ::-1])
     if found.mask is not None:
         canvas = MaskAnnotator(opacity=OPACITY, **look).annotate(canvas, found)
-    canvas = BoxAnnotator(thickness=max(1, round(side / 300)), **look).annotate(canvas, found)
+    canvas = BoxAnnotator(thickness=thickness or max(1, round(side / 300)), **look).annotate(
+        canvas, found
+    )
     picture = np.ascontiguousarray(canvas[..., ::-1])
     if texts or (texts is None and len(objects.boxes) <= MOST_TEXTS):
         size = max(10, round(side / 40))

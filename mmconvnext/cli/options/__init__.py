@@ -5,6 +5,7 @@ These files import the standard library and each other: ``tools/_start.py`` load
 package, so that ``--help`` and wrong options need no torch.
 """
 
+from .analyze import analyze_parser
 from .datasets import browse_parser
 from .first_steps import demo_parser, doctor_parser
 from .runs import test_parser, train_parser
@@ -13,6 +14,7 @@ from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
 PARSERS = {
     'train': train_parser,
     'test': test_parser,
+    'analyze': analyze_parser,
     'convert': convert_parser,
     'migrate': migrate_parser,
     'list_weights': weights_parser,

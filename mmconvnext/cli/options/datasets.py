@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from .runs import _pair
+from .runs import add_cfg_options, add_toy
 
 
 def browse_parser() -> argparse.ArgumentParser:
@@ -47,17 +47,8 @@ def browse_parser() -> argparse.ArgumentParser:
         default=0,
         help='chooses samples, crops and augmentation (default: 0)',
     )
-    parser.add_argument(
-        '--toy', action='store_true', help='look at the toy data instead, as in tools/train.py'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        type=_pair,
-        metavar='KEY=VALUE',
-        help='change settings of the config, such as own_data.root=data/new',
-    )
+    add_toy(parser)
+    add_cfg_options(parser)
     return parser
 
 

@@ -74,26 +74,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="folder for logs and checkpoints (default: the config's work_dir, else "
         'work_dirs/<config>; tests use its subfolder test)',
     )
-    parser.add_argument(
-        '--toy',
-        action='store_true',
-        help='rehearse the recipe on toy data with a smaller model: minutes on a CPU',
-    )
-    parser.add_argument(
-        '--lenient',
-        action='store_true',
-        help='load what fits if the checkpoint does not fill the model (default: an error); the '
-        'same as lenient_loading = True in the config',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        type=_pair,
-        metavar='KEY=VALUE',
-        help='change settings of the config, such as train_dataloader.batch_size=4 '
-        "'own_data.classes=[cat, dog]'",
-    )
+    add_toy(parser)
+    add_lenient(parser)
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -103,6 +86,38 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     # torch.distributed.launch passes it; torchrun sets the environment instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_toy(parser: argparse.ArgumentParser) -> None:
+    """Add ``--toy``."""
+    parser.add_argument(
+        '--toy',
+        action='store_true',
+        help='rehearse the recipe on toy data with a smaller model: minutes on a CPU',
+    )
+
+
+def add_lenient(parser: argparse.ArgumentParser) -> None:
+    """Add ``--lenient``."""
+    parser.add_argument(
+        '--lenient',
+        action='store_true',
+        help='load what fits if the checkpoint does not fill the model (default: an error); the '
+        'same as lenient_loading = True in the config',
+    )
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        type=_pair,
+        metavar='KEY=VALUE',
+        help='change settings of the config, such as train_dataloader.batch_size=4 '
+        "'own_data.classes=[cat, dog]'",
+    )
 
 
 def _pair(text: str) -> str:
