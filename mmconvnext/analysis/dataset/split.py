@@ -48,13 +48,12 @@ class Split:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
                 self._build(node)
-            empty = not len(self.dataset)
+        except RecipeError:
+            raise
         except Exception as error:  # a dataset can fail in any way
             raise RecipeError(
                 f'{loader}.dataset cannot be built: {type(error).__name__}: {error}'
             ) from error
-        if empty:
-            raise RecipeError(f'{loader}.dataset has no images; correct its files, or filter_cfg')
         info = self.parts[0].metainfo
         self.classes: list[str] = [str(name) for name in info.get('classes') or ()]
         palette = info.get('palette')
@@ -64,7 +63,7 @@ class Split:
     def _build(self, node: dict) -> None:
         self.dataset = DATASETS.build(node)
         self.parts = list(_innermost(self.dataset))
-        self.left_out = [_watch_filter(part) for part in self.parts]
+        self.left_out = [_watch_filter(part, self.name) for part in self.parts]
         for part in (*self.parts, self.dataset):
             if hasattr(part, 'full_init'):
                 part.full_init()
@@ -109,8 +108,12 @@ def _innermost(dataset: object) -> Iterator[object]:
         yield from _innermost(member)
 
 
-def _watch_filter(dataset: object) -> list[dict]:
-    """The list that will get what ``filter_data`` leaves out, when the dataset is read."""
+def _watch_filter(dataset: object, name: str) -> list[dict]:
+    """The list that will get what ``filter_data`` leaves out, when the dataset is read.
+
+    Raises, at that time:
+        RecipeError: nothing is left.
+    """
     left_out: list[dict] = []
     if getattr(dataset, '_fully_initialized', True):  # too late
         return left_out
@@ -121,6 +124,11 @@ def _watch_filter(dataset: object) -> list[dict]:
         kept = filter_data()
         known = {id(info) for info in kept}
         left_out.extend(info for info in listed if id(info) not in known)
+        if not kept:
+            raise RecipeError(
+                f'the dataset of {name}_dataloader has no images: {len(listed)} are listed, of '
+                f'which filter_cfg leaves out {len(left_out)}; correct its files, or filter_cfg'
+            )
         return kept
 
     dataset.filter_data = watched
