@@ -37,7 +37,9 @@ def detection(root: Path, content=None, *, val=None, pipeline=(), batch=2) -> Co
         if not (root / split).is_dir():
             draw_images(root / split, images)
         resize = dict(type='Resize', scale=(2 * WIDTH, 2 * HEIGHT), keep_ratio=True)
-        steps = [load, labels, *pipeline, pack] if split == 'train' else [load, resize, labels, pack]
+        steps = (
+            [load, labels, *pipeline, pack] if split == 'train' else [load, resize, labels, pack]
+        )
         loaders[f'{split}_dataloader'] = dict(
             batch_size=batch,
             dataset=dict(
