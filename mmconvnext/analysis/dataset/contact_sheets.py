@@ -15,6 +15,8 @@ from ...draw.picture import put_texts
 from .listing import Listing
 from .regions import Regions
 from .samples import as_loaded
+from .suspects import UNLIKE, iou
+from .view import IGNORED
 
 # Our choices: pixels of a cell, how much of the surroundings a crop shows, and how small it gets.
 CELL, AROUND, LEAST = 128, 1.6, 24
@@ -23,6 +25,7 @@ MOST_CROPS = 2500  # of all sheets together, about: a minute on COCO; our choice
 WIDEST, NARROWEST = 8, 3  # cells of a row; our choice
 MOST_SHEETS = 300  # classes with a sheet, the rarest ones; our choice
 WHITE, GREY = (255, 255, 255), 128
+MASK = (255, 255, 255)  # colour of the box around a mask that the object's box does not fit
 
 
 class Strip(NamedTuple):
@@ -95,10 +98,17 @@ def _crop(listing: Listing, of: Listing | Regions, index: int, view, cell: int) 
             labels = _cut(np.where(view.labels == label, label, 255), x, y, side, cell, 255)
             picture = draw_label_map(picture, labels, colours, opacity=0.4)
         else:
-            box = (box - np.tile([x, y], 2)) * scale
-            objects = Objects(box[None].round(), np.array([label]))
-            picture = draw_objects(picture, objects, listing.split.classes, colours, texts=False)
+            boxes = (np.stack([box, _bounds(of, index)]) - np.tile([x, y], 2)) * scale
+            objects = Objects(boxes.round(), np.array([label, len(colours)]))
+            names = [*listing.split.classes, IGNORED]
+            picture = draw_objects(picture, objects, names, [*colours, MASK], texts=False)
     return picture
+
+
+def _bounds(of: Listing, index: int) -> np.ndarray:
+    """The box around the mask of an object, or its own box if they belong together."""
+    own, bounds = of.boxes[[index]], of.bounds[[index]]
+    return (bounds if iou(own, bounds)[0] < UNLIKE else own)[0]
 
 
 def _square(box: np.ndarray) -> tuple[int, int, int]:

@@ -124,9 +124,9 @@ def list_split(split: Split) -> Listing:
 
 
 def _infos(split: Split) -> Iterator[tuple[tuple[int, int, bool], dict]]:
-    for number, (part, left_out) in enumerate(zip(split.parts, split.left_out)):
-        for index in range(len(part)):
-            yield (number, index, False), part.get_data_info(index)
+    for number, left_out in enumerate(split.left_out):
+        for index, info in enumerate(split.infos(number)):
+            yield (number, index, False), info
         for index, info in enumerate(left_out):
             yield (number, index, True), info
 

@@ -43,8 +43,11 @@ class Split:
         node = copy.deepcopy(cfg[loader]['dataset'])
         for _, part in dicts(node):
             kind = registered(cfg, DATASETS, part) if 'type' in part else None
-            if kind and 'lazy_init' in _parameters(kind):
+            known = _parameters(kind) if kind else ()
+            if 'lazy_init' in known:
                 part['lazy_init'] = True  # until filter_data is watched
+            if 'serialize_data' in known:
+                part['serialize_data'] = False  # which helps workers, and takes time
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
                 self._build(node)
@@ -67,6 +70,14 @@ class Split:
         for part in (*self.parts, self.dataset):
             if hasattr(part, 'full_init'):
                 part.full_init()
+
+    def infos(self, part: int) -> Iterator[dict]:
+        """What a part knows of each of its images, not to be changed."""
+        dataset = self.parts[part]
+        if getattr(dataset, 'data_list', None):
+            yield from dataset.data_list  # get_data_info would copy it
+        else:
+            yield from (dataset.get_data_info(index) for index in range(len(dataset)))
 
     def place(self, index: int) -> tuple[int, int]:
         """The part, and the index in it, of an image of ``dataset``."""

@@ -46,7 +46,7 @@ def figures_of(cfg: Config, listing: Listing, regions: Regions | None, fed: Sequ
             object_height=_spread(height),
             object_side=_spread(np.sqrt(width * height)),
             objects_small_medium_large=_thirds(np.sqrt(width * height)),
-            object_side_of_input=_spread(_sides_of_input(fed)),
+            object_side_of_input=_spread(_sides_of_input(listing, fed)),
             anchors=anchors(cfg),
         )
     if regions is not None:
@@ -105,7 +105,7 @@ def _of_objects(listing: Listing, figures: dict, fed: Sequence[Fed]) -> Iterator
     )
     about = f"all objects, with the limits of COCO's evaluation: {small} small, {medium} medium, "
     yield 'object_sizes', figure, f'{about}{large} large'
-    sides, lines = _sides_of_input(fed), figures['anchors']
+    sides, lines = _sides_of_input(listing, fed), figures['anchors']
     if len(sides):
         figure = histogram(
             {'objects': sides},
@@ -137,11 +137,12 @@ def _of_objects(listing: Listing, figures: dict, fed: Sequence[Fed]) -> Iterator
     yield 'objects_per_image', figure, about
 
 
-def _sides_of_input(fed: Sequence[Fed]) -> np.ndarray:
+def _sides_of_input(listing: Listing, fed: Sequence[Fed]) -> np.ndarray:
     """The square root of the area of each object that the model gets, in pixels."""
-    ignored = [one.view.objects for one in fed if one.view.objects is not None]
-    boxes = [np.maximum(one.boxes[:, 2:] - one.boxes[:, :2], LEAST) for one in ignored]
-    return np.sqrt(np.prod(np.concatenate([*boxes, np.zeros((0, 2))]), axis=1))
+    found = [one.view.objects for one in fed if one.view.objects is not None]
+    boxes = [one.boxes[one.labels < len(listing.split.classes)] for one in found]
+    boxes = np.concatenate([*boxes, np.zeros((0, 4))])
+    return np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], LEAST), axis=1))
 
 
 def _about_sides(sides: np.ndarray, anchors: Sequence[float], images: int) -> str:

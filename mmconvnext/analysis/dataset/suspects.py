@@ -55,7 +55,7 @@ def suspicions(listing: Listing, scale: float) -> Iterator[Suspicion]:
     Args:
         scale: by which the pipeline resizes images.
     """
-    for found in (*_of_objects(listing, scale), *_of_images(listing)):
+    for found in (*_of_objects(listing, scale), *_of_images(listing), *_at_border(listing)):
         if found.count:
             yield found
 
@@ -82,15 +82,14 @@ def _of_objects(listing: Listing, scale: float) -> Iterator[Suspicion]:
     wrong = np.flatnonzero(around < UNLIKE)  # nan, without a mask, is not below
     yield Suspicion(
         'boxes that do not fit their mask',
-        f'IoU with the box around the mask below {UNLIKE}: which of both is right?',
+        f'IoU with the box around the mask (white) below {UNLIKE}: which of both is right?',
         total,
         objects=chosen[wrong[np.argsort(around[wrong])]].tolist(),
         notes={int(chosen[i]): f'IoU {around[i]:.2f}' for i in wrong},
         is_sorted=True,
     )
     extents = boxes[:, 2:] - boxes[:, :2]
-    known = sizes.all(axis=1)
-    whole = known & (np.prod(extents, axis=1) >= FULL * np.prod(sizes, axis=1))
+    whole = _fills(boxes, sizes)
     yield Suspicion(
         'boxes that fill their image',
         f'{FULL:.0%} of it or more: a label of the image rather than of an object?',
@@ -116,13 +115,24 @@ def _of_objects(listing: Listing, scale: float) -> Iterator[Suspicion]:
         objects=chosen[long[np.argsort(-ratio[long], kind='stable')]].tolist(),
         is_sorted=True,
     )
+
+
+def _at_border(listing: Listing) -> Iterator[Suspicion]:
+    boxes = listing.boxes[listing.objects]
+    sizes = listing.sizes[listing.images[listing.objects]]
+    known, whole = sizes.all(axis=1), _fills(boxes, sizes)
     edge = (boxes[:, :2] <= EDGE).any(axis=1) | (boxes[:, 2:] >= sizes - EDGE).any(axis=1)
     yield Suspicion(
         'objects at the border of the image',
         'often cut off, which is no mistake; but boxes that were cut wrongly end here',
-        total,
-        objects=chosen[known & edge & ~whole].tolist(),
+        len(boxes),
+        objects=listing.objects[known & edge & ~whole].tolist(),
     )
+
+
+def _fills(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return sizes.all(axis=1) & (areas >= FULL * np.prod(sizes, axis=1))
 
 
 def _of_images(listing: Listing) -> Iterator[Suspicion]:

@@ -5,10 +5,11 @@ import coco_files
 import image_files
 import numpy as np
 from pycocotools import mask as rle_api
-from test_analysis.datasets import HEIGHT, WIDTH, detection, listing, segmentation
 
 from mmconvnext.analysis.dataset.listing import list_split
 from mmconvnext.analysis.dataset.split import Split
+
+from ..datasets import HEIGHT, WIDTH, detection, listing, segmentation
 
 
 def read(cfg, split='train'):

@@ -3,10 +3,11 @@
 
 import numpy as np
 import pytest
-from test_analysis.datasets import CLASSES, COLOURS
 
 from mmconvnext.analysis.dataset.view import View, resized_objects
 from mmconvnext.draw import Objects
+
+from ..datasets import CLASSES, COLOURS
 
 RED, BLUE, GREY = (250, 0, 0), (0, 0, 250), (128, 128, 128)
 
