@@ -29,6 +29,7 @@ ABOUT = {  # the beginnings of their descriptions
     'make_toy_data': 'Write toy images',
     'demo': 'Write toy data, train',
     'doctor': 'Look at versions',
+    'browse_dataset': 'Show a dataset',
 }
 # With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
@@ -84,8 +85,13 @@ STARTED = {
     'test': 'test',
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
+    'browse_dataset': 'browse_dataset',
 }
-NEEDED = {'test': ['x.pth'], 'convert_checkpoint': ['b.pth', '--to', 'timm']}
+NEEDED = {
+    'browse_dataset': ['--out', 'o'],
+    'test': ['x.pth'],
+    'convert_checkpoint': ['b.pth', '--to', 'timm'],
+}
 
 
 @pytest.mark.parametrize('tool', STARTED)

@@ -78,7 +78,7 @@ def browse(
         regions = read_regions(listing, seed)
     tell('looking for suspicious things')
     figures = figures_of(cfg, listing, regions, fed)
-    others = _other_files(cfg, split, listing)
+    others = _other_files(cfg, listing)
     found = _suspicions(listing, regions, figures, others)
     page = Page(folder, title)
     about = _summary(listing, figures, split)
@@ -96,18 +96,18 @@ def browse(
     return Browsed(page.write(), about, figures, found)
 
 
-def _other_files(cfg: Config, split: str, listing: Listing) -> dict[str, list[str]]:
-    """The files of the other splits; of those with the same files, such as val and test, none."""
-    found: dict[str, list[str]] = {}
-    if split == 'test':  # the others were not checked, and may not be there
-        return found
+def _other_files(cfg: Config, listing: Listing) -> dict[str, list[str]]:
+    """The files of the other splits, by name; test is left out where it is val."""
+    files = {listing.split.name: listing.files}
+    if listing.split.name == 'test':  # the others were not checked, and may not be there
+        return {}
     for loader in LOADERS:
         name = loader.partition('_')[0]
-        if name != split and cfg.get(loader):
-            files = list_split(Split(cfg, loader)).files
-            if {*files} not in ({*listing.files}, *({*known} for known in found.values())):
-                found[name] = files
-    return found
+        if name not in files and cfg.get(loader):
+            files[name] = list_split(Split(cfg, loader)).files
+    if {*files.get('test', ())} == {*files.get('val', ())}:
+        files.pop('test', None)
+    return {name: files[name] for name in files if name != listing.split.name}
 
 
 def _suspicions(
