@@ -2,14 +2,13 @@
 """analysis/dataset/contact_sheets.py: which objects are shown, and where the crops are."""
 
 import numpy as np
+from dataset_files import CLASSES, HEIGHT, WIDTH, detection, listing, segmentation
 
 from mmconvnext.analysis.dataset import contact_sheets as module
 from mmconvnext.analysis.dataset.contact_sheets import CELL, choose_strips, crops, sheets
 from mmconvnext.analysis.dataset.listing import list_split
 from mmconvnext.analysis.dataset.regions import read_regions
 from mmconvnext.analysis.dataset.split import Split
-
-from ..datasets import CLASSES, HEIGHT, WIDTH, detection, listing, segmentation
 
 
 def read(cfg):

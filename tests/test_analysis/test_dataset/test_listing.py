@@ -4,12 +4,11 @@
 import coco_files
 import image_files
 import numpy as np
+from dataset_files import HEIGHT, WIDTH, detection, listing, segmentation
 from pycocotools import mask as rle_api
 
 from mmconvnext.analysis.dataset.listing import list_split
 from mmconvnext.analysis.dataset.split import Split
-
-from ..datasets import HEIGHT, WIDTH, detection, listing, segmentation
 
 
 def read(cfg, split='train'):

@@ -2,13 +2,12 @@
 """analysis/dataset/regions.py: pixels and regions of label maps."""
 
 import numpy as np
+from dataset_files import HEIGHT, WIDTH, segmentation
 
 from mmconvnext.analysis.dataset import regions as module
 from mmconvnext.analysis.dataset.listing import list_split
 from mmconvnext.analysis.dataset.regions import read_regions
 from mmconvnext.analysis.dataset.split import Split
-
-from ..datasets import HEIGHT, WIDTH, segmentation
 
 
 def read(cfg):

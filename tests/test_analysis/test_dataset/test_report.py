@@ -6,11 +6,10 @@ import shutil
 
 import coco_files
 import pytest
+from dataset_files import detection, segmentation
 
 from mmconvnext.analysis.dataset import report
 from mmconvnext.analysis.dataset.report import browse
-
-from ..datasets import detection, segmentation
 
 pytestmark = pytest.mark.filterwarnings('ignore:.reduce_zero_label:UserWarning')
 

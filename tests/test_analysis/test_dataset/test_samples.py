@@ -6,12 +6,11 @@ import image_files
 import numpy as np
 import pytest
 import torch
+from dataset_files import HEIGHT, WIDTH, detection, segmentation
 
 from mmconvnext.analysis.dataset.listing import list_split
 from mmconvnext.analysis.dataset.samples import Feeder, as_loaded, choose
 from mmconvnext.analysis.dataset.split import Split
-
-from ..datasets import HEIGHT, WIDTH, detection, segmentation
 
 FLIP = dict(type='RandomFlip', prob=1.0)
 

@@ -5,6 +5,7 @@ import html
 
 import numpy as np
 import pytest
+from dataset_files import detection, segmentation
 
 from mmconvnext.analysis.dataset import sections
 from mmconvnext.analysis.dataset.listing import list_split
@@ -21,8 +22,6 @@ from mmconvnext.analysis.dataset.split import Split
 from mmconvnext.analysis.dataset.suspects import Suspicion
 from mmconvnext.draw.charts import bars
 from mmconvnext.draw.page import Page
-
-from ..datasets import detection, segmentation
 
 
 @pytest.fixture

@@ -3,11 +3,10 @@
 
 import coco_files
 import pytest
+from dataset_files import CLASSES, COLOURS, detection, segmentation
 
 from mmconvnext.analysis.dataset.split import Split
 from mmconvnext.recipe.errors import RecipeError
-
-from ..datasets import CLASSES, COLOURS, detection, segmentation
 
 
 def wrapped(cfg, wrapper, **settings):

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from dataset_files import HEIGHT, WIDTH, listing
 from mmengine.config import Config
 
 from mmconvnext.analysis.dataset import statistics
@@ -11,8 +12,6 @@ from mmconvnext.analysis.dataset.samples import Fed
 from mmconvnext.analysis.dataset.statistics import anchors, charts_of, figures_of
 from mmconvnext.analysis.dataset.view import View
 from mmconvnext.draw import Objects
-
-from ..datasets import HEIGHT, WIDTH, listing
 
 NONE = Config(dict(default_scope='mmdet', model=dict()))
 BOXES = [[0, 0, 10, 20], [0, 0, 40, 40], [0, 0, 90, 60], [5, 5, 25, 25], [0, 0, 1, 1]]

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from dataset_files import HEIGHT, WIDTH, listing
 
 from mmconvnext.analysis.dataset import suspects
 from mmconvnext.analysis.dataset.regions import Regions
@@ -13,8 +14,6 @@ from mmconvnext.analysis.dataset.suspects import (
     suspicions,
     suspicious_maps,
 )
-
-from ..datasets import HEIGHT, WIDTH, listing
 
 PLAIN = [20, 15, 40, 30]  # nothing is wrong with it
 TWICE = 'boxes of the same class on top of each other'

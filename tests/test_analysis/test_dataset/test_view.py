@@ -3,11 +3,10 @@
 
 import numpy as np
 import pytest
+from dataset_files import CLASSES, COLOURS
 
 from mmconvnext.analysis.dataset.view import View, resized_objects
 from mmconvnext.draw import Objects
-
-from ..datasets import CLASSES, COLOURS
 
 RED, BLUE, GREY = (250, 0, 0), (0, 0, 250), (128, 128, 128)
 
