@@ -86,7 +86,7 @@ MAY_IMPORT = {
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
-    '.cli': '.cli .checkpoint .draw .migrate .recipe .toy .version'
+    '.cli': '.cli .analysis .checkpoint .draw .migrate .recipe .toy .version'
     ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.doctor': '',  # what it looks at may be broken
     '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path

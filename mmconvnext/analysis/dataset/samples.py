@@ -136,7 +136,8 @@ class Feeder:
         shape = meta.get('img_shape') or image.shape[:2]
         objects = _objects(sample, len(self.split.classes))
         labels = sample.get('gt_sem_seg')
-        labels = None if labels is None else labels.data.cpu().numpy().squeeze(0)
+        if labels is not None:  # its name is mmseg's, or mmdet's
+            labels = labels.get('data', labels.get('sem_seg')).numpy().squeeze(0)
         if _labels_come_late(self.split):  # in the image's own pixels
             if objects is not None:
                 objects = resized_objects(objects, meta['ori_shape'][::-1], shape[::-1])

@@ -183,3 +183,16 @@ def test_choose():
     chosen = choose(1000, 10, 1)
     assert chosen == sorted({*chosen}) == choose(1000, 10, 1) != choose(1000, 10, 2)
     assert {*choose(1000, 5, 1)} <= {*chosen}  # so that a larger number shows more
+
+
+@pytest.mark.parametrize('name', ['data', 'sem_seg'])
+def test_label_maps_of_both_projects(tmp_path, name):
+    """mmseg's data samples hold them as ``data``, mmdet's, for panoptic data, as ``sem_seg``."""
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import PixelData
+
+    cfg = detection(tmp_path)
+    feeder = Feeder(cfg, Split(cfg, 'train_dataloader'), 0)
+    sample = DetDataSample(gt_sem_seg=PixelData(**{name: torch.full((1, 6, 8), 1)}))
+    fed = feeder._fed(torch.zeros(3, 6, 8), sample, (1.0, 1.0))
+    assert fed.view.labels.shape == (6, 8) and (fed.view.labels == 1).all()
