@@ -79,6 +79,8 @@ MAY_IMPORT = {
     '.project': '.project .arch .checkpoint.zoo .data .recipe.errors numpy',
     '.draw': '.draw cv2 matplotlib numpy PIL supervision',
     '.analysis': '',
+    '.analysis.dataset': '.analysis.dataset .data .draw .recipe .checkpoint.atomic cv2 matplotlib'
+    ' mmengine numpy pycocotools torch',
     '.analysis.results': '.analysis.results .draw mmengine numpy pycocotools',
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
@@ -100,6 +102,8 @@ MAY_IMPORT = {
     ' .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',
+    '.cli': '.cli .analysis .checkpoint .draw .migrate .recipe .toy .version'
+    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.doctor': '',  # what it looks at may be broken
     '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path
 }

@@ -37,6 +37,7 @@ ABOUT = {  # the beginnings of their descriptions
     'plot_run': 'Draw the curves of',
     'get_flops': 'Count FLOPs',
     'feature_maps': 'Draw the feature maps',
+    'browse_dataset': 'Show a dataset',
 }
 # With these imports, --help would take seconds: torch alone takes one.
 SLOW = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'matplotlib', 'mmconvnext'}
@@ -108,6 +109,12 @@ NEEDED = {
     'feature_maps': ['x.pth', 'a.jpg', '--out', 'a.png'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
     'prepare_data': ['out'],
+    'browse_dataset': 'browse_dataset',
+}
+NEEDED = {
+    'browse_dataset': ['--out', 'o'],
+    'test': ['x.pth'],
+    'convert_checkpoint': ['b.pth', '--to', 'timm'],
 }
 
 

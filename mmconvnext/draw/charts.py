@@ -14,6 +14,7 @@ from itertools import cycle
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 # Okabe and Ito's colours, which people with colour blindness can tell apart:
 # https://jfly.uni-koeln.de/color/
@@ -121,7 +122,7 @@ def histogram(
     """Counts of values in bins.
 
     Args:
-        bins: their borders, or their number; logarithmic with ``log_x``.
+        bins: their borders, or their number over all values and marks; logarithmic with ``log_x``.
         stacked: the series stand on top of each other; otherwise they are see-through areas.
         marks: dashed vertical lines at x, with a name.
     """
@@ -129,7 +130,8 @@ def histogram(
     values = [np.asarray(part, float) for part in series.values()]
     values = [part[np.isfinite(part)] for part in values]
     if isinstance(bins, int):
-        bins = _borders(np.concatenate(values) if values else np.zeros(0), bins, log_x)
+        every = [*values, np.array([*(marks or {}).values()], float)]  # so that no mark is cut
+        bins = _borders(np.concatenate(every), bins, log_x)
     colours = [colour for colour, _ in zip(cycle(COLOURS), values)]
     names = [plain(short(name)) for name in series]
     if stacked:
@@ -140,7 +142,10 @@ def histogram(
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(bins[0], bins[-1]))
     if log_x:
         axis.set_xscale('log')
+        wide = bins[-1] > 30 * bins[0]  # more marks would not fit; our choice
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide else (1, 1.5, 2, 3, 5, 7)))
         axis.xaxis.set_major_formatter('{x:g}')
+        axis.xaxis.set_minor_formatter(NullFormatter())
     if log_y:
         axis.set_yscale('symlog', linthresh=1)
         axis.yaxis.set_major_formatter('{x:g}')

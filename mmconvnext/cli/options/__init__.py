@@ -8,6 +8,7 @@ package, so that ``--help`` and wrong options need no torch.
 from .analysis import flops_parser, maps_parser, plot_parser
 from .analyze import analyze_parser
 from .check import check_parser
+from .datasets import browse_parser
 from .first_steps import demo_parser, doctor_parser
 from .own_data import prepare_parser
 from .projects import project_parser
@@ -31,5 +32,6 @@ PARSERS = {
     'plot_run': plot_parser,
     'get_flops': flops_parser,
     'feature_maps': maps_parser,
+    'browse_dataset': browse_parser,
 }
 __all__ = ['PARSERS', 'TARGETS', *(parser.__name__ for parser in PARSERS.values())]
