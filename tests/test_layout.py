@@ -102,8 +102,6 @@ MAY_IMPORT = {
     ' .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',
-    '.cli': '.cli .analysis .checkpoint .draw .migrate .recipe .toy .version'
-    ' matplotlib mmcv mmdet mmengine mmseg numpy PIL torch',
     '.cli.doctor': '',  # what it looks at may be broken
     '.cli.options': '.cli.options',  # no other of ours: tools/_start.py loads them by their path
 }
