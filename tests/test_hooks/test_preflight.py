@@ -26,7 +26,7 @@ def train(*options):
 
 
 def test_data_and_warnings_come_again_before_the_first_iteration(workplace, capsys):
-    train()
+    train('experiment_name=again')  # a log file of its own, also within one second
     (log,) = Path('run').glob('*/*.log')
     text = log.read_text()
     _, config, rest = text.partition('INFO - Config:')

@@ -5,15 +5,11 @@ These files import the standard library and each other: ``tools/_start.py`` load
 package, so that ``--help`` and wrong options need no torch.
 """
 
-from .analysis import flops_parser, maps_parser, plot_parser
-from .analyze import analyze_parser
-from .check import check_parser
-from .datasets import browse_parser
+from .analysis import analyze_parser, flops_parser, maps_parser, plot_parser
 from .first_steps import demo_parser, doctor_parser
-from .own_data import prepare_parser
-from .projects import project_parser
+from .own_data import browse_parser, prepare_parser, project_parser
 from .results import predict_parser
-from .runs import test_parser, train_parser
+from .runs import check_parser, test_parser, train_parser
 from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
 
 PARSERS = {

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Options of the tool that prepares people's data."""
+"""Options of the tools for own data: prepare it, write a config for it, look at it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import argparse
 import re
 from pathlib import Path
 
+from .runs import add_cfg_options, add_toy
+
 # Names of the formats; a test compares them with mmconvnext/data/exports.
 FORMATS = ('coco', 'yolo', 'voc', 'labelme', 'cvat', 'masks')
+# A test compares them with mmconvnext/project/choices.py.
+SIZES = ('atto', 'femto', 'pico', 'nano', 'tiny', 'small', 'base', 'large', 'xlarge')
 
 
 def prepare_parser() -> argparse.ArgumentParser:
@@ -133,6 +137,108 @@ class _Parser(argparse.ArgumentParser):
         return found
 
 
+def project_parser() -> argparse.ArgumentParser:
+    """Options of ``tools/new_project.py``."""
+    parser = argparse.ArgumentParser(
+        description='Look at a folder of images and annotations and write a short config for them, '
+        'in which each choice has its reason.',
+        epilog='Example: python tools/new_project.py data/nuclei --task instance. Other formats '
+        'than COCO files and label maps: tools/prepare_data.py converts them first.',
+    )
+    parser.add_argument('data', help='folder that holds the images and annotations')
+    parser.add_argument(
+        '--task',
+        choices=['det', 'instance', 'semantic'],
+        help='boxes, boxes and masks, or a class for each pixel (default: what the data have)',
+    )
+    parser.add_argument(
+        '--size', choices=SIZES, help='of the backbone (default: atto on a CPU, tiny on a GPU)'
+    )
+    parser.add_argument(
+        '--device',
+        choices=['cpu', 'gpu'],
+        help='where it will be trained (default: a GPU if torch sees one here)',
+    )
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        '--pretrained',
+        action='store_true',
+        help='start from ImageNet weights (default: if they can be downloaded)',
+    )
+    weights.add_argument(
+        '--random', action='store_true', help='start from random weights, without a download'
+    )
+    parser.add_argument(
+        '--out',
+        metavar='CONFIG',
+        help='.py file to write; must not exist (default: the name of the folder and the task)',
+    )
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        metavar='FOLDER',
+        help='folder of the images, for training and validation (default: found by their names)',
+    )
+    parser.add_argument(
+        '--annotations',
+        nargs='+',
+        metavar='PATH',
+        help='COCO file or folder of label maps for training, then for validation (default: found '
+        'by their names; without one for validation, a fifth of the images)',
+    )
+    parser.add_argument(
+        '--classes',
+        nargs='+',
+        metavar='NAME',
+        help='of label maps: names in the order of their ids (default: from a file beside them)',
+    )
+    return parser
+
+
+def browse_parser() -> argparse.ArgumentParser:
+    """Options of ``tools/browse_dataset.py``."""
+    parser = argparse.ArgumentParser(
+        description='Show a dataset before it is trained on: samples as in the file and as the '
+        'model gets them, contact sheets of the classes, figures, and suspicious things, on one '
+        'HTML page.',
+        epilog='Example: python tools/browse_dataset.py my.py --out looks --num 50',
+    )
+    parser.add_argument('config', help='config file, such as configs/mask_rcnn/....py')
+    parser.add_argument(
+        '--out', required=True, metavar='FOLDER', help='folder for the page, new or empty'
+    )
+    parser.add_argument(
+        '--split',
+        choices=['train', 'val', 'test'],
+        default='train',
+        help='the data to look at (default: train)',
+    )
+    parser.add_argument(
+        '--num',
+        type=_count,
+        default=24,
+        metavar='N',
+        help='samples to draw, chosen at random (default: 24)',
+    )
+    parser.add_argument(
+        '--augmented',
+        type=_count,
+        default=1,
+        metavar='N',
+        help='how often each sample is drawn as the model gets it, each time with other random '
+        'augmentation (default: 1; 0: only as in the file)',
+    )
+    parser.add_argument(
+        '--seed',
+        type=_count,
+        default=0,
+        help='chooses samples, crops and augmentation (default: 0)',
+    )
+    add_toy(parser)
+    add_cfg_options(parser)
+    return parser
+
+
 def _fraction(text: str) -> float:
     try:
         value = float(text)
@@ -154,3 +260,9 @@ def _group(text: str) -> str:
             "parentheses, such as '(.+)_[0-9]+[.]', or write folder or none"
         )
     return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number, such as 0 or 24')
+    return int(text)

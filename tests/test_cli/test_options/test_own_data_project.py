@@ -1,10 +1,10 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/options/projects.py: options of the tool that writes a config."""
+"""cli/options/own_data.py: options of the tool that writes a config."""
 
 import pytest
 
 from mmconvnext.cli import options
-from mmconvnext.cli.options.projects import SIZES
+from mmconvnext.cli.options.own_data import SIZES
 from mmconvnext.project.choices import WEIGHTS
 
 

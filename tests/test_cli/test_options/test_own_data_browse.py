@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/options/datasets.py: defaults, and numbers that are none."""
+"""cli/options/own_data.py: defaults, and numbers that are none."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/options/check.py: the options of training, and how thorough the check is."""
+"""cli/options/runs.py: the options of training, and how thorough the check is."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""cli/options/analyze.py."""
+"""cli/options/analysis.py: the options of the look at mistakes."""
 
 import pytest
 
