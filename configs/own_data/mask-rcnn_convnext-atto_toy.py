@@ -15,9 +15,9 @@ train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].scale = test_pipeline[1].scale = (192, 192)
 train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-optim_wrapper = dict(optimizer=dict(lr=1.4e-3))
+optim_wrapper = dict(optimizer=dict(lr=1.4e-3, betas=(0.9, 0.99)))
 auto_scale_lr = dict(base_batch_size=4)
-max_epochs = 6
+max_epochs = 5
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].end, param_scheduler[1].end, param_scheduler[1].T_max = 50, max_epochs, max_epochs

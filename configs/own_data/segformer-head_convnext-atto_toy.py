@@ -8,7 +8,8 @@ own_data = dict(
     reduce_zero_label=True,  # id 0, on the outlines of objects, is ignored
 )
 crop_size = (192, 192)
-model = dict(data_preprocessor=dict(size=crop_size))
+data_preprocessor = dict(size=crop_size)
+model = dict(data_preprocessor=data_preprocessor)
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].scale = test_pipeline[1].scale = (768, 192)
 train_pipeline[3].crop_size = crop_size
