@@ -18,7 +18,7 @@ from torch import device, nn
 from torch.utils.data import DataLoader
 
 from mmconvnext.cli.options import train_parser
-from mmconvnext.cli.train import _apply_flags
+from mmconvnext.cli.train import apply_flags
 
 MASK_RCNN = 'mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
 UPERNET = 'upernet/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py'
@@ -34,7 +34,7 @@ class Run:
 
     def __init__(self, name, *flags, gpus=8, batch=None, images=IMAGES, groups=False):
         cfg = load(name)
-        _apply_flags(cfg, train_parser().parse_args([name, *flags]))
+        apply_flags(cfg, train_parser().parse_args([name, *flags]))
         cfg.optim_wrapper.type = 'OptimWrapper'  # the AMP one needs a GPU
         batch = batch or cfg.train_dataloader.batch_size
         runner = object.__new__(Runner)

@@ -101,6 +101,7 @@ STARTED = {
     'plot_run': 'plot_run',
     'get_flops': 'get_flops',
     'feature_maps': 'feature_maps',
+    'browse_dataset': 'browse_dataset',
 }
 NEEDED = {
     'test': ['x.pth'],
@@ -109,12 +110,7 @@ NEEDED = {
     'feature_maps': ['x.pth', 'a.jpg', '--out', 'a.png'],
     'convert_checkpoint': ['b.pth', '--to', 'timm'],
     'prepare_data': ['out'],
-    'browse_dataset': 'browse_dataset',
-}
-NEEDED = {
     'browse_dataset': ['--out', 'o'],
-    'test': ['x.pth'],
-    'convert_checkpoint': ['b.pth', '--to', 'timm'],
 }
 
 
