@@ -1,5 +1,4 @@
-# The data of `make demo`: 440 toy images of 192 x 192 pixels with four classes. To learn them within
-# 4 minutes on 2 cores: few RoIs, and one box regressor that learns from the objects of all classes.
+# `make demo`: 440 toy images of 192 x 192 pixels; quick by few RoIs and one box regressor.
 _base_ = '../_base_/mask-rcnn_convnext-atto_cpu.py'
 own_data = dict(
     root='data/toy/coco',
@@ -20,6 +19,7 @@ auto_scale_lr = dict(base_batch_size=4)
 max_epochs = 5
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 param_scheduler = _base_.param_scheduler
-param_scheduler[0].end, param_scheduler[1].end, param_scheduler[1].T_max = 50, max_epochs, max_epochs
+param_scheduler[0].end = 50
+param_scheduler[1].end = param_scheduler[1].T_max = max_epochs
 default_hooks = dict(checkpoint=dict(interval=max_epochs))
 __import__('mmconvnext').use_own_data(locals())  # the last line
