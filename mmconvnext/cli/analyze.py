@@ -29,7 +29,7 @@ from ..recipe.walk import LOADERS, datasets, pipelines, task, type_name
 from .cfg_options import read_cfg_options
 from .options import analyze_parser
 from .out_folder import new_folder
-from .stack import require_stack
+from .stack import require_extra, require_stack
 from .test import load_for_test, testing_runner
 
 FILE = 'analysis.json'
@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> Path:
     args = analyze_parser().parse_args(argv)
     folder = new_folder(args.out)
     require_stack()
+    require_extra('supervision')
     install()
     cfg = prepare_config(
         args.config,

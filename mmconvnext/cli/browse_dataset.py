@@ -13,13 +13,14 @@ from ..recipe.prepare import prepare_config
 from .cfg_options import read_cfg_options
 from .options import browse_parser
 from .out_folder import new_folder
-from .stack import require_stack
+from .stack import require_extra, require_stack
 
 
 def main(argv: list[str] | None = None) -> Browsed:
     """Parse ``argv``, write the page, print a summary; return what was found."""
     args = browse_parser().parse_args(argv)
     require_stack()
+    require_extra('supervision')
     folder = new_folder(args.out)
     cfg = prepare_config(
         args.config,

@@ -11,6 +11,7 @@ from ..data.exports.folder import SourceError
 from ..data.exports.prepare import Settings, prepare
 from ..recipe.errors import RecipeError
 from .options import prepare_parser
+from .stack import require_extra
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> None:
         RecipeError: the data cannot be used; the message says why, and the way out.
     """
     args = prepare_parser().parse_args(argv)
+    require_extra('defusedxml')
     try:
         if args.check_coco or args.check_ade:
             _check('coco' if args.check_coco else 'ade', args.check_coco or args.check_ade, args)

@@ -30,7 +30,7 @@ def require_stack() -> None:
 
 
 def require_extra(*modules: str) -> None:
-    """Import packages that only the tools that draw need.
+    """Import packages that only some of the tools need.
 
     Raises:
         RecipeError: one is not installed.
@@ -41,5 +41,5 @@ def require_extra(*modules: str) -> None:
         except ImportError as error:
             raise RecipeError(
                 f'cannot import {module}: {error}; pip install "mmconvnext[tools]" installs what '
-                'the tools that draw need'
+                'this tool needs'
             ) from error
