@@ -82,9 +82,9 @@ def test_a_fault_is_noticed_missed_or_changes_nothing(tmp_path, monkeypatch):
 def test_a_file_is_tried_with_all_recipes_that_use_it(tmp_path):
     users = mutation.Checker(tmp_path).users
     count = Counter(str(file.relative_to(tmp_path)) for files in users.values() for file in files)
-    assert count['configs/_base_/upernet_convnext_ade20k.py'] == 6
-    assert count['configs/_base_/convnext_coco.py'] == 13
-    assert count['configs/_base_/mask-rcnn_convnext-atto_cpu.py'] == 3
+    assert count['configs/_base_/upernet_convnext_ade20k.py'] == 9
+    assert count['configs/_base_/convnext_coco.py'] == 14
+    assert count['configs/_base_/mask-rcnn_convnext-atto_cpu.py'] == 4
     assert {file for file in count} == {
         str(file.relative_to(ROOT)) for file in CONFIGS.glob('*/*.py')
     }

@@ -22,6 +22,7 @@ from ..checkpoint.mmengine_io import install
 from ..data.listed_name import with_listed_names
 from ..draw import as_picture, fill_up
 from ..draw.page import Page
+from ..inference.find import find_run
 from ..recipe.checks.classes import metric_type
 from ..recipe.errors import RecipeError
 from ..recipe.prepare import prepare_config
@@ -47,11 +48,12 @@ def main(argv: list[str] | None = None) -> Path:
     """Parse ``argv``, test, write the page; returns its path."""
     args = analyze_parser().parse_args(argv)
     folder = new_folder(args.out)
+    config, args.checkpoint = find_run(args.config, args.checkpoint)
     require_stack()
     require_extra('supervision')
     install()
     cfg = prepare_config(
-        args.config,
+        str(config),
         read_cfg_options(args.cfg_options),
         training=False,
         toy=args.toy,

@@ -92,16 +92,20 @@ def draw_objects(
     picture = np.ascontiguousarray(canvas[..., ::-1])
     if texts or (texts is None and len(objects.boxes) <= MOST_TEXTS):
         size = max(10, round(side / 40))
-        put_texts(picture, _texts(last_on_top, classes, colours, size), size)
+        put_texts(picture, _texts(last_on_top, classes, colours, size, picture.shape[1]), size)
     return picture
 
 
-def _texts(objects: Objects, classes: Sequence[str], colours: Sequence, size: int) -> list[tuple]:
+def _texts(
+    objects: Objects, classes: Sequence[str], colours: Sequence, size: int, width: int
+) -> list[tuple]:
+    """Of boxes in a picture of this width."""
     texts = []
     for index, (box, label) in enumerate(zip(objects.boxes, objects.labels)):
         text = str(classes[label])
         if objects.scores is not None:
             text += f' {objects.scores[index]:.2f}'
-        above = int(box[1]) - text_size(text, size)[1]
-        texts.append((int(max(0, box[0])), max(0, above), text, colours[label]))
+        wide, high = text_size(text, size)
+        x = max(0, min(int(box[0]), width - wide - 4))  # not cut by the right border
+        texts.append((x, max(0, int(box[1]) - high), text, colours[label]))
     return texts

@@ -13,7 +13,8 @@ from ..checkpoint.lookup import look_up
 from .annotations import mend_annotations, restore_listed
 from .checks import check_recipe
 from .checks.amounts import check_amounts
-from .checks.finding import Finding
+from .checks.finding import Finding, settle
+from .checks.variables import check_variables
 from .data_table import Split, format_table
 from .errors import RecipeError
 from .label_maps import mend_label_maps
@@ -76,6 +77,8 @@ def prepare_config(
         make_toy(cfg)
     apply_own_data(cfg)
     cfg.merge_from_dict(_other_options(options))
+    for warning in settle(cfg, check_variables(cfg, options)):
+        log_rank0(warning, logging.WARNING)
     cfg.launcher = launcher
     if lenient or is_lenient(cfg):
         cfg.lenient_loading = True

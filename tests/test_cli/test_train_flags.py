@@ -11,6 +11,7 @@ from mmconvnext.cli import runner, train
 from mmconvnext.cli.trackers import GroupRates
 from mmconvnext.hooks.empty_batches import EmptyBatches
 from mmconvnext.hooks.loading import Loading
+from mmconvnext.hooks.preflight import Preflight
 from mmconvnext.hooks.same_classes import SameClasses
 from mmconvnext.hooks.same_schedule import SameSchedule
 from mmconvnext.recipe import machine
@@ -56,6 +57,7 @@ def start(monkeypatch, workplace):
     def call(*argv, toy=True):
         fake = train.main([*argv[:1], *(['--toy'] if toy else []), *argv[1:]])
         assert fake.trained == 1
+        assert type(fake.hooks.pop(0)) is Preflight  # first, in every run
         return fake
 
     return call

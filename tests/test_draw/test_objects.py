@@ -77,6 +77,10 @@ def test_texts(monkeypatch):
     ]
     assert [text[2] for text in texts_of(monkeypatch, found(scores=None))] == ['cat', 'dog']
     assert not texts_of(monkeypatch, found(), texts=False)
+    (x, _, text, _), _ = texts_of(
+        monkeypatch, found(boxes=np.float32([[0, 9, 5, 9], [80, 9, 89, 19]]))
+    )
+    assert text == 'cat 0.90' and 20 < x < 80  # to the left, so that the border cuts nothing
 
 
 @pytest.mark.parametrize('count, written', [(40, 40), (41, 0)])

@@ -64,6 +64,10 @@ def _classes(page: Page, analysis: ObjectAnalysis) -> None:
         title = f'AP of {WORDS[analysis.kind]} by class (objects){of}'
         chart = bars(names, series, title=title, xlabel='average precision', limit=1)
         page.picture('classes', chart_picture(chart), 'Worst class on top.')
+    page.text(
+        'AP of a class counts up to 1000 predictions of an image, as the table of CocoMetric does; '
+        'the overall AP above counts 100, so it can be a little lower.'
+    )
     absent = [name for i, name in enumerate(classes) if i not in ranked]
     if absent:
         page.text(f'Without objects in these data: {", ".join(absent)}.')

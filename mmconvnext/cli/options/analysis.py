@@ -131,9 +131,11 @@ def analyze_parser() -> argparse.ArgumentParser:
         'HTML page with PNGs and a JSON file.',
         epilog='Example: python tools/analyze.py CONFIG work_dirs/run/epoch_36.pth --out mistakes',
     )
-    parser.add_argument('config', help='config file, such as configs/mask_rcnn/....py')
+    parser.add_argument('config', help='config file, or the folder of a run')
     parser.add_argument(
-        'checkpoint', help='file, URL or short name (tools/list_weights.py lists the names)'
+        'checkpoint',
+        nargs='?',
+        help='file, URL or short name (default: of the folder of a run the best, else the last)',
     )
     parser.add_argument('--out', metavar='FOLDER', required=True, help='new or empty folder')
     parser.add_argument(

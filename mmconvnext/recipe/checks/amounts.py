@@ -14,6 +14,7 @@ from .finding import Finding
 
 FEW_IMAGES = 10  # to validate on: one of them is worth 10 % of the result; our choice
 FEW_ITERATIONS = 10  # in an epoch; our choice
+FALLING = ('CosineAnnealingLR', 'PolyLR', 'OneCycleLR')  # schedulers that lower the rate to the end
 
 
 def check_amounts(cfg: Config, loaders: tuple, rows: list[Split]) -> Iterator[Finding]:
@@ -48,14 +49,30 @@ def check_amounts(cfg: Config, loaders: tuple, rows: list[Split]) -> Iterator[Fi
             f"train_dataloader.dataset=dict(type='RepeatDataset', times={schedule.repeats}, "
             'dataset=...), or raise max_epochs and val_interval'
         )
+    yield from _check_schedulers(cfg, schedule)
+
+
+def _check_schedulers(cfg: Config, schedule: Schedule) -> Iterator[Finding]:
+    """Say that a warm-up takes the whole run, or that the rate is still high at its end."""
     for i, node in enumerate(_schedulers(cfg)):
-        warms_up = type_name(node) == 'LinearLR' and not node.get('begin')
-        end = node.get('end') or 0
-        if warms_up and not node.get('by_epoch', True) and end > schedule.iterations:
+        by_epoch, end = node.get('by_epoch', True), node.get('end') or 0
+        length = schedule.epochs if by_epoch else schedule.iterations
+        unit = 'epochs' if by_epoch else 'iterations'
+        if not length or end > 10**8:  # mmengine's INF
+            continue
+        if type_name(node) == 'LinearLR' and not node.get('begin'):
+            if end >= length:
+                yield Finding(
+                    f'param_scheduler.{i}: the warm-up lasts {end} {unit} of {length}, so the '
+                    'learning rate never has its full value; set '
+                    f'param_scheduler.{i}.end={max(1, length // 10)}'
+                )
+        elif type_name(node) in FALLING and end > length:
+            more = f' and param_scheduler.{i}.T_max={length}' if 'T_max' in node else ''
             yield Finding(
-                f'param_scheduler.{i}: the warm-up lasts {end} iterations, but the run has '
-                f'{schedule.iterations}, so the learning rate never reaches its full value; set '
-                f'param_scheduler.{i}.end={max(1, schedule.iterations // 10)}'
+                f'param_scheduler.{i}: {type_name(node)} falls until {end} {unit}, but the run has '
+                f'{length}, so the learning rate is still high when it ends; set '
+                f'param_scheduler.{i}.end={length}{more}'
             )
 
 

@@ -44,6 +44,7 @@ CHECKS = dict(
     black_white='label maps hold only 0 and 255',
     one_class='a segmentor has a single class and a softmax, so it learns nothing',
     reduce_zero_label='reduce_zero_label seems to drop a class, or differs between datasets',
+    variables='an option sets a variable of the config, which nothing reads any more',
     unread_options='paramwise_cfg holds options that the constructor does not read',
     num_layers='paramwise_cfg.num_layers is that of a backbone of another depth',
     group_hooks='a hook mistakes a parameter group of a layer for that of the biases',

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MARK = 'applied'
 SPLITS = ('train', 'val', 'test')
+BACKGROUND = {'background', 'bg', '_background_'}  # names of it, in lower case
+GREY = (110, 110, 110)  # our choice
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def read(given: object, kind: DataKind) -> OwnData:
         kind=kind,
         root=str(given['root']),
         class_lists=class_lists,
-        palette=_palette(given.get('palette', _hues(count)), count),
+        palette=_palette(given.get('palette', _hues(sum(class_lists.values(), ()))), count),
         splits=dict(zip(LOADERS, _splits(given, kind))),
         options={
             key: given.get(key, default) for key, default in {**OPTIONS, **kind.options}.items()
@@ -183,10 +185,17 @@ def _palette(colours: object, count: int) -> list[tuple[int, ...]]:
     return [tuple(colour) for colour in colours]
 
 
-def _hues(count: int) -> list[tuple[int, ...]]:
-    """One colour per class: mmdet has 80, and raises when it draws the 81st."""
+def _hues(names: list[str]) -> list[tuple[int, ...]]:
+    """One colour per class: mmdet has 80, and raises when it draws the 81st.
+
+    A background is grey, so that the others stand out.
+    """
+    count = len(names)
     rgb = [colorsys.hsv_to_rgb(i / count, 1 - i % 3 / 4, 1 - i % 2 / 3) for i in range(count)]
-    return [tuple(round(255 * part) for part in colour) for colour in rgb]
+    return [
+        GREY if name.lower() in BACKGROUND else tuple(round(255 * part) for part in colour)
+        for name, colour in zip(names, rgb)
+    ]
 
 
 def _check_keys(name: str, keys: set, required: set, optional: set, way: str = '') -> None:

@@ -25,6 +25,11 @@ def test_defaults():
     )
 
 
+def test_the_folder_of_a_run_is_enough():
+    args = parse('work_dirs/run --out o')
+    assert (args.config, args.checkpoint) == ('work_dirs/run', None)
+
+
 def test_flags():
     args = parse(
         'a.py x.pth --out o --split test --worst 0 --score 0.05 --iou 0.95 --toy --lenient'
@@ -38,7 +43,7 @@ def test_flags():
     ('argv', 'message'),
     [
         ('a.py x.pth', 'the following arguments are required: --out'),
-        ('a.py --out o', 'the following arguments are required: checkpoint'),
+        ('--out o', 'the following arguments are required: config'),
         ('a.py x.pth --out o --split train', "invalid choice: 'train'"),
         ('a.py x.pth --out o --worst -1', "--worst: '-1' is not a number of images: 0, 1, 2, ..."),
         ('a.py x.pth --out o --worst 1.5', "--worst: '1.5' is not a number of images"),

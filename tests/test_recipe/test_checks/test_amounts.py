@@ -50,17 +50,36 @@ def test_runs_by_iterations_have_no_epochs(load):
     assert told(load(UPERNET), 3, 10) == []
 
 
-def test_a_warm_up_that_never_ends(cfg):
+def test_a_warm_up_of_the_whole_run(cfg):
+    cfg.train_cfg.max_epochs = 31
+    assert told(cfg, 40, 10) == []  # 300 of 310 iterations
     cfg.train_cfg.max_epochs = 30
-    assert told(cfg, 40, 10) == []  # 300 iterations
-    cfg.train_cfg.max_epochs = 29
     (line,) = told(cfg, 40, 10)
-    assert line.startswith('param_scheduler.0: the warm-up lasts 300 iterations, but the run has ')
-    assert '290, so the learning rate never reaches its full value' in line
-    assert line.endswith('set param_scheduler.0.end=29')
+    assert line.startswith('param_scheduler.0: the warm-up lasts 300 iterations of 300, so the ')
+    assert line.endswith('set param_scheduler.0.end=30')
     cfg.param_scheduler = cfg.param_scheduler[0]
     assert len(told(cfg, 40, 10)) == 1
-    cfg.param_scheduler = [dict(type='LinearLR', by_epoch=True, begin=0, end=300), object()]
+    cfg.param_scheduler = [dict(type='LinearLR', by_epoch=True, begin=0, end=29), object()]
+    assert told(cfg, 40, 10) == []
+    cfg.param_scheduler[0].end = 30
+    assert '30 epochs of 30' in told(cfg, 40, 10)[0]
+
+
+def test_a_rate_that_falls_until_after_the_run(cfg):
+    cosine = dict(type='CosineAnnealingLR', begin=0, end=12, T_max=12, by_epoch=True)
+    cfg.param_scheduler, cfg.train_cfg.max_epochs = [cosine], 12
+    assert told(cfg, 40, 10) == []
+    cfg.train_cfg.max_epochs = 11
+    (line,) = told(cfg, 40, 10)
+    assert line.startswith(
+        'param_scheduler.0: CosineAnnealingLR falls until 12 epochs, but the run'
+    )
+    assert line.endswith('set param_scheduler.0.end=11 and param_scheduler.0.T_max=11')
+    cfg.param_scheduler = [dict(type='PolyLR', begin=0, end=111, by_epoch=False)]
+    assert told(cfg, 40, 10)[0].endswith('set param_scheduler.0.end=110')
+    cfg.param_scheduler[0].end = 110
+    assert told(cfg, 40, 10) == []
+    cfg.param_scheduler = [dict(type='PolyLR', begin=0, by_epoch=False)]  # no end: the whole run
     assert told(cfg, 40, 10) == []
 
 

@@ -17,7 +17,7 @@ NAMES += ['num_classes', 'class_names', 'missing_class']
 NAMES += ['double_category', 'class_order', 'classwise', 'no_objects', 'trained_classes']
 NAMES += ['label_maps', 'label_sizes', 'image_suffix', 'segments']
 NAMES += ['label_ids', 'black_white', 'one_class', 'reduce_zero_label']
-NAMES += ['unread_options', 'num_layers', 'group_hooks', 'unused_maps', 'batch_norm']
+NAMES += ['variables', 'unread_options', 'num_layers', 'group_hooks', 'unused_maps', 'batch_norm']
 NAMES += ['samples', 'disk', 'first_steps', 'schedule']
 FINDINGS = [Finding('Mind this'), Finding('bad ids', 'label_ids'), Finding('no file', 'files')]
 
