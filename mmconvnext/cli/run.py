@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -17,9 +18,18 @@ def start(tool: str) -> None:
 
 
 def run_tool(main: Callable[[], object]) -> None:
-    """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2."""
+    """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2.
+
+    Ctrl-C, and a reader of the output that stops, end it without a traceback.
+    """
     try:
         main()
     except (RecipeError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print('\nstopped', file=sys.stderr)
+        sys.exit(130)  # 128 + SIGINT, as shells say
+    except BrokenPipeError:  # the reader has enough, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush
+        sys.exit(1)

@@ -46,9 +46,14 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf'), size)
 
 
+def one_line(text: str) -> str:
+    """Names may hold line breaks and the like, which Pillow cannot measure."""
+    return ''.join(char if char.isprintable() else '?' for char in text)
+
+
 def text_size(text: str, size: int) -> tuple[int, int]:
     """Width of a line of text, and the height that all lines of this size share, in pixels."""
-    return round(font(size).getlength(text)), round(1.25 * size)
+    return round(font(size).getlength(one_line(text))), round(1.25 * size)
 
 
 def put_texts(picture: np.ndarray, texts: list[tuple[int, int, str, tuple]], size: int) -> None:
@@ -58,5 +63,5 @@ def put_texts(picture: np.ndarray, texts: list[tuple[int, int, str, tuple]], siz
     for x, y, text, colour in texts:
         width, height = text_size(text, size)
         pen.rectangle((x, y, x + width + 4, y + height), fill=tuple(colour))
-        pen.text((x + 2, y), text, fill=text_colour(colour), font=font(size))
+        pen.text((x + 2, y), one_line(text), fill=text_colour(colour), font=font(size))
     picture[:] = np.asarray(canvas)

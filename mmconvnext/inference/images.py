@@ -101,6 +101,11 @@ class Pipeline:
                 )
             image = self._load._scaled(image, 'the array')
         channels = 1 if image.ndim == 2 else image.shape[2]
+        if channels > 4 and color.startswith(('color', 'grayscale')):
+            raise ValueError(
+                f'an array of {channels} channels (its shape is {image.shape} as height, width, '
+                f'channels); an image is {KINDS}'
+            )
         if color.startswith('grayscale'):
             if channels >= 3:  # the weights of ITU-R BT.601, which cv2 takes too
                 image = (image[..., :3] @ np.float32([0.299, 0.587, 0.114])).round()

@@ -112,6 +112,8 @@ class Model:
         self, images: Iterable, batch: int = 1
     ) -> Iterator[tuple[object, Result | Exception, float]]:
         """Like :meth:`predict`, but errors are results: of each image (image, result, shrunk)."""
+        if not (isinstance(batch, int) and batch >= 1):  # 0 would give no results
+            raise ValueError(f'batch={batch!r}: choose a whole number from 1 on')
         threads = max(1, min(LOADERS, os.cpu_count() or 1, batch))
         source = iter(images)
         waiting: deque[tuple[object, Future]] = deque()

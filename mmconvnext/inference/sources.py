@@ -138,7 +138,9 @@ def _of_pattern(given: str, out: Path) -> Iterator[Source]:
         known = path.suffix.lower() in (*IMAGES, *VIDEOS)
         if path.is_file() and known and out not in path.resolve().parents:
             count += 1
-            yield _of_file(path, path.relative_to(root).as_posix(), name)
+            below = os.path.relpath(os.path.normpath(path), os.path.normpath(root))
+            # Never with '..', which would lead out of the folder of the outputs.
+            yield _of_file(path, path.name if '..' in below else Path(below).as_posix(), name)
     if not count:
         raise RecipeError(f'no image and no video matches {given!r}')
 

@@ -17,6 +17,7 @@ from .walk import dicts, scope_of_model, type_of
 
 # Packages whose ConvNeXt ours replaces: a ported config does not need to import them.
 REPLACED = ('mmpretrain', 'mmcls')
+KINDS = ('.py', '.yml', '.yaml', '.json')  # that mmengine's Config.fromfile reads
 
 
 def load_config(path: str) -> Config:
@@ -26,13 +27,17 @@ def load_config(path: str) -> Config:
     as strings are looked up in that project.
 
     Raises:
-        RecipeError: there is no such file; or ``custom_imports`` names a package that is not
-            installed (mmengine's own message blames PYTHONPATH). An unused import of mmpretrain, as
-            in configs written for its ConvNeXt, is skipped with a warning.
+        RecipeError: there is no such file, or it is none; or ``custom_imports`` names a package
+            that is not installed (mmengine's own message blames PYTHONPATH). An unused import of
+            mmpretrain, as in configs written for its ConvNeXt, is skipped with a warning.
     """
     file = Path(path)
     if not file.is_file():
         raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
+    if file.suffix not in KINDS:
+        raise RecipeError(
+            f'{path} is no config ({", ".join(KINDS)}); the config comes first, then the checkpoint'
+        )
     try:
         cfg = _read(file)
     except ImportError as error:

@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """cli/run.py: a mistake ends with status 2 and one message; other errors keep their traceback."""
 
+import subprocess
 import sys
 
 import pytest
@@ -53,3 +54,20 @@ def test_nothing_is_written_after_a_mistake(tmp_path, monkeypatch, capsys):
         start('test')
     assert FAULT in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ['mine.py', 'x.pth']
+
+
+def test_a_reader_that_stops_is_no_error():
+    code = 'from mmconvnext.cli.run import run_tool; run_tool(lambda: [print("x" * 99999)] * 9)'
+    done = subprocess.run(
+        f"{sys.executable} -c '{code}' | head -c 1", shell=True, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ('x', '')
+
+
+def test_ctrl_c_shows_no_traceback(capsys):
+    def stopped():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match='^130$'):
+        run_tool(stopped)
+    assert capsys.readouterr().err == '\nstopped\n'

@@ -56,3 +56,10 @@ def test_text_at_the_border_is_cut():
     picture = np.zeros((10, 20, 3), np.uint8)
     put_texts(picture, [(15, 5, 'long text', (0, 0, 255)), (90, 90, 'away', (9, 9, 9))], 16)
     assert picture.shape == (10, 20, 3) and picture[6, 19].any() and not picture[:4].any()
+
+
+def test_texts_with_line_breaks_and_control_characters():
+    assert text_size('a\nb\0', 10) == text_size('a?b?', 10)
+    picture = np.zeros((20, 90, 3), np.uint8)
+    put_texts(picture, [(2, 2, 'a\nb\0', (255, 255, 255))], 10)
+    assert picture.any()

@@ -121,3 +121,15 @@ def test_auto_cuts_only_images_that_would_be_shrunk_to_less_than_half(model_of, 
 def test_the_palette_or_distinct_colours(model_of):
     assert model_of(palette=[(1, 2, 3)] * 3).colours == [(1, 2, 3)] * 3
     assert len(set(model_of().colours)) == 3
+
+
+@pytest.mark.parametrize('batch', [0, -1, 2.0])
+def test_a_batch_of_no_images_is_refused(model_of, batch):
+    with pytest.raises(ValueError, match='batch=.*: choose a whole number from 1 on'):
+        model_of()([bright()], batch=batch)
+
+
+def test_arrays_in_the_other_order_are_refused(model_of):
+    for image in (bright().transpose(2, 0, 1), torch.from_numpy(bright())):
+        with pytest.raises(ValueError, match='an array of .* channels .* as height, width'):
+            model_of()(image)

@@ -126,3 +126,8 @@ def test_a_stamp_tells_when_a_file_has_changed(tmp_path):
     assert source.stamp != before and Source('camera', '0', 'camera_0').stamp == []
     file.unlink()
     assert source.stamp == []
+
+
+def test_no_name_of_a_pattern_leads_upwards(photos):
+    assert names('p/*/../../q/*.jpg') == [('image', 'a 1.jpg')]
+    assert names('p/*/../b.PNG') == [('image', 'b.PNG')]

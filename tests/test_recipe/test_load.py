@@ -184,3 +184,9 @@ def test_a_lazy_config_gets_the_scope_of_its_model(tmp_path):
     lines += ("default_scope = 'mmdet'\n",)
     assert load_config(written(tmp_path, *lines)).default_scope == 'mmdet'
     assert load_config(written(tmp_path, 'model = dict()\n')).get('default_scope') is None
+
+
+def test_a_checkpoint_in_the_place_of_the_config(tmp_path):
+    (tmp_path / 'a.pth').touch()
+    with pytest.raises(RecipeError, match='is no config .*; the config comes first'):
+        load_config(str(tmp_path / 'a.pth'))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..coco.geometry import read_shape
 from ..coco.sound import NOTHING, sound_content
 from ..coco.wanted import Wanted
 from ..images import read_headers
@@ -23,6 +24,7 @@ PLAIN = {'images', 'image', 'img', 'imgs', 'jpegimages', 'default'}  # names of 
 OTHER_CLASSES = 'objects of classes that --classes does not name'
 SIZE = 'label maps of another size than their image'
 TURNED_BACK = (5, 6, 7, 8)  # orientations of EXIF that swap width and height
+NO_SHAPE = 'masks that cannot be read, so that only the box is kept'
 LOST_MAP = 'images that cannot be read, with their label maps'
 
 
@@ -131,10 +133,12 @@ def _sound(part: Objects, names: list[str], export: Export, options: dict) -> It
             text = text.replace(f'own_data.{name}=True', f'--{name.replace("_", "-")}')
         raise SourceError(text)
     named = {category['id']: category['name'] for category in sound.content['categories']}
+    sizes = {entry['id']: (entry['width'], entry['height']) for entry in sound.content['images']}
     by_image: dict[int, list[dict]] = {}
     for entry in sound.content['annotations']:
         name = named[entry['category_id']]
         if name in names:
+            entry = _with_sound_mask(entry, *sizes[entry['image_id']], export)
             by_image.setdefault(entry['image_id'], []).append({**entry, 'class': name})
         else:
             export.ledger.leave_out(OTHER_CLASSES, f'{name}: {entry["id"]}')
@@ -142,6 +146,19 @@ def _sound(part: Objects, names: list[str], export: Export, options: dict) -> It
         file = Path(part.folder, entry['file_name'])
         split = before.get(str(entry['id']), '') or before.get(entry['file_name'], '')
         yield Item(file, '', entry['width'], entry['height'], split, by_image.get(entry['id'], []))
+
+
+def _with_sound_mask(entry: dict, width: int, height: int, export: Export) -> dict:
+    """An object whose mask others can read: pycocotools crashes on some that are broken."""
+    if not entry.get('segmentation'):
+        return entry
+    shape = read_shape(entry['segmentation'], width, height)
+    if isinstance(shape, str):
+        export.ledger.leave_out(NO_SHAPE, f'{entry["id"]}: {shape}')
+        return {key: value for key, value in entry.items() if key != 'segmentation'}
+    for kind in shape.mended:
+        export.ledger.mend(kind, entry['id'])
+    return {**entry, 'segmentation': shape.value}
 
 
 def _splits(part: Objects) -> Iterator[tuple[dict, str]]:
