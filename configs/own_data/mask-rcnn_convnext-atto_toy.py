@@ -8,7 +8,8 @@ own_data = dict(
 )
 model = dict(
     roi_head=dict(bbox_head=dict(reg_class_agnostic=True), mask_head=dict(num_convs=2)),
-    train_cfg=dict(rcnn=dict(sampler=dict(num=32))),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=200), rcnn=dict(sampler=dict(num=32))),
+    test_cfg=dict(rpn=dict(nms_pre=200)),
 )
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].scale = test_pipeline[1].scale = (192, 192)
@@ -21,5 +22,4 @@ train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].end = 50
 param_scheduler[1].end = param_scheduler[1].T_max = max_epochs
-default_hooks = dict(checkpoint=dict(interval=max_epochs))
 __import__('mmconvnext').use_own_data(locals())  # the last line

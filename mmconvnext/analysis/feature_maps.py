@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from matplotlib import colormaps
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DefaultScope
 
 from ..draw import as_picture, sheet, with_title
 from ..draw.layout import fit
 from ..inference import Model
+from ..inference.scope import in_scope
 from ..recipe.errors import RecipeError
 
 CELL = 400  # long side of a picture in pixels; our choice
@@ -71,7 +71,7 @@ def feature_maps(model: Model, image: object) -> Features:
         raise RecipeError(str(error)) from error
     if not hasattr(model.net, 'backbone'):
         raise RecipeError(f'{type(model.net).__name__} has no backbone')
-    with DefaultScope.overwrite_default_scope(model.scope), torch.no_grad():
+    with in_scope(model.scope), torch.no_grad():
         batch = model.net.data_preprocessor(pseudo_collate([data]), False)
         maps = model.net.backbone(batch['inputs'])
     maps = [maps] if isinstance(maps, torch.Tensor) else list(maps)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from ..recipe.checks.finding import passed
 from ..recipe.errors import RecipeError
@@ -21,10 +20,12 @@ from .build import build, names_of, palette_of, raise_threshold, test_pipeline, 
 from .find import find_run
 from .images import Pipeline
 from .model import Model
+from .scope import in_scope, one_at_a_time
 
 SCORE = 0.3  # objects below are left out; our choice
 
 
+@one_at_a_time
 def load(
     config: str | Path | Config,
     checkpoint: str | Path | None = None,
@@ -72,7 +73,7 @@ def load(
     if 'own_data' in cfg and not is_applied(cfg):
         apply_own_data(cfg)
     scope = task(cfg)
-    with DefaultScope.overwrite_default_scope(scope):
+    with in_scope(scope):
         steps = test_pipeline(cfg)
         recipe = hashlib.sha256(repr((cfg.model, steps)).encode()).hexdigest()[:12]
         raise_threshold(cfg, score)

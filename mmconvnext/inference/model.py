@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DefaultScope
 from torch import nn
 
 from ..draw.colours import fill_up
 from .detections import Detections, detections
 from .images import Pipeline, as_rgb
 from .result import Result
+from .scope import in_scope
 from .tiles import Tile, join, tiles_of
 
 LARGE = 2  # tiles='auto' cuts images that would be shrunk more than so many times; our choice
@@ -184,7 +184,7 @@ class Model:
         for i, one in enumerate(inputs):
             same.setdefault(self._padded(one), []).append(i)
         found: dict[int, Detections] = {}
-        with DefaultScope.overwrite_default_scope(self.scope), torch.no_grad():
+        with in_scope(self.scope), torch.no_grad():
             for members in same.values():
                 for start in range(0, len(members), batch):
                     some = members[start : start + batch]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..data.pairs import IMAGES as COMMON
 from ..recipe.errors import RecipeError
+from .records import NAME as RECORDS
 
 IMAGES = (*COMMON, '.jpe', '.jp2', '.pbm', '.pgm', '.ppm', '.gif', '.npy')  # in any case
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
@@ -93,8 +94,10 @@ def _of_folder(folder: Path, out: Path) -> Iterator[Source]:
     others: set[str] = set()
     count = 0
     for root, folders, files in os.walk(folder):
-        kept = (one for one in folders if not one.startswith('.'))
-        folders[:] = sorted(one for one in kept if Path(root, one).resolve() != out)
+        kept = (Path(root, one) for one in folders if not one.startswith('.'))
+        # Nor what this tool wrote earlier, where each image would be found again.
+        kept = (one for one in kept if one.resolve() != out and not (one / RECORDS).exists())
+        folders[:] = sorted(one.name for one in kept)
         for file in sorted(files):
             path = Path(root, file)
             # Finder and Windows leave hidden files, some of them named like images.

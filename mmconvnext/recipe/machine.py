@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from mmengine.config import Config
 
+from .errors import RecipeError
 from .walk import dicts, type_name
 
 # The names in mmcv's registry; the last one is also the name of the classes.
@@ -19,6 +20,9 @@ def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
       float32 is fastest on most CPUs.
     - mmengine turns SyncBN into BN in a single process; the line gives its batch size.
     - If the total batch size differs from the recipe's, so should the learning rate.
+
+    Raises:
+        RecipeError: the batch size is no whole number of 1 or more.
     """
     lines = []
     wrapper = cfg.get('optim_wrapper') or {}
@@ -28,8 +32,12 @@ def fit_to_machine(cfg: Config, world_size: int = 1) -> list[str]:
         wrapper.type = 'OptimWrapper'
         lines.append('No GPU: mixed precision is off, training runs in float32.')
     loader = cfg.get('train_dataloader')
-    if loader is None:
+    if loader is None or 'batch_size' not in loader:  # a batch sampler may have one
         return lines
+    if type(loader.batch_size) is not int or loader.batch_size < 1:
+        raise RecipeError(
+            f'train_dataloader.batch_size={loader.batch_size!r}: choose a whole number of 1 or more'
+        )
     if world_size == 1 and any(type_name(node) in SYNC_BN for _, node in dicts(cfg.model)):
         lines.append(
             f'One process: SyncBN becomes BN over a batch of {loader.batch_size} images, where '

@@ -2,6 +2,7 @@
 """inference/sources.py: what people give as input, and names of outputs that never collide."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ def test_a_folder_with_all_below(photos):
         ('video', 'v.MP4'),
         ('image', 'sub/a 1.jpg'),
     ]
+
+
+def test_what_the_tool_wrote_earlier_is_no_input(photos):
+    before = names('p')
+    drawn = Path('p/drawn/pictures')
+    drawn.mkdir(parents=True)
+    shutil.copy('p/b.PNG', drawn)
+    assert len(names('p')) == len(before) + 1
+    Path('p/drawn/records.jsonl').touch()
+    assert names('p') == before
 
 
 def test_files_patterns_and_lists(photos):

@@ -6,6 +6,7 @@ from fixtures import CASCADE, FASTER_RCNN, MASK_RCNN, UPERNET, stem
 from mmengine.config import Config
 
 from mmconvnext.recipe import machine
+from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.machine import fit_to_machine
 
 
@@ -152,3 +153,13 @@ def test_a_config_without_training_needs_nothing():
     before = cfg.to_dict()
     assert fit_to_machine(cfg) == []
     assert cfg.to_dict() == before
+
+
+@pytest.mark.parametrize('size', [0, -1, 1.5, '4', None])
+def test_a_batch_size_that_is_none(load, gpu, size):
+    cfg = load(MASK_RCNN)
+    cfg.train_dataloader.batch_size = size
+    with pytest.raises(RecipeError, match=rf'train_dataloader.batch_size={size!r}: choose a whole'):
+        fit_to_machine(cfg)
+    del cfg.train_dataloader.batch_size  # of a batch sampler
+    assert fit_to_machine(cfg) == []
