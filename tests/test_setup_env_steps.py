@@ -167,7 +167,7 @@ def steps(stack='openmmlab', torch=True, mmcv=True, lock=True, before=()) -> lis
         'import torch',
         *(['torch?', *building(stack), install] if mmcv else []),
         'import mmcv.ops',
-        f'pip install -q --no-build-isolation -e .[{stack},tests]{end}',
+        f'pip install -q --no-build-isolation -e .[{stack},tools,tests]{end}',
         ALL,
         'probe',
     ]

@@ -98,7 +98,7 @@ def test_a_loader_that_came_later_is_replaced_alone(alone):
     assert CheckpointLoader._schemes['http://'] is mmengine_io.load_from_http
 
 
-def test_two_tools_alone_install():
+def test_the_tools_that_run_a_runner_install():
     package = Path(mmengine_io.__file__).parents[1]
     users = [p for p in package.rglob('*.py') if re.search(r'\binstall\(', p.read_text('utf-8'))]
     users = [path.relative_to(package) for path in users]
@@ -106,4 +106,5 @@ def test_two_tools_alone_install():
         'checkpoint/mmengine_io.py',
         'cli/train.py',
         'cli/test.py',
+        'cli/analyze.py',
     }

@@ -163,19 +163,15 @@ def test_unknown_folders(tmp_path):
 # Each row of the tables by itself, with the way to COCO
 
 
-def sv(call: str) -> str:
-    return (
-        f'convert it with sv.DetectionDataset.{call}(...).as_coco('
-        "annotations_path='annotations.json') of the package supervision"
-    )
+CONVERT = 'convert the folder with tools/prepare_data.py'
 
 
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
-        (CVAT, ('CVAT XML', 'export "COCO 1.0" from CVAT')),
-        (' \n<annotations>', ('CVAT XML', 'export "COCO 1.0" from CVAT')),
-        ('<annotation>', ('Pascal VOC XML', sv('from_pascal_voc'))),
+        (CVAT, ('CVAT XML', 'export "COCO 1.0" from CVAT, or ' + CONVERT)),
+        (' \n<annotations>', ('CVAT XML', 'export "COCO 1.0" from CVAT, or ' + CONVERT)),
+        ('<annotation>', ('Pascal VOC XML', CONVERT)),
         ('\n<?xml version="1.0"?>\n <annotation verified="no">', ('Pascal VOC XML', None)),
         ('version https://git-lfs.', ('a pointer of Git LFS', 'run git lfs pull')),
         ('<<<<<<< HEAD', ('the mark of a merge conflict of Git', 'resolve it')),
@@ -183,9 +179,9 @@ def sv(call: str) -> str:
         ('<!doctype html>', ('a web page', 'download the file that it shows')),
         ('<x/>', ('XML', 'export COCO from the tool that wrote it')),
         ('<annotationset>', ('XML', None)),
-        ('3 .5 -0.1 1e-3 0.2', ('YOLO labels', sv('from_yolo'))),
+        ('3 .5 -0.1 1e-3 0.2', ('YOLO labels', CONVERT)),
         ('3\t.5\t0.1\t0.3\t0.2 \n', ('YOLO labels', None)),
-        ('names: [a]\n', ("YOLO's data.yaml", sv('from_yolo'))),
+        ('names: [a]\n', ("YOLO's data.yaml", CONVERT)),
         ('nc : 3\n', ("YOLO's data.yaml", None)),
         ('# a\n# b\ntest: x\n', ("YOLO's data.yaml", None)),
         ('a,b,c,d\n', ('a CSV table', 'write COCO from it with a few lines of pandas')),
@@ -249,7 +245,7 @@ def test_marks_of_files_that_are_no_text(start, expected):
 
 
 VIA = 'export "COCO format" from VIA\'s menu Annotation'
-LABELME = 'convert the folder with labelme2coco'
+LABELME = CONVERT
 EXPORT = 'export COCO from the tool that wrote it'
 WRITE = 'write COCO from it'
 
@@ -328,12 +324,9 @@ def test_marks_of_lists(keys, expected):
 @pytest.mark.parametrize(
     ('suffix', 'expected'),
     [
-        ('.xml', ('Pascal VOC files', sv('from_pascal_voc'))),
-        ('.txt', ('YOLO files', sv('from_yolo'))),
-        (
-            '.json',
-            ('a file for each image, as LabelMe writes', 'convert it with labelme2coco'),
-        ),
+        ('.xml', ('Pascal VOC files', CONVERT)),
+        ('.txt', ('YOLO files', CONVERT)),
+        ('.json', ('a file for each image, as LabelMe writes', CONVERT)),
         ('.png', ('label maps', 'use a recipe of semantic segmentation, or convert them')),
         ('.jpg', ('images', 'give the COCO file, not its folder')),
     ],

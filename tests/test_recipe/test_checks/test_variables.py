@@ -32,7 +32,7 @@ def test_tools_refuse_it_unless_it_is_let_pass(monkeypatch, tmp_path):
     with pytest.raises(RecipeError, match=r'(?s)max_epochs=\.\.\. has no effect.*variables=F'):
         prepare_config(NUCLEI, {'max_epochs': 3})
     with pytest.raises(RecipeError, match=r'max_iters=\.\.\. has no effect'):
-        prepare_config(UPERNET, {'max_iters': 3}, toy=True)
+        prepare_config(UPERNET, {'max_iters': 3})
     with pytest.raises(RecipeError) as error:  # of the missing data
         prepare_config(NUCLEI, {'max_epochs': 3, 'checks.variables': False})
     assert 'has no effect' not in str(error.value)
