@@ -8,8 +8,8 @@ own_data = dict(
 )
 model = dict(
     roi_head=dict(bbox_head=dict(reg_class_agnostic=True), mask_head=dict(num_convs=2)),
-    train_cfg=dict(rpn_proposal=dict(max_per_img=200), rcnn=dict(sampler=dict(num=32))),
-    test_cfg=dict(rpn=dict(max_per_img=200)),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=200, max_per_img=96), rcnn=dict(sampler=dict(num=32))),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=200)),
 )
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[2].scale = test_pipeline[1].scale = (192, 192)
