@@ -91,7 +91,7 @@ MAY_IMPORT = {
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
-    '.analysis.runs': '.analysis.runs .checkpoint.atomic .recipe.errors .recipe.walk'
+    '.analysis.runs': '.analysis.runs .checkpoint.atomic .draw .recipe.errors .recipe.walk'
     ' matplotlib mmengine numpy PIL torch',
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',

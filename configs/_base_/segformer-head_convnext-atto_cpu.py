@@ -1,6 +1,6 @@
 # A small segmentor that learns from random weights in minutes on a CPU, for small data of your own:
-# atto backbone, and SegFormer's head of 1x1 convolutions (arXiv 2105.15203) with 64 channels, which
-# takes half the time of UPerNet's with as many. All values are our choice.
+# atto backbone, and SegFormer's head of 1x1 convolutions (arXiv 2105.15203) with 64 channels.
+# All values are our choice.
 _base_ = './upernet_convnext_160k_ade20k-512x512.py'
 
 crop_size = (256, 256)

@@ -197,7 +197,7 @@ def detections(survey: Survey) -> Choice:
 def batch_size(survey: Survey, task: str, device: str, size: str, side: int) -> Choice:
     """Images in an iteration."""
     if device == 'cpu':
-        batch, why = (4 if task == 'semantic' else 2), 'larger batches are no faster on a CPU'
+        batch, why = (4 if task == 'semantic' else 2), 'the batch of the base'
     else:
         pixels = crop_of(device) if task == 'semantic' else side
         batch = 8 if pixels < 700 else 4 if pixels < 1000 else 2
@@ -215,7 +215,7 @@ def learning_rate(task: str, device: str, batch: int, is_random: bool) -> Choice
         lr = float(f'{1e-4 * sqrt(batch / 16):.1e}')
         why = f"the recipe's 1e-4 for 16 images, by the square root of the batch for {batch}"
     else:
-        lr, why = (1e-3, 6e-4)[task != 'semantic'], 'measured on small data'
+        lr, why = (1e-3, 6e-4)[task != 'semantic'], 'the rate of the base'
         if not is_random:
             lr, why = round(lr / 2, 6), 'half of what random weights take, not measured'
     # As published for UPerNet; for detectors the paper's files have 0.7 to 0.95.

@@ -16,13 +16,11 @@ from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 from ...checkpoint.atomic import atomic_path
+from ...draw.charts import COLOURS, plain
 from ...recipe.errors import RecipeError
 from .log import Run, finite
 from .rates import Rate
 
-# Okabe and Ito's colours, which people with colour blindness can tell apart:
-# https://jfly.uni-koeln.de/color/
-COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000')
 STYLES = ('-', '--', ':', '-.')
 COLUMNS, WIDTH, HEIGHT, DPI = 3, 5.0, 3.4, 110  # of panels, inches; our choice
 MARKED = 10  # curves of at most so many points show them; our choice
@@ -225,8 +223,3 @@ def short_number(value: float) -> str:
         if abs(value) >= size:
             return f'{value / (1e3 if letter == "k" else size):g}{letter}'
     return f'{value:g}'
-
-
-def plain(text: str) -> str:
-    """The text as matplotlib shows it, without reading formulas or hiding it."""
-    return (' ' if text.startswith('_') else '') + text.replace('$', r'\$')
