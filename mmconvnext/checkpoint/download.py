@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -38,17 +37,12 @@ def cached(url: str) -> Path:
     """
     parts = [part for part in urlparse(url).path.split('/') if part]
     name = parts[-1] if parts else urlparse(url).netloc
-    if url in _published():
+    if any(row.url == url for row in zoo.published().values()):
         if urlparse(url).netloc == 'huggingface.co':  # /ORGANISATION/REPOSITORY/..., model.bin
             name = '--'.join([*parts[:2], name])
     elif _hash(url) is None:
         name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}--{name}'
     return Path(torch.hub.get_dir()) / 'checkpoints' / name
-
-
-@cache
-def _published() -> frozenset[str]:
-    return frozenset(row.url for row in zoo.published().values())
 
 
 def download(url: str) -> Path:
