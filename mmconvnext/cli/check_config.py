@@ -24,14 +24,12 @@ from ..recipe.preflight.measure import NoRoom, measure_steps, measure_validation
 from ..recipe.preflight.samples import Samples, check_batches, read_samples
 from ..recipe.preflight.state import State, count_state
 from ..recipe.preflight.units import size
-from ..recipe.prepare import prepare_config
 from ..recipe.schedule import Schedule
 from ..recipe.walk import LOADERS, dicts, type_name
-from .cfg_options import read_cfg_options
 from .check_report import Report, quiet
 from .options import check_parser
 from .stack import require_stack
-from .train import apply_flags
+from .train import prepare
 
 TRAIN, VAL, _ = LOADERS
 UNLIMITED = 600.0  # seconds for the samples that a user asked for; our choice
@@ -64,18 +62,7 @@ def examine(args: argparse.Namespace, report: Report) -> None:
         RecipeError, CheckpointError: something is refused.
     """
     with quiet(report.tell, everyone=True):
-        cfg = prepare_config(
-            args.config,
-            read_cfg_options(args.cfg_options),
-            toy=args.toy,
-            work_dir=args.work_dir,
-            lenient=args.lenient,
-            launcher=args.launcher,
-            resume=args.resume,
-            edit=lambda cfg: apply_flags(cfg, args),
-            table=report.table,
-            tell=report.tell,
-        )
+        cfg = prepare(args, report.table, report.tell)
         _look_up_weights(cfg)
     set_random_seed(0)  # the same samples and steps each time
     set_multi_processing(**_multi_processing(cfg))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -40,18 +41,7 @@ def main(argv: list[str] | None = None) -> Runner:
         if level >= logging.WARNING:
             warnings.append(line)
 
-    cfg = prepare_config(
-        args.config,
-        read_cfg_options(args.cfg_options),
-        toy=args.toy,
-        work_dir=args.work_dir,
-        lenient=args.lenient,
-        launcher=args.launcher,
-        resume=args.resume,
-        edit=lambda cfg: apply_flags(cfg, args),
-        table=table,
-        tell=tell,
-    )
+    cfg = prepare(args, table, tell)
     runner = build_runner(cfg)
     if table and rank() == 0:
         changed = changed_data(table, cfg.work_dir) if cfg.get('resume') else ''
@@ -71,6 +61,22 @@ def main(argv: list[str] | None = None) -> Runner:
         runner.register_hook(GroupRates())
     runner.train()
     return runner
+
+
+def prepare(args: argparse.Namespace, table: list[Split], tell: Callable[..., None]) -> Config:
+    """The config that a training with these options runs; see :func:`.prepare_config`."""
+    return prepare_config(
+        args.config,
+        read_cfg_options(args.cfg_options),
+        toy=args.toy,
+        work_dir=args.work_dir,
+        lenient=args.lenient,
+        launcher=args.launcher,
+        resume=args.resume,
+        edit=lambda cfg: apply_flags(cfg, args),
+        table=table,
+        tell=tell,
+    )
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
