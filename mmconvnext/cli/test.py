@@ -17,7 +17,7 @@ from ..inference.build import fuse, skip_pretrained, use_tta
 from ..recipe.errors import RecipeError
 from ..recipe.own_data.kinds import label_maps
 from ..recipe.prepare import is_lenient, prepare_config
-from ..recipe.walk import LOADERS, evaluators, task
+from ..recipe.walk import LOADERS, default_hook, evaluators, task
 from .cfg_options import read_cfg_options
 from .options import test_parser
 from .runner import build_runner
@@ -87,7 +87,8 @@ def _draw_predictions(cfg: Config, folder: str) -> None:
             f'--show-dir: {folder} is not empty, and pictures would overwrite files of the same '
             'name; choose a new folder'
         )
-    hook = cfg.default_hooks.visualization
+    kind = 'DetVisualizationHook' if task(cfg) == 'mmdet' else 'SegVisualizationHook'
+    hook = default_hook(cfg, 'visualization', kind)
     hook.draw = True
     if task(cfg) == 'mmdet':
         hook.test_out_dir = os.path.abspath(folder)

@@ -12,12 +12,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
+from .config_faults import SUFFIXES, config_fault
 from .errors import RecipeError
 from .walk import dicts, scope_of_model, type_of
 
 # Packages whose ConvNeXt ours replaces: a ported config does not need to import them.
 REPLACED = ('mmpretrain', 'mmcls')
-KINDS = ('.py', '.yml', '.yaml', '.json')  # that mmengine's Config.fromfile reads
 
 
 def load_config(path: str) -> Config:
@@ -27,16 +27,18 @@ def load_config(path: str) -> Config:
     as strings are looked up in that project.
 
     Raises:
-        RecipeError: there is no such file, or it is none; or ``custom_imports`` names a package
+        RecipeError: there is no such file, or it is none; or it, or a base of it, is missing or
+            faulty, with file and line; or ``custom_imports`` names a package
             that is not installed (mmengine's own message blames PYTHONPATH). An unused import of
             mmpretrain, as in configs written for its ConvNeXt, is skipped with a warning.
     """
     file = Path(path)
     if not file.is_file():
         raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
-    if file.suffix not in KINDS:
+    if file.suffix not in SUFFIXES:
         raise RecipeError(
-            f'{path} is no config ({", ".join(KINDS)}); the config comes first, then the checkpoint'
+            f'{path} is no config ({", ".join(SUFFIXES)}); the config comes first, then the '
+            'checkpoint'
         )
     try:
         cfg = _read(file)
@@ -73,7 +75,15 @@ def _read(file: Path, import_custom_modules: bool = True) -> Config:
 
     The runner writes this text four times, and yapf would take up to a second each time.
     """
-    cfg = Config.fromfile(str(file), import_custom_modules=import_custom_modules)
+    try:
+        cfg = Config.fromfile(str(file), import_custom_modules=import_custom_modules)
+    except (ImportError, RecipeError):
+        raise
+    except Exception as error:  # a config is a program, which can raise anything
+        fault = config_fault(file, error)
+        if fault is None:
+            raise
+        raise RecipeError(f'the config cannot be read: {fault}') from error
     # Its argument format_python_code is passed on only for lazy configs in mmengine 0.10.
     object.__setattr__(cfg, '_format_python_code', False)
     return cfg

@@ -14,6 +14,7 @@ from .annotations import mend_annotations, restore_listed
 from .checks import check_recipe
 from .checks.amounts import check_amounts
 from .checks.finding import Finding, settle
+from .checks.sections import check_sections
 from .checks.variables import check_variables
 from .data_table import Split, format_table
 from .errors import RecipeError
@@ -70,6 +71,7 @@ def prepare_config(
     """
     options = options or {}
     cfg = load_config(path)
+    check_sections(cfg, training=training)
     restore_listed(cfg)
     _warn_if_tools_only(cfg, path, tell)
     cfg.merge_from_dict(_options_of_own_data(options))

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from .families import Family, backbone_maps, family_of
 from .own_data.kinds import kind_of
 from .toy_schedule import shorten
-from .walk import LOADERS, backbones, dicts, pipelines, type_name
+from .walk import LOADERS, backbones, default_hook, dicts, pipelines, type_name
 
 ROOT = 'data/toy'
 ARCH, DROP_PATH = 'atto', 0.05
@@ -90,11 +90,11 @@ def _set_training(cfg: Config, family: Family) -> None:
     cfg.auto_scale_lr = dict(enable=False, base_batch_size=family.batch_size)
     cfg.randomness = dict(seed=0)  # the same result each time
     cfg.train_dataloader.batch_size = family.batch_size
-    for loader in LOADERS:
+    for loader in filter(cfg.get, LOADERS):
         # Images this small are read faster than worker processes start.
         cfg[loader].update(num_workers=0, persistent_workers=False)
         cfg[loader].pop('prefetch_factor', None)  # torch refuses it without workers
-    cfg.default_hooks.logger.interval = 10
+    default_hook(cfg, 'logger', 'LoggerHook').interval = 10
 
 
 def _set_learning_rate(cfg: Config, family: Family) -> float:

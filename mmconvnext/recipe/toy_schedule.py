@@ -6,7 +6,7 @@ from __future__ import annotations
 from mmengine.config import Config
 
 from .errors import RecipeError
-from .walk import dicts, type_name
+from .walk import default_hook, dicts, type_name
 
 WARMUP = 50  # iterations; our choice
 # Schedulers that may raise the rate at the start, by parts of their names.
@@ -42,7 +42,7 @@ def shorten(cfg: Config, epochs: int, iterations: int, lr_factor: float = 1.0) -
     for key in ('dynamic_intervals', 'val_begin'):
         cfg.train_cfg.pop(key, None)
     cfg.train_cfg.update({unit: new, 'val_interval': new})
-    cfg.default_hooks.checkpoint.interval = new
+    default_hook(cfg, 'checkpoint', 'CheckpointHook').interval = new
     for _, hook in dicts(cfg.get('custom_hooks') or []):
         for key in HOOK_KEYS[unit]:
             if isinstance(hook.get(key), int):  # it acts before the end, as in the recipe

@@ -74,6 +74,13 @@ def datasets(cfg: Config, loaders: tuple = LOADERS) -> Iterator[tuple[str, Confi
                     yield path, node
 
 
+def default_hook(cfg: Config, name: str, kind: str) -> ConfigDict:
+    """One of the hooks that mmengine registers even if a config leaves it out."""
+    hooks = cfg.get('default_hooks') or {}
+    cfg.default_hooks = {name: dict(type=kind), **hooks}
+    return cfg.default_hooks[name]
+
+
 def pipelines(cfg: Config) -> Iterator[ConfigDict]:
     """Every transform in the pipelines of loaders, hooks and test-time augmentation."""
     for owner in (*LOADERS, 'custom_hooks'):  # PipelineSwitchHook has a switch_pipeline

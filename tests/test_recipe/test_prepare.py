@@ -17,7 +17,8 @@ from mmconvnext.recipe.walk import LOADERS
 
 @pytest.fixture
 def read(monkeypatch):
-    """prepare_config of a training, without checks of data that are not there."""
+    """prepare_config, without checks of data and of sections that are not there."""
+    monkeypatch.setattr(prepare, 'check_sections', lambda cfg, training: None)
     monkeypatch.setattr(prepare, 'check_recipe', lambda cfg, loaders, mend: [])
     monkeypatch.setattr(prepare, 'fit_to_machine', lambda cfg, world_size: [])
     return prepare_config
@@ -45,6 +46,14 @@ def test_work_dir_of_the_option_before_the_config_before_the_default(read, tmp_p
 
 def test_a_rehearsal_has_a_folder_of_its_own(read, toy_data):
     assert read(UPERNET, toy=True).work_dir == f'work_dirs/{Path(UPERNET).stem}_toy'
+
+
+@pytest.mark.parametrize(('training', 'needs'), [(True, 'training'), (False, 'a test')])
+def test_a_config_without_its_sections_is_refused_first(tmp_path, training, needs):
+    config = tmp_path / 'little.py'
+    config.write_text('model = dict(type="FCOS")\n')
+    with pytest.raises(RecipeError, match=f'dataloader, .*, which {needs} needs'):
+        prepare_config(str(config), training=training, toy=True)
 
 
 def test_own_data_are_expanded_and_options_reach_into_them(read):
