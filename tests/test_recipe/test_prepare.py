@@ -178,13 +178,13 @@ def test_the_steps_have_one_order(monkeypatch):
     calls = []
 
     def record(name, result=None):
-        return lambda *args: calls.append(name) or result
+        return lambda *args, **_: calls.append(name) or result
 
     class Recorded(Config):
         def merge_from_dict(self, options, *args):
             calls.append(f'options {sorted(options)}')
 
-    for name in ('make_toy', 'apply_own_data', 'refuse_used'):
+    for name in ('check_sections', 'make_toy', 'apply_own_data', 'refuse_used'):
         monkeypatch.setattr(prepare, name, record(name))
     monkeypatch.setattr(prepare, 'load_config', record('load_config', Recorded()))
     monkeypatch.setattr(prepare, 'check_recipe', record('check_recipe', []))
@@ -192,6 +192,7 @@ def test_the_steps_have_one_order(monkeypatch):
     prepare_config('c.py', {'a.b': 1, 'own_data.root': 'r'}, toy=True, edit=record('edit'))
     assert calls == [
         'load_config',
+        'check_sections',
         "options ['own_data.root']",
         'make_toy',
         'apply_own_data',
@@ -224,6 +225,7 @@ def test_a_test_needs_no_training_data_and_is_not_fitted_to_the_machine(
         return ['a small machine']
 
     seen = []
+    monkeypatch.setattr(prepare, 'check_sections', lambda cfg, training: None)
     monkeypatch.setattr(prepare, 'check_recipe', check)
     monkeypatch.setattr(prepare, 'fit_to_machine', fit)
     for name in ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE', 'RANK', 'SLURM_PROCID'):
