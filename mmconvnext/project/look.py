@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..data import formats
 from ..data.coco.read import LISTS
+from ..data.listing import above
 from ..data.pairs import suffix_of
 from ..recipe.errors import RecipeError
 
@@ -36,12 +37,14 @@ class Seen:
     Attributes:
         coco: the files that are COCO's by how they begin.
         folders: of each folder that has some, the number of images directly in it.
+        arrays: folders that hold .npy files.
         others: of each other format, how many files and the first of them.
     """
 
     root: Path
     coco: list[Path] = field(default_factory=list)
     folders: dict[Path, int] = field(default_factory=dict)
+    arrays: list[Path] = field(default_factory=list)
     others: dict[str, tuple[int, Path]] = field(default_factory=dict)
 
     def told(self) -> str:
@@ -67,10 +70,10 @@ def look(root: Path) -> Seen:
         raise RecipeError(f'{root} {what}: give the folder of your images and annotations')
     seen, counts = Seen(root), Counter()
     first: dict[str, Path] = {}
-    visited: set[str] = set()
+    visited, most = above(root), MOST + len(above(root))
     for place, below, names in os.walk(root, followlinks=True):
         real = os.path.realpath(place)
-        if real in visited or len(visited) == MOST:
+        if real in visited or len(visited) == most:
             below.clear()
             continue
         visited.add(real)
@@ -80,6 +83,8 @@ def look(root: Path) -> Seen:
         images = sum(bool(suffix_of(file.name)) for file in files)
         if images:
             seen.folders[folder] = images
+        if any(file.suffix == '.npy' for file in files):
+            seen.arrays.append(folder)
         jsons = [file for file in files if file.suffix.lower() == '.json']
         coco, kind, file = _coco_files(root, jsons)
         seen.coco += coco

@@ -12,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 
 from ..files import folded
 from ..images import read_headers
+from ..listing import above
 from ..pairs import IMAGES
 
 HEAD = 4096  # characters of a file that tell its format; our choice
@@ -144,7 +145,7 @@ class Folder:
 
 
 def _walk(root: Path) -> list[Path]:
-    found, seen = [], set()
+    found, seen = [], above(root)
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link to a folder above
