@@ -29,6 +29,13 @@ def test_files_are_listed_as_mmseg_does(tmp_path):
     assert listed(tmp_path / 'nowhere') == []
 
 
+def test_hidden_files_and_other_suffixes_are_not_listed(tmp_path):
+    touch(tmp_path, 'b/.x.png', 'a.png', 'a.png.bak', 'c/d/e.png')
+    assert listed(str(tmp_path), '.png') == ['a.png', 'c/d/e.png']
+    assert listed(tmp_path, '') == listed(tmp_path) == ['a.png', 'a.png.bak', 'c/d/e.png']
+    assert listed(tmp_path / 'a.png') == []
+
+
 def theirs(root):
     return sorted(list_dir_or_file(str(root), list_dir=False, recursive=True))
 

@@ -6,25 +6,19 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from image_files import encoded, noise, write
+from image_files import HEIGHT, WIDTH, encoded, noise, png_of, write
 
 from mmconvnext.data.undecoded import why_undecoded, why_unloaded
 
-PIXELS = encoded(noise(), 'PNG')[33:-12]  # IDAT, between IHDR and IEND
-
-
-def png(pixels: bytes) -> bytes:
-    """A PNG of these compressed pixels, with sound checksums."""
-    whole = encoded(noise(), 'PNG')
-    checksum = zlib.crc32(b'IDAT' + pixels).to_bytes(4, 'big')
-    return whole[:33] + len(pixels).to_bytes(4, 'big') + b'IDAT' + pixels + checksum + whole[-12:]
+PIXELS = zlib.compress(b'\0' * HEIGHT * (1 + 3 * WIDTH))
 
 
 @pytest.mark.parametrize(
     ('content', 'why'),
     [
-        (png(PIXELS[8:-4][:-99]), 'truncated'),
-        (png(bytes(50)), 'broken data stream'),
+        (png_of(zlib.compress(b'\0' * 500)), 'truncated'),
+        (png_of(bytes(50)), 'broken data stream'),
+        (png_of(PIXELS[:-1] + b'?'), 'broken data stream'),  # zlib's own checksum
         (b'no image', 'it is no image that Pillow or cv2 can read'),
         (encoded(noise(), 'PNG'), 'cv2 cannot decode this PNG, which Pillow can: save it anew'),
     ],
