@@ -160,7 +160,7 @@ def test_folders_that_do_not_fit_are_no_pair(tmp_path):
 @pytest.mark.parametrize(('link', 'target'), [('self', 'self'), ('up', '..'), ('up', '../..')])
 def test_links_without_end(tmp_path, link, target):
     """own_data gives mmseg a list of the images, so that it does not follow them."""
-    root = write(tmp_path / 'root', 'images', 'labels', suffix='.npy')
+    root = write(tmp_path / 'root', 'images', 'labels')
     (root / 'images' / link).symlink_to(target)
     (root / 'labels' / link).symlink_to(target)
     found = survey(root)
