@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+# Folders that systems and archives put beside people's files.
+SYSTEMS = {'__MACOSX', 'lost+found', '$RECYCLE.BIN', 'System Volume Information'}
 
 
 def listed(folder: str | Path, suffix: str | None = None) -> list[str]:
@@ -21,6 +25,30 @@ def listed(folder: str | Path, suffix: str | None = None) -> list[str]:
 def endless(folder: str | Path) -> list[str]:
     """Links below a folder that lead to a folder above them, or to themselves, sorted."""
     return sorted(_names(folder)[1])
+
+
+def folders_of(root: str | Path) -> Iterator[tuple[str, list[str]]]:
+    """A folder and all below it, each once, with the names of its files, sorted.
+
+    Links are followed, but not to folders above. Hidden files and folders, and those of systems,
+    are left out.
+
+    Raises:
+        OSError: a folder cannot be read, so that labels would be missed.
+    """
+    seen = above(root)
+    for place, below, names in os.walk(root, followlinks=True, onerror=_raise):
+        real = os.path.realpath(place)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = sorted(name for name in below if not (name[0] == '.' or name in SYSTEMS))
+        yield place, sorted(name for name in names if name[0] != '.')
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def above(folder: str | Path) -> set[str]:

@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from ..data import formats
 from ..data.coco.read import LISTS
-from ..data.listing import above
+from ..data.listing import folders_of
 from ..data.pairs import suffix_of
 from ..recipe.errors import RecipeError
 
@@ -64,22 +64,16 @@ def look(root: Path) -> Seen:
 
     Raises:
         RecipeError: it is not a folder, or holds neither images nor annotations.
+        OSError: a folder below it cannot be read.
     """
     if not root.is_dir():
         what = 'is a file, not a folder' if root.exists() else 'does not exist'
         raise RecipeError(f'{root} {what}: give the folder of your images and annotations')
     seen, counts = Seen(root), Counter()
     first: dict[str, Path] = {}
-    visited, most = above(root), MOST + len(above(root))
-    for place, below, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited or len(visited) == most:
-            below.clear()
-            continue
-        visited.add(real)
-        below[:] = sorted(name for name in below if not name.startswith('.'))
+    for place, names in islice(folders_of(root), MOST):
         folder = Path(place).relative_to(root)
-        files = [folder / name for name in sorted(names) if not name.startswith('.')]
+        files = [folder / name for name in names]
         images = sum(bool(suffix_of(file.name)) for file in files)
         if images:
             seen.folders[folder] = images

@@ -7,7 +7,7 @@ import pytest
 from mmengine.fileio import list_dir_or_file
 from mmseg.datasets import BaseSegDataset
 
-from mmconvnext.data.listing import above, endless, listed
+from mmconvnext.data.listing import SYSTEMS, above, endless, folders_of, listed
 
 
 def touch(root, *names):
@@ -91,3 +91,29 @@ def test_what_is_above(tmp_path, monkeypatch):
     assert f'{real}/a/b' not in above(tmp_path / 'link')
     monkeypatch.chdir(tmp_path / 'a')
     assert above('b') == above(tmp_path / 'a/b')
+
+
+def test_each_folder_once(tmp_path):
+    touch(tmp_path, 'root/b.jpg', 'root/a.jpg', 'root/.h.jpg', 'root/.h/1.jpg', 'root/x/2.jpg')
+    touch(tmp_path, 'away/3.jpg', *(f'root/{name}/4.jpg' for name in SYSTEMS))
+    root = tmp_path / 'root'
+    for link, target in (('y', '../away'), ('z', 'x'), ('up', '..'), ('x/up', '..'), ('s', 's')):
+        (root / link).symlink_to(target)
+    found = [(os.path.relpath(place, root), names) for place, names in folders_of(root)]
+    assert found == [('.', ['a.jpg', 'b.jpg', 's']), ('x', ['2.jpg']), ('y', ['3.jpg'])]
+
+
+def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
+    """As of another user; its labels would be missed."""
+    touch(tmp_path, 'a/1.jpg', 'b/1.txt')
+    own = os.scandir
+
+    def refuse(path):
+        if str(path).endswith('b'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return own(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    for function in (folders_of, listed):
+        with pytest.raises(PermissionError, match='Permission denied: .*b'):
+            list(function(tmp_path))
