@@ -53,13 +53,13 @@ def test_what_the_system_refuses_is_one_message(capsys):
         ['prepare_data', LONG, 'b'],
         ['prepare_data', 'a', LONG],
         ['new_project', LONG],
-        ['new_project', 'a', '--annotations', LONG],
+        ['new_project', 'a', '--annotations', f'{LONG}.json'],
         ['new_project', 'a', '--random', '--out', f'{LONG}.py'],
         ['check_config', LONG],
         ['browse_dataset', LONG, '--out', 'c'],
         ['browse_dataset', 'x.py', '--out', LONG],
         ['train', LONG],
-        ['train', MASK_RCNN, '--work-dir', LONG, '--toy'],
+        ['train', MASK_RCNN, '--work-dir', LONG],
     ],
 )
 def test_very_long_paths(argv, tmp_path, monkeypatch, capsys):
