@@ -23,7 +23,9 @@ def told(error: OSError) -> str:
     """What is wrong, with which file, and the way out; '' for errors that are none of these."""
     if error.errno not in WAYS:
         return ''
-    return reason(error) if error.filename is None else f'{short(error.filename)}: {reason(error)}'
+    paths = [short(path) for path in (error.filename, error.filename2) if path is not None]
+    where = f'{" -> ".join(paths)}: ' if paths else ''  # two of a copy, the second is written
+    return f'{where}{reason(error)}'
 
 
 def reason(error: OSError) -> str:

@@ -69,7 +69,7 @@ def read_header(file: Path) -> Header:
             if header.error:
                 return header
             if end:
-                return header if end.complete else _of_faulty_png(header, end, file)
+                return header if end.complete else _failed(_damage(end))
             if seems_cut(image.format or '', getattr(image, 'tag_v2', {}), file):
                 image.load()
                 _by_cv2(file)
@@ -78,22 +78,11 @@ def read_header(file: Path) -> Header:
         return _by_other_means(file, error)
 
 
-def _of_faulty_png(header: Header, end: PngEnd, file: Path) -> Header:
-    """Some versions of cv2 may load what is damaged."""
-    if not end.damaged:
-        return _failed(CUT)
-    try:
-        _by_cv2(file)
-    except Exception:  # cv2 has errors of its own
-        return _failed(_damage(end))
-    return header
-
-
 def _damage(end: PngEnd) -> str:
-    return (
-        f'it is damaged: the checksum of its chunk {end.damaged} is wrong; copy or download it '
-        'again'
-    )
+    if not end.damaged:
+        return CUT
+    wrong = f'the checksum of its chunk {end.damaged} is wrong'
+    return f'it is damaged: {wrong}; copy or download it again'
 
 
 def _header(image: Image.Image, file: Path, exif: bytes | None) -> Header:

@@ -25,6 +25,11 @@ def test_each_has_a_way_out(number):
     assert told(OSError(number, 'why')) == f'why: {WAYS[number]}' == reason(OSError(number, 'why'))
 
 
+def test_both_files_of_a_copy():
+    error = OSError(errno.ENOSPC, 'No space', 'a', None, 'b')
+    assert told(error).startswith('a -> b: No space: the disk is full')
+
+
 def test_others_have_none():
     error = FileNotFoundError(errno.ENOENT, 'No such file', 'a')
     assert told(error) == '' and reason(error) == 'No such file'

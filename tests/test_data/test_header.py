@@ -205,14 +205,6 @@ def test_a_damaged_png(tmp_path, chunk, place):
     )
 
 
-def test_a_damaged_png_that_cv2_loads_is_no_error(tmp_path, monkeypatch):
-    """As some versions of cv2 do."""
-    content = flipped(encoded(noise(), 'PNG'), b'IDAT', 40)
-    assert 'damaged' in header_of(tmp_path, content).error
-    monkeypatch.setattr(module, '_by_cv2', lambda file: None)
-    assert header_of(tmp_path, content) == header_of(tmp_path, encoded(noise(), 'PNG'), 'b.png')
-
-
 @pytest.mark.parametrize('compression', ['tiff_lzw', 'tiff_deflate'])
 def test_a_cut_tiff_with_compression(tmp_path, compression):
     content = encoded(noise(), 'TIFF', compression=compression)
