@@ -81,15 +81,21 @@ def tiff(array: np.ndarray, orientation: int | None = None) -> bytes:
     return head + array.tobytes() + struct.pack('<H', len(rows)) + entries + b'\0' * 4 + values
 
 
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG, with its checksum."""
+    checksum = struct.pack('>I', zlib.crc32(kind + content))
+    return struct.pack('>I', len(content)) + kind + content + checksum
+
+
 def huge_png(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims to have this size."""
+    return png_of(b'x', width, height, 0)
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack('>I', zlib.crc32(kind + content))
-        return struct.pack('>I', len(content)) + kind + content + checksum
 
-    head = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0))
-    return b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', b'x') + chunk(b'IEND', b'')
+def png_of(pixels: bytes, width: int = WIDTH, height: int = HEIGHT, colour: int = 2) -> bytes:
+    """A PNG with any bytes for compressed pixels, and sound checksums; colour type 2 is RGB."""
+    head = png_chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, colour, 0, 0, 0))
+    return b'\x89PNG\r\n\x1a\n' + head + png_chunk(b'IDAT', pixels) + png_chunk(b'IEND', b'')
 
 
 def write(file: Path, content: bytes) -> Path:

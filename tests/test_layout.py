@@ -66,6 +66,7 @@ MAY_IMPORT = {
     '.toy': '.toy numpy PIL',
     '.data.values': '',
     '.data.ledger': '',
+    '.data.listing': '',
     '.data.formats': '',
     '.data.split': '',
     '.data.archives': '.data.cache',
@@ -85,10 +86,10 @@ MAY_IMPORT = {
     '.analysis.results': '.analysis.results .draw mmengine numpy pycocotools',
     '.data': '.data .checkpoint.atomic cv2 mmengine numpy PIL pycocotools',
     '.models.preprocessor': '.registry mmdet mmseg torch',
-    '.recipe.image_folder': '.registry mmengine',
+    '.recipe.image_folder': '.data.listing .registry mmengine',
     '.recipe.wandb_backend': '.registry mmengine',
     '.recipe.photo_metric_distortion': '.registry cv2 mmcv numpy',
-    '.recipe.load_image': '.registry cv2 mmcv mmengine numpy PIL tifffile',
+    '.recipe.load_image': '.data.undecoded .registry cv2 mmcv mmengine numpy PIL tifffile',
     '.migrate': '.migrate .arch .models.convnext .models.layer_depth .models.spellings'
     ' .checkpoint.zoo .recipe mmengine torch',
     '.migrate.proof': '.migrate .arch .models.convnext mmengine mmpretrain torch',
@@ -97,8 +98,8 @@ MAY_IMPORT = {
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
-    '.inference': '.inference .checkpoint .data.header .data.pairs .draw .hooks .recipe'
-    ' av cv2 mmengine numpy PIL pycocotools torch',
+    '.inference': '.inference .checkpoint .data.header .data.pairs .data.undecoded .draw .hooks'
+    ' .recipe av cv2 mmengine numpy PIL pycocotools torch',
     '.cli': '.cli .analysis .checkpoint .data .draw .hooks .inference .migrate .recipe .toy'
     ' .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',

@@ -29,6 +29,7 @@ from ..project.survey import Survey
 from ..project.write import base_expression, config_text
 from ..recipe.errors import RecipeError
 from .options import project_parser
+from .system_errors import reason, short
 
 PATIENCE = 3  # seconds for a server to answer; our choice
 SHOWN = 10  # classes that are listed; our choice
@@ -44,12 +45,7 @@ def main(argv: list[str] | None = None) -> Path:
     size = args.size or DEFAULT_SIZE[device]
     chosen = plan(survey, task, device, size, _weights(args, size))
     text = config_text(survey, chosen, base_expression(task, device, out))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open('x', encoding='utf-8') as file:
-            file.write(text)
-    except OSError as error:
-        raise RecipeError(f'{out} cannot be written: {error.strerror or error}') from error
+    _write(out, text)
     print('\n'.join(report(survey, chosen, out, text)))
     return out
 
@@ -108,6 +104,21 @@ def _place(out: str) -> Path:
     if path.exists() or path.is_symlink():
         raise RecipeError(f'{out} exists and would be overwritten; choose another name with --out')
     return path
+
+
+def _write(out: Path, text: str) -> None:
+    """Write the config whole, or nothing, as on a full disk."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        file = out.open('x', encoding='utf-8')
+    except OSError as error:
+        raise RecipeError(f'{short(out)} cannot be written: {reason(error)}') from error
+    try:
+        with file:
+            file.write(text)
+    except OSError as error:
+        out.unlink()
+        raise RecipeError(f'{short(out)} cannot be written: {reason(error)}') from error
 
 
 def _weights(args: argparse.Namespace, size: str) -> Choice:

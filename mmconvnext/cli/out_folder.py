@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ..recipe.errors import RecipeError
+from .system_errors import short
 
 
 def new_folder(path: str | Path, option: str = '--out') -> Path:
@@ -21,7 +22,7 @@ def new_folder(path: str | Path, option: str = '--out') -> Path:
         used = any(folder.iterdir())
     except OSError as error:
         raise RecipeError(
-            f'{option}: {folder} cannot be a folder: {error.strerror}; choose another'
+            f'{option}: {short(folder)} cannot be a folder: {error.strerror}; choose another'
         ) from error
     if used:
         raise RecipeError(

@@ -12,6 +12,7 @@ from ..data.exports.prepare import Settings, prepare
 from ..recipe.errors import RecipeError
 from .options import prepare_parser
 from .stack import require_extra
+from .system_errors import told
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         raise RecipeError(str(error)) from error
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
-        raise RecipeError(f'{where}{error.strerror or error}') from error
+        raise RecipeError(told(error) or f'{where}{error.strerror or error}') from error
     print('\n'.join(lines))
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from ..checkpoint.errors import CheckpointError
 from ..recipe.errors import RecipeError
+from .system_errors import told
 
 
 def start(tool: str) -> None:
@@ -20,7 +21,8 @@ def start(tool: str) -> None:
 def run_tool(main: Callable[[], object]) -> None:
     """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2.
 
-    Ctrl-C, and a reader of the output that stops, end it without a traceback.
+    So are a full disk, missing rights and the like (:mod:`.system_errors`). Ctrl-C, and a reader of
+    the output that stops, end it without a traceback.
     """
     try:
         main()
@@ -33,3 +35,9 @@ def run_tool(main: Callable[[], object]) -> None:
     except BrokenPipeError:  # the reader has enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush
         sys.exit(1)
+    except OSError as error:
+        text = told(error)
+        if not text:
+            raise
+        print(f'error: {text}', file=sys.stderr)
+        sys.exit(2)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 TAIL = 64  # bytes at the end of a file in which its end mark is; our choice
 MARKS = dict(JPEG=b'\xff\xd9', MPO=b'\xff\xd9', JPEG2000=b'\xff\xd9', GIF=b';')
@@ -16,30 +17,52 @@ JPEGS, START = ('JPEG', 'MPO'), b'\xda'  # of pixels, a marker, JPEG standard (T
 LENGTHS = dict(BMP=(2, 0), WEBP=(4, 8))
 # Tags with the positions and the lengths of the strips, and of the tiles (TIFF 6.0).
 PARTS = ((273, 279), (324, 325))
-SIGNATURE = 8  # bytes before the first chunk of a PNG
+PNG = b'\x89PNG\r\n\x1a\n'  # before the first chunk
+PIECE = 1 << 20  # bytes that are read at once; our choice
 
 
 class PngEnd(NamedTuple):
-    """What stands in the chunks of a PNG: its EXIF, and whether its end was reached."""
+    """What stands in the chunks of a PNG.
+
+    Attributes:
+        complete: whether its end was reached.
+        damaged: the first chunk that a decoder needs and whose checksum is wrong; '' if none is.
+    """
 
     exif: bytes = b''
     complete: bool = False
+    damaged: str = ''
 
 
 def png_end(file: Path) -> PngEnd:
-    """Go through the chunks of a PNG, without reading their content."""
+    """Go through the chunks of a PNG and compare their checksums, without decoding them."""
     exif, size = b'', file.stat().st_size
     with open(file, 'rb') as stream:
-        position = SIGNATURE
+        position = stream.seek(len(PNG))
         while position + 8 <= size:
-            stream.seek(position)
             length, kind = struct.unpack('>I4s', stream.read(8))
+            position += length + 12  # its length, kind and checksum have 4 bytes each
+            if position > size:
+                break
             if kind == b'eXIf':
                 exif = stream.read(length)
-            position += length + 12  # its length, kind and checksum have 4 bytes each
-            if kind == b'IEND':
-                return PngEnd(exif, position <= size)
+                stream.seek(4, os.SEEK_CUR)
+            elif kind == b'IEND':
+                return PngEnd(exif, complete=True)
+            elif kind[:1].islower():  # decoders pass over such a chunk if it is damaged
+                stream.seek(length + 4, os.SEEK_CUR)
+            elif _checksum(stream, kind, length) != stream.read(4):
+                return PngEnd(exif, damaged=kind.decode('ascii', 'replace'))
     return PngEnd(exif)
+
+
+def _checksum(stream: BinaryIO, kind: bytes, length: int) -> bytes:
+    """That of a chunk whose content follows in a stream."""
+    found = zlib.crc32(kind)
+    while length:
+        piece = stream.read(min(length, PIECE))
+        found, length = zlib.crc32(piece, found), length - len(piece)
+    return struct.pack('>I', found)
 
 
 def seems_cut(kind: str, tags: Mapping, file: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from .complete import png_end, seems_cut
+from .complete import PNG, PngEnd, png_end, seems_cut
 
 # Tags of TIFF and EXIF (TIFF 6.0, section 8; EXIF 2.32, table 4).
 WIDTH, HEIGHT, BITS, ORIENTATION, SAMPLES = 256, 257, 258, 274, 277
@@ -64,11 +64,12 @@ def read_header(file: Path) -> Header:
     """Read the header of a file, whatever it is; one that seems cut off is decoded, to be sure."""
     try:
         with Image.open(file) as image:
-            header = _header(image, file)
+            end = png_end(file) if image.format == 'PNG' else None
+            header = _header(image, file, end.exif if end else image.info.get('exif'))
             if header.error:
                 return header
-            if image.format == 'PNG':
-                return header if png_end(file).complete else _failed(CUT)
+            if end:
+                return header if end.complete else _failed(_damage(end))
             if seems_cut(image.format or '', getattr(image, 'tag_v2', {}), file):
                 image.load()
                 _by_cv2(file)
@@ -77,7 +78,14 @@ def read_header(file: Path) -> Header:
         return _by_other_means(file, error)
 
 
-def _header(image: Image.Image, file: Path) -> Header:
+def _damage(end: PngEnd) -> str:
+    if not end.damaged:
+        return CUT
+    wrong = f'the checksum of its chunk {end.damaged} is wrong'
+    return f'it is damaged: {wrong}; copy or download it again'
+
+
+def _header(image: Image.Image, file: Path, exif: bytes | None) -> Header:
     tags, (width, height) = getattr(image, 'tag_v2', None), image.size
     channels = 3 if image.mode in ('P', 'PA') else len(image.getbands())
     if tags:  # Pillow turns the size of a TIFF, and may hide channels
@@ -86,7 +94,7 @@ def _header(image: Image.Image, file: Path) -> Header:
     header = Header(
         width,
         height,
-        orientation=_orientation(image, file),
+        orientation=_orientation(image, exif),
         channels=channels,
         bits=_bits(image),
         mode=image.mode,
@@ -96,12 +104,12 @@ def _header(image: Image.Image, file: Path) -> Header:
     return header._replace(error=_fault(header, file))
 
 
-def _orientation(image: Image.Image, file: Path) -> int:
+def _orientation(image: Image.Image, exif: bytes | None) -> int:
+    """Pillow would decode a whole PNG to look for it, and take that of XMP, which cv2 does not."""
     tags = getattr(image, 'tag_v2', None)
     if tags is None:
-        # Pillow would decode a whole PNG to look for it, and take that of XMP, which cv2 does not.
         tags = Image.Exif()
-        tags.load(png_end(file).exif if image.format == 'PNG' else image.info.get('exif'))
+        tags.load(exif)
     return _orientation_of(tags)
 
 
@@ -155,7 +163,7 @@ def _by_other_means(file: Path, error: Exception) -> Header:
         with open(file, 'rb') as stream:
             start = stream.read(32)
     except OSError as problem:
-        return _failed((problem.strerror or str(problem)).lower())
+        return _failed(_reason(problem, file))
     if not start:
         return _failed('it is empty')
     if start.startswith(POINTER):
@@ -172,8 +180,16 @@ def _by_other_means(file: Path, error: Exception) -> Header:
     except (struct.error, KeyError):  # of a TIFF whose directory is incomplete
         return _failed(CUT)
     except Exception as problem:
+        end = png_end(file) if start.startswith(PNG) else PngEnd()
+        if end.damaged:
+            return _failed(_damage(end))
         own = isinstance(error, Image.UnidentifiedImageError) or isinstance(problem, ValueError)
         return _failed(str(problem) if own else f'{type(error).__name__}: {error}')
+
+
+def _reason(error: OSError, file: Path) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f'it is a link to {os.readlink(file)}: {reason}' if os.path.islink(file) else reason
 
 
 def _failed(error: str) -> Header:

@@ -18,7 +18,7 @@ from PIL import Image
 from .cache import facts_of
 from .header import CHANNELS, ORIENTATION, Header, read_header
 
-VERSION = 4  # of the cache; raise it when Header or what it holds changes
+VERSION = 5  # of the cache; raise it when Header or what it holds changes
 # By orientation, the point of the turned image for (x, y) of the stored one of size (w, h); EXIF
 # 2.32, table of tag 274. cv2 turns images so, and mmcv with it.
 TURNS: dict[int, Callable] = {

@@ -9,21 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mmengine.fileio import list_dir_or_file
+from .listing import listed
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # in any case; our choice
 PROBES = 3  # names that a pattern is first tried on; our choice
-
-
-def listed(folder: str | Path, suffix: str | None = None) -> list[str]:
-    """Names of the files in a folder and its subfolders, sorted; hidden ones are left out.
-
-    So mmseg lists images. [] if there is no such folder.
-    """
-    if not os.path.isdir(folder):
-        return []
-    names = list_dir_or_file(str(folder), list_dir=False, suffix=suffix or None, recursive=True)
-    return sorted(name.replace(os.sep, '/') for name in names)
 
 
 def stems_of(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.header import Header, read_header
+from ..data.undecoded import why_unloaded
 from ..recipe.errors import RecipeError
 from ..recipe.walk import dicts, type_name
 
@@ -52,14 +53,19 @@ class Pipeline:
         """
         results = dict(img_id=0, img_path=None, seg_fields=[])
         if isinstance(image, (str, Path)):
+            if not str(image).strip():
+                raise ValueError(f'{image!r} is no path of an image')
             file = Path(image).expanduser()
             if not file.is_file():
                 fault = 'it is a folder' if file.is_dir() else 'there is no such file'
                 raise ValueError(f'{image}: {fault}')
             self._refuse(read_header(file), image)
-            loaded = self._load({**results, 'img_path': str(file)})
+            try:
+                loaded = self._load({**results, 'img_path': str(file)})
+            except AssertionError as error:  # mmcv's, which does not say why
+                raise ValueError(f'{image}: {why_unloaded(file) or error}') from error
             if loaded is None:
-                raise ValueError(f'{image}: it cannot be loaded')
+                raise ValueError(f'{image}: it cannot be loaded: {why_unloaded(file)}')
             return loaded
         array = self._as_loaded(as_array(image))
         shape = array.shape[:2]
@@ -78,15 +84,25 @@ class Pipeline:
         """Refuse what is broken, and what mmcv's LoadImageFromFile would load black."""
         if header.error:
             raise ValueError(f'{image}: {header.error}')
-        if hasattr(self._load, 'bits'):
+        ours = hasattr(self._load, 'bits')
+        reduced = not getattr(self._load, 'color_type', 'color').startswith('unchanged')
+        floats = header.mode == 'F' or 'float' in header.mode
+        stored = not reduced or (ours and self._load.channels)
+        if (floats or header.bits > 16) and not (stored or self._any_bits):
+            what = 'floating-point numbers' if floats else 'integers'
+            raise ValueError(
+                f'{image}: its values are {header.bits}-bit {what}, which this recipe does not '
+                'load: scale them to 8 or 16 bits, or train with such files, with own_data.'
+                f'channels={header.channels} and mean and std of their values'
+            )
+        if ours:
             return
         if header.format == 'NPY':
             raise ValueError(f'{image}: this recipe loads no .npy files; own_data.bits=8 does')
-        reduced = not getattr(self._load, 'color_type', 'color').startswith('unchanged')
         if header.bits > 8 and reduced and not self._any_bits:
             raise ValueError(
                 f'{image}: it has {header.bits} bits, but this recipe loads 8; own_data.bits='
-                f'{min(header.bits, 16)}, 12 for a 12-bit camera, scales its values '
+                f'{header.bits}, 12 for a 12-bit camera, scales its values '
                 '(checks.image_bits=False in the config lets this pass)'
             )
 

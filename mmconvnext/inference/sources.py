@@ -61,6 +61,8 @@ def find_sources(inputs: Iterable[str], out: Path) -> list[Source]:
 
 
 def _of_input(given: str, out: Path) -> Iterator[Source]:
+    if not given.strip():
+        raise RecipeError(f'{given!r} is no input; the working folder is . An input is {KINDS}')
     path = Path(given).expanduser()
     if path.is_dir():
         yield from _of_folder(path, out)

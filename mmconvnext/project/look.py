@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from ..data import formats
 from ..data.coco.read import LISTS
+from ..data.listing import folders_of
 from ..data.pairs import suffix_of
 from ..recipe.errors import RecipeError
 
@@ -36,12 +37,14 @@ class Seen:
     Attributes:
         coco: the files that are COCO's by how they begin.
         folders: of each folder that has some, the number of images directly in it.
+        arrays: folders that hold .npy files.
         others: of each other format, how many files and the first of them.
     """
 
     root: Path
     coco: list[Path] = field(default_factory=list)
     folders: dict[Path, int] = field(default_factory=dict)
+    arrays: list[Path] = field(default_factory=list)
     others: dict[str, tuple[int, Path]] = field(default_factory=dict)
 
     def told(self) -> str:
@@ -61,25 +64,21 @@ def look(root: Path) -> Seen:
 
     Raises:
         RecipeError: it is not a folder, or holds neither images nor annotations.
+        OSError: a folder below it cannot be read.
     """
     if not root.is_dir():
         what = 'is a file, not a folder' if root.exists() else 'does not exist'
         raise RecipeError(f'{root} {what}: give the folder of your images and annotations')
     seen, counts = Seen(root), Counter()
     first: dict[str, Path] = {}
-    visited: set[str] = set()
-    for place, below, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited or len(visited) == MOST:
-            below.clear()
-            continue
-        visited.add(real)
-        below[:] = sorted(name for name in below if not name.startswith('.'))
+    for place, names in islice(folders_of(root), MOST):
         folder = Path(place).relative_to(root)
-        files = [folder / name for name in sorted(names) if not name.startswith('.')]
+        files = [folder / name for name in names]
         images = sum(bool(suffix_of(file.name)) for file in files)
         if images:
             seen.folders[folder] = images
+        if any(file.suffix == '.npy' for file in files):
+            seen.arrays.append(folder)
         jsons = [file for file in files if file.suffix.lower() == '.json']
         coco, kind, file = _coco_files(root, jsons)
         seen.coco += coco

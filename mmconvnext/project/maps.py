@@ -13,7 +13,8 @@ import numpy as np
 
 from ..data.images import read_headers
 from ..data.label_maps import read_label_maps
-from ..data.pairs import find_pattern, listed, suffix_of
+from ..data.listing import listed
+from ..data.pairs import find_pattern, suffix_of
 from ..recipe.errors import RecipeError
 from .label_classes import label_classes
 from .look import Seen, prepare_command, split_of
@@ -131,10 +132,7 @@ def _words(path: Path) -> set[str]:
 
 def _found(seen: Seen) -> list[Pair]:
     """Each folder of label maps with the folder of images that fits it best."""
-    folders = {*seen.folders}
-    for place, _, names in os.walk(seen.root, followlinks=True):
-        if any(name.endswith('.npy') for name in names):
-            folders.add(Path(place).relative_to(seen.root))
+    folders = {*seen.folders, *seen.arrays}
     maps = sorted(f for f in folders if _words(f) & WORDS and not _words(f) & OBJECTS)
     others = sorted(folder for folder in seen.folders if folder not in maps)
     pairs = []

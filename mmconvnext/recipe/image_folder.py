@@ -8,6 +8,7 @@ import posixpath
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import list_dir_or_file
 
+from ..data.listing import listed
 from ..registry import DATASETS
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # in any case; our choice
@@ -33,9 +34,13 @@ class ImageFolder(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """``img_path`` and ``img_id`` (its index in the list) of every image."""
         folder = self.data_prefix['img']
-        files = list_dir_or_file(
-            folder, list_dir=False, recursive=True, backend_args=self.backend_args
-        )
+        local = self.backend_args in (None, dict(backend='local')) and '://' not in folder
+        if local:  # mmengine would never end at a link to a folder above
+            files = listed(folder)
+        else:
+            files = list_dir_or_file(
+                folder, list_dir=False, recursive=True, backend_args=self.backend_args
+            )
         names = sorted(name for name in files if name.lower().endswith(SUFFIXES))
         if not names:
             raise ValueError(f'{folder} has no images; their names end in {", ".join(SUFFIXES)}')

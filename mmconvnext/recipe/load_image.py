@@ -14,6 +14,7 @@ from mmengine import fileio
 from mmengine.fileio import BaseStorageBackend, register_backend
 from PIL import Image
 
+from ..data.undecoded import why_undecoded
 from ..registry import TRANSFORMS
 
 MOST_BITS = 16  # of integers in PNG and TIFF
@@ -73,7 +74,7 @@ class LoadImage(LoadImageFromFile):
                 return None
             raise
         if image is None:
-            raise ValueError(f'failed to load image: {file}')
+            raise ValueError(f'failed to load image: {file}: {why_undecoded(content)}')
         image = self._scaled(image, file)
         channels = 1 if image.ndim == 2 else image.shape[2]
         if self.channels not in (None, channels):

@@ -138,3 +138,26 @@ def test_names_of_configs_are_plain(tmp_path):
 )
 def test_durations(minutes, text):
     assert new_project._duration(minutes) == text
+
+
+def test_a_full_disk_leaves_no_part_of_a_config(data, monkeypatch):
+    class Full:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            raise OSError(28, 'No space left on device')
+
+        def write(self, text):
+            pass
+
+    def opened(path, *args, **kwargs):
+        path.touch()
+        return Full()
+
+    monkeypatch.setattr(Path, 'open', opened)
+    with pytest.raises(
+        RecipeError, match='mine.py cannot be written: No space .*: the disk is full'
+    ):
+        new_project._write(Path('mine.py'), 'text')
+    assert not Path('mine.py').exists()

@@ -1,9 +1,11 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """cli/run.py: a mistake ends with status 2 and one message; other errors keep their traceback."""
 
+import errno
 import subprocess
 import sys
 
+import coco_files
 import pytest
 from fixtures import MASK_RCNN, ROOT
 from processes import script
@@ -11,6 +13,8 @@ from processes import script
 from mmconvnext.checkpoint.errors import CheckpointError
 from mmconvnext.cli.run import run_tool, start
 from mmconvnext.recipe.errors import RecipeError
+
+LONG = 'x' * 5000  # characters of a path
 
 
 @pytest.mark.parametrize('kind', [RecipeError, CheckpointError])
@@ -30,6 +34,44 @@ def test_no_other_error_is_hidden():
     with pytest.raises(ValueError, match='a bug'):
         run_tool(fails)
     assert run_tool(lambda: None) is None
+
+
+def test_what_the_system_refuses_is_one_message(capsys):
+    def fails(number):
+        raise OSError(number, 'full', 'a.pth')
+
+    with pytest.raises(SystemExit, match='^2$'):
+        run_tool(lambda: fails(errno.ENOSPC))
+    assert capsys.readouterr().err.startswith('error: a.pth: full: the disk is full; make room')
+    with pytest.raises(FileNotFoundError):  # of ours, or of a config
+        run_tool(lambda: fails(errno.ENOENT))
+
+
+@pytest.mark.parametrize(
+    'argv',
+    [
+        ['prepare_data', LONG, 'b'],
+        ['prepare_data', 'a', LONG],
+        ['new_project', LONG],
+        ['new_project', 'a', '--annotations', f'{LONG}.json'],
+        ['new_project', 'a', '--random', '--out', f'{LONG}.py'],
+        ['check_config', LONG],
+        ['browse_dataset', LONG, '--out', 'c'],
+        ['browse_dataset', 'x.py', '--out', LONG],
+        ['train', LONG],
+        ['train', MASK_RCNN, '--work-dir', LONG],
+    ],
+)
+def test_very_long_paths(argv, tmp_path, monkeypatch, capsys):
+    coco_files.pictures(tmp_path / 'a', images=4)
+    coco_files.write(tmp_path / 'a', coco_files.content(4))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', argv)
+    with pytest.raises(SystemExit, match='^2$'):
+        start(argv[0])
+    told = capsys.readouterr().err
+    assert told.startswith('error: ') and 'File name too long' in told and len(told) < 700
+    assert not (tmp_path / 'b').exists()
 
 
 # An error that is only seen after imports, base configs and checks have worked.

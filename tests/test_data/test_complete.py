@@ -1,10 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """data/complete.py: whether a file lacks its end, without decoding it."""
 
+import zlib
+
+import cv2
+import numpy as np
 import pytest
 from image_files import colours, encoded, noise, turned, write
 from PIL import Image
 
+from mmconvnext.data import complete
 from mmconvnext.data.complete import png_end, seems_cut
 
 
@@ -103,7 +108,8 @@ def test_marks_of_the_end(tmp_path, kind, mark):
 
 
 def chunk(kind: bytes, content: bytes = b'') -> bytes:
-    return len(content).to_bytes(4, 'big') + kind + content + b'crc.'
+    checksum = zlib.crc32(kind + content).to_bytes(4, 'big')
+    return len(content).to_bytes(4, 'big') + kind + content + checksum
 
 
 def test_any_chunks_of_a_png_are_passed(tmp_path):
@@ -111,10 +117,31 @@ def test_any_chunks_of_a_png_are_passed(tmp_path):
     for parts in ([b'IHDR', b'IDAT'], [b'IDAT'] * 5, []):
         chunks = b''.join(chunk(kind, kind * i) for i, kind in enumerate(parts, 1))
         content = start + chunks + end
-        assert png_end(write(tmp_path / 'a', content)) == (b'', True)
-        assert png_end(write(tmp_path / 'a', content + b'more' * 9)) == (b'', True)
+        assert png_end(write(tmp_path / 'a', content)) == (b'', True, '')
+        assert png_end(write(tmp_path / 'a', content + b'more' * 9)) == (b'', True, '')
         for missing in range(1, 13):
-            assert png_end(write(tmp_path / 'a', content[:-missing])) == (b'', False)
+            assert png_end(write(tmp_path / 'a', content[:-missing])) == (b'', False, '')
     content = start + chunk(b'eXIf', b'turn') + chunk(b'IDAT', b'IEND' * 4) + end
-    assert png_end(write(tmp_path / 'a', content)) == (b'turn', True)
-    assert png_end(write(tmp_path / 'a', content[:40])) == (b'turn', False)
+    assert png_end(write(tmp_path / 'a', content)) == (b'turn', True, '')
+    assert png_end(write(tmp_path / 'a', content[:40])) == (b'turn', False, '')
+
+
+def test_checksums_of_the_chunks_that_a_decoder_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr(complete, 'PIECE', 4)  # content of several pieces
+    parts = [chunk(b'IHDR', b'x' * 13), chunk(b'PLTE', b'y' * 9), chunk(b'IDAT', b'z' * 50)]
+    for kind, i in (('IHDR', 0), ('PLTE', 1), ('IDAT', 2)):
+        for place in (-1, 8, 11, -5):  # of the checksum, and of the content
+            broken = bytearray(parts[i])
+            broken[place] ^= 1
+            content = b''.join([complete.PNG, *parts[:i], broken, *parts[i + 1 :], chunk(b'IEND')])
+            assert png_end(write(tmp_path / 'a', content)) == (b'', False, kind)
+
+
+@pytest.mark.parametrize('kind', [b'tEXt', b'eXIf', b'IEND'])
+def test_checksums_that_cv2_passes_over(tmp_path, kind):
+    content = bytearray(encoded(colours(), 'PNG'))
+    end = len(content) - 12
+    content[end:end] = chunk(kind, b'a')[:-1] + b'?' if kind != b'IEND' else b''
+    content[-1] ^= kind == b'IEND'
+    assert png_end(write(tmp_path / 'a', content))[1:] == (True, '')
+    assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None

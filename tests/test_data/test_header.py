@@ -183,6 +183,28 @@ def test_a_png_without_its_end_is_not_loaded_by_cv2(tmp_path, bytes_):
     assert header_of(tmp_path, encoded(noise(), 'PNG')[:-bytes_]).error == 'it is cut off'
 
 
+def flipped(content: bytes, mark: bytes, place: int) -> bytes:
+    """One bit of a chunk of a PNG is another; ``place`` counts from its kind."""
+    changed = bytearray(content)
+    changed[content.index(mark) + place] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(('chunk', 'place'), [('IHDR', 4 + 13), ('IDAT', 40), ('IDAT', -1)])
+def test_a_damaged_png(tmp_path, chunk, place):
+    """A bit of the pixels or of a checksum; Pillow does not open it without its IHDR."""
+    content = encoded(noise(), 'PNG')
+    changed = flipped(content, chunk.encode(), place)
+    if place == -1:  # the length: the chunk ends elsewhere
+        changed = content[: len(content) // 2] + content[len(content) // 2 + 9 :]
+    assert cv2.imdecode(np.frombuffer(changed, np.uint8), cv2.IMREAD_COLOR) is None
+    error = header_of(tmp_path, changed, 'a.png').error
+    assert error in (
+        f'it is damaged: the checksum of its chunk {chunk} is wrong; copy or download it again',
+        'it is cut off' * (place == -1),
+    )
+
+
 @pytest.mark.parametrize('compression', ['tiff_lzw', 'tiff_deflate'])
 def test_a_cut_tiff_with_compression(tmp_path, compression):
     content = encoded(noise(), 'TIFF', compression=compression)
@@ -223,7 +245,10 @@ def test_what_is_no_image(tmp_path, content, error):
 def test_missing_files_and_folders(tmp_path):
     (tmp_path / 'dead.jpg').symlink_to('nowhere.jpg')
     assert read_header(tmp_path / 'a.jpg').error == 'no such file or directory'
-    assert read_header(tmp_path / 'dead.jpg').error == 'no such file or directory'
+    dead = read_header(tmp_path / 'dead.jpg').error
+    assert dead == 'it is a link to nowhere.jpg: no such file or directory'
+    (tmp_path / 'self.jpg').symlink_to('self.jpg')
+    assert 'to self.jpg: too many levels' in read_header(tmp_path / 'self.jpg').error
     assert read_header(tmp_path).error == 'is a directory'
 
 

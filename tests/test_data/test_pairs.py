@@ -2,28 +2,14 @@
 """data/pairs.py: images and label maps are paired as mmseg does it; other names are understood."""
 
 import pytest
-from mmseg.datasets import BaseSegDataset
 
-from mmconvnext.data.pairs import Pattern, find_pattern, listed, stems_of, suffix_of
+from mmconvnext.data.pairs import Pattern, find_pattern, stems_of, suffix_of
 
 
 def touch(root, *names):
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
-
-
-def test_files_are_listed_as_mmseg_does(tmp_path):
-    touch(tmp_path, 'b.jpg', 'a/c.jpg', 'a.JPG', '.hidden.jpg', 'x.png', 'a/d.jpg.txt')
-    dataset = BaseSegDataset(
-        data_root=str(tmp_path),
-        data_prefix=dict(img_path='', seg_map_path=''),
-        metainfo=dict(classes=['a']),
-    )
-    theirs = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    assert sorted(theirs) == [str(tmp_path / name) for name in listed(tmp_path, '.jpg')]
-    assert listed(tmp_path) == ['a.JPG', 'a/c.jpg', 'a/d.jpg.txt', 'b.jpg', 'x.png']
-    assert listed(tmp_path / 'nowhere') == []
 
 
 @pytest.mark.parametrize(
@@ -115,10 +101,3 @@ def test_suffixes_of_images_in_any_case(suffix):
 )
 def test_patterns_of_names(stems, maps, pattern):
     assert find_pattern(stems.split(), maps.split()) == (pattern and Pattern(*pattern))
-
-
-def test_hidden_files_and_other_suffixes_are_not_listed(tmp_path):
-    touch(tmp_path, 'b/.x.png', 'a.png', 'a.png.bak', 'c/d/e.png')
-    assert listed(str(tmp_path), '.png') == ['a.png', 'c/d/e.png']
-    assert listed(tmp_path, '') == listed(tmp_path) == ['a.png', 'a.png.bak', 'c/d/e.png']
-    assert listed(tmp_path / 'a.png') == []

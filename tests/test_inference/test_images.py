@@ -103,6 +103,51 @@ def test_more_bits_than_the_recipe_loads_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('loader', 'taken'),
+    [
+        ({}, False),
+        (dict(type='mmconvnext.LoadImage', bits=16), False),
+        (dict(type='mmconvnext.LoadImage', channels=3), True),
+        (dict(type='mmconvnext.LoadImage', color_type='unchanged'), True),
+        (dict(color_type='unchanged'), True),
+    ],
+)
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_floating_point_numbers(tmp_path, loader, taken, dtype):
+    """No number of bits scales them."""
+    content = cv2.imencode('.tif', (RGB / 255).astype(dtype))[1].tobytes()
+    file = image_files.write(tmp_path / 'a.tif', content)
+    if taken:
+        assert pipeline(loader).load(file)['img'].max() < 1
+        return
+    with pytest.raises(ValueError, match=r'a\.tif: its values are .*-bit floating-point') as error:
+        pipeline(loader).load(file)
+    assert 'own_data.bits' not in str(error.value) and 'own_data.channels=3' in str(error.value)
+
+
+def test_integers_of_32_bits(tmp_path):
+    content = cv2.imencode('.tif', RGB[..., 0].astype(np.int32))[1].tobytes()
+    file = image_files.write(tmp_path / 'a.tif', content)
+    for steps in (pipeline(), load_image(bits=16)):
+        with pytest.raises(ValueError, match='its values are 32-bit integers, which this recipe'):
+            steps.load(file)
+
+
+def test_pixels_that_are_damaged_are_told_with_the_reason(tmp_path):
+    """The checksums of the file are sound; cv2 only says that it fails."""
+    file = image_files.write(tmp_path / 'a.png', image_files.png_of(bytes(50)))
+    for steps in (pipeline(), load_image(bits=8), pipeline(dict(ignore_empty=True))):
+        with pytest.raises(ValueError, match=r'a\.png: .*broken data stream'):
+            steps.load(file)
+
+
+@pytest.mark.parametrize('given', ['', '  '])
+def test_an_empty_path_is_no_folder(given):
+    with pytest.raises(ValueError, match=f'^{given!r} is no path of an image'):
+        pipeline().load(given)
+
+
+@pytest.mark.parametrize(
     ('name', 'content', 'fault'),
     [
         ('none.jpg', None, 'there is no such file'),

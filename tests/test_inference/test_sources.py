@@ -28,6 +28,12 @@ def names(*inputs, out='out'):
     return [(source.kind, source.name) for source in find_sources(inputs, Path(out))]
 
 
+@pytest.mark.parametrize('given', ['', ' '])
+def test_an_empty_path_is_not_the_working_folder(photos, given):
+    with pytest.raises(RecipeError, match=f'{given!r} is no input; the working folder is '):
+        names(given)
+
+
 def test_a_folder_with_all_below(photos):
     assert names('p') == [
         ('image', '[x].jpg'),

@@ -67,6 +67,22 @@ def test_links_in_a_circle_end(tmp_path):
     assert look(tmp_path).folders == {Path('a'): 1}
 
 
+def test_links(tmp_path):
+    """To themselves, out of the folder, and to what holds the folder."""
+    coco_files.pictures(tmp_path / 'away', images=2)
+    coco_files.pictures(tmp_path / 'root/a', images=1)
+    for link, target in (('self', 'self'), ('out', '../away'), ('a/up', '../..')):
+        (tmp_path / 'root' / link).symlink_to(target)
+    assert look(tmp_path / 'root').folders == {Path('a'): 1, Path('out'): 2}
+
+
+def test_folders_of_arrays(tmp_path):
+    coco_files.pictures(tmp_path / 'a', images=1)
+    for name in ('maps/x/1.npy', 'maps/2.NPY.txt', 'maps/y/3.npz'):
+        coco_files.write((tmp_path / name).parent, '', Path(name).name)
+    assert look(tmp_path).arrays == [Path('maps/x')]
+
+
 def test_long_lists_are_cut(tmp_path):
     for i in range(20):
         coco_files.pictures(tmp_path / f'{i:02}', images=1)

@@ -155,3 +155,21 @@ def test_folders_that_do_not_fit_are_no_pair(tmp_path):
     write(tmp_path, 'images', 'labels')
     assert pair_of(tmp_path, Path('images'), Path('images')) is None
     assert pair_of(tmp_path, Path('images'), Path('labels')).stems == ['0', '1', '2']
+
+
+@pytest.mark.parametrize(('link', 'target'), [('self', 'self'), ('up', '..'), ('up', '../..')])
+def test_links_without_end(tmp_path, link, target):
+    """own_data gives mmseg a list of the images, so that it does not follow them."""
+    root = write(tmp_path / 'root', 'images', 'labels')
+    (root / 'images' / link).symlink_to(target)
+    (root / 'labels' / link).symlink_to(target)
+    found = survey(root)
+    assert (found.images, found.val_images) == (2, 1)
+
+
+def test_an_image_that_is_a_link_to_nothing(tmp_path):
+    root = write(tmp_path / 'root', 'images', 'labels')
+    (root / 'images/1.jpg').unlink()
+    (root / 'images/1.jpg').symlink_to('gone.jpg')
+    with pytest.raises(RecipeError, match=r'1 images cannot .*1.jpg \(it is a link to gone'):
+        survey(root)

@@ -46,3 +46,11 @@ def test_an_empty_folder(tmp_path):
     config = dict(type='mmconvnext.ImageFolder', data_prefix=dict(img=str(tmp_path)))
     with pytest.raises(ValueError, match=r'has no images; their names end in \.jpg, \.jpeg, '):
         DATASETS.build(config)
+
+
+def test_a_link_to_a_folder_above_ends(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    (tmp_path / 'up').symlink_to('.')
+    (tmp_path / 'self').symlink_to('self')
+    config = dict(type='mmconvnext.ImageFolder', data_prefix=dict(img=str(tmp_path)))
+    assert len(DATASETS.build(config)) == 1

@@ -8,7 +8,7 @@ import cv2
 import mmcv
 import numpy as np
 import pytest
-from image_files import HEIGHT, WIDTH, colours, encoded, noise, tiff, turned, write
+from image_files import HEIGHT, WIDTH, colours, encoded, noise, png_of, tiff, turned, write
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import Image
@@ -89,8 +89,10 @@ def test_files_are_read_through_mmengines_backends(tmp_path):
 
 def test_what_cannot_be_read(tmp_path):
     file = write(tmp_path / 'a.jpg', b'no image')
-    with pytest.raises(ValueError, match='failed to load image: .*a.jpg'):
+    with pytest.raises(ValueError, match='failed to load image: .*a.jpg: it is no image that'):
         load(file)
+    with pytest.raises(ValueError, match='failed to load image: .*c.png: broken data stream'):
+        load(write(tmp_path / 'c.png', png_of(bytes(50))))
     with pytest.raises(FileNotFoundError):
         load(tmp_path / 'b.jpg')
     assert load(tmp_path / 'b.jpg', ignore_empty=True) is None

@@ -211,6 +211,18 @@ def test_label_maps_among_the_images_are_no_images(own, data, tmp_path):
     assert images_of(cfg, LOADERS[1]) == ['1.png']
 
 
+@pytest.mark.parametrize(('link', 'target'), [('self', 'self'), ('s/up', '..')])
+def test_a_folder_with_an_endless_link_is_listed(own, data, tmp_path, link, target):
+    """mmseg's own listing fails."""
+    (tmp_path / 'images' / link).symlink_to(target)
+    cfg = own(test=dict(images='images'))
+    assert sorted(images(cfg, LOADERS[0])) == list(range(20))
+    assert len(images_of(cfg, LOADERS[2])) == 20
+    assert sorted(sum((images(own(val=0.25), loader) for loader in LOADERS[:2]), [])) == [
+        *range(20)
+    ]
+
+
 def images_of(cfg, loader):
     lines = Path(cfg[loader].dataset.ann_file).read_text().split()
     return [line + cfg[loader].dataset.img_suffix for line in lines]

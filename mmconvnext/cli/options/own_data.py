@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from .runs import add_cfg_options, add_toy
+from .values import name, path
 
 # Names of the formats; a test compares them with mmconvnext/data/exports.
 FORMATS = ('coco', 'yolo', 'voc', 'labelme', 'cvat', 'masks')
@@ -27,10 +28,10 @@ def prepare_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         'source',
         nargs='?',
-        type=Path,
+        type=_path,
         help='folder with images and labels, or one COCO or CVAT file',
     )
-    parser.add_argument('out', nargs='?', type=Path, help='folder to write, which must not exist')
+    parser.add_argument('out', nargs='?', type=_path, help='folder to write, which must not exist')
     parser.add_argument(
         '--format',
         choices=('auto', *FORMATS),
@@ -72,6 +73,7 @@ def prepare_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--classes',
         nargs='+',
+        type=name,
         default=[],
         metavar='NAME',
         help='take these classes only, in this order; or name the numbers of YOLO or the values of '
@@ -103,16 +105,16 @@ def prepare_parser() -> argparse.ArgumentParser:
         'columns and diagonals of pixels)',
     )
     checks = parser.add_argument_group('the public data of the recipes, instead of SOURCE and OUT')
-    for name, title in (('coco', 'COCO 2017'), ('ade', 'ADE20K')):
+    for kind, title in (('coco', 'COCO 2017'), ('ade', 'ADE20K')):
         checks.add_argument(
-            f'--check-{name}',
-            type=Path,
+            f'--check-{kind}',
+            type=_path,
             metavar='FOLDER',
             help=f'compare names, counts and sizes of {title} with what is expected',
         )
     checks.add_argument(
         '--lay-out',
-        type=Path,
+        type=_path,
         metavar='OUT',
         help='before that, link folders and extract archives below FOLDER into OUT, such as '
         'data/coco; nothing is downloaded',
@@ -145,7 +147,7 @@ def project_parser() -> argparse.ArgumentParser:
         epilog='Example: python tools/new_project.py data/nuclei --task instance. Other formats '
         'than COCO files and label maps: tools/prepare_data.py converts them first.',
     )
-    parser.add_argument('data', help='folder that holds the images and annotations')
+    parser.add_argument('data', type=path, help='folder that holds the images and annotations')
     parser.add_argument(
         '--task',
         choices=['det', 'instance', 'semantic'],
@@ -170,17 +172,20 @@ def project_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--out',
+        type=path,
         metavar='CONFIG',
         help='.py file to write; must not exist (default: the name of the folder and the task)',
     )
     parser.add_argument(
         '--images',
+        type=path,
         nargs='+',
         metavar='FOLDER',
         help='folder of the images, for training and validation (default: found by their names)',
     )
     parser.add_argument(
         '--annotations',
+        type=path,
         nargs='+',
         metavar='PATH',
         help='COCO file or folder of label maps for training, then for validation (default: found '
@@ -188,6 +193,7 @@ def project_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--classes',
+        type=name,
         nargs='+',
         metavar='NAME',
         help='of label maps: names in the order of their ids (default: from a file beside them)',
@@ -203,9 +209,13 @@ def browse_parser() -> argparse.ArgumentParser:
         'HTML page.',
         epilog='Example: python tools/browse_dataset.py my.py --out looks --num 50',
     )
-    parser.add_argument('config', help='config file, such as configs/mask_rcnn/....py')
+    parser.add_argument('config', type=path, help='config file, such as configs/mask_rcnn/....py')
     parser.add_argument(
-        '--out', required=True, metavar='FOLDER', help='folder for the page, new or empty'
+        '--out',
+        type=path,
+        required=True,
+        metavar='FOLDER',
+        help='folder for the page, new or empty',
     )
     parser.add_argument(
         '--split',
@@ -237,6 +247,10 @@ def browse_parser() -> argparse.ArgumentParser:
     add_toy(parser)
     add_cfg_options(parser)
     return parser
+
+
+def _path(text: str) -> Path:
+    return Path(path(text))
 
 
 def _fraction(text: str) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 
+from .values import path
+
 
 def train_parser(add_help: bool = True) -> argparse.ArgumentParser:
     """Options of ``tools/train.py``; without help as a parent of other parsers."""
@@ -14,7 +16,7 @@ def train_parser(add_help: bool = True) -> argparse.ArgumentParser:
         epilog='Example: python tools/train.py CONFIG --toy runs any supported recipe on toy data '
         'within minutes on a CPU.',
     )
-    parser.add_argument('config', help='config file, such as configs/mask_rcnn/....py')
+    parser.add_argument('config', type=path, help='config file, such as configs/mask_rcnn/....py')
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -57,7 +59,7 @@ def test_parser() -> argparse.ArgumentParser:
         description='Evaluate a detector (mmdet) or a segmentor (mmseg) on its test data.',
         epilog='Example: python tools/test.py CONFIG mask-rcnn_convnext-tiny_coco --show-dir drawn',
     )
-    parser.add_argument('config', help='config file, such as configs/mask_rcnn/....py')
+    parser.add_argument('config', type=path, help='config file, such as configs/mask_rcnn/....py')
     parser.add_argument(
         'checkpoint', help='file, URL or short name (tools/list_weights.py lists the names)'
     )
@@ -116,6 +118,7 @@ def check_parser() -> argparse.ArgumentParser:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
+        type=path,
         metavar='FOLDER',
         help="folder for logs and checkpoints (default: the config's work_dir, else "
         'work_dirs/<config>; tests use its subfolder test)',

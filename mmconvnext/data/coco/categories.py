@@ -8,6 +8,10 @@ from ..values import LARGEST_ID, key
 
 IDS = 'ids of categories that are no integers, made integers'
 NAMES = 'names of categories that are numbers, made strings'
+BLANKS = (
+    'names of classes with blanks around them, which are left out; names that become the same by '
+    'it are one class'
+)
 TWICE = 'categories that are listed twice, made one'
 CHECK = 'categories'
 
@@ -18,7 +22,8 @@ def sound_categories(
     """Check all categories; return the sound entries, and their ids by the key of the listed id.
 
     If all classes are listed, they come first and in their order, because mmdet numbers the labels
-    in the order of the file; then they are numbered from 1.
+    in the order of the file; then they are numbered from 1. Blanks around a name stay only if it is
+    so in ``classes``.
     """
     by_name: dict[str, dict] = {}
     ids: dict[int | str, str] = {}
@@ -29,6 +34,9 @@ def sound_categories(
         if type(name) in (int, float):
             ledger.mend(NAMES, name)
             name = str(name)
+        elif isinstance(name, str) and name not in classes and name != name.strip():
+            ledger.mend(BLANKS, repr(name))
+            name = name.strip()
         if k is None or not isinstance(name, str) or not name:
             broken.add(f'number {position} is {str(entries[position])[:80]}')
         elif ids.setdefault(k, name) != name:
@@ -36,7 +44,7 @@ def sound_categories(
         elif name in by_name:
             ledger.mend(TWICE, name)
         else:
-            by_name[name] = entry if entry['name'] is name else {**entry, 'name': name}
+            by_name[name] = entry if entry['name'] == name else {**entry, 'name': name}
     if not entries:
         ledger.refuse(CHECK, '"categories" is empty: label the objects, or export with their names')
     if broken.count:

@@ -14,6 +14,7 @@ from .folder import Folder, SourceError, head, split_in, split_of_file
 KEYS = r'"(images|annotations|categories|info|licenses)"\s*:'
 NOT = r'"(shapes|imagePath|segments_info)"\s*:'
 PANOPTIC = 'panoptic'  # COCO's own files of other tasks, which begin alike
+NO_IMAGES = 'files without images'
 OTHERS = re.compile(r'(person_keypoints|captions|image_info|stuff)_')
 
 
@@ -46,10 +47,14 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
         content = read_coco(file, export.ledger)
         if content is None:
             raise SourceError(export.ledger.refused[-1].text)
+        name_of_file = folder.below(file)
+        if not content['images'] and not content['annotations']:
+            export.ledger.leave_out(NO_IMAGES, name_of_file)
+            continue
         entries = [entry for entry in content['images'] if isinstance(entry, dict)]
         names = [str(entry.get('file_name')) for entry in entries]
         # A file for train or val; else the folders of its images tell.
-        split = split_of_file(folder.below(file)) if len(files) > 1 else ''
+        split = split_of_file(name_of_file) if len(files) > 1 else ''
         root = folder.root_of(names, file.parent, split)
         if root is None and names:
             where = _renamed(entries, folder, file.parent)
@@ -59,12 +64,17 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
                     f'({", ".join(names[:3])}, ...); there are {len(folder.images)} images; give '
                     'the folder that holds both'
                 )
-            export.notes.append(f'{folder.below(file)}: images were found by their names alone')
+            export.notes.append(f'{name_of_file}: images were found by their names alone')
         splits = {}
         for entry in entries:
             name = str(entry.get('file_name'))
-            splits[entry.get('id')] = split or split_in(name) or split_in(folder.below(file))
-        export.parts.append(Objects(content, str(root or ''), splits))
+            splits[entry.get('id')] = split or split_in(name) or split_in(name_of_file)
+        export.parts.append(Objects(content, str(root or ''), splits, name_of_file))
+    if not export.parts:
+        raise SourceError(
+            f'{folder.root}: none of the COCO files lists an image ({export.ledger.causes()}); '
+            'export them again, with the images'
+        )
     return export
 
 

@@ -20,6 +20,7 @@ from .xml_file import read_xml
 BEGINS = re.compile(r'\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*)?<annotations\b', re.DOTALL)
 NO_IMAGE = 'images of the XML that are not in the folder, with their objects'
 OTHERS = 'shapes without an area (points, lines, skeletons, tags)'
+NO_LABEL = 'shapes without a label'
 UNUSABLE = 'shapes whose numbers are missing'
 SHAPES = ('box', 'polygon', 'mask', 'ellipse')
 
@@ -54,7 +55,8 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
             what = '"CVAT for video"' if root.find('track') is not None else 'without images'
             raise SourceError(f'{file} is {what}: {way}')
         for label in root.iterfind('meta//labels/label/name'):
-            writer.class_id((label.text or '').strip())
+            if (label.text or '').strip():
+                writer.class_id(label.text)
         for entry in root.iterfind('image'):
             _add_image(writer, entry, folder, file)
     if not writer.images:
@@ -81,6 +83,9 @@ def _add_image(writer: Writer, entry: Element, folder: Folder, file: Path) -> No
         label, where = entry_.get('label') or '', f'{name}:{position}'
         if entry_.tag not in SHAPES:
             writer.ledger.leave_out(OTHERS, f'{where}: {entry_.tag}')
+            continue
+        if not label.strip():
+            writer.ledger.leave_out(NO_LABEL, where)
             continue
         try:
             shape = _shape(entry_, width, height)

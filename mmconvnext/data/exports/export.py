@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as rle_api
 
+from ..coco.categories import BLANKS
 from ..label_values import LabelValues
 from ..ledger import Ledger
 from .folder import Folder, in_maps
@@ -26,11 +27,13 @@ class Objects:
         folder: below which the names of its images begin; '' if they are whole paths.
         splits: by id of an image, the split that the export puts it in: 'train', 'val' or 'test';
             '' or no entry if it does not say.
+        source: the name of the file, for messages; '' if it is one of many.
     """
 
     content: dict
     folder: str = ''
     splits: dict[object, str] = field(default_factory=dict)
+    source: str = ''
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Writer:
     def __init__(self, ledger: Ledger):
         self.ledger = ledger
         self.names: dict[str, int] = {}  # ids of the classes
+        self.blanks: set[str] = set()  # names that had some around them
         self.images: dict[Path, dict] = {}
         self.objects: list[dict] = []
         self.splits: dict[object, str] = {}
@@ -130,7 +134,12 @@ class Writer:
                     self.add(image, name, shape.box)
 
     def class_id(self, name: str) -> int:
-        return self.names.setdefault(name, len(self.names) + 1)
+        """The id of a class, which is listed from then on; blanks around its name are left out."""
+        plain = name.strip()
+        if plain != name and name not in self.blanks:
+            self.blanks.add(name)
+            self.ledger.mend(BLANKS, repr(name))
+        return self.names.setdefault(plain, len(self.names) + 1)
 
     def done(self) -> Objects:
         categories = [dict(id=i, name=name) for name, i in self.names.items()]

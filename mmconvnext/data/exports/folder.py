@@ -12,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 
 from ..files import folded
 from ..images import read_headers
+from ..listing import folders_of
 from ..pairs import IMAGES
 
 HEAD = 4096  # characters of a file that tell its format; our choice
@@ -33,12 +34,15 @@ class Folder:
 
     Args:
         source: a folder, or the one annotation file of it that is to be read.
+
+    Raises:
+        OSError: a folder below it cannot be read.
     """
 
     def __init__(self, source: Path):
         self.only = source if source.is_file() else None
         self.root = source.parent if self.only else source
-        self.files = _walk(self.root)
+        self.files = [Path(place, n) for place, names in folders_of(self.root) for n in names]
         self._by_name: dict[str, list[Path]] = {}
 
     @functools.cached_property
@@ -141,19 +145,6 @@ class Folder:
         found = self._by_name.get(folded(name) if whole else f'{folded(name)}/', [])
         # Names of old exports of CVAT have no suffix.
         return found if found or not whole else self._by_name.get(f'{folded(name)}/', [])
-
-
-def _walk(root: Path) -> list[Path]:
-    found, seen = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(f for f in folders if not f.startswith('.') and f != '__MACOSX')
-        found += [Path(folder, name) for name in sorted(names) if not name.startswith('.')]
-    return found
 
 
 def _best(found: list[Path], parts: list[str], near: Path) -> Path | None:

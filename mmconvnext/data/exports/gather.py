@@ -71,6 +71,9 @@ def gather(export: Export, classes: Sequence[str] = (), **options: bool) -> Data
     if export.maps:
         return _of_maps(export)
     names, items, listed = _class_names(export, classes), [], 0
+    if not names and not any(part.content['annotations'] for part in export.parts):
+        count = sum(len(part.content['images']) for part in export.parts)
+        raise SourceError(_no_object(count, export))
     for part in export.parts:
         listed += len(part.content['images'])
         items += _sound(part, names, export, options)
@@ -81,9 +84,13 @@ def gather(export: Export, classes: Sequence[str] = (), **options: bool) -> Data
             f'{lost} of {listed} images are missing or cannot be read: {export.ledger.causes()}'
         )
     if not any(item.objects for item in items):
-        causes = export.ledger.causes() or 'the labels list none'
-        raise SourceError(f'no object is left on {len(items)} images: {causes}')
+        raise SourceError(_no_object(len(items), export))
     return Data(items, names, export.ledger, export.notes)
+
+
+def _no_object(images: int, export: Export) -> str:
+    causes = export.ledger.causes() or 'the labels list none'
+    return f'no object is left on {images} images: {causes}'
 
 
 def _class_names(export: Export, classes: Sequence[str]) -> list[str]:
@@ -92,7 +99,7 @@ def _class_names(export: Export, classes: Sequence[str]) -> list[str]:
         listed = [c for c in part.content['categories'] if isinstance(c, dict)]
         for category in listed:
             if not _is_project(category, listed, part.content['annotations']):
-                found.setdefault(str(category.get('name')))
+                found.setdefault(str(category.get('name')).strip())
             else:
                 export.notes.append(
                     f'the category {category.get("name")!r} is left out: it has no objects, and is '
@@ -128,7 +135,7 @@ def _sound(part: Objects, names: list[str], export: Export, options: dict) -> It
     sound = sound_content(part.content, wanted, export.ledger)
     faults = [r.text for r in export.ledger.refused if r.check not in PASSED]
     if faults:
-        text = '; '.join(dict.fromkeys(faults))
+        text = f'{part.source}: ' * bool(part.source) + '; '.join(dict.fromkeys(faults))
         for name in options:
             text = text.replace(f'own_data.{name}=True', f'--{name.replace("_", "-")}')
         raise SourceError(text)

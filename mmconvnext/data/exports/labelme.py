@@ -105,7 +105,7 @@ def _add_all(writer: Writer, image: int, shapes: list, size: tuple[int, int], wh
     for position, entry in enumerate(shapes, 1):
         entry, place = entry if isinstance(entry, dict) else {}, f'{where}:{position}'
         label = entry.get('label')
-        if label is None or label == '' or label == IGNORED:
+        if label is None or str(label).strip() in ('', IGNORED):
             writer.ledger.leave_out(NO_LABEL, place)
             continue
         kind = entry.get('shape_type') or 'polygon'  # absent in files of version 2 and 3

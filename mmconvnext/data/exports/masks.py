@@ -169,6 +169,12 @@ def _meaning(
 
 
 def _count(names: Sequence[str], values: list[int], folder: Folder) -> None:
+    doubles = [name for name, count in Counter(names).items() if count > 1]
+    if doubles:
+        raise SourceError(
+            f'{doubles} name several classes of {folder.root}: give each value a name of its own, '
+            'in the order of the values, with --classes'
+        )
     if len(names) != len(values):
         raise SourceError(
             f'the label maps of {folder.root} hold the {len(values)} values {values[:MANY]}, but '
@@ -196,7 +202,7 @@ def _palette(file: Path) -> dict:
     names = [line for line in lines if line and not line.startswith('#')]
     if any(re.search(r'\d', line) for line in names):
         return read_palette(file)
-    return {line.partition(':')[0]: _voc_colour(i) for i, line in enumerate(names)}
+    return {line.partition(':')[0].strip(): _voc_colour(i) for i, line in enumerate(names)}
 
 
 def _voc_colour(number: int) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from ..ledger import Tally
 from ..values import number
 from .export import Export, Writer
 from .folder import Folder, SourceError, head, split_in
+from .yolo_pose import found_pose, listed_pose
 
 YAML = ('.yaml', '.yml')
 NAMES = ('classes.txt', 'obj.names', '_darknet.labels', 'labels.txt', 'predefined_classes.txt')
@@ -49,7 +50,7 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
     """
     export = Export()
     table, file = _table(folder)
-    names, pose = _names(folder, table) or list(classes), _pose(table)
+    names = _names(folder, table) or list(classes)
     texts = {f for f in folder.files if f.suffix.lower() == '.txt' and f.name not in NAMES}
     labels = {f for f in texts if not f.name.lower().startswith('readme')}
     splits = _splits(folder, table, file, export)
@@ -59,20 +60,27 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
             '"names: [cat, dog]" or a classes.txt with a name in each line, or give them with '
             '--classes cat dog, in the order of their numbers'
         )
-    writer, used, pixels, ids = Writer(export.ledger), set(), Tally(), Tally()
+    label_of = {image: _label_of(image, labels) for image in folder.images}
+    used = {*label_of.values()} - {None}
+    rows = {label: [*_rows(label, folder, export)] for label in sorted(used)}
+    pose = listed_pose(table)
+    if pose is None:
+        pose, note = found_pose([values for lines in rows.values() for _, values in lines])
+        export.notes += [note] if note else []
+    writer, pixels, ids = Writer(export.ledger), Tally(), Tally()
     for name in names:
         writer.class_id(name)
-    for image in folder.images:
-        label = _label_of(image, labels)
+    if len(writer.names) < len(names):
+        export.notes.append(f'classes that are named twice are one: {names[:50]}')
+    for image, label in label_of.items():
         if label is None and _is_map(image, folder):
             continue
-        used.add(label)
         size = folder.size(image)
         split = splits.get(os.path.realpath(image)) or split_in(folder.below(image))
         i = writer.image(image, size, split)
         if label is None or size == (0, 0):
             continue
-        for where, values in _lines(label, folder, export, pose):
+        for where, values in _lines(rows[label], export, pose):
             if not 0 <= values[0] < len(names) or values[0] != int(values[0]):
                 ids.add(f'{where}: {values[0]:g}')
                 continue
@@ -108,11 +116,8 @@ def _shape(values: list[float], width: int, height: int) -> tuple[list | None, l
     return None, [[v * side for v, side in zip(values, (width, height) * (len(values) // 2))]]
 
 
-def _lines(
-    file: Path, folder: Folder, export: Export, pose: int
-) -> Iterator[tuple[str, list[float]]]:
-    """The place of each line, the class, and four numbers or pairs of them."""
-    ledger = export.ledger
+def _rows(file: Path, folder: Folder, export: Export) -> Iterator[tuple[str, list[float]]]:
+    """The place of each line and its numbers, five at least."""
     text = file.read_text(encoding='utf-8-sig', errors='replace')
     for position, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -120,14 +125,23 @@ def _lines(
         where = f'{folder.below(file)}:{position}'
         values = [number(word) for word in line.split()]
         if len(values) < 5 or None in values:
-            ledger.leave_out(BROKEN, f'{where}: {line.strip()[:40]}')
-            continue
+            export.ledger.leave_out(BROKEN, f'{where}: {line.strip()[:40]}')
+        else:
+            yield where, values
+
+
+def _lines(
+    rows: list[tuple[str, list[float]]], export: Export, pose: int
+) -> Iterator[tuple[str, list[float]]]:
+    """The place of each line, the class, and four numbers or pairs of them."""
+    ledger = export.ledger
+    for where, values in rows:
         if pose and len(values) == 5 + pose:
             ledger.note(KEYPOINTS, where)
             values = values[:5]
         if len(values) % 2 == 0:
             ledger.note(CONFIDENCE, where)
-            values.pop()
+            values = values[:-1]
         if len(values) == 5 or len(values) >= 7:
             yield where, values
         else:
@@ -167,7 +181,8 @@ def _table(folder: Folder) -> tuple[dict, Path | None]:
     if file is None:
         return {}, None
     try:
-        table = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
+        # All as it is written: YAML would read the names yes, 1.10 and ~ as True, 1.1 and None.
+        table = yaml.load(file.read_text(encoding='utf-8-sig'), yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SourceError(f'{file} is no YAML: {error}') from error
     return (table if isinstance(table, dict) else {}), file
@@ -179,12 +194,18 @@ def _names(folder: Folder, table: dict) -> list[str]:
     if isinstance(names, dict):
         keys = [number(key) for key in names]
         if sorted(k for k in keys if k is not None) != list(range(len(keys))):
+            shown = [key if k is None else k for k, key in zip(keys, names)]
             raise SourceError(
-                f'the names of the data.yaml have the numbers {list(names)[:10]}, not 0 to '
+                f'the names of the data.yaml have the numbers {shown[:10]}, not 0 to '
                 f'{len(names) - 1}; name every class'
             )
         names = [names[key] for key in sorted(names, key=number)]
     if isinstance(names, list) and names:
+        nameless = [i for i, name in enumerate(names) if not str(name).strip()]
+        if nameless:
+            raise SourceError(
+                f'the data.yaml gives no name to the classes {nameless[:10]}; name every class'
+            )
         return [str(name) for name in names]
     for file in sorted(folder.files, key=lambda f: len(f.parts)):
         if file.name in NAMES:
@@ -193,14 +214,6 @@ def _names(folder: Folder, table: dict) -> list[str]:
             if names:
                 return names
     return []
-
-
-def _pose(table: dict) -> int:
-    """How many numbers of keypoints follow the box."""
-    shape = table.get('kpt_shape')
-    if isinstance(shape, list) and len(shape) == 2 and all(type(v) is int for v in shape):
-        return shape[0] * shape[1]
-    return 0
 
 
 def _splits(folder: Folder, table: dict, file: Path | None, export: Export) -> dict[str, str]:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.fileio import list_dir_or_file, list_from_file
+from mmengine.fileio import list_from_file
 
 from ...data.images import image_kinds, read_headers
 from ...data.ledger import Tally
+from ...data.listing import endless, listed
 from ..image_folder import SUFFIXES
 from ..label_files import setting
 from ..ranks import rank
@@ -31,7 +32,15 @@ def check_images(cfg: Config, loaders: tuple) -> Iterator[Finding]:
     if rank() != 0 and cfg.get('launcher', 'none') != 'none':
         return
     for path, dataset in datasets(cfg, loaders):
-        files = [] if is_remote(dataset) else _files(cfg, dataset)
+        folder, files = (None, []) if is_remote(dataset) else _files(cfg, dataset)
+        loops = endless(folder) if folder else []
+        if loops:
+            yield Finding(
+                f'{path}: mmseg lists {folder}, and fails at links that lead to themselves or to a '
+                f'folder above ({", ".join(loops[:3])}): remove them, or give it a list of the '
+                'images as ann_file, which own_data does',
+                'image_files',
+            )
         headers = read_headers(files, turns_images(dataset))
         bad = Tally()
         for file, header in headers.items():
@@ -52,25 +61,21 @@ def check_images(cfg: Config, loaders: tuple) -> Iterator[Finding]:
         yield from check_loading(cfg, path, dataset, image_kinds(headers))
 
 
-def _files(cfg: Config, dataset: dict) -> list[Path]:
-    """The images of a dataset that lists a folder; [] for other datasets."""
+def _files(cfg: Config, dataset: dict) -> tuple[str | None, list[Path]]:
+    """The images of a dataset that lists a folder, [] for others; the folder if mmseg lists it."""
     root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
     kinds = getattr(dataset_type(cfg, dataset), '__mro__', ())
     name = defining(kinds, 'load_data_list')
     if name == 'ImageFolder' and prefix.get('img'):
-        folder, suffix = os.path.join(root, prefix['img']), SUFFIXES
-    elif name == 'BaseSegDataset' and prefix.get('img_path'):
+        folder = os.path.join(root, prefix['img'])
+        names = (name for name in listed(folder) if name.lower().endswith(SUFFIXES))
+        return None, [Path(folder, name) for name in names]
+    if name == 'BaseSegDataset' and prefix.get('img_path'):
         folder = os.path.join(root, prefix['img_path'])
         suffix = str(setting(cfg, dataset, 'img_suffix', '.jpg'))
-        listed = os.path.join(root, dataset.get('ann_file') or '')
-        if os.path.isfile(listed):
-            stems = [line.strip() for line in list_from_file(listed)]
-            return [Path(folder, f'{stem}{suffix}') for stem in stems if stem]
-    else:
-        return []
-    if not os.path.isdir(folder):  # reported by the check of files
-        return []
-    names = list_dir_or_file(folder, list_dir=False, recursive=True)
-    endings = (suffix,) if isinstance(suffix, str) else suffix
-    lower = name == 'ImageFolder'
-    return sorted(Path(folder, n) for n in names if (n.lower() if lower else n).endswith(endings))
+        names_file = os.path.join(root, dataset.get('ann_file') or '')
+        if os.path.isfile(names_file):
+            stems = [line.strip() for line in list_from_file(names_file)]
+            return None, [Path(folder, f'{stem}{suffix}') for stem in stems if stem]
+        return folder, [Path(folder, name) for name in listed(folder, suffix)]
+    return None, []

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ...data.files import folded
 from ...data.formats import of_folder
-from ...data.pairs import Pattern, find_pattern, listed, suffix_of
+from ...data.listing import listed
+from ...data.pairs import Pattern, find_pattern, suffix_of
 from ..label_files import LabelFiles
 from .finding import Finding
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ...data.undecoded import why_unloaded
 from ..checks.finding import Finding
 from ..walk import LOADERS
 from .trace import Discarded, Trace, watching
 
 COUNT, SECONDS = 8, 2.0  # samples that are read before training, and for how long; our choice
 CERTAIN = 10  # lost objects from which on it cannot be chance; our choice
+UNLOADED = 'failed to load image'  # all that mmcv says; LoadImage gives the reason
 MORE = 3  # times as many samples are read before all objects count as lost; our choice
 
 
@@ -160,5 +162,7 @@ def _told(error: Exception, trace: Trace, index: int) -> str:
         step = step.tb_next
     name += f' ({inner})' if inner and inner != name else ''
     text = ' '.join(f'{type(error).__name__}: {error}'.split())
+    if isinstance(error, AssertionError) and UNLOADED in text:
+        text += f': {why_unloaded(trace.file)}'
     where = f' ({trace.file})' if trace.file else ''
     return f'sample {index}{where} fails in {name or "the dataset"}: {text[:500]}'

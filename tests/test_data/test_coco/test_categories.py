@@ -5,7 +5,7 @@ import coco_files as files
 import pytest
 from coco_files import told
 
-from mmconvnext.data.coco.categories import IDS, NAMES, TWICE, sound_categories
+from mmconvnext.data.coco.categories import BLANKS, IDS, NAMES, TWICE, sound_categories
 from mmconvnext.data.ledger import Ledger
 
 
@@ -43,6 +43,25 @@ def test_names_that_are_numbers():
     assert entries == [(1, '7'), (2, 'dog')] and told(ledger.mended) == {NAMES: 1}
 
 
+def test_blanks_around_names_are_left_out():
+    entries, by_key, ledger = sound((1, ' cat'), (2, 'dog\t'), (3, 'dog'), (4, 'a b'))
+    assert entries == [(1, 'cat'), (2, 'dog'), (4, 'a b')] and by_key == {1: 1, 2: 2, 3: 2, 4: 4}
+    assert told(ledger.mended) == {BLANKS: 2, TWICE: 1}
+    assert ledger.mended[BLANKS].first == ["' cat'", r"'dog\t'"]
+
+
+def test_blanks_that_the_classes_have_too_stay():
+    entries, _, ledger = sound((1, ' cat'), (2, 'cat'), classes=(' cat', 'cat'))
+    assert entries == [(1, ' cat'), (2, 'cat')] and not ledger.mended
+
+
+def test_a_file_with_blanks_is_read_anew(tmp_path):
+    found = files.content()
+    found['categories'][0]['name'] = 'cat '
+    kept = files.keep(tmp_path, found)
+    assert files.score(kept.file, files.content()) == {'cat': (1, 3), 'dog': (1, 4)}
+
+
 def test_one_name_under_two_ids():
     entries, by_key, ledger = sound((1, 'cat'), (2, 'dog'), (3, 'cat'), (1, 'cat'))
     assert entries == [(1, 'cat'), (2, 'dog')] and by_key == {1: 1, 2: 2, 3: 1}
@@ -69,6 +88,7 @@ def test_objects_under_both_ids_are_learnt(tmp_path):
         ([(None, 'cat')], r'1 entries'),
         ([(True, 'cat')], r'1 entries'),
         ([(1, '')], r'1 entries'),
+        ([(1, '  ')], r'1 entries'),
         ([(1, 'cat'), ('1', 'dog')], r"1 ids of categories have two names \(1: 'cat' and 'dog'\)"),
     ],
 )

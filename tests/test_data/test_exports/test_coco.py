@@ -126,6 +126,49 @@ def test_what_cannot_be_used(tmp_path, found, match):
         ready(tmp_path / 'a')
 
 
+EMPTY = dict(content(1), images=[], annotations=[])
+
+
+def test_a_split_without_images_is_left_out(tmp_path):
+    """As Roboflow writes it, if nothing was put into it."""
+    for split, found in (('train', content(3)), ('valid', EMPTY)):
+        write(tmp_path / 'a' / split, found, '_annotations.coco.json')
+    pictures(tmp_path / 'a' / 'train', 3)
+    facts, out = ready(tmp_path / 'a')
+    assert facts['left_out']['files without images']['first'] == ['valid/_annotations.coco.json']
+    assert [len(names) for names in splits(out).values()] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ('found', 'match'),
+    [
+        (EMPTY, 'none of the COCO files lists an image .*val.json.*; export them again'),
+        (dict(content(1), images=[]), 'val.json: "images" is empty'),
+        (dict(content(3), categories=[]), 'val.json: "categories" is empty'),
+    ],
+)
+def test_a_fault_is_told_with_its_file(tmp_path, found, match):
+    if found is not EMPTY:
+        write(tmp_path / 'a', content(3), 'train.json')
+    write(tmp_path / 'a', found, 'val.json')
+    pictures(tmp_path / 'a', 3)
+    with pytest.raises(SourceError, match=match):
+        ready(tmp_path / 'a')
+
+
+def test_blanks_around_names(tmp_path):
+    found = content(3)
+    found['categories'][1]['name'] = ' dog '
+    found['categories'].append(dict(id=3, name='dog'))
+    write(tmp_path / 'a', found)
+    pictures(tmp_path / 'a', 3)
+    facts, _ = ready(tmp_path / 'a')
+    assert facts['classes'] == dict(cat=3, dog=4)
+    assert [tally['first'] for kind, tally in facts['mended'].items() if 'blanks' in kind] == [
+        ["' dog '"]
+    ]
+
+
 def test_boxes_that_are_corners_are_refused(tmp_path):
     found = content(3)
     for entry in found['annotations']:

@@ -83,6 +83,31 @@ def test_subsets_and_images_of_one_name(tmp_path):
     assert [tally['first'] for tally in facts['left_out'].values()] == [['gone.png']]
 
 
+@pytest.mark.parametrize('label', ['label=""', 'label="  "', ''])
+def test_shapes_without_a_label_are_left_out(tmp_path, label):
+    unlabelled = BOX.replace('label="dog"', label)
+    root = export(tmp_path / 'a', image('1.png', unlabelled + BOX), image('2.png', BOX))
+    for i in '12':
+        picture(root / f'{i}.png')
+    facts, out = ready(root)
+    assert facts['left_out'] == {'shapes without a label': dict(count=1, first=['1.png:1'])}
+    assert facts['classes'] == dict(cat=0, dog=2)
+    root = export(tmp_path / 'b', image('1.png', unlabelled))
+    picture(root / '1.png')
+    with pytest.raises(SourceError, match='no object is left on 1 images: 1 shapes without a la'):
+        ready(root, out='c')
+
+
+def test_blanks_around_labels(tmp_path):
+    odd = BOX.replace('"dog"', '" dog "')
+    root = export(tmp_path / 'a', image('1.png', odd + BOX), image('2.png', BOX))
+    for i in '12':
+        picture(root / f'{i}.png')
+    facts, _ = ready(root)
+    assert facts['classes'] == dict(cat=0, dog=3)
+    assert [tally['first'] for tally in facts['mended'].values()] == [["' dog '"]]
+
+
 @pytest.mark.parametrize(
     ('content', 'match'),
     [

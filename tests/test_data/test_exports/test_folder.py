@@ -61,6 +61,17 @@ def test_a_link_to_a_folder_above_ends(tmp_path):
     assert [file.name for file in Folder(tmp_path).files] == ['1.png']
 
 
+def test_links(tmp_path):
+    """To themselves, to nothing, out of the folder, and to what holds the folder."""
+    picture(tmp_path / 'away' / '2.png')
+    picture(tmp_path / 'root' / '1.png')
+    for link, target in (('self', 'self'), ('out', '../away'), ('up', '..'), ('dead.png', 'gone')):
+        os.symlink(target, tmp_path / 'root' / link)
+    folder = Folder(tmp_path / 'root')
+    assert [folder.below(f) for f in folder.images] == ['1.png', 'dead.png', 'out/2.png']
+    assert folder.size(tmp_path / 'root/dead.png') == (0, 0)
+
+
 def test_images_outside_of_the_source(tmp_path):
     """LabelMe's own names lead there; two folders have an image of the same name."""
     for i in '12':

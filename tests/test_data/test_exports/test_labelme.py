@@ -127,3 +127,21 @@ def test_broken_files_and_unlabelled_images(tmp_path):
     (root / '2.json').unlink()
     with pytest.raises(SourceError, match='none of the 1 files .* no JSON of LabelMe'):
         ready(root, out='b')
+
+
+def test_no_shape_can_be_used(tmp_path):
+    root = tmp_path / 'a'
+    for i in '12':
+        picture(root / f'{i}.png')
+        labelme(root / f'{i}.json', [dict(BOX, label=' '), dict(BOX, points=[[1, 2]])])
+    match = 'no object is left on 2 images: 2 shapes without a label .*; 2 shapes whose points'
+    with pytest.raises(SourceError, match=match):
+        ready(root)
+
+
+def test_blanks_around_labels(tmp_path):
+    facts, _ = ready(
+        folder(tmp_path, [dict(BOX, label='cat '), dict(POLYGON, label=' __ignore__')])
+    )
+    assert facts['classes'] == dict(cat=2)
+    assert [tally['first'] for tally in facts['mended'].values()] == [["'cat '"]]

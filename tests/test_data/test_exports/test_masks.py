@@ -173,3 +173,9 @@ def test_a_label_map_that_fits_two_images(tmp_path):
     picture(root / 'images/0.png')
     with pytest.raises(SourceError, match='masks/0.png: images/0.jpg, images/0.png'):
         ready(root)
+
+
+def test_two_values_of_one_name(tmp_path):
+    root = pairs(tmp_path / 'a', {A: 1, B: 2})
+    with pytest.raises(SourceError, match=r"\['cat'\] name several classes of .*--classes"):
+        ready(root, classes=['ground', 'cat', 'cat'])

@@ -122,3 +122,12 @@ def test_sizes_must_be_those_of_the_images(tmp_path):
         voc(root / f'{i}.xml', f'{i}.png', voc_object('cat', BOX))
     with pytest.raises(SourceError, match='64 x 48 listed, 100 x 48 in the file'):
         ready(root)
+
+
+def test_no_object_can_be_used(tmp_path):
+    root = tmp_path / 'a'
+    for i in '12':
+        picture(root / f'{i}.png')
+        voc(root / f'{i}.xml', f'{i}.png', '<object><name>cat</name></object>')
+    with pytest.raises(SourceError, match='no object is left on 2 images: 2 objects without a box'):
+        ready(root)

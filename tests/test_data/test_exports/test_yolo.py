@@ -123,6 +123,8 @@ def test_fractions_are_of_the_turned_image(tmp_path):
         ('names: [cat, dog]\n', '', 'no object is left on 2 images: the labels list none'),
         ('names: [cat, {\n', BOX, 'data.yaml is no YAML'),
         ('names: {1: cat, 2: dog}\n', BOX, 'have the numbers .1, 2., not 0 to 1'),
+        ('names: [cat, " "]\n', BOX, r'gives no name to the classes \[1\]; name every class'),
+        ('names: {0: a, b: c}\n', BOX, "have the numbers .0, 'b'., not 0 to 1"),
         ('names: []\n', BOX, 'no names of the classes: .* with --classes cat dog'),
     ],
 )
@@ -131,6 +133,39 @@ def test_what_would_be_learnt_wrongly(tmp_path, data, lines, match):
     with pytest.raises(SourceError, match=match):
         ready(root)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a']
+
+
+NAMES = {
+    'names: [yes, no]\n': ['yes', 'no'],
+    'names: [1.10, 0x10]\n': ['1.10', '0x10'],
+    'names: [2026-01-02, ~]\n': ['2026-01-02', '~'],
+    'names:\n  - null\n  - 1_000\n': ['null', '1_000'],
+    'names: {0: on, 1: "off"}\n': ['on', 'off'],
+    'names:\n  1: 12:30\n  "0": .5\nval: ~\n': ['.5', '12:30'],
+    'names: [" cat", "dog "]\n': ['cat', 'dog'],
+}
+
+
+@pytest.mark.parametrize(('data', 'names'), NAMES.items())
+def test_names_are_what_is_written(tmp_path, data, names):
+    facts, _ = ready(yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, data))
+    assert facts['own_data']['classes'] == names and facts['classes'] == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize('data', ['names: [cat, " cat "]\n', 'names: [cat, cat]\n'])
+def test_names_that_are_the_same_are_one_class(tmp_path, data):
+    facts, _ = ready(yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, data))
+    assert facts['classes'] == dict(cat=2)
+    assert any(note.startswith('classes that are named twice are one') for note in facts['notes'])
+    mended = {kind[:33]: tally['first'] for kind, tally in facts['mended'].items()}
+    assert mended == {'names of classes with blanks arou': ["' cat '"]} or '" ' not in data
+
+
+def test_texts_that_are_no_labels_are_not_read(tmp_path):
+    """Such as lists of images."""
+    root = yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT})
+    text(root / 'train.txt', './images/1.png\n./images/2.png\n')
+    assert not ready(root)[0]['left_out']
 
 
 def test_names_by_option(tmp_path):

@@ -57,6 +57,31 @@ def test_images_that_cannot_be_read_are_counted_and_named(tmp_path, kind):
     assert finding.text.endswith('replace or remove them')
 
 
+@pytest.mark.parametrize(('link', 'target'), [('self', 'self'), ('up', '..')])
+def test_links_on_which_mmseg_fails(tmp_path, link, target):
+    picture(tmp_path, 'a.jpg')
+    (tmp_path / 'images' / link).symlink_to(target)
+    (finding,) = check_images(config(tmp_path), LOADER)
+    assert finding.check == 'image_files'
+    assert f'fails at links that lead to themselves or to a folder above ({link})' in finding.text
+    assert [*check_images(config(tmp_path, 'mmconvnext.ImageFolder'), LOADER)] == []
+    (tmp_path / 'list.txt').write_text('a\n')
+    assert [*check_images(config(tmp_path, ann_file='list.txt'), LOADER)] == []
+
+
+@pytest.mark.parametrize('kind', ['mmseg.BaseSegDataset', 'mmconvnext.ImageFolder'])
+def test_links_to_images(tmp_path, kind):
+    picture(tmp_path, 'a.jpg')
+    write(tmp_path / 'away/b.jpg', (tmp_path / 'images/a.jpg').read_bytes())
+    (tmp_path / 'images/b.jpg').symlink_to('../away/b.jpg')
+    (tmp_path / 'images/all').symlink_to('../away')
+    assert [*check_images(config(tmp_path, kind), LOADER)] == []
+    (tmp_path / 'away/b.jpg').unlink()
+    (finding,) = check_images(config(tmp_path, kind), LOADER)
+    assert '1 of 2 images cannot be read' in finding.text
+    assert 'b.jpg: it is a link to ../away/b.jpg: no such file' in finding.text
+
+
 def test_suffix_and_list_are_those_of_the_dataset(tmp_path):
     for name in ('a.jpg', 'b.png', 'c_x.png'):
         write(tmp_path / 'images' / name, b'')

@@ -4,7 +4,9 @@
 from collections import Counter
 from types import SimpleNamespace
 
+import image_files
 import pytest
+from mmcv.transforms import LoadImageFromFile
 
 from mmconvnext.recipe.preflight.samples import (
     CERTAIN,
@@ -79,6 +81,12 @@ def test_a_fault_names_sample_file_and_transform(dataset):
     assert check == 'samples' and text == (
         'val_dataloader: sample 0 (3.png) fails in Choose (Resize): ValueError: cannot resize 3.png'
     )
+
+
+def test_mmcv_does_not_say_why_an_image_is_not_loaded(dataset, tmp_path):
+    file = image_files.write(tmp_path / '3.png', image_files.png_of(bytes(50)))
+    found = read_samples(dataset([dict(image(3), img_path=str(file))], LoadImageFromFile()), TRAIN)
+    assert f'AssertionError: failed to load image: {file}: broken data stream' in found.fault
 
 
 def test_a_fault_outside_of_the_transforms():

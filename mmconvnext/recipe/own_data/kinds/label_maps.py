@@ -11,8 +11,9 @@ from mmengine.config import Config, ConfigDict
 
 from .... import toy
 from ....data.label_maps import read_label_maps
+from ....data.listing import endless, listed
 from ....data.name_lists import written_list
-from ....data.pairs import listed, stems_of, suffix_of
+from ....data.pairs import stems_of, suffix_of
 from ....data.split import choose, divide
 from ...walk import unimported_name
 from ..label_values import OPTIONS, loader_arguments
@@ -93,12 +94,17 @@ class LabelMaps(DataKind):
         return dict(split, list=str(written_list(folders[0], wanted)))
 
     def complete(self, root: str, split: dict, options: dict) -> dict:
-        """A list of the images, if mmseg would take label maps for images too."""
-        if 'list' in split or 'annotations' not in split:
+        """A list of the images, if mmseg would take label maps for images too, or never end."""
+        if 'list' in split:
             return split
-        folders = _folders(root, split, options)
-        stems, mistaken = stems_of(*folders)
-        return dict(split, list=str(written_list(folders[0], stems))) if mistaken else split
+        images, suffix = str(Path(root, split['images'])), str(options['image_suffix'])
+        if 'annotations' in split:
+            stems, mistaken = stems_of(*_folders(root, split, options))
+        else:
+            stems, mistaken = [name.removesuffix(suffix) for name in listed(images, suffix)], []
+        if mistaken or (stems and endless(images)):
+            return dict(split, list=str(written_list(images, stems)))
+        return split
 
     def set_transform(self, transform: dict, own: OwnData) -> None:
         name = unimported_name(transform)
