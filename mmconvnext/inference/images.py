@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
 from ..data.header import Header, read_header
 from ..recipe.errors import RecipeError
 from ..recipe.walk import dicts, type_name
+from .arguments import cut
+from .arrays import KINDS, as_array, wrong_type
 
-KINDS = 'a path, an RGB array (H, W, 3) of uint8, a PIL image or a torch tensor (C, H, W) of uint8'
 # Transforms of mmdet, mmseg and this package that load what new images do not have.
 LABELS = ('Annotations', 'LabelMap', 'Proposals')
+_DRAWING = Lock()
 
 
 class Pipeline:
@@ -41,6 +46,7 @@ class Pipeline:
         composed = Compose(steps).transforms
         self._any_bits = any_bits
         self._load, self._rest = composed[0], Compose(composed[1:])
+        self._random = any('Random' in type_name(node) for _, node in dicts(steps))
         scales = [node['scale'] for _, node in dicts(steps) if isinstance(node.get('scale'), tuple)]
         self.scale = tuple(sorted(scales[0], reverse=True)) if scales else None  # long, short side
 
@@ -51,19 +57,25 @@ class Pipeline:
             ValueError: it is no image, or its type, values or channels are not the recipe's.
         """
         results = dict(img_id=0, img_path=None, seg_fields=[])
-        if isinstance(image, (str, Path)):
-            file = Path(image).expanduser()
-            if not file.is_file():
-                fault = 'it is a folder' if file.is_dir() else 'there is no such file'
-                raise ValueError(f'{image}: {fault}')
-            self._refuse(read_header(file), image)
-            loaded = self._load({**results, 'img_path': str(file)})
-            if loaded is None:
+        if isinstance(image, (str, os.PathLike)):
+            image = os.fspath(image)
+            file = os.path.expanduser(image)  # Path's fails for ~nobody
+            if not os.path.isfile(file):
+                fault = 'it is a folder' if os.path.isdir(file) else 'there is no such file'
+                raise ValueError(f'{cut(os.fsdecode(image)) or "an empty path"}: {fault}')
+            self._refuse(read_header(Path(os.fsdecode(file))), image)
+            results = self._load({**results, 'img_path': file})
+            if results is None:
                 raise ValueError(f'{image}: it cannot be loaded')
-            return loaded
-        array = self._as_loaded(as_array(image))
-        shape = array.shape[:2]
-        return {**results, 'img': array, 'img_shape': shape, 'ori_shape': shape}
+        else:
+            array = self._as_loaded(as_array(image))
+            shape = array.shape[:2]
+            results.update(img=array, img_shape=shape, ori_shape=shape)
+        pixels = results['img']
+        if pixels.dtype.kind == 'f' and not np.isfinite(pixels).all():
+            name = image if isinstance(image, str) else 'the array'
+            raise ValueError(f'{name}: it has values that are no numbers (nan or infinite)')
+        return results
 
     def pack(self, loaded: dict, tile: tuple[int, int, int, int] | None = None) -> dict:
         """What the model takes, of the whole image or of a tile (x1, y1, x2, y2) of it."""
@@ -72,7 +84,10 @@ class Pipeline:
             x1, y1, x2, y2 = tile
             loaded['img'] = np.ascontiguousarray(loaded['img'][y1:y2, x1:x2])
             loaded['img_shape'] = loaded['ori_shape'] = (y2 - y1, x2 - x1)
-        return self._rest(loaded)
+        if not self._random:
+            return self._rest(loaded)
+        with _same_random_numbers():
+            return self._rest(loaded)
 
     def _refuse(self, header: Header, image: object) -> None:
         """Refuse what is broken, and what mmcv's LoadImageFromFile would load black."""
@@ -95,10 +110,7 @@ class Pipeline:
         color, bits = getattr(self._load, 'color_type', 'color'), hasattr(self._load, 'bits')
         if image.dtype != np.uint8:
             if not bits or image.dtype.kind not in 'iuf':
-                raise ValueError(
-                    f'an array of {image.dtype}, but this recipe takes 8 bits: values from 0 to '
-                    '255 as uint8 (own_data.bits is for more)'
-                )
+                raise ValueError(wrong_type(image, bits))
             image = self._load._scaled(image, 'the array')
         channels = 1 if image.ndim == 2 else image.shape[2]
         if channels > 4 and color.startswith(('color', 'grayscale')):
@@ -138,32 +150,18 @@ def without_labels(steps: Sequence) -> list:
     return found
 
 
-def as_array(image: object) -> np.ndarray:
-    """An image in memory as an array (H, W) or (H, W, C) in RGB.
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Leave numpy's random numbers as they were.
 
-    A PIL image is turned by its EXIF orientation, as files are; palettes, CMYK and alpha become
-    RGB.
-
-    Raises:
-        ValueError: it is none.
+    Test-time augmentation draws whether to flip, with a probability of 0 or 1.
     """
-    from PIL import Image, ImageOps
-
-    if isinstance(image, Image.Image):
-        image = ImageOps.exif_transpose(image)
-        wide = image.mode.startswith(('I', 'F'))  # 16 and 32 bits
-        return np.asarray(image if wide or image.mode in ('L', 'RGB') else image.convert('RGB'))
-    if hasattr(image, 'permute') and hasattr(image, 'cpu'):  # a torch tensor
-        image = image.detach().cpu()
-        image = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f'an image is {KINDS}; got {type(image).__name__}')
-    if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(
-            f'an array of shape {image.shape} is no image; an image is {KINDS}. For several give a '
-            'list'
-        )
-    return image
+    with _DRAWING:  # else two threads would restore each other's
+        state = np.random.get_state()
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
