@@ -43,12 +43,15 @@ class Pipeline:
                 f'the test pipeline must begin with loading the image, but it is {names}: set '
                 'test_dataloader.dataset.pipeline'
             )
-        composed = Compose(steps).transforms
+        # Test-time augmentation draws whether to flip, with a probability of 0 or 1.
+        self.random = any('Random' in type_name(node) for _, node in dicts(steps))
+        scales = [node['scale'] for _, node in dicts(steps) if isinstance(node.get('scale'), tuple)]
+        # The long and the short side; of several, as of test-time augmentation, those in the middle.
+        scales = sorted(tuple(sorted(scale, reverse=True)) for scale in scales)
+        self.scale = scales[(len(scales) - 1) // 2] if scales else None
+        composed = Compose(steps).transforms  # TestTimeAug replaces the dicts in its lists
         self._any_bits = any_bits
         self._load, self._rest = composed[0], Compose(composed[1:])
-        self._random = any('Random' in type_name(node) for _, node in dicts(steps))
-        scales = [node['scale'] for _, node in dicts(steps) if isinstance(node.get('scale'), tuple)]
-        self.scale = tuple(sorted(scales[0], reverse=True)) if scales else None  # long, short side
 
     def load(self, image: object) -> dict:
         """The image as the beginning of the pipeline gives it: its 'img' is as cv2 loads it.
@@ -84,7 +87,7 @@ class Pipeline:
             x1, y1, x2, y2 = tile
             loaded['img'] = np.ascontiguousarray(loaded['img'][y1:y2, x1:x2])
             loaded['img_shape'] = loaded['ori_shape'] = (y2 - y1, x2 - x1)
-        if not self._random:
+        if not self.random:
             return self._rest(loaded)
         with _same_random_numbers():
             return self._rest(loaded)
@@ -152,10 +155,7 @@ def without_labels(steps: Sequence) -> list:
 
 @contextmanager
 def _same_random_numbers() -> Iterator[None]:
-    """Leave numpy's random numbers as they were.
-
-    Test-time augmentation draws whether to flip, with a probability of 0 or 1.
-    """
+    """Leave numpy's random numbers as they were."""
     with _DRAWING:  # else two threads would restore each other's
         state = np.random.get_state()
         try:

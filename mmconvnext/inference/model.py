@@ -128,7 +128,7 @@ class Model:
                         image = next(source, self)
                         if image is self:
                             break
-                        waiting.append((image, pool.submit(self._load, image)))
+                        waiting.append((image, self._loading(image, pool)))
                     if not waiting:
                         return
                     some = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
@@ -157,6 +157,17 @@ class Model:
         for i, (image, _) in enumerate(some):
             shrunk = loaded[i].shrunk if i in results else 1
             yield image, results.get(i) or errors[i], shrunk
+
+    def _loading(self, image: object, pool: ThreadPoolExecutor) -> Future:
+        if not self.pipeline.random:
+            return pool.submit(self._load, image)
+        # At once: beside the caller's thread, which goes on, it would draw its random numbers.
+        future: Future = Future()
+        try:
+            future.set_result(self._load(image))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
     def _load(self, image: object) -> Loaded:
         loaded = self.pipeline.load(image)
@@ -237,7 +248,7 @@ def _load_rgb(pipeline: Pipeline, path: str) -> np.ndarray:
 
 def _shrunk(one: dict) -> float:
     """How many times longer the sides of an image are than those that the model sees."""
-    sample = one['data_samples']
-    sample = sample[0] if isinstance(sample, list) else sample
-    factor = sample.metainfo.get('scale_factor', 1)
-    return 1 / min(np.atleast_1d(factor))
+    samples = one['data_samples']
+    samples = samples if isinstance(samples, list) else [samples]
+    factors = sorted(np.min(sample.metainfo.get('scale_factor', 1)) for sample in samples)
+    return 1 / factors[(len(factors) - 1) // 2]  # as Pipeline.scale

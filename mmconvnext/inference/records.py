@@ -95,7 +95,7 @@ class Records:
             os.truncate(self.file, whole)
         if not whole:  # killed within the first line
             return
-        with self.file.open(encoding='utf-8') as file:
+        with self.file.open(encoding='utf-8', errors='replace') as file:  # all is ASCII
             try:
                 before = json.loads(file.readline())['settings']
             except (ValueError, LookupError, TypeError) as error:
@@ -116,7 +116,7 @@ class Records:
                 self.done[record['source']] = record
 
     def _lines(self) -> Iterator[dict]:
-        with self.file.open(encoding='utf-8', errors='replace') as file:  # all is ASCII
+        with self.file.open(encoding='utf-8', errors='replace') as file:
             next(file, '')
             for number, line in enumerate(file, 2):
                 try:

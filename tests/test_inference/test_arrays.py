@@ -84,7 +84,7 @@ UNIT = np.array([[0, 0.25, 1]])
         (np.array([[0, 7]]), r"0 to 7: give image\.astype\('uint8'\)$"),
         (np.array([[0, 1]]), r"0 to 1: give image\.astype\('uint8'\)$"),
         (UNIT * 256, '0 to 256: bring them to 0 to 255'),
-        (-UNIT, '-1 to 0: bring them'),
+        (UNIT - 1, '-1 to 0: bring them'),
         (UNIT * np.nan, 'nan to nan: bring them'),
         (UNIT > 0.5, r"array of bool, .*; give image\.astype\('uint8'\) \* 255$"),
         (UNIT.astype(object), r'array of object, .* \(own_data.bits is for more\)$'),

@@ -174,6 +174,14 @@ def test_a_tile_is_an_image_of_its_own():
     assert pipeline().scale is None
 
 
+def test_what_test_time_augmentation_does_is_known():
+    sizes = [dict(type='Resize', scale=(10 * i, 20 * i)) for i in (1, 3, 2, 4)]
+    flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
+    steps = pipeline(None, dict(type='TestTimeAug', transforms=[sizes, flips]))
+    assert steps.scale == (40, 20) and steps.random  # the lower one in the middle
+    assert not pipeline(None, sizes[0]).random
+
+
 def test_transforms_that_load_labels_are_left_out():
     steps = [
         dict(type='LoadImageFromFile'),

@@ -206,6 +206,18 @@ def test_wrong_arguments(given, fault, detector):
         mmconvnext.load(detector, **{'device': 'cpu', **given})
 
 
+def test_automatic_tiles_with_test_time_augmentation(segmentor):
+    text = (segmentor / 'seg.py').read_text()
+    sizes = ', '.join(f"dict(type='Resize', scale=({4 * i}, {3 * i}))" for i in (8, 16, 24, 32))
+    start, end = text.index("[dict(type='Resize', scale_factor"), text.index("[dict(type='RandomF")
+    cfg = Config.fromstring(f'{text[:start]}[{sizes}],\n{text[end:]}', '.py')
+    model = mmconvnext.load(cfg, segmentor, device='cpu', tiles='auto', tta=True)
+    assert model._tiles == 48
+    for height, shrunk in ((96, 2.0), (97, 1)):  # of 64 x 48
+        ((_, result, found),) = model.attempts([np.zeros((height, 64, 3), np.uint8)])
+        assert result.label_map.shape == (height, 64) and found == pytest.approx(shrunk)
+
+
 def test_numbers_of_numpy(detector):
     model = mmconvnext.load(
         detector, device='cpu', tiles=np.int64(64), score=np.float32(0.25), overlap=np.float16(0.25)

@@ -80,7 +80,7 @@ class View(NamedTuple):
             known = self.labels[(self.labels >= 0) & (self.labels < count)]
             found += np.bincount(known.ravel().astype(int), minlength=count + 1)
         elif self.objects is not None:
-            found += np.bincount(self.objects.labels, minlength=count + 1)
+            found += np.bincount(self.objects.labels.astype(int), minlength=count + 1)
         return [int(i) for i in np.argsort(-found, kind='stable')[:MOST_NAMES] if found[i]]
 
 

@@ -50,8 +50,8 @@ def test_one_threshold_for_all():
         parse('w a --out o').score == SCORE == inspect.signature(load).parameters['score'].default
     )
     assert options.analyze_parser().parse_args(['w', '--out', 'o']).score == SCORE
-    assert f'(default: {SCORE})' in options.predict_parser().format_help()
-    assert f'(default: {SCORE})' in ' '.join(options.analyze_parser().format_help().split())
+    for parser in (options.predict_parser(), options.analyze_parser()):
+        assert f'(default: {SCORE})' in ' '.join(parser.format_help().split())
 
 
 @pytest.mark.parametrize(
