@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     with Records(out, _settings(args, model)) as records:
         try:
             done = _predict(args, model, records, sources, batch)
-            written = _write_files(args, model, records, sources, ids)
+            written = [*_write_files(args, model, records, sources, ids)]
         except KeyboardInterrupt:
             print('\nstopped; the same command continues', file=sys.stderr)
             sys.exit(130)
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
                 f'{error.filename or out} cannot be written: {error.strerror or error}; when that '
                 'is mended, the same command continues'
             ) from error
-        print('\n'.join(_summary(records, sources, done, [*written], model.scope == 'mmdet')))
+        print('\n'.join(_summary(records, sources, done, written, model.scope == 'mmdet')))
         if any('error' in records.done[source.path] for source in sources):
             sys.exit(1)
 

@@ -46,7 +46,7 @@ class Pipeline:
         # Test-time augmentation draws whether to flip, with a probability of 0 or 1.
         self.random = any('Random' in type_name(node) for _, node in dicts(steps))
         scales = [node['scale'] for _, node in dicts(steps) if isinstance(node.get('scale'), tuple)]
-        # The long and the short side; of several, as of test-time augmentation, those in the middle.
+        # The long and the short side; of several (test-time augmentation) those in the middle.
         scales = sorted(tuple(sorted(scale, reverse=True)) for scale in scales)
         self.scale = scales[(len(scales) - 1) // 2] if scales else None
         composed = Compose(steps).transforms  # TestTimeAug replaces the dicts in its lists

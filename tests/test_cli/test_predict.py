@@ -148,9 +148,11 @@ def test_a_full_disk_is_an_error_that_says_how_to_continue(detector_run, here, m
     def full(*_):
         raise OSError(28, 'No space left on device', 'out/pictures/x.png')
 
-    monkeypatch.setattr('mmconvnext.inference.outputs.Outputs.write', full)
-    with pytest.raises(RecipeError, match=r'x\.png cannot be written: No space.*same command cont'):
-        predict(detector_run.work_dir, 'in')
+    for place in ('outputs.Outputs.write', 'coco_files._write_list'):
+        with monkeypatch.context() as patch:
+            patch.setattr(f'mmconvnext.inference.{place}', full)
+            with pytest.raises(RecipeError, match=r'x\.png cannot be written: No space.*same comm'):
+                predict(detector_run.work_dir, 'in', '--json')
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_continue(detector_run, here, m
         (['.', 'a' * 5000], "there is no 'aaa.*aaa'; an input is"),
         (['.', 'camera:999999999999'], 'give the number of the camera, 0 to 99'),
         (['a' * 5000, 'x.pth', 'in'], 'neither a file nor the name of published weights'),
-        (['', 'x.pth', 'in'], 'neither a file nor'),
+        (['', 'x.pth', 'in'], "config='': give a config file, the folder of a run"),
         (['~nobody-of-this-name', 'in'], 'give CONFIG CHECKPOINT INPUT'),
         (['.', 'in'], 'holds no config'),
         (['a.py', 'x.pth', 'in', '--score', '2'], r'score=2\.0: choose'),
