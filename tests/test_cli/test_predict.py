@@ -95,6 +95,17 @@ def test_bad_files_are_listed_and_retried(detector_run, here, capsys):
         predict(detector_run.work_dir, 'in', '--json', '--score', '0.4')
 
 
+def test_outlines_are_another_setting(detector_run, here):
+    Path('in/broken.png').unlink()
+    command = (detector_run.work_dir, 'in', '--score', '0.05')
+    predict(*command)
+    with pytest.raises(RecipeError, match='outline: False there, True here'):
+        predict(*command, '--outline')
+    main([*map(str, command), '--out', 'lines', '--device', 'cpu', '--outline'])
+    for file in Path('out/pictures').iterdir():
+        assert file.read_bytes() != Path('lines/pictures', file.name).read_bytes()
+
+
 def test_nothing_is_lost_by_interruptions(detector_run, here, toy_root, monkeypatch, capsys):
     Path('in/broken.png').unlink()
     for number, file in enumerate(sorted((toy_root / 'coco/val2017').iterdir())[:2]):

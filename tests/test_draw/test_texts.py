@@ -62,6 +62,7 @@ def test_no_text_upon_another_or_upon_other_objects():
 
 def test_the_first_object_has_the_first_choice():
     same = [[50, 60, 90, 100]] * 2
+    assert places(*same) == {0: (50, 60 - HIGH), 1: (50, 101)}
     assert places(*same, texts=['cat 0.90', '']) == {0: (50, 60 - HIGH)}
     assert places(*same, texts=['', 'cat 0.90']) == {1: (50, 60 - HIGH)}
 

@@ -1,6 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """inference/model.py: from images of any kind to results, in batches, in tiles, with errors."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,21 @@ def test_a_threshold_for_one_call(model_of):
     for score in ('0.5', float('nan'), 2):
         with pytest.raises(ValueError, match='score=.*: choose a number from 0 to 1'):
             model(bright(), score=score)
+
+
+def test_what_draws_random_numbers_does_not_run_beside_the_caller(model_of, monkeypatch):
+    for drawing in (False, True):
+        model, threads = model_of(), []
+        model.pipeline.random, load = drawing, model.pipeline.load
+
+        def noting(image, load=load, threads=threads):
+            threads.append(threading.current_thread())
+            return load(image)
+
+        monkeypatch.setattr(model.pipeline, 'load', noting)
+        attempts = [*model.attempts([bright(), 'none.jpg'], 2)]
+        assert [isinstance(found, Result) for _, found, _ in attempts] == [True, False]
+        assert [one is threading.current_thread() for one in threads] == [drawing] * 2
 
 
 @pytest.mark.parametrize('images', ['photo.jpg', bright(), torch.zeros(3, 4, 5), None, 7, b'a'])
