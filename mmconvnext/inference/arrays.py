@@ -33,27 +33,33 @@ def as_array(image: object) -> np.ndarray:
     return image
 
 
-def wrong_type(image: np.ndarray, bits: bool) -> str:
-    """Why an array cannot be taken, with the line that mends it if its values tell.
+def wrong_type(image: np.ndarray, given: object, bits: bool) -> str:
+    """Why an image cannot be taken, with the line that mends it if its values tell.
 
     Args:
+        given: the array, tensor or PIL image that became ``image``.
         bits: whether the recipe takes more than 8 bits (own_data.bits).
     """
+    name, one, cast = f'an array of {image.dtype}', 'image', ".astype('uint8')"
+    if isinstance(given, torch.Tensor):
+        name, cast = f'a tensor of {given.dtype}', '.to(torch.uint8)'
+    elif isinstance(given, Image.Image):
+        name, one = f'a PIL image of mode {given.mode}', 'np.asarray(image)'
     if bits:
-        return f'an array of {image.dtype}, but this recipe takes whole numbers and floats'
+        return f'{name}, but this recipe takes whole numbers and floats'
     text = (
-        f'an array of {image.dtype}, but this recipe takes 8 bits: values from 0 to 255 as uint8 '
-        '(own_data.bits is for more)'
+        f'{name}, but this recipe takes 8 bits: values from 0 to 255 as uint8 (own_data.bits is '
+        'for more)'
     )
     if image.dtype.kind == 'b':
-        return f"{text}; give image.astype('uint8') * 255"
+        return f'{text}; give {one}{cast} * 255'
     if image.dtype.kind not in 'iuf':
         return text
-    low, high = image.min(), image.max()
-    if 0 <= low and high <= 1 and image.dtype.kind == 'f':
-        way = "give (image * 255).round().astype('uint8')"
+    low, high, floats = image.min(), image.max(), image.dtype.kind == 'f'
+    if 0 <= low and high <= 1 and floats:
+        way = f'give ({one} * 255).round(){cast}'
     elif 0 <= low and high <= 255:
-        way = f"give image{'.round()' * (image.dtype.kind == 'f')}.astype('uint8')"
+        way = f'give {one}{".round()" * floats}{cast}'
     else:
         way = 'bring them to 0 to 255 as for the training'
     return f'{text}; its values are {low:g} to {high:g}: {way}'

@@ -71,7 +71,7 @@ class Pipeline:
             if results is None:
                 raise ValueError(f'{image}: it cannot be loaded')
         else:
-            array = self._as_loaded(as_array(image))
+            array = self._as_loaded(as_array(image), image)
             shape = array.shape[:2]
             results.update(img=array, img_shape=shape, ori_shape=shape)
         pixels = results['img']
@@ -108,12 +108,12 @@ class Pipeline:
                 '(checks.image_bits=False in the config lets this pass)'
             )
 
-    def _as_loaded(self, image: np.ndarray) -> np.ndarray:
-        """An array in RGB as the first transform would load it from a file."""
+    def _as_loaded(self, image: np.ndarray, given: object) -> np.ndarray:
+        """An array in RGB, made of ``given``, as the first transform would load it from a file."""
         color, bits = getattr(self._load, 'color_type', 'color'), hasattr(self._load, 'bits')
         if image.dtype != np.uint8:
             if not bits or image.dtype.kind not in 'iuf':
-                raise ValueError(wrong_type(image, bits))
+                raise ValueError(wrong_type(image, given, bits))
             image = self._load._scaled(image, 'the array')
         channels = 1 if image.ndim == 2 else image.shape[2]
         if channels > 4 and color.startswith(('color', 'grayscale')):

@@ -92,18 +92,30 @@ UNIT = np.array([[0, 0.25, 1]])
     ],
 )
 def test_other_types_have_a_way_out(image, way):
-    assert 'but this recipe takes 8 bits' in wrong_type(image, bits=False)
+    assert 'but this recipe takes 8 bits' in wrong_type(image, image, bits=False)
     with pytest.raises(ValueError, match=way):
-        raise ValueError(wrong_type(image, bits=False))
+        raise ValueError(wrong_type(image, image, bits=False))
 
 
 def test_other_types_of_a_recipe_of_more_bits():
     text = 'an array of bool, but this recipe takes whole numbers and floats'
-    assert wrong_type(UNIT > 0.5, bits=True) == text
+    assert wrong_type(UNIT > 0.5, None, bits=True) == text
 
 
-@pytest.mark.parametrize('high', [1, 255])
-def test_the_way_out_leads_to_the_image(high):
-    floats = RGB / 255 * high
-    way = wrong_type(floats, bits=False).rpartition('give ')[2]
-    assert (eval(way, dict(image=floats)) == RGB).all()
+@pytest.mark.parametrize(
+    ('given', 'name'),
+    [
+        (RGB / 255, 'an array of float64'),
+        (RGB.astype(np.float32), 'an array of float32'),
+        (RGB.astype(int), 'an array of int64'),
+        (TENSOR.bfloat16(), 'a tensor of torch.bfloat16'),
+        (TENSOR / 255, 'a tensor of torch.float32'),
+        (Image.fromarray(RGB[..., 0]).convert('F'), 'a PIL image of mode F'),
+        (Image.fromarray(RGB[..., 0]).convert('I'), 'a PIL image of mode I'),
+    ],
+)
+def test_the_way_out_leads_to_the_image(given, name):
+    text = wrong_type(as_array(given), given, bits=False)
+    assert text.startswith(f'{name}, but this recipe')
+    mended = as_array(eval(text.rpartition('give ')[2], dict(image=given, np=np, torch=torch)))
+    assert mended.dtype == np.uint8 and (mended == (RGB if mended.ndim == 3 else RGB[..., 0])).all()
