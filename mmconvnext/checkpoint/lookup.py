@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from . import zoo
@@ -23,8 +24,8 @@ def look_up(source: str | Path) -> Path | str:
         raise ValueError(f'a checkpoint is a path, a URL or a short name, got {source!r}')
     if is_url(str(source)) or needs_mmengine(source):
         return str(source)
-    path = Path(source).expanduser()
-    if path.exists():
+    path = Path(os.path.expanduser(source))  # Path's fails for ~nobody
+    if os.path.exists(path):  # Path's fails for a name that is too long
         return path
     row = zoo.find(str(source))
     if row:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,11 +51,12 @@ def main(argv: list[str] | None = None) -> Path:
     args = analyze_parser().parse_args(argv)
     folder = new_folder(args.out)
     config, args.checkpoint = find_run(args.config, args.checkpoint)
+    args.config = str(config)
     require_stack()
     require_extra('supervision')
     install()
     cfg = prepare_config(
-        str(config),
+        args.config,
         read_cfg_options(args.cfg_options),
         training=False,
         toy=args.toy,
@@ -170,5 +173,16 @@ def _write(
     )
     fill(page)
     file = page.write()
-    print('\n'.join(['', *analysis.summary(), f'page: {file}', f'figures: {folder / FILE}']))
+    lines = ['', *analysis.summary(), f'page: {file}', f'figures: {folder / FILE}']
+    print('\n'.join([*lines, *_predict_line(args, analysis)]))
     return file
+
+
+def _predict_line(args: argparse.Namespace, analysis: Analysis) -> list[str]:
+    """How to predict with the best threshold, if tools/predict.py would build the same model."""
+    best = analysis.best() if isinstance(analysis, ObjectAnalysis) else None
+    if not best or args.toy or args.cfg_options or args.lenient:
+        return []
+    score = math.floor(best['score'] * 1000) / 1000  # never above it
+    command = ['tools/predict.py', args.config, args.checkpoint, 'IMAGES', '--score', f'{score:g}']
+    return [f'predict with it: python {shlex.join(command)} --out drawn']

@@ -16,7 +16,7 @@ def new_folder(path: str | Path, option: str = '--out') -> Path:
     Raises:
         RecipeError: it holds files, is itself a file, or cannot be written.
     """
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         used = any(folder.iterdir())

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse ``argv``, predict, print a summary; exit status 1 if some files were bad."""
     args = predict_parser().parse_args(argv)
     config, checkpoint, inputs = _split(args.paths)
-    out = Path(args.out).expanduser()
+    out = Path(os.path.expanduser(args.out))
     sources = find_sources(inputs, out)
     if not (args.pictures or args.json or args.crops or args.label_pngs):
         raise RecipeError('--no-pictures: nothing would be written; add --json, --crops or others')
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     with Records(out, _settings(args, model)) as records:
         try:
             done = _predict(args, model, records, sources, batch)
-            written = _write_files(args, model, records, sources, ids)
+            written = [*_write_files(args, model, records, sources, ids)]
         except KeyboardInterrupt:
             print('\nstopped; the same command continues', file=sys.stderr)
             sys.exit(130)
@@ -68,14 +68,14 @@ def main(argv: list[str] | None = None) -> None:
                 f'{error.filename or out} cannot be written: {error.strerror or error}; when that '
                 'is mended, the same command continues'
             ) from error
-        print('\n'.join(_summary(records, sources, done, [*written], model.scope == 'mmdet')))
+        print('\n'.join(_summary(records, sources, done, written, model.scope == 'mmdet')))
         if any('error' in records.done[source.path] for source in sources):
             sys.exit(1)
 
 
 def _split(paths: list[str]) -> tuple[str, str | None, list[str]]:
     """Config, checkpoint and inputs; a work dir stands for the first two."""
-    if Path(paths[0]).expanduser().is_dir():
+    if os.path.isdir(os.path.expanduser(paths[0])):  # Path's fails for a name that is too long
         config, checkpoint, inputs = paths[0], None, paths[1:]
     else:
         config, checkpoint, inputs = paths[0], (paths[1:2] or [None])[0], paths[2:]
@@ -108,6 +108,7 @@ def _predicts(model: Model) -> set[str]:
 def _settings(args: argparse.Namespace, model: Model) -> dict:
     """What the results depend on: a folder is only continued with the same."""
     names = ('score', 'tiles', 'overlap', 'tta', 'pictures', 'json', 'crops', 'label_pngs')
+    names += ('outline',)
     return dict(
         recipe=model.recipe,
         classes=hashlib.sha256(repr(model.classes).encode()).hexdigest()[:12],
@@ -129,6 +130,7 @@ def _predict(
         labels=args.label_pngs,
         crops=args.crops,
         values=label_values(model.cfg, model.classes),
+        outline=args.outline,
     )
     keys = keys_of(
         sources, {path: row['key'] for path, row in records.done.items() if 'key' in row}

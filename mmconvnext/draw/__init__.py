@@ -7,7 +7,7 @@ A picture is an (H, W, 3) uint8 array in RGB; every function returns a new one.
 from .colours import distinct_colours, fill_up
 from .label_map import draw_label_map
 from .layout import beside, enlarge, sheet, with_legend, with_title
-from .objects import Objects, draw_objects
+from .objects import Objects, draw_objects, line_width, write_texts
 from .picture import as_picture
 
 __all__ = [
@@ -19,7 +19,9 @@ __all__ = [
     'draw_objects',
     'enlarge',
     'fill_up',
+    'line_width',
     'sheet',
     'with_legend',
     'with_title',
+    'write_texts',
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from .picture import as_picture
@@ -19,6 +20,7 @@ def draw_label_map(
     colours: Sequence[Sequence[int]],
     *,
     opacity: float = OPACITY,
+    outline: int = 0,
 ) -> np.ndarray:
     """A picture of the image with each pixel tinted in the colour of its class.
 
@@ -27,6 +29,7 @@ def draw_label_map(
         labels: (H, W) indices of classes; others, such as 255, are not tinted.
         colours: an RGB colour for each class.
         opacity: 0 shows the image alone, 1 the colours alone.
+        outline: colour only the borders of areas, so many pixels of each side; 0: all.
 
     Raises:
         ValueError: the label map has another size than the image.
@@ -35,6 +38,10 @@ def draw_label_map(
     if labels.shape != picture.shape[:2]:
         raise ValueError(f'a label map of {labels.shape} for an image of {picture.shape[:2]}')
     known = (labels >= 0) & (labels < len(colours))
+    if outline:
+        values, around = labels.astype(np.float32), np.ones((2 * outline + 1,) * 2, np.uint8)
+        known &= cv2.dilate(values, around) != cv2.erode(values, around)
+        opacity = 1
     table = np.asarray(colours, np.float32)
     tint = table[labels[known].astype(np.intp)]
     picture[known] = (picture[known] * (1 - opacity) + tint * opacity).round().astype(np.uint8)

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .picture import as_picture, put_texts, text_size
+from .picture import as_picture, put_texts
+from .texts import place_texts
 
-# Our choice: with more objects in an image, their texts would cover it.
-MOST_TEXTS = 40
-OPACITY = 0.45  # of masks
+OPACITY = 0.45  # of masks; our choice
 
 
 class Objects(NamedTuple):
@@ -50,14 +49,17 @@ def draw_objects(
     *,
     texts: bool | None = None,
     thickness: int | None = None,
+    outline: bool = False,
 ) -> np.ndarray:
     """A picture of the image with its objects; the first object lies on top.
 
     Args:
         image: see :func:`.picture.as_picture`.
         classes, colours: name and RGB colour of each class.
-        texts: write class and score beside each box; None: unless there are too many.
-        thickness: of the boxes' lines in pixels; None: by the size of the image.
+        texts: write class and score beside each box; None: where there is room
+            (:func:`.texts.place_texts`).
+        thickness: of lines in pixels; None: by the size of the image.
+        outline: draw the outlines of masks only, without tints; boxes where there are no masks.
     """
     from supervision import (
         BoxAnnotator,
@@ -66,6 +68,7 @@ def draw_objects(
         ColorPalette,
         Detections,
         MaskAnnotator,
+        PolygonAnnotator,
     )
 
     picture = as_picture(image)
@@ -81,31 +84,41 @@ def draw_objects(
         color=ColorPalette([Color(*map(int, colour)) for colour in colours]),
         color_lookup=ColorLookup.CLASS,
     )
-    side = min(picture.shape[:2])
+    lines = dict(thickness=thickness or line_width(picture), **look)
     # supervision paints in OpenCV's order of channels.
     canvas = np.ascontiguousarray(picture[..., ::-1])
-    if found.mask is not None:
+    if found.mask is not None and not outline:
         canvas = MaskAnnotator(opacity=OPACITY, **look).annotate(canvas, found)
-    canvas = BoxAnnotator(thickness=thickness or max(1, round(side / 300)), **look).annotate(
-        canvas, found
-    )
+    annotator = PolygonAnnotator if found.mask is not None and outline else BoxAnnotator
+    canvas = annotator(**lines).annotate(canvas, found)
     picture = np.ascontiguousarray(canvas[..., ::-1])
-    if texts or (texts is None and len(objects.boxes) <= MOST_TEXTS):
-        size = max(10, round(side / 40))
-        put_texts(picture, _texts(last_on_top, classes, colours, size, picture.shape[1]), size)
+    if texts is None or texts:
+        write_texts(picture, objects, classes, colours, every=bool(texts))
     return picture
 
 
-def _texts(
-    objects: Objects, classes: Sequence[str], colours: Sequence, size: int, width: int
-) -> list[tuple]:
-    """Of boxes in a picture of this width."""
-    texts = []
-    for index, (box, label) in enumerate(zip(objects.boxes, objects.labels)):
-        text = str(classes[label])
-        if objects.scores is not None:
-            text += f' {objects.scores[index]:.2f}'
-        wide, high = text_size(text, size)
-        x = max(0, min(int(box[0]), width - wide - 4))  # not cut by the right border
-        texts.append((x, max(0, int(box[1]) - high), text, colours[label]))
-    return texts
+def write_texts(
+    picture: np.ndarray,
+    objects: Objects,
+    classes: Sequence[str],
+    colours: Sequence[Sequence[int]],
+    *,
+    every: bool = False,
+) -> None:
+    """Write class and score beside the objects of a picture, in place; see :func:`draw_objects`.
+
+    Args:
+        every: also where there is no room.
+    """
+    texts = [str(classes[label]) for label in objects.labels]
+    if objects.scores is not None:
+        texts = [f'{text} {score:.2f}'.lstrip() for text, score in zip(texts, objects.scores)]
+    placed, size = place_texts(objects.boxes, texts, picture.shape[:2], every=every)
+    # The first object's last, on top.
+    rows = [(x, y, texts[i], colours[objects.labels[i]]) for i, x, y in placed[::-1]]
+    put_texts(picture, rows, size)
+
+
+def line_width(picture: np.ndarray) -> int:
+    """The width of lines in pixels; our choice."""
+    return max(1, round(min(picture.shape[:2]) / 300))

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..checkpoint.lookup import look_up
 from ..recipe.errors import RecipeError
 from ..recipe.work_dir import last_checkpoint
+from .arguments import cut
 
 
 def find_run(config: str | Path, checkpoint: str | Path | None) -> tuple[Path, str]:
@@ -21,19 +23,30 @@ def find_run(config: str | Path, checkpoint: str | Path | None) -> tuple[Path, s
         RecipeError: the folder has no config or no checkpoint, or several configs.
         CheckpointNotFound: there is no such checkpoint.
     """
-    config = Path(config).expanduser()
+    config = os.path.expanduser(config)  # Path's fails for ~nobody
     if checkpoint is None:
-        if not config.is_dir():
+        if not os.path.isdir(config):  # Path's fails for a name that is too long
             raise RecipeError(
-                f'{config} needs a checkpoint: load(config, checkpoint). The folder of a run alone '
-                'is enough: load(work_dir)'
+                f'{cut(str(config))} needs a checkpoint: load(config, checkpoint). The folder of a '
+                'run alone is enough: load(work_dir)'
             )
         checkpoint = config
-    if config.is_dir():
-        config = _config_in(config)
-    if Path(checkpoint).expanduser().is_dir():
-        checkpoint = _checkpoint_in(Path(checkpoint).expanduser())
-    return config, str(look_up(str(checkpoint)))
+    if os.path.isdir(config):
+        config = _config_in(Path(config))
+    return Path(config), find_checkpoint(checkpoint)
+
+
+def find_checkpoint(checkpoint: str | Path) -> str:
+    """The path of a checkpoint, or the best one of a work dir; a URL or short name that exists.
+
+    Raises:
+        RecipeError: the folder has none.
+        CheckpointNotFound: there is no such checkpoint.
+    """
+    folder = os.path.expanduser(checkpoint)
+    if os.path.isdir(folder):
+        checkpoint = _checkpoint_in(Path(folder))
+    return str(look_up(str(checkpoint)))
 
 
 def _config_in(folder: Path) -> Path:

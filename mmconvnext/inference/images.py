@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -12,10 +15,12 @@ from ..data.header import Header, read_header
 from ..data.undecoded import why_unloaded
 from ..recipe.errors import RecipeError
 from ..recipe.walk import dicts, type_name
+from .arguments import cut
+from .arrays import KINDS, as_array, wrong_type
 
-KINDS = 'a path, an RGB array (H, W, 3) of uint8, a PIL image or a torch tensor (C, H, W) of uint8'
 # Transforms of mmdet, mmseg and this package that load what new images do not have.
 LABELS = ('Annotations', 'LabelMap', 'Proposals')
+_DRAWING = Lock()
 
 
 class Pipeline:
@@ -39,11 +44,15 @@ class Pipeline:
                 f'the test pipeline must begin with loading the image, but it is {names}: set '
                 'test_dataloader.dataset.pipeline'
             )
-        composed = Compose(steps).transforms
+        # Test-time augmentation draws whether to flip, with a probability of 0 or 1.
+        self.random = any('Random' in type_name(node) for _, node in dicts(steps))
+        scales = [node['scale'] for _, node in dicts(steps) if isinstance(node.get('scale'), tuple)]
+        # The long and the short side; of several (test-time augmentation) those in the middle.
+        scales = sorted(tuple(sorted(scale, reverse=True)) for scale in scales)
+        self.scale = scales[(len(scales) - 1) // 2] if scales else None
+        composed = Compose(steps).transforms  # TestTimeAug replaces the dicts in its lists
         self._any_bits = any_bits
         self._load, self._rest = composed[0], Compose(composed[1:])
-        scales = [node['scale'] for _, node in dicts(steps) if isinstance(node.get('scale'), tuple)]
-        self.scale = tuple(sorted(scales[0], reverse=True)) if scales else None  # long, short side
 
     def load(self, image: object) -> dict:
         """The image as the beginning of the pipeline gives it: its 'img' is as cv2 loads it.
@@ -52,24 +61,31 @@ class Pipeline:
             ValueError: it is no image, or its type, values or channels are not the recipe's.
         """
         results = dict(img_id=0, img_path=None, seg_fields=[])
-        if isinstance(image, (str, Path)):
-            if not str(image).strip():
+        if isinstance(image, (str, os.PathLike)):
+            image = os.fspath(image)
+            if not image.strip():
                 raise ValueError(f'{image!r} is no path of an image')
-            file = Path(image).expanduser()
-            if not file.is_file():
-                fault = 'it is a folder' if file.is_dir() else 'there is no such file'
-                raise ValueError(f'{image}: {fault}')
-            self._refuse(read_header(file), image)
+            file = os.path.expanduser(image)  # Path's fails for ~nobody
+            if not os.path.isfile(file):
+                fault = 'it is a folder' if os.path.isdir(file) else 'there is no such file'
+                raise ValueError(f'{cut(os.fsdecode(image))}: {fault}')
+            place = Path(os.fsdecode(file))
+            self._refuse(read_header(place), image)
             try:
-                loaded = self._load({**results, 'img_path': str(file)})
+                results = self._load({**results, 'img_path': file})
             except AssertionError as error:  # mmcv's, which does not say why
-                raise ValueError(f'{image}: {why_unloaded(file) or error}') from error
-            if loaded is None:
-                raise ValueError(f'{image}: it cannot be loaded: {why_unloaded(file)}')
-            return loaded
-        array = self._as_loaded(as_array(image))
-        shape = array.shape[:2]
-        return {**results, 'img': array, 'img_shape': shape, 'ori_shape': shape}
+                raise ValueError(f'{image}: {why_unloaded(place) or error}') from error
+            if results is None:
+                raise ValueError(f'{image}: it cannot be loaded: {why_unloaded(place)}')
+        else:
+            array = self._as_loaded(as_array(image), image)
+            shape = array.shape[:2]
+            results.update(img=array, img_shape=shape, ori_shape=shape)
+        pixels = results['img']
+        if pixels.dtype.kind == 'f' and not np.isfinite(pixels).all():
+            name = image if isinstance(image, str) else 'the array'
+            raise ValueError(f'{name}: it has values that are no numbers (nan or infinite)')
+        return results
 
     def pack(self, loaded: dict, tile: tuple[int, int, int, int] | None = None) -> dict:
         """What the model takes, of the whole image or of a tile (x1, y1, x2, y2) of it."""
@@ -78,7 +94,10 @@ class Pipeline:
             x1, y1, x2, y2 = tile
             loaded['img'] = np.ascontiguousarray(loaded['img'][y1:y2, x1:x2])
             loaded['img_shape'] = loaded['ori_shape'] = (y2 - y1, x2 - x1)
-        return self._rest(loaded)
+        if not self.random:
+            return self._rest(loaded)
+        with _same_random_numbers():
+            return self._rest(loaded)
 
     def _refuse(self, header: Header, image: object) -> None:
         """Refuse what is broken, and what mmcv's LoadImageFromFile would load black."""
@@ -106,15 +125,12 @@ class Pipeline:
                 '(checks.image_bits=False in the config lets this pass)'
             )
 
-    def _as_loaded(self, image: np.ndarray) -> np.ndarray:
-        """An array in RGB as the first transform would load it from a file."""
+    def _as_loaded(self, image: np.ndarray, given: object) -> np.ndarray:
+        """An array in RGB, made of ``given``, as the first transform would load it from a file."""
         color, bits = getattr(self._load, 'color_type', 'color'), hasattr(self._load, 'bits')
         if image.dtype != np.uint8:
             if not bits or image.dtype.kind not in 'iuf':
-                raise ValueError(
-                    f'an array of {image.dtype}, but this recipe takes 8 bits: values from 0 to '
-                    '255 as uint8 (own_data.bits is for more)'
-                )
+                raise ValueError(wrong_type(image, given, bits))
             image = self._load._scaled(image, 'the array')
         channels = 1 if image.ndim == 2 else image.shape[2]
         if channels > 4 and color.startswith(('color', 'grayscale')):
@@ -154,32 +170,15 @@ def without_labels(steps: Sequence) -> list:
     return found
 
 
-def as_array(image: object) -> np.ndarray:
-    """An image in memory as an array (H, W) or (H, W, C) in RGB.
-
-    A PIL image is turned by its EXIF orientation, as files are; palettes, CMYK and alpha become
-    RGB.
-
-    Raises:
-        ValueError: it is none.
-    """
-    from PIL import Image, ImageOps
-
-    if isinstance(image, Image.Image):
-        image = ImageOps.exif_transpose(image)
-        wide = image.mode.startswith(('I', 'F'))  # 16 and 32 bits
-        return np.asarray(image if wide or image.mode in ('L', 'RGB') else image.convert('RGB'))
-    if hasattr(image, 'permute') and hasattr(image, 'cpu'):  # a torch tensor
-        image = image.detach().cpu()
-        image = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f'an image is {KINDS}; got {type(image).__name__}')
-    if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(
-            f'an array of shape {image.shape} is no image; an image is {KINDS}. For several give a '
-            'list'
-        )
-    return image
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Leave numpy's random numbers as they were."""
+    with _DRAWING:  # else two threads would restore each other's
+        state = np.random.get_state()
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:

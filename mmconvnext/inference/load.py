@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from pathlib import Path
+import os
 
 import torch
 from mmengine.config import Config
@@ -16,19 +16,24 @@ from ..recipe.load import load_config
 from ..recipe.own_data import apply_own_data
 from ..recipe.own_data.given import is_applied
 from ..recipe.walk import task
+from .arguments import device_of, number, path_of, score_of, shown, whole
 from .build import build, names_of, palette_of, raise_threshold, test_pipeline, use_tta
-from .find import find_run
+from .find import find_checkpoint, find_run
 from .images import Pipeline
 from .model import Model
 from .scope import in_scope, one_at_a_time
 
-SCORE = 0.3  # objects below are left out; our choice
+# Objects below are left out, as by mmdet's DetVisualizationHook. It is also the default of
+# tools/predict.py and tools/analyze.py.
+SCORE = 0.3
+CONFIGS = 'a config file, the folder of a run, or a mmengine Config'
+CHECKPOINTS = 'the file, URL or short name of a checkpoint, or the folder of a run'
 
 
 @one_at_a_time
 def load(
-    config: str | Path | Config,
-    checkpoint: str | Path | None = None,
+    config: str | os.PathLike | Config,
+    checkpoint: str | os.PathLike | None = None,
     *,
     device: str | torch.device | None = None,
     score: float = SCORE,
@@ -61,19 +66,16 @@ def load(
         RecipeError: the config and the checkpoint do not belong together, or an argument is wrong.
         CheckpointError: the checkpoint cannot be found or read.
     """
-    _check(score, tiles, overlap)
-    device = _device(device)
-    if isinstance(config, Config):
-        if checkpoint is None:
-            raise RecipeError('a Config needs a checkpoint: load(config, checkpoint)')
-        cfg, source = copy.deepcopy(config), find_run('', checkpoint)[1]
-    else:
-        file, source = find_run(config, checkpoint)
-        cfg = load_config(str(file))
-    if 'own_data' in cfg and not is_applied(cfg):
-        apply_own_data(cfg)
+    score, device = score_of(score), device_of(device)
+    overlap = number('overlap', overlap, 0.5, 'a part of the side of a tile, 0 to 0.5')
+    large_only = isinstance(tiles, str) and tiles == 'auto'
+    if not large_only and tiles is not None:
+        tiles = whole('tiles', tiles, 32, "a side of 32 pixels or more, 'auto' or None")
+    cfg, source = _found(config, checkpoint)
     scope = task(cfg)
-    with in_scope(scope):
+    with in_scope(scope):  # also while own data are applied, which looks up types
+        if 'own_data' in cfg and not is_applied(cfg):
+            apply_own_data(cfg)
         steps = test_pipeline(cfg)
         recipe = hashlib.sha256(repr((cfg.model, steps)).encode()).hexdigest()[:12]
         raise_threshold(cfg, score)
@@ -89,41 +91,33 @@ def load(
             classes=names_of(cfg, content),
             palette=palette_of(cfg, content),
             score=score,
-            tiles=_side(tiles, pipeline),
-            large_only=tiles == 'auto',
+            tiles=_automatic(pipeline) if large_only else tiles,
+            large_only=large_only,
             overlap=overlap,
             cfg=cfg,
             recipe=recipe,
         )
 
 
-def _check(score: float, tiles: int | str | None, overlap: float) -> None:
-    if not 0 <= score <= 1:
-        raise RecipeError(f'score={score!r}: choose a number from 0 to 1')
-    if not 0 <= overlap <= 0.5:
-        raise RecipeError(f'overlap={overlap!r}: choose a part of the side of a tile, 0 to 0.5')
-    if tiles not in (None, 'auto') and not (type(tiles) is int and tiles >= 32):
-        raise RecipeError(f"tiles={tiles!r}: choose a side of 32 pixels or more, 'auto' or None")
+def _found(config: object, checkpoint: object) -> tuple[Config, str]:
+    """The config, and where its checkpoint is."""
+    if checkpoint is not None:
+        checkpoint = path_of('checkpoint', checkpoint, CHECKPOINTS)
+    if not isinstance(config, Config):
+        file, source = find_run(path_of('config', config, CONFIGS), checkpoint)
+        return load_config(str(file)), source
+    if checkpoint is None:
+        raise RecipeError('a Config needs a checkpoint: load(config, checkpoint)')
+    if not config.get('model'):
+        raise RecipeError(f'config={shown(config)}: it has no model; give {CONFIGS}')
+    return copy.deepcopy(config), find_checkpoint(checkpoint)
 
 
-def _side(tiles: int | str | None, pipeline: Pipeline) -> int | None:
-    if tiles != 'auto':
-        return tiles
+def _automatic(pipeline: Pipeline) -> int:
+    """The side of tiles that the recipe does not shrink."""
     if pipeline.scale is None:
         raise RecipeError(
             "tiles='auto': the test pipeline does not resize images, so it has no size to aim at; "
             'give the side of a tile in pixels'
         )
     return pipeline.scale[1]
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        found = torch.device(device)
-        torch.zeros(1, device=found)
-    except Exception as error:  # torch has many ways to say that there is none
-        text = str(error).splitlines()[0]
-        raise RecipeError(f'device={str(device)!r} cannot be used here: {text}') from error
-    return found

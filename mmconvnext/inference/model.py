@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from ..draw.colours import fill_up
+from .arguments import score_of, shown, whole
 from .detections import Detections, detections
 from .images import Pipeline, as_rgb
 from .result import Result
@@ -79,7 +79,9 @@ class Model:
         self.pipeline = pipeline
         self._tiles, self._large_only, self._overlap = tiles, large_only, overlap
 
-    def __call__(self, image: object, batch: int = 1) -> Result | list[Result]:
+    def __call__(
+        self, image: object, batch: int = 1, *, score: float | None = None
+    ) -> Result | list[Result]:
         """The result of an image, or a list of results of a list of images.
 
         Args:
@@ -87,13 +89,16 @@ class Model:
                 of uint8, or a list of these. OpenCV's images are BGR: give ``image[..., ::-1]``.
                 Recipes of other bits or channels (own_data) take arrays (H, W, C) of these.
             batch: how many images of a list the model sees at once.
+            score: leave out objects with a lower score; None: those below the model's.
 
         Raises:
-            ValueError: it is no image, or cannot be loaded.
+            ValueError: it is no image, or cannot be loaded; or ``score`` is below the model's.
         """
+        score = self._threshold(score)
         if isinstance(image, (list, tuple)):
-            return [self._forgetting(result) for result in self.predict(image, batch)]
-        return next(self.predict([image]))
+            results = self.predict(image, batch)
+            return [self._forgetting(result.at_least(score)) for result in results]
+        return next(self.predict([image], batch)).at_least(score)
 
     def predict(self, images: Iterable, batch: int = 1) -> Iterator[Result]:
         """The results of images, one after the other; the next ones are loaded meanwhile.
@@ -112,10 +117,9 @@ class Model:
         self, images: Iterable, batch: int = 1
     ) -> Iterator[tuple[object, Result | Exception, float]]:
         """Like :meth:`predict`, but errors are results: of each image (image, result, shrunk)."""
-        if not (isinstance(batch, int) and batch >= 1):  # 0 would give no results
-            raise ValueError(f'batch={batch!r}: choose a whole number from 1 on')
+        batch = whole('batch', batch, 1, 'a whole number from 1 on')  # 0 would give no results
+        source = _several(images)
         threads = max(1, min(LOADERS, os.cpu_count() or 1, batch))
-        source = iter(images)
         waiting: deque[tuple[object, Future]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
@@ -124,7 +128,7 @@ class Model:
                         image = next(source, self)
                         if image is self:
                             break
-                        waiting.append((image, pool.submit(self._load, image)))
+                        waiting.append((image, self._loading(image, pool)))
                     if not waiting:
                         return
                     some = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
@@ -154,10 +158,21 @@ class Model:
             shrunk = loaded[i].shrunk if i in results else 1
             yield image, results.get(i) or errors[i], shrunk
 
+    def _loading(self, image: object, pool: ThreadPoolExecutor) -> Future:
+        if not self.pipeline.random:
+            return pool.submit(self._load, image)
+        # At once: beside the caller's thread, which goes on, it would draw its random numbers.
+        future: Future = Future()
+        try:
+            future.set_result(self._load(image))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
     def _load(self, image: object) -> Loaded:
         loaded = self.pipeline.load(image)
         pixels, (height, width) = loaded['img'], loaded['img'].shape[:2]
-        path = str(image) if isinstance(image, (str, Path)) else ''
+        path = os.fsdecode(image) if isinstance(image, (str, os.PathLike)) else ''
         inputs, tiles = [], None
         if not self._tiles or self._large_only:
             inputs = [self.pipeline.pack(loaded)]
@@ -200,11 +215,31 @@ class Model:
             divisor = getattr(self.net.data_preprocessor, 'pad_size_divisor', 1)
         return tuple(-(-side // divisor) for image in images for side in image.shape[-2:])
 
+    def _threshold(self, score: float | None) -> float:
+        if score is None:
+            return self.score
+        if score_of(score) < self.score:
+            raise ValueError(
+                f'score={score}: the model leaves out objects below {self.score:g}, which it was '
+                f'loaded with; choose more, or load(..., score={score})'
+            )
+        return float(score)
+
     def _forgetting(self, result: Result) -> Result:
         """Without its pixels if a file has them, so that a list of results stays small."""
         if result.path:
             result._image = partial(_load_rgb, self.pipeline, result.path)
         return result
+
+
+def _several(images: object) -> Iterator:
+    """Over images; of one image these would be the letters of its path, or its rows."""
+    one = isinstance(images, (str, bytes, os.PathLike)) or getattr(images, 'ndim', 0) in (2, 3)
+    if one or not isinstance(images, Iterable):
+        raise ValueError(
+            f'images={shown(images)}: give a list of images; for one call the model, model(image)'
+        )
+    return iter(images)
 
 
 def _load_rgb(pipeline: Pipeline, path: str) -> np.ndarray:
@@ -213,7 +248,7 @@ def _load_rgb(pipeline: Pipeline, path: str) -> np.ndarray:
 
 def _shrunk(one: dict) -> float:
     """How many times longer the sides of an image are than those that the model sees."""
-    sample = one['data_samples']
-    sample = sample[0] if isinstance(sample, list) else sample
-    factor = sample.metainfo.get('scale_factor', 1)
-    return 1 / min(np.atleast_1d(factor))
+    samples = one['data_samples']
+    samples = samples if isinstance(samples, list) else [samples]
+    factors = sorted(np.min(sample.metainfo.get('scale_factor', 1)) for sample in samples)
+    return 1 / factors[(len(factors) - 1) // 2]  # as Pipeline.scale

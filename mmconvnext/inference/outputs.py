@@ -31,6 +31,7 @@ class Outputs:
     Args:
         pictures, labels, crops: whether these are wanted.
         values: what stands in the label maps for each class.
+        outline: draw outlines only.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Outputs:
         labels: bool = False,
         crops: bool = False,
         values: Sequence[int] = (),
+        outline: bool = False,
     ) -> None:
         self.folder, self.pictures, self.crops = folder, pictures, crops
+        self.outline = outline
         self.table = _table(values) if labels else None
 
     def without_pictures(self) -> Outputs:
@@ -55,7 +58,7 @@ class Outputs:
         """Write the outputs of an image; ``key`` is its name without a suffix."""
         suffix = '.jpg' if Path(result.path).suffix.lower() in JPEG else '.png'
         if self.pictures:
-            save(result.draw(), self.folder / PICTURES / f'{key}{suffix}')
+            save(result.draw(outline=self.outline), self.folder / PICTURES / f'{key}{suffix}')
         if self.table is not None:
             save(Image.fromarray(self.table[result.label_map]), self.folder / LABELS / f'{key}.png')
         if self.crops:

@@ -30,8 +30,8 @@ class Records:
         """Start in a new or empty folder, or continue.
 
         Raises:
-            RecipeError: it is a file, cannot be written, holds other files, or predictions with
-                other settings.
+            RecipeError: it is a file, cannot be written, holds other files, predictions with other
+                settings, or a damaged record.
         """
         self.folder, self.file = folder, folder / NAME
         self.done: dict[str, dict] = {}
@@ -95,7 +95,7 @@ class Records:
             os.truncate(self.file, whole)
         if not whole:  # killed within the first line
             return
-        with self.file.open(encoding='utf-8') as file:
+        with self.file.open(encoding='utf-8', errors='replace') as file:  # all is ASCII
             try:
                 before = json.loads(file.readline())['settings']
             except (ValueError, LookupError, TypeError) as error:
@@ -116,10 +116,18 @@ class Records:
                 self.done[record['source']] = record
 
     def _lines(self) -> Iterator[dict]:
-        with self.file.open(encoding='utf-8') as file:
+        with self.file.open(encoding='utf-8', errors='replace') as file:
             next(file, '')
-            for line in file:
-                yield json.loads(line)
+            for number, line in enumerate(file, 2):
+                try:
+                    record = json.loads(line)
+                    record['source']
+                except (ValueError, LookupError, TypeError) as error:
+                    raise RecipeError(
+                        f'--out: line {number} of {self.file} is damaged; remove this line, whose '
+                        'image is then predicted again, or choose a new folder'
+                    ) from error
+                yield record
 
     def _write(self, record: dict) -> None:
         self._stream.write(json.dumps(record) + '\n')

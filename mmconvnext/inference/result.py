@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arguments import score_of, whole
 from .coco import annotations, categories
-from .detections import Detections, ignored
+from .detections import Detections
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LEAST = 480  # short side of a picture in pixels, so that texts are readable; our choice
 MOST = 2000  # long side of a picture in pixels that is larger than its image; our choice
 HELD = 2**28  # bytes of masks that are drawn at once; our choice
-SHOWN = 24  # classes in the legend of a label map; our choice
+SHOWN = 24  # classes in the legend; our choice
 
 
 class Result:
@@ -103,35 +104,45 @@ class Result:
 
     def at_least(self, score: float) -> Result:
         """The objects with this score or more, as a result of the same image."""
-        found = self._found.take((self.scores >= score).nonzero()[0])
+        found = self._found.take((self.scores >= score_of(score)).nonzero()[0])
         size = (self.height, self.width)
         return Result(found, self._image, size, self.classes, self.colours, self.path)
 
-    def draw(self, *, least: int = LEAST, texts: bool | None = None, legend: bool = True) -> Image:
+    def draw(
+        self,
+        *,
+        least: int = LEAST,
+        texts: bool | None = None,
+        legend: bool = True,
+        outline: bool = False,
+    ) -> Image:
         """A picture of the image with what was found, as a PIL image in RGB.
 
         Args:
             least: show a smaller image 2, 3, ... times as large, so that its short side has so
                 many pixels; 0 keeps its size.
-            texts: write class and score beside each object; None: unless there are too many.
-            legend: below the picture, name the classes whose names are not in it.
+            texts: write class and score beside each object (the score alone if the model knows one
+                class); None: where there is room.
+            legend: below the picture, the classes in it, with the numbers of objects.
+            outline: draw the outlines of masks and of areas only, so that the image shows.
         """
         from PIL import Image
 
-        from ..draw import draw_label_map, enlarge, with_legend
+        from ..draw import draw_label_map, enlarge, line_width, with_legend
 
+        least = whole('least', least, 0, 'a number of pixels from 0 on')
         short, long = sorted((self.width, self.height))
         least = short * max(1, min(-(-least // short), MOST // long))
         picture, scale = enlarge(self.image, least)
         if self.label_map is not None:
             labels, _ = enlarge(self.label_map, least)
-            picture = draw_label_map(picture, labels, self.colours)
+            width = line_width(picture) if outline else 0
+            picture = draw_label_map(picture, labels, self.colours, outline=width)
         if self._found.has_objects:
-            picture = self._draw_objects(picture, scale, texts)
-        named = self._named(texts) if legend else []
+            picture = self._draw_objects(picture, scale, texts, outline)
+        named = self._legend() if legend else []
         if named:
-            colours = [self.colours[self.classes.index(name)] for name in named]
-            picture = with_legend(picture, named, colours)
+            picture = with_legend(picture, *zip(*named))
         return Image.fromarray(picture)
 
     def save(self, path: str | Path) -> None:
@@ -176,29 +187,31 @@ class Result:
         masks = [self._found.patches[i].within(*whole) for i in chosen]
         return np.stack(masks) if masks else np.zeros((0, self.height, self.width), bool)
 
-    def _draw_objects(self, picture: np.ndarray, scale: int, texts: bool | None) -> np.ndarray:
+    def _draw_objects(
+        self, picture: np.ndarray, scale: int, texts: bool | None, outline: bool
+    ) -> np.ndarray:
         """Draw them in parts, the first object last: the masks of all may not fit in memory."""
-        from ..draw import Objects, draw_objects
-        from ..draw.objects import MOST_TEXTS
+        from ..draw import Objects, draw_objects, write_texts
 
-        if texts is None:
-            texts = len(self.labels) <= MOST_TEXTS
+        boxes = self.boxes.clip(0, [self.width, self.height] * 2)  # not all models clip them
         part = max(1, HELD // max(1, picture.shape[0] * picture.shape[1]))
         for start in reversed(range(0, len(self.labels), part)):
-            chosen = range(start, min(start + part, len(self.labels)))
-            few = self._found.take(chosen)
-            boxes = few.boxes.clip(0, [self.width, self.height] * 2)  # not all models clip them
-            objects = Objects(boxes, few.labels, few.scores, self._masks(chosen)).scaled(scale)
-            picture = draw_objects(picture, objects, self.classes, self.colours, texts=texts)
+            chosen = slice(start, start + part)
+            masks = self._masks(range(*chosen.indices(len(self.labels))))
+            few = Objects(boxes[chosen], self.labels[chosen], self.scores[chosen], masks)
+            picture = draw_objects(
+                picture, few.scaled(scale), self.classes, self.colours, texts=False, outline=outline
+            )
+        if texts is None or texts:
+            objects = Objects(boxes * scale, self.labels, self.scores)
+            names = self.classes if len(self.classes) > 1 else ['']
+            write_texts(picture, objects, names, self.colours, every=bool(texts))
         return picture
 
-    def _named(self, texts: bool | None) -> list[str]:
-        from ..draw.objects import MOST_TEXTS
-
-        if texts is None:
-            texts = len(self.labels) <= MOST_TEXTS
-        if self.label_map is not None:
-            pixels = np.bincount(self.label_map.ravel(), minlength=ignored(len(self.classes)) + 1)
-            order = np.argsort(-pixels[: len(self.classes)], kind='stable')
-            return [self.classes[i] for i in order[:SHOWN] if pixels[i]]
-        return list(self.counts)[:SHOWN] if not texts else []
+    def _legend(self) -> list[tuple[str, tuple[int, int, int]]]:
+        """The names of the most frequent classes, with their numbers of objects, and colours."""
+        labels = self.labels if self.label_map is None else self.label_map.ravel()
+        counts = np.bincount(labels, minlength=len(self.classes))[: len(self.classes)]
+        order = [i for i in np.argsort(-counts, kind='stable')[:SHOWN] if counts[i]]
+        numbers = ['' if self.label_map is not None else f': {counts[i]}' for i in order]
+        return [(self.classes[i] + n, self.colours[i]) for i, n in zip(order, numbers)]

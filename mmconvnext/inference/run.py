@@ -102,7 +102,8 @@ class Run:
                         raise result
                     counts.update(result.counts)
                     if writer:
-                        writer.add(np.asarray(result.draw(least=0, legend=False)))
+                        drawn = result.draw(least=0, legend=False, outline=self.outputs.outline)
+                        writer.add(np.asarray(drawn))
                     progress.step()
                     others.write(result, f'{key}/{progress.done:06}')
                     if self.objects:

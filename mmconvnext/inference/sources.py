@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..data.pairs import IMAGES as COMMON
 from ..recipe.errors import RecipeError
+from .arguments import cut, shown
 from .records import NAME as RECORDS
 
 IMAGES = (*COMMON, '.jpe', '.jp2', '.pbm', '.pgm', '.ppm', '.gif', '.npy')  # in any case
@@ -21,6 +22,7 @@ KINDS = (
     f'an image ({" ".join(IMAGES)}), a video ({" ".join(VIDEOS)}), a folder, a pattern such as '
     "'photos/*.jpg', @FILE with a path in each line, or camera:0"
 )
+MOST_CAMERA = 99  # from 100 on OpenCV's numbers stand for its ways to read cameras
 LONGEST = 120  # bytes of a part of a name that is written; file systems allow 255; our choice
 
 
@@ -55,7 +57,7 @@ def find_sources(inputs: Iterable[str], out: Path) -> list[Source]:
     """
     found: dict[str, Source] = {}
     for given in inputs:
-        for source in _of_input(given, out.resolve()):
+        for source in _of_input(given, Path(os.path.realpath(out))):
             found.setdefault(source.path, source)
     return [*found.values()]
 
@@ -63,23 +65,32 @@ def find_sources(inputs: Iterable[str], out: Path) -> list[Source]:
 def _of_input(given: str, out: Path) -> Iterator[Source]:
     if not given.strip():
         raise RecipeError(f'{given!r} is no input; the working folder is . An input is {KINDS}')
-    path = Path(given).expanduser()
-    if path.is_dir():
+    # Those of Path fail for ~nobody, and for a name that is too long.
+    path = Path(os.path.expanduser(given))
+    if os.path.isdir(path):
         yield from _of_folder(path, out)
-    elif path.exists():
+    elif os.path.exists(path):
         yield _of_file(path, path.name, given)
     elif given.startswith(CAMERA):
-        if not given[len(CAMERA) :].isdigit():
-            raise RecipeError(f'{given!r}: give the number of the camera, such as camera:0')
-        yield Source('camera', given[len(CAMERA) :], given.replace(':', '_'))
+        yield _of_camera(given)
     elif given.startswith(LIST) and len(given) > 1:
-        yield from _of_list(Path(given[1:]).expanduser(), out)
+        yield from _of_list(Path(os.path.expanduser(given[1:])), out)
     elif glob.has_magic(given):
         yield from _of_pattern(given, out)
     elif '://' in given:
-        raise RecipeError(f'{given!r} is a URL; download the file and give its path')
+        raise RecipeError(f'{shown(given)} is a URL; download the file and give its path')
     else:
-        raise RecipeError(f'there is no {given!r}; an input is {KINDS}')
+        raise RecipeError(f'there is no {shown(given)}; an input is {KINDS}')
+
+
+def _of_camera(given: str) -> Source:
+    number = given[len(CAMERA) :]
+    known = number.isascii() and number.isdecimal() and len(number) < 9  # int() takes no 5000
+    if not (known and int(number) <= MOST_CAMERA):
+        raise RecipeError(
+            f'{shown(given)}: give the number of the camera, 0 to {MOST_CAMERA}, such as camera:0'
+        )
+    return Source('camera', str(int(number)), f'camera_{int(number)}')
 
 
 def _of_file(path: Path, name: str, given: str) -> Source:
@@ -117,14 +128,19 @@ def _of_list(file: Path, out: Path) -> Iterator[Source]:
     try:
         lines = file.read_text(encoding='utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f'@{file}: it cannot be read as a list of paths: {error}') from error
+        text = getattr(error, 'strerror', None) or error
+        raise RecipeError(
+            f'@{cut(str(file))}: it cannot be read as a list of paths: {text}'
+        ) from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise RecipeError(f'@{file} is empty; write the path of an image in each line')
     for number, name in enumerate(names, 1):
-        path = file.parent / Path(name).expanduser()
-        if not path.is_file():
-            raise RecipeError(f'@{file}, path {number} of {len(names)}: there is no file {path}')
+        path = file.parent / os.path.expanduser(name)
+        if not os.path.isfile(path):
+            raise RecipeError(
+                f'@{file}, path {number} of {len(names)}: there is no file {cut(str(path))}'
+            )
         plain = not Path(name).is_absolute() and '..' not in Path(name).parts
         yield _of_file(path, Path(name).as_posix() if plain else path.name, str(path))
 
@@ -147,7 +163,7 @@ def _of_pattern(given: str, out: Path) -> Iterator[Source]:
             # Never with '..', which would lead out of the folder of the outputs.
             yield _of_file(path, path.name if '..' in below else Path(below).as_posix(), name)
     if not count:
-        raise RecipeError(f'no image and no video matches {given!r}')
+        raise RecipeError(f'no image and no video matches {shown(given)}')
 
 
 def keys_of(sources: Iterable[Source], taken: dict[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def load_config(path: str) -> Config:
             mmpretrain, as in configs written for its ConvNeXt, is skipped with a warning.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(path):  # Path's fails for a name that is too long
         raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
     if file.suffix not in SUFFIXES:
         raise RecipeError(

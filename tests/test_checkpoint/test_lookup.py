@@ -50,6 +50,12 @@ def test_the_home_folder_is_known(tmp_path, monkeypatch):
     assert look_up('~/w.pth') == look_up(tmp_path / 'w.pth') == tmp_path / 'w.pth'
 
 
+@pytest.mark.parametrize('name', ['a' * 5000, '~nobody-of-this-name/w.pth', 'a\0b'])
+def test_what_cannot_be_a_path_is_refused(name):
+    with pytest.raises(CheckpointNotFound, match='is neither a file nor'):
+        look_up(name)
+
+
 def test_what_is_nowhere_is_refused_with_similar_names():
     message = "'convnext-tiny_in1' is neither a file nor .*; did you mean convnext-tiny_in1k"
     for find in (look_up, locate):

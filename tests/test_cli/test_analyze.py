@@ -116,6 +116,45 @@ def test_what_cannot_be_looked_at(config, options, message, workplace):
     assert not list(Path('out').iterdir())
 
 
+@pytest.mark.parametrize(
+    ('best', 'flags', 'line'),
+    [
+        (0.45678, [], "'my run/a.py' 'my run/best_x.pth' IMAGES --score 0.456 --out drawn"),
+        (0.0004, [], "'my run/a.py' 'my run/best_x.pth' IMAGES --score 0 --out drawn"),
+        (None, [], None),
+        (0.4, ['--toy'], None),  # tools/predict.py has none of these
+        (0.4, ['--lenient'], None),
+        (0.4, ['--cfg-options', 'a=1'], None),
+    ],
+)
+def test_the_last_line_predicts_with_the_best_threshold(
+    best, flags, line, monkeypatch, workplace, capsys
+):
+    class Found(module.ObjectAnalysis):
+        def __init__(self):
+            pass
+
+        def best(self):
+            return best and dict(score=best)
+
+        def summary(self):
+            return []
+
+        to_json = summary
+
+    cfg = Config(dict(default_scope='mmdet', test_dataloader=dict(dataset=dict(data_root='x'))))
+    monkeypatch.setattr(module, 'prepare_config', lambda *_, **__: cfg)
+    monkeypatch.setattr(module, 'testing_runner', lambda cfg: None)
+    monkeypatch.setattr(module, '_analyze_objects', lambda *_: (Found(), lambda page: None))
+    Path('my run').mkdir()
+    for name in ('a.py', 'best_x.pth'):
+        Path('my run', name).touch()
+    main(['my run', '--out', 'out', *flags])
+    last = capsys.readouterr().out.splitlines()[-1]
+    expected = f'predict with it: python tools/predict.py {line}'
+    assert last == (expected if line else 'figures: out/analysis.json')
+
+
 def test_panoptic_segmentation_is_refused(workplace):
     metrics = [dict(type='CocoPanopticMetric'), dict(type='CocoMetric', metric='bbox')]
     Path('panoptic.py').write_text(

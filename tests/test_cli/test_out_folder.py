@@ -27,7 +27,14 @@ def test_a_folder_that_is_used(tmp_path):
         new_folder(tmp_path, '--to')
 
 
-@pytest.mark.parametrize('name', ['file', 'file/below', 'n' * 300])
+def test_a_tilde_may_be_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        new_folder('~nobody-of-this-name').is_dir() and (tmp_path / '~nobody-of-this-name').exists()
+    )
+
+
+@pytest.mark.parametrize('name', ['file', 'file/below', 'n' * 300, 'n' * 5000])
 def test_no_folder(name, tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(RecipeError, match='--out: .* cannot be a folder: .*; choose another'):

@@ -12,6 +12,9 @@ from PIL import Image
 
 from mmconvnext.cli import test as tested
 from mmconvnext.cli.predict import main
+from mmconvnext.inference import coco_files
+from mmconvnext.inference.outputs import Outputs
+from mmconvnext.inference.records import Records
 from mmconvnext.recipe.errors import RecipeError
 
 
@@ -92,6 +95,54 @@ def test_bad_files_are_listed_and_retried(detector_run, here, capsys):
         predict(detector_run.work_dir, 'in', '--json', '--score', '0.4')
 
 
+def test_outlines_are_another_setting(detector_run, here):
+    Path('in/broken.png').unlink()
+    command = (detector_run.work_dir, 'in', '--score', '0.05')
+    predict(*command)
+    with pytest.raises(RecipeError, match='outline: False there, True here'):
+        predict(*command, '--outline')
+    main([*map(str, command), '--out', 'lines', '--device', 'cpu', '--outline'])
+    for file in Path('out/pictures').iterdir():
+        assert file.read_bytes() != Path('lines/pictures', file.name).read_bytes()
+
+
+def test_nothing_is_lost_by_interruptions(detector_run, here, toy_root, monkeypatch, capsys):
+    Path('in/broken.png').unlink()
+    for number, file in enumerate(sorted((toy_root / 'coco/val2017').iterdir())[:2]):
+        shutil.copy(file, f'in/more_{number}.jpg')
+    command = (detector_run.work_dir, 'in', '--json', '--crops', '--score', '0.05')
+    main([*map(str, command), '--out', 'whole', '--device', 'cpu'])
+
+    def interrupted(owner, name, at):
+        """Stop at the call of a method with this number, when its work is half done."""
+        method, calls = getattr(owner, name), []
+
+        def stop(*args, **kwargs):
+            calls.append(args)
+            if len(calls) == at:
+                raise KeyboardInterrupt
+            return method(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, stop)
+            with pytest.raises(SystemExit, match='130'):
+                predict(*command)
+        assert 'stopped; the same command continues' in capsys.readouterr().err
+        assert not [*Path('out').rglob('*.part')]
+
+    interrupted(Outputs, '_crop', 2)  # a picture is there, its crops are not
+    interrupted(Image.Image, 'save', 2)
+    interrupted(Records, 'add', 1)  # all is written, but not noted
+    interrupted(coco_files, '_write_list', 2)
+    predict(*command)
+    assert ' from an earlier start' in capsys.readouterr().out
+    for file in Path('whole').rglob('*'):
+        other = Path('out', file.relative_to('whole'))
+        if file.is_file() and file.name != 'records.jsonl':
+            assert other.read_bytes() == file.read_bytes()
+    assert len([*Path('out').rglob('*')]) == len([*Path('whole').rglob('*')])
+
+
 def test_an_interruption_says_how_to_continue(detector_run, here, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
@@ -108,9 +159,11 @@ def test_a_full_disk_is_an_error_that_says_how_to_continue(detector_run, here, m
     def full(*_):
         raise OSError(28, 'No space left on device', 'out/pictures/x.png')
 
-    monkeypatch.setattr('mmconvnext.inference.outputs.Outputs.write', full)
-    with pytest.raises(RecipeError, match=r'x\.png cannot be written: No space.*same command cont'):
-        predict(detector_run.work_dir, 'in')
+    for place in ('outputs.Outputs.write', 'coco_files._write_list'):
+        with monkeypatch.context() as patch:
+            patch.setattr(f'mmconvnext.inference.{place}', full)
+            with pytest.raises(RecipeError, match=r'x\.png cannot be written: No space.*same comm'):
+                predict(detector_run.work_dir, 'in', '--json')
 
 
 @pytest.mark.parametrize(
@@ -120,12 +173,17 @@ def test_a_full_disk_is_an_error_that_says_how_to_continue(detector_run, here, m
         (['a.py', 'x.pth'], 'give CONFIG CHECKPOINT INPUT'),
         (['.', 'in', '--no-pictures'], '--no-pictures: nothing would be written'),
         (['.', 'none'], "there is no 'none'; an input is"),
+        (['.', 'a' * 5000], "there is no 'aaa.*aaa'; an input is"),
+        (['.', 'camera:999999999999'], 'give the number of the camera, 0 to 99'),
+        (['a' * 5000, 'x.pth', 'in'], 'neither a file nor the name of published weights'),
+        (['', 'x.pth', 'in'], "config='': give a config file, the folder of a run"),
+        (['~nobody-of-this-name', 'in'], 'give CONFIG CHECKPOINT INPUT'),
         (['.', 'in'], 'holds no config'),
         (['a.py', 'x.pth', 'in', '--score', '2'], r'score=2\.0: choose'),
     ],
 )
 def test_mistakes_are_told_before_anything_is_loaded(here, argv, fault):
-    with pytest.raises(RecipeError, match=fault):
+    with pytest.raises(ValueError, match=fault):
         predict(*argv)
     assert not Path('out').exists()
 

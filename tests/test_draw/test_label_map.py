@@ -21,6 +21,20 @@ def test_each_class_has_its_colour_and_other_values_none():
     assert draw_label_map(image, labels.astype(np.uint8), COLOURS)[0, 0].tolist() == [155, 45, 45]
 
 
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16, np.int64])
+def test_borders_alone(kind):
+    labels = np.zeros((6, 9), kind)
+    labels[:, 4:] = 1
+    labels[:, 7:] = 255
+    image = np.full((6, 9, 3), 100, np.uint8)
+    picture = draw_label_map(image, labels, COLOURS, outline=1)
+    row = [[100] * 3] * 3 + [[200, 0, 0], [0, 100, 0], [100] * 3, [0, 100, 0]] + [[100] * 3] * 2
+    assert picture.tolist() == [row] * 6
+    wider = draw_label_map(image, labels, COLOURS, outline=2)
+    assert (wider[0] != 100).any(axis=1).tolist() == [False] * 2 + [True] * 5 + [False] * 2
+    assert (draw_label_map(image, labels * 0, COLOURS, outline=1) == 100).all()
+
+
 def test_another_size_is_refused():
     with pytest.raises(ValueError, match=r'a label map of \(3, 2\) for an image of \(2, 3\)'):
         draw_label_map(np.zeros((2, 3), np.uint8), np.zeros((3, 2), int), COLOURS)

@@ -2,9 +2,8 @@
 """draw/objects.py: boxes, masks and texts in the colours of their classes."""
 
 import numpy as np
-import pytest
 
-from mmconvnext.draw import Objects, draw_objects
+from mmconvnext.draw import Objects, draw_objects, line_width, write_texts
 
 CLASSES, COLOURS = ['cat', 'dog'], [(200, 0, 0), (0, 0, 200)]
 
@@ -61,30 +60,67 @@ def test_no_masks_no_objects():
     assert (draw_objects(image, none, CLASSES, COLOURS) == 100).all()
 
 
-def texts_of(monkeypatch, objects, **options):
+def test_outlines_leave_the_image_as_it_is():
+    image = np.full((60, 90, 3), 100, np.uint8)
+    picture = draw_objects(image, found(), CLASSES, COLOURS, texts=False, outline=True)
+    for y, x in ((40, 60), (15, 30)):  # inside of the masks
+        assert picture[y, x].tolist() == [100] * 3
+    assert picture[10, 30].tolist() == picture[15, 20].tolist() == [0, 0, 200]
+    assert picture[49, 60].tolist() == [200, 0, 0]
+    boxes = [draw_objects(image, found(masks=None), CLASSES, COLOURS, outline=o) for o in (0, 1)]
+    assert (boxes[0] == boxes[1]).all() and (boxes[0] != image).any()
+
+
+def test_an_outline_follows_its_mask():
+    masks = np.zeros((1, 60, 90), bool)
+    masks[0, 10:50, 10:40] = np.tri(40, 30, dtype=bool)
+    one = Objects(np.array([[10, 10, 40, 50]]), np.array([0]), masks=masks)
+    picture = draw_objects(
+        np.full((60, 90, 3), 100, np.uint8), one, CLASSES, COLOURS, texts=False, outline=True
+    )
+    assert picture[25, 25].tolist() == [200, 0, 0]  # its diagonal
+    assert picture[12, 38].tolist() == [100] * 3  # a corner of its box
+
+
+def texts_of(monkeypatch, objects, shape=(60, 90), **options):
     written = []
     monkeypatch.setattr(
         'mmconvnext.draw.objects.put_texts', lambda picture, texts, size: written.extend(texts)
     )
-    draw_objects(np.zeros((60, 90), np.uint8), objects, CLASSES, COLOURS, **options)
+    draw_objects(np.zeros(shape, np.uint8), objects, CLASSES, COLOURS, **options)
     return written
 
 
 def test_texts(monkeypatch):
-    assert texts_of(monkeypatch, found(masks=None)) == [
-        (40, 8, 'cat 0.90', (200, 0, 0)),
-        (20, 0, 'dog 0.40', (0, 0, 200)),  # above the image: at its border
+    large = found(masks=None).scaled(4)
+    assert texts_of(monkeypatch, large, (240, 360)) == [
+        (160, 68, 'cat 0.90', (200, 0, 0)),
+        (80, 28, 'dog 0.40', (0, 0, 200)),  # the first object is written last, on top
     ]
-    assert [text[2] for text in texts_of(monkeypatch, found(scores=None))] == ['cat', 'dog']
-    assert not texts_of(monkeypatch, found(), texts=False)
-    (x, _, text, _), _ = texts_of(
-        monkeypatch, found(boxes=np.float32([[0, 9, 5, 9], [80, 9, 89, 19]]))
+    shown = texts_of(monkeypatch, found(scores=None).scaled(4), (240, 360))
+    assert [text[2] for text in shown] == ['cat', 'dog']
+    assert not texts_of(monkeypatch, large, (240, 360), texts=False)
+
+
+def test_texts_without_room_are_left_out_unless_they_are_wanted(monkeypatch):
+    small = found(boxes=np.float32([[0, 9, 5, 9], [80, 20, 89, 29]]), masks=None)
+    assert texts_of(monkeypatch, small) == []
+    assert [text[2] for text in texts_of(monkeypatch, small, texts=True)] == [
+        'cat 0.90',
+        'dog 0.40',
+    ]
+
+
+def test_a_text_may_be_the_score_alone(monkeypatch):
+    one = found(masks=None, labels=np.array([0, 0])).scaled(4)
+    picture, written = np.zeros((240, 360, 3), np.uint8), []
+    monkeypatch.setattr(
+        'mmconvnext.draw.objects.put_texts', lambda picture, texts, size: written.extend(texts)
     )
-    assert text == 'cat 0.90' and 20 < x < 80  # to the left, so that the border cuts nothing
+    write_texts(picture, one, [''], COLOURS)
+    assert [text[2] for text in written] == ['0.90', '0.40']
 
 
-@pytest.mark.parametrize('count, written', [(40, 40), (41, 0)])
-def test_many_texts_would_hide_the_image(monkeypatch, count, written):
-    many = found(masks=None).take(np.zeros(count, int))
-    assert len(texts_of(monkeypatch, many)) == written
-    assert len(texts_of(monkeypatch, many, texts=True)) == count
+def test_lines_become_wider_with_the_picture():
+    sides = [line_width(np.zeros((side, 2 * side, 3), np.uint8)) for side in (60, 300, 900)]
+    assert sides == [1, 1, 3]

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mmconvnext.checkpoint.errors import CheckpointNotFound
-from mmconvnext.inference.find import find_run
+from mmconvnext.inference.find import find_checkpoint, find_run
 from mmconvnext.recipe.errors import RecipeError
 
 
@@ -34,6 +34,13 @@ def test_a_config_with_a_file_a_folder_and_a_short_name(tmp_path):
     assert find_run(config, tmp_path / 'x.pth') == (config, str(tmp_path / 'x.pth'))
     assert find_run(config, tmp_path) == (config, str(tmp_path / 'x.pth'))
     assert find_run(config, 'convnext-tiny_in1k')[1].startswith('https://')
+
+
+def test_a_checkpoint_alone(tmp_path):
+    make(tmp_path, 'x.pth')
+    assert find_checkpoint(tmp_path) == find_checkpoint(tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match="a checkpoint is a path, .* got ''"):
+        find_checkpoint('')  # not the working folder
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -163,6 +163,32 @@ def test_a_broken_file_is_refused_with_its_name(name, content, fault, tmp_path):
         pipeline().load(tmp_path / name)
 
 
+@pytest.mark.parametrize('name', ['', 'a' * 5000, '~nobody-of-this-name/a.jpg', 'a\0.jpg'])
+def test_what_cannot_be_a_path(name):
+    with pytest.raises(ValueError, match='^.{0,203}: there is no such file') as caught:
+        pipeline().load(name)
+    assert len(str(caught.value)) < 250
+
+
+def test_values_that_are_no_numbers_are_refused(tmp_path):
+    image = np.ones((4, 5), np.float32)
+    image[2, 3] = np.nan
+    np.save(tmp_path / 'a.npy', image)
+    for form, name in ((image, 'the array'), (tmp_path / 'a.npy', r'a\.npy')):
+        with pytest.raises(ValueError, match=f'{name}: it has values that are no numbers'):
+            load_image(bits=16).load(form)
+
+
+def test_random_numbers_stay(tmp_path):
+    steps = pipeline(None, dict(type='RandomFlip', prob=0.5))
+    loaded = steps.load(RGB)
+    np.random.seed(3)
+    expected = np.random.rand()
+    np.random.seed(3)
+    steps.pack(loaded)
+    assert np.random.rand() == expected
+
+
 def test_a_folder_is_no_image(tmp_path):
     with pytest.raises(ValueError, match='it is a folder'):
         pipeline().load(tmp_path)
@@ -174,7 +200,9 @@ def test_a_folder_is_no_image(tmp_path):
         (7, 'an image is a path, an RGB array .*; got int'),
         (np.zeros((2, 3, 4, 3), np.uint8), r'shape \(2, 3, 4, 3\) is no image.*give a list'),
         (np.zeros((0, 4, 3), np.uint8), 'is no image'),
-        (np.zeros((4, 5, 3)), 'an array of float64'),
+        (np.zeros((4, 5, 3)), 'an array of float64.*give .image . 255'),
+        (np.zeros((4, 5, 3), bool), 'an array of bool'),
+        (np.zeros((4, 5), object), 'an array of object'),
     ],
 )
 def test_what_is_no_image_is_refused(image, fault):
@@ -189,6 +217,14 @@ def test_a_tile_is_an_image_of_its_own():
     assert packed['inputs'].shape == (3, 20, 20)
     assert packed['data_samples'].ori_shape == (10, 10)
     assert pipeline().scale is None
+
+
+def test_what_test_time_augmentation_does_is_known():
+    sizes = [dict(type='Resize', scale=(10 * i, 20 * i)) for i in (1, 3, 2, 4)]
+    flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
+    steps = pipeline(None, dict(type='TestTimeAug', transforms=[sizes, flips]))
+    assert steps.scale == (40, 20) and steps.random  # the lower one in the middle
+    assert not pipeline(None, sizes[0]).random
 
 
 def test_transforms_that_load_labels_are_left_out():

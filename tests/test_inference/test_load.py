@@ -11,7 +11,7 @@ import mmconvnext
 from mmconvnext.checkpoint.errors import CheckpointError
 from mmconvnext.recipe.errors import RecipeError
 
-from .conftest import CLASSES
+from .conftest import CLASSES, _save
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 44, 3), np.uint8)
 
@@ -94,6 +94,58 @@ def test_objects_below_the_score_are_dropped_before_their_masks(detector, models
     assert (few.masks == expected.masks).mean() > 0.999
 
 
+def test_a_config_object_works_in_any_folder(detector, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # which holds no config
+    cfg = Config.fromfile(detector / 'det.py')
+    assert mmconvnext.load(cfg, detector, device='cpu').classes == CLASSES
+
+
+@pytest.mark.parametrize('config', [None, {}, 42, '', b'det.py', Config({}), Config(dict(a=1))])
+def test_what_is_no_config(config, detector):
+    with pytest.raises(RecipeError, match='config=.*give a config file, the folder of a run, or'):
+        mmconvnext.load(config, detector, device='cpu')
+
+
+@pytest.mark.parametrize('checkpoint', [{}, 42, '', b'x.pth', torch.zeros(2)])
+def test_what_is_no_checkpoint(checkpoint, detector):
+    with pytest.raises(RecipeError, match='checkpoint=.*: give the file, URL or short name of a'):
+        mmconvnext.load(detector, checkpoint, device='cpu')
+
+
+@pytest.mark.parametrize('name', ['a' * 5000, 'a/' * 3000, '~nobody-of-this-name/x', 'a\0b'])
+def test_paths_that_cannot_be(name, detector):
+    with pytest.raises(RecipeError, match='there is no config'):
+        mmconvnext.load(name, detector, device='cpu')
+    with pytest.raises(CheckpointError, match='neither a file nor'):
+        mmconvnext.load(detector, name, device='cpu')
+    with pytest.raises(RecipeError, match='needs a checkpoint'):
+        mmconvnext.load(name, device='cpu')
+
+
+def test_the_averaged_weights_of_a_run_are_taken(segmentor, tmp_path):
+    def average(content):  # as mmengine's EMAHook leaves a checkpoint
+        raw = content['state_dict']
+        averaged = {name: value * 0.5 for name, value in raw.items()}
+        steps = dict(steps=torch.tensor(3))
+        ema = {**{f'module.{name}': value for name, value in raw.items()}, **steps}
+        content.update(state_dict=averaged, ema_state_dict=ema)
+
+    expected = torch.load(segmentor / 'best_x_epoch_1.pth', weights_only=False)['state_dict']
+    net = mmconvnext.load(copied(segmentor, tmp_path, average), device='cpu').net
+    name = 'decode_head.conv_seg.weight'
+    assert torch.equal(net.state_dict()[name], expected[name] * 0.5)
+
+
+def test_a_model_of_other_layers(segmentor, tmp_path):
+    text = (segmentor / 'seg.py').read_text()
+    start, end = text.index('backbone=dict('), text.index('decode_head=')
+    backbone = "backbone=dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8),\n    "
+    head = text[end:].replace('in_channels=16, in_index=0', 'in_channels=64, in_index=3')
+    _save(tmp_path, 'seg.py', text[:start] + backbone + head)
+    model = mmconvnext.load(tmp_path, device='cpu')
+    assert model(IMAGE).label_map.shape == (30, 44)
+
+
 def test_other_classes_are_refused(detector, tmp_path):
     def swap(content):
         content['meta']['dataset_meta']['classes'] = ('dog', 'cat', 'emu')
@@ -137,6 +189,14 @@ def test_a_file_that_is_no_checkpoint_is_refused(detector, tmp_path):
         (dict(overlap=0.6), r'overlap=0\.6: choose a part'),
         (dict(tiles=16), 'tiles=16: choose a side of 32 pixels or more'),
         (dict(tiles='some'), "tiles='some': choose a side"),
+        (dict(tiles=64.0), r'tiles=64\.0: choose a side'),
+        (dict(tiles=True), 'tiles=True: choose a side'),
+        (dict(score='0.5'), r"score='0\.5': choose a number"),
+        (dict(score=None), 'score=None: choose a number'),
+        (dict(score=float('nan')), 'score=nan: choose a number'),
+        (dict(overlap='x'), "overlap='x': choose a part"),
+        (dict(overlap=None), 'overlap=None: choose a part'),
+        (dict(device='meta'), "device='meta' cannot be used here: it holds no values; choose cpu"),
         (dict(device='tpu:9'), "device='tpu:9' cannot be used here"),
         (dict(tta=True), 'this recipe has no test-time augmentation'),
     ],
@@ -144,6 +204,26 @@ def test_a_file_that_is_no_checkpoint_is_refused(detector, tmp_path):
 def test_wrong_arguments(given, fault, detector):
     with pytest.raises(RecipeError, match=fault):
         mmconvnext.load(detector, **{'device': 'cpu', **given})
+
+
+def test_automatic_tiles_with_test_time_augmentation(segmentor):
+    text = (segmentor / 'seg.py').read_text()
+    sizes = ', '.join(f"dict(type='Resize', scale=({4 * i}, {3 * i}))" for i in (8, 16, 24, 32))
+    start, end = text.index("[dict(type='Resize', scale_factor"), text.index("[dict(type='RandomF")
+    cfg = Config.fromstring(f'{text[:start]}[{sizes}],\n{text[end:]}', '.py')
+    model = mmconvnext.load(cfg, segmentor, device='cpu', tiles='auto', tta=True)
+    assert model._tiles == 48
+    for height, shrunk in ((96, 2.0), (97, 1)):  # of 64 x 48
+        ((_, result, found),) = model.attempts([np.zeros((height, 64, 3), np.uint8)])
+        assert result.label_map.shape == (height, 64) and found == pytest.approx(shrunk)
+
+
+def test_numbers_of_numpy(detector):
+    model = mmconvnext.load(
+        detector, device='cpu', tiles=np.int64(64), score=np.float32(0.25), overlap=np.float16(0.25)
+    )
+    assert (model._tiles, model.score, model._overlap) == (64, 0.25, 0.25)
+    assert type(model.cfg.model.test_cfg.rcnn.score_thr) is float
 
 
 def test_automatic_tiles_are_as_large_as_the_model_sees(detector, segmentor):

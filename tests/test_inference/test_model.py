@@ -1,6 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """inference/model.py: from images of any kind to results, in batches, in tiles, with errors."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -123,7 +125,52 @@ def test_the_palette_or_distinct_colours(model_of):
     assert len(set(model_of().colours)) == 3
 
 
-@pytest.mark.parametrize('batch', [0, -1, 2.0])
+def test_a_threshold_for_one_call(model_of):
+    model = model_of(score=0.5)  # the net's objects have 0.75
+    assert [len(model(bright(), score=s)) for s in (None, 0.5, np.float32(0.75), 0.76)] == [
+        1, 1, 1, 0,
+    ]  # fmt: skip
+    assert [len(one) for one in model([bright()] * 2, score=0.8)] == [0, 0]
+    with pytest.raises(ValueError, match=r'score=0\.4: .* below 0\.5.*load\(\.\.\., score=0\.4\)'):
+        model(bright(), score=0.4)
+    for score in ('0.5', float('nan'), 2):
+        with pytest.raises(ValueError, match='score=.*: choose a number from 0 to 1'):
+            model(bright(), score=score)
+
+
+def test_what_draws_random_numbers_does_not_run_beside_the_caller(model_of, monkeypatch):
+    for drawing in (False, True):
+        model, threads = model_of(), []
+        model.pipeline.random, load = drawing, model.pipeline.load
+
+        def noting(image, load=load, threads=threads):
+            threads.append(threading.current_thread())
+            return load(image)
+
+        monkeypatch.setattr(model.pipeline, 'load', noting)
+        attempts = [*model.attempts([bright(), 'none.jpg'], 2)]
+        assert [isinstance(found, Result) for _, found, _ in attempts] == [True, False]
+        assert [one is threading.current_thread() for one in threads] == [drawing] * 2
+
+
+@pytest.mark.parametrize('images', ['photo.jpg', bright(), torch.zeros(3, 4, 5), None, 7, b'a'])
+def test_one_image_is_no_list(model_of, images):
+    with pytest.raises(ValueError, match=r'give a list of images; for one .* model\(image\)'):
+        next(model_of().predict(images))
+
+
+def test_arrays_of_several_images_can_be_walked_through(model_of, photo):
+    several = np.stack([bright(), bright()])
+    assert [len(result) for result in model_of().predict(several)] == [1, 1]
+    assert [len(result) for result in model_of().predict(np.array([str(photo)]))] == [1]
+
+
+@pytest.mark.parametrize('batch', [np.int64(2), np.uint8(1)])
+def test_a_batch_may_be_a_number_of_numpy(model_of, batch):
+    assert len(model_of()([bright()] * 3, batch=batch)) == 3
+
+
+@pytest.mark.parametrize('batch', [0, -1, 2.0, True, '2'])
 def test_a_batch_of_no_images_is_refused(model_of, batch):
     with pytest.raises(ValueError, match='batch=.*: choose a whole number from 1 on'):
         model_of()([bright()], batch=batch)

@@ -27,7 +27,20 @@ def of(detections, path='', size=(30, 40)) -> Result:
 def test_a_picture_is_jpeg_only_if_the_image_is(tmp_path, path, name):
     Outputs(tmp_path).write(of(found([[10, 5, 20, 9]]), path), 'a/b')
     assert [str(f.relative_to(tmp_path)) for f in tmp_path.rglob('*.*')] == [f'pictures/{name}']
-    assert Image.open(tmp_path / 'pictures' / name).size == (640, 480)
+    assert Image.open(tmp_path / 'pictures' / name).width == 640
+
+
+def test_pictures_of_outlines(tmp_path):
+    mask = np.zeros((1, 30, 40), bool)
+    mask[0, 5:9, 10:20] = True
+    result = of(found([[10, 5, 20, 9]], masks=mask))
+    for outline in (False, True):
+        Outputs(tmp_path, outline=outline).write(result, str(outline))
+    red = [
+        np.asarray(Image.open(tmp_path / f'pictures/{name}.png'))[112, 240].tolist()
+        for name in (False, True)
+    ]
+    assert red[0] != [250] * 3 == red[1]
 
 
 def test_a_picture_that_is_too_long_for_jpeg(tmp_path):

@@ -43,6 +43,16 @@ def test_a_line_that_was_not_finished_is_removed(tmp_path, kept):
     assert {one.name for one in tmp_path.iterdir()} == {'records.jsonl', 'mine.part'}
 
 
+@pytest.mark.parametrize('line', [b'{"sou\n', b'\0\0\xff\n', b'[1]\n', b'{}\n', b'\n'])
+def test_a_damaged_line_is_named(tmp_path, line):
+    with Records(tmp_path, SETTINGS) as records:
+        records.add(dict(source='a', stamp=[], key='a', objects=[]))
+    file = tmp_path / 'records.jsonl'
+    file.write_bytes(file.read_bytes() + line + b'{"source": "b", "stamp": []}\n')
+    with pytest.raises(RecipeError, match='--out: line 3 of .* is damaged; remove this line'):
+        Records(tmp_path, SETTINGS)
+
+
 def test_frames_count_from_the_last_beginning_of_a_finished_video(tmp_path):
     def add(source, *frames, begin=True, end=True):
         if begin:

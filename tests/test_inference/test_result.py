@@ -63,9 +63,9 @@ def test_a_label_map():
 
 
 def test_a_small_image_is_drawn_larger_but_never_too_large():
-    assert of_objects().draw().size == (640, 480)
-    assert of_objects().draw(least=0).size == (40, 30)
-    assert of_objects((500, 600)).draw().size == (600, 500)
+    assert of_objects().draw(legend=False).size == (640, 480)
+    assert of_objects().draw(least=0, legend=False).size == (40, 30)
+    assert of_objects((500, 600)).draw(legend=False).size == (600, 500)
     thin = Result(found([]), np.zeros((1, 900, 3), np.uint8), (1, 900), CLASSES, colours)
     assert thin.draw().size == (1800, 2) and 1800 <= MOST
 
@@ -74,13 +74,63 @@ def test_a_label_map_is_drawn_with_the_names_of_its_classes():
     assert of_map().draw(legend=False).height < of_map().draw().height
 
 
-def test_many_objects_have_a_legend_instead_of_texts():
-    boxes = [[x, 2, x + 3, 9] for x in range(50)]
+@pytest.fixture
+def written(monkeypatch):
+    """The texts of the pictures that are drawn: beside objects, and in legends."""
+    texts, legends = [], []
+    monkeypatch.setattr(
+        'mmconvnext.draw.objects.put_texts', lambda _, rows, size: texts.extend(r[2] for r in rows)
+    )
+    monkeypatch.setattr(
+        'mmconvnext.draw.with_legend', lambda picture, *rows: legends.extend(zip(*rows)) or picture
+    )
+    return texts, legends
+
+
+def test_the_legend_counts_the_objects(written):
+    boxes = [[40 * x, 2, 40 * x + 3, 9] for x in range(5)]
     image = np.zeros((200, 200, 3), np.uint8)
-    many = Result(found(boxes, [2] * 50), image, (200, 200), CLASSES, colours)
-    few = Result(found(boxes[:3], [2] * 3), image, (200, 200), CLASSES, colours)
-    assert many.draw().height > 600 == few.draw().height
-    assert many.draw(legend=False).height == many.draw(texts=True).height == 600
+    result = Result(found(boxes, [2, 0, 2, 2, 0]), image, (200, 200), CLASSES, colours)
+    result.draw()
+    assert written == ([], [('emu: 3', BLUE), ('cat: 2', RED)])  # too small for texts
+    result.draw(texts=True)
+    assert written[0] == ['cat 0.50', 'emu 0.60', 'emu 0.70', 'cat 0.80', 'emu 0.90']
+
+
+def test_objects_of_the_only_class_have_scores_alone(written):
+    image = np.zeros((480, 500, 3), np.uint8)
+    one = found([[100, 100, 180, 190]], [0])
+    Result(one, image, (480, 500), ('cell',), colours).draw()
+    assert written == (['0.90'], [('cell: 1', RED)])
+    Result(one, image, (480, 500), CLASSES, colours).draw(texts=False)
+    assert written[0] == ['0.90']
+
+
+def test_the_legend_of_a_label_map_has_no_numbers(written):
+    of_map().draw()
+    assert written == ([], [('cat', RED), ('emu', BLUE)])
+
+
+def test_outlines_leave_the_image_as_it_is():
+    for result, inside in ((of_objects(), (112, 240)), (of_map(), (240, 320))):
+        filled, outlined = (
+            np.asarray(result.draw(legend=False, outline=outline)) for outline in (False, True)
+        )
+        assert outlined[inside].tolist() == [99] * 3 != filled[inside].tolist()
+        assert 0 < (outlined != 99).any(axis=2).mean() < (filled != 99).any(axis=2).mean()
+
+
+@pytest.mark.parametrize('least', [-1, 480.0, '480', None])
+def test_sizes_are_whole_numbers(least):
+    with pytest.raises(ValueError, match='least=.*: choose a number of pixels from 0 on'):
+        of_objects().draw(least=least)
+    assert of_objects().draw(least=np.int64(60), legend=False).size == (80, 60)
+
+
+@pytest.mark.parametrize('score', ['0.5', None, float('nan'), 2])
+def test_thresholds_are_numbers(score):
+    with pytest.raises(ValueError, match='score=.*: choose a number from 0 to 1'):
+        of_objects().at_least(score)
 
 
 def test_masks_are_drawn_in_parts_if_they_are_many(monkeypatch):
@@ -104,7 +154,7 @@ def test_cocos_form():
 def test_it_is_saved_as_a_picture_or_as_json(tmp_path):
     result = of_objects()
     result.save(tmp_path / 'x.jpg')
-    assert Image.open(tmp_path / 'x.jpg').size == (640, 480)
+    assert Image.open(tmp_path / 'x.jpg').width == 640
     result.save(str(tmp_path / 'x.json'))
     assert json.loads((tmp_path / 'x.json').read_text()) == result.to_coco()
 
@@ -122,4 +172,4 @@ def test_the_image_may_be_loaded_later():
 def test_boxes_may_reach_out_of_the_image():
     image = np.zeros((30, 40, 3), np.uint8)
     wide = Result(found([[-1e20, -5, 1e20, 90]]), image, (30, 40), CLASSES, colours)
-    assert wide.draw().size == (640, 480)
+    assert wide.draw(legend=False).size == (640, 480)

@@ -110,6 +110,14 @@ def test_a_video_becomes_a_video_with_the_objects_of_each_frame(start, tmp_path)
     assert len([*(tmp_path / 'out/crops/dog/v').iterdir()]) == 4
 
 
+@pytest.mark.parametrize('outline', [False, True])
+def test_the_frames_of_a_video_may_have_outlines(start, tmp_path, outline):
+    start([a_video(tmp_path / 'v.mp4', frames=1)], outline=outline)
+    (frame,) = Video(str(tmp_path / 'out/pictures/v.mp4'))
+    tinted = np.ptp(frame[16, 14].astype(int)) > 60  # inside of the white object
+    assert tinted == (not outline)
+
+
 def test_a_broken_video_is_noted(start, tmp_path):
     source = a_video(tmp_path / 'v.mp4')
     (tmp_path / 'v.mp4').write_bytes((tmp_path / 'v.mp4').read_bytes()[:500])

@@ -61,7 +61,8 @@ def test_files_patterns_and_lists(photos):
     assert names('p/**/a*.jpg') == [('image', 'a 1.jpg'), ('image', 'sub/a 1.jpg')]
     Path('q/list.txt').write_text(f'\ufeffa 1.jpg\r\n\n../p/b.PNG\n{photos}/p/v.MP4\n', 'utf-8')
     assert names('@q/list.txt') == [('image', 'a 1.jpg'), ('image', 'b.PNG'), ('video', 'v.MP4')]
-    assert names('camera:2') == [('camera', 'camera_2')]
+    assert names('camera:2', 'camera:02') == [('camera', 'camera_2')]
+    assert names('camera:99') == [('camera', 'camera_99')]
 
 
 def test_each_file_is_taken_once_in_the_order_given(photos):
@@ -85,7 +86,19 @@ def test_outputs_are_no_inputs(photos):
         ('empty', r"the folder 'empty' holds no image and no video, no files"),
         ('texts', r'holds no image and no video, only \.txt'),
         ('p/*.gif', r"no image and no video matches 'p/\*\.gif'"),
-        ('camera:x', "'camera:x': give the number of the camera"),
+        ('camera:x', "'camera:x': give the number of the camera, 0 to 99, such as camera:0"),
+        ('camera:', "'camera:': give the number"),
+        ('camera:100', "'camera:100': give the number"),
+        ('camera:999999999999', "'camera:999999999999': give the number"),
+        ('camera:' + '9' * 5000, 'give the number of the camera'),
+        ('camera:\u00b2', 'give the number of the camera'),
+        ('a' * 5000, "there is no 'aaa.*aaa'; an input is an image"),
+        ('~nobody-of-this-name/x.jpg', "there is no '~nobody-of-this-name/x.jpg'"),
+        ('a\0.jpg', 'there is no'),
+        ('', "there is no ''"),
+        ('@' + 'a' * 5000, 'aaa: it cannot be read as a list of paths: File name too long$'),
+        ('@long.txt', 'path 1 of 2: there is no file .*aaa$'),
+        ('a' * 5000 + '*', 'no image and no video matches'),
         ('http://x/a.jpg', "'http://x/a.jpg' is a URL; download the file"),
         ('@none.txt', '@none.txt: it cannot be read'),
         ('@empty.txt', '@empty.txt is empty'),
@@ -98,6 +111,7 @@ def test_what_is_no_input_is_named(photos, given, fault):
     Path('texts/a.txt').write_text('')
     Path('empty.txt').write_text('\n')
     Path('wrong.txt').write_text('p/b.PNG\nb.jpg\n')
+    Path('long.txt').write_text('a' * 5000 + '\n~nobody-of-this-name\n')
     with pytest.raises(RecipeError, match=fault):
         names(given)
 

@@ -57,6 +57,12 @@ def test_a_name_like_no_other_lists_all_of_them():
     assert len(str(caught.value).splitlines()) == 1 + len(shipped_configs())
 
 
+def test_what_cannot_be_a_path_is_no_config():
+    for name in ('a' * 5000, 'a\0.py'):
+        with pytest.raises(RecipeError, match='there is no config'):
+            load_config(name)
+
+
 def test_a_folder_is_no_config():
     with pytest.raises(RecipeError, match='there is no config'):
         load_config(str(CONFIGS))

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from ...draw import Objects, draw_label_map, draw_objects, with_legend, with_title
-from ...draw.objects import MOST_TEXTS
 
 IGNORED, GREY = 'ignored', (128, 128, 128)  # how regions to ignore are drawn
 MOST_NAMES = 24  # classes in a legend, the most frequent ones; our choice
@@ -66,22 +65,22 @@ class View(NamedTuple):
         return picture
 
     def draw_titled(self, classes: Sequence[str], colours: Sequence) -> np.ndarray:
-        """A picture with the labels, a title, and a legend where classes are not written."""
+        """A picture with the labels, a title, and a legend of the classes in it."""
         picture = with_title(self.draw(classes, colours), self.about)
-        shown = self._unnamed(len(classes))
+        shown = self._present(len(classes))
         if not shown:
             return picture
         names, tints = [*classes, IGNORED], [*colours, GREY]
         return with_legend(picture, [names[i] for i in shown], [tints[i] for i in shown])
 
-    def _unnamed(self, count: int) -> list[int]:
-        """The classes in the picture whose names are not beside their objects."""
+    def _present(self, count: int) -> list[int]:
+        """The classes in the picture; small objects have no names beside them."""
         found = np.zeros(count + 1, int)
         if self.labels is not None:
             known = self.labels[(self.labels >= 0) & (self.labels < count)]
             found += np.bincount(known.ravel().astype(int), minlength=count + 1)
-        elif self.objects is not None and (count == 1 or len(self.objects.labels) > MOST_TEXTS):
-            found += np.bincount(self.objects.labels, minlength=count + 1)
+        elif self.objects is not None:
+            found += np.bincount(self.objects.labels.astype(int), minlength=count + 1)
         return [int(i) for i in np.argsort(-found, kind='stable')[:MOST_NAMES] if found[i]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 
+from .results import SCORE
 from .runs import add_cfg_options, add_lenient, add_toy
 
 
@@ -155,9 +156,9 @@ def analyze_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--score',
         type=_fraction,
-        default=0.5,
+        default=SCORE,
         help="leave out a detector's predictions below this score, except from AP and from curves "
-        '(default: 0.5)',
+        '(default: %(default)s)',
     )
     parser.add_argument(
         '--iou',

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import argparse
 
+# The default of mmconvnext.load too, which these modules may not import.
+SCORE = 0.3
+
 
 def predict_parser() -> argparse.ArgumentParser:
     """Options of ``tools/predict.py``."""
@@ -33,9 +36,9 @@ def predict_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--score',
         type=float,
-        default=0.3,
+        default=SCORE,
         metavar='S',
-        help='leave out objects with a lower score, 0 to 1 (default: 0.3)',
+        help='leave out objects with a lower score, 0 to 1 (default: %(default)s)',
     )
     parser.add_argument(
         '--json',
@@ -48,6 +51,11 @@ def predict_parser() -> argparse.ArgumentParser:
         '--label-pngs',
         action='store_true',
         help='write label maps, with the values that the model was trained with',
+    )
+    parser.add_argument(
+        '--outline',
+        action='store_true',
+        help='draw the outlines of masks and areas only, so that the image shows',
     )
     parser.add_argument('--no-pictures', dest='pictures', action='store_false', help='draw nothing')
     parser.add_argument(

@@ -72,7 +72,9 @@ def test_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--show-dir',
         metavar='FOLDER',
-        help='draw the predictions into this folder, new or empty (default: not drawn)',
+        help="draw the predictions with mmdet's or mmseg's visualizer into this folder, new or "
+        'empty (default: not drawn); tools/analyze.py draws the worst mistakes beside the truth, '
+        'tools/predict.py the predictions alone',
     )
     parser.add_argument(
         '--tta',

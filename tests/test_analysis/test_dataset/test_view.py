@@ -65,17 +65,16 @@ def test_colours_of_classes_and_of_regions_to_ignore():
     assert has(picture, BLUE) and has(picture, GREY) and not has(picture, RED)
 
 
-def test_a_legend_where_names_are_not_written():
-    def height(number, classes=CLASSES):
-        made = view(200, 3000, labels=(0, 1) * (number // 2))
-        return made.draw_titled(classes, COLOURS).shape[0] - 200
+def test_a_legend_of_the_classes_of_objects():
+    def height(labels, classes=CLASSES):
+        return view(200, 3000, labels=labels).draw_titled(classes, COLOURS).shape[0] - 200
 
-    title = height(4)
+    title = height(())
     assert 10 < title < 30
-    assert height(60) > title + 10  # too many objects for texts
-    assert height(4, CLASSES[:1] * 2) == title
-    one = view(labels=(0,)).draw_titled(CLASSES[:1], COLOURS)
-    assert one.shape[0] > 40 + title + 10  # a single class is not written beside each object
+    assert height((0, 1) * 2) == height((0, 1) * 30) > title + 10
+    assert height((0,), CLASSES[:1]) > title + 10
+    picture = view(labels=(0,)).draw_titled(CLASSES, COLOURS)[40 + title :]
+    assert has(picture, RED) and not has(picture, BLUE)
 
 
 def test_a_label_map_has_a_legend_of_its_classes():

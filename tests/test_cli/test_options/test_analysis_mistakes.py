@@ -17,7 +17,7 @@ def test_defaults():
         out='o',
         split='val',
         worst=16,
-        score=0.5,
+        score=0.3,
         iou=0.5,
         toy=False,
         lenient=False,

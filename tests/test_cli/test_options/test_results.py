@@ -1,9 +1,13 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """cli/options/results.py: the flags of the tools that look at results."""
 
+import inspect
+
 import pytest
 
+from mmconvnext import load
 from mmconvnext.cli import options
+from mmconvnext.inference.load import SCORE
 
 
 def parse(text):
@@ -19,6 +23,7 @@ def test_predict_defaults():
         crops=False,
         label_pngs=False,
         pictures=True,
+        outline=False,
         ids_of=None,
         tiles=None,
         overlap=0.2,
@@ -37,6 +42,16 @@ def test_predict_flags():
     assert (args.pictures, args.ids_of, args.tiles, args.overlap) == (False, 'g.json', 640, 0.1)
     assert (args.tta, args.batch, args.device) == (True, 8, 'cpu')
     assert parse('w a --out o --tiles auto').tiles == 'auto'
+    assert parse('w a --out o --outline').outline
+
+
+def test_one_threshold_for_all():
+    assert (
+        parse('w a --out o').score == SCORE == inspect.signature(load).parameters['score'].default
+    )
+    assert options.analyze_parser().parse_args(['w', '--out', 'o']).score == SCORE
+    for parser in (options.predict_parser(), options.analyze_parser()):
+        assert f'(default: {SCORE})' in ' '.join(parser.format_help().split())
 
 
 @pytest.mark.parametrize(
