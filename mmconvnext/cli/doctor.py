@@ -279,7 +279,7 @@ def of_shared_memory(folder: Path) -> Iterator[Finding]:
 
 
 def report(facts: dict, findings: list[Finding]) -> Iterator[str]:
-    """The facts, one line for each finding, and below it what mends it."""
+    """The facts, one line for each finding with what mends it below, and a verdict."""
     cpu, gpus = facts['processor'], facts['torch'].get('gpus') or []
     yield f'mmconvnext {facts["mmconvnext"]}, {facts["system"]}'
     yield f'Python {facts["python"]}, {facts["executable"]}'
@@ -290,3 +290,14 @@ def report(facts: dict, findings: list[Finding]) -> Iterator[str]:
         yield f'{finding.state:5} {finding.text}'
         if finding.mend:
             yield f'      mend: {finding.mend}'
+    yield verdict(findings)
+
+
+def verdict(findings: list[Finding]) -> str:
+    """All in one line."""
+    notes = sum(finding.state == NOTE for finding in findings)
+    wrong = [finding.text.partition(': ')[0] for finding in findings if finding.state == WRONG]
+    noted = f', {notes} note{"s" * (notes > 1)}' if notes else ''
+    if not wrong:
+        return f'All checks passed{noted}'
+    return f'{len(wrong)} problem{"s" * (len(wrong) > 1)}{noted}: {"; ".join(wrong)}'

@@ -9,6 +9,8 @@ from ..checkpoint.lookup import look_up
 from ..recipe.errors import RecipeError
 from ..recipe.work_dir import last_checkpoint
 
+WEIGHTS, CONFIGS = ('.pth', '.pt', '.bin', '.safetensors'), ('.py', '.yml', '.yaml')
+
 
 def find_run(config: str | Path, checkpoint: str | Path | None) -> tuple[Path, str]:
     """The config file and the checkpoint: a path, URL or short name that exists.
@@ -18,22 +20,38 @@ def find_run(config: str | Path, checkpoint: str | Path | None) -> tuple[Path, s
         checkpoint: None takes that of the work dir; a work dir is possible here too.
 
     Raises:
-        RecipeError: the folder has no config or no checkpoint, or several configs.
+        RecipeError: the folder has no config or no checkpoint, or several configs; or a config is
+            given where a checkpoint is expected.
         CheckpointNotFound: there is no such checkpoint.
     """
     config = Path(config).expanduser()
     if checkpoint is None:
         if not config.is_dir():
-            raise RecipeError(
-                f'{config} needs a checkpoint: load(config, checkpoint). The folder of a run alone '
-                'is enough: load(work_dir)'
-            )
+            raise RecipeError(_alone(config))
         checkpoint = config
     if config.is_dir():
         config = _config_in(config)
     if Path(checkpoint).expanduser().is_dir():
         checkpoint = _checkpoint_in(Path(checkpoint).expanduser())
+    elif Path(checkpoint).suffix in CONFIGS:
+        raise RecipeError(
+            f'{checkpoint} is a config, where a checkpoint is expected; the config comes first, '
+            'then the checkpoint, or the folder of a run alone'
+        )
     return config, str(look_up(str(checkpoint)))
+
+
+def _alone(config: Path) -> str:
+    """What to do if a single path was given, which is no folder."""
+    if config.suffix in WEIGHTS:
+        return (
+            f'{config} is a checkpoint, which needs its config: give the config first, then the '
+            f'checkpoint, or the folder of the run alone: {config.parent}'
+        )
+    return (
+        f'{config} needs a checkpoint: give the config, then the checkpoint, or the folder of a '
+        'run alone, such as work_dirs/CONFIG'
+    )
 
 
 def _config_in(folder: Path) -> Path:

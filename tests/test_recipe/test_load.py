@@ -57,9 +57,12 @@ def test_a_name_like_no_other_lists_all_of_them():
     assert len(str(caught.value).splitlines()) == 1 + len(shipped_configs())
 
 
-def test_a_folder_is_no_config():
-    with pytest.raises(RecipeError, match='there is no config'):
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(RecipeError, match='is a folder, where a config file is expected$'):
         load_config(str(CONFIGS))
+    (tmp_path / 'mine.py').touch()
+    with pytest.raises(RecipeError, match=f'is expected; it holds {tmp_path / "mine.py"}$'):
+        load_config(str(tmp_path))
 
 
 def test_shipped_configs_are_leaves():
