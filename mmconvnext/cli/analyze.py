@@ -135,11 +135,8 @@ def _analyze_objects(runner: Runner, args: argparse.Namespace) -> tuple[Analysis
 
 def _analyze_label_maps(runner: Runner, args: argparse.Namespace) -> tuple[Analysis, Callable]:
     metainfo = runner.test_loop.dataloader.dataset.metainfo
-    metric = next(
-        metric
-        for metric in _metrics(runner.cfg.test_evaluator)
-        if _measures_maps(runner.cfg, metric)
-    )
+    metrics = _metrics(runner.cfg.test_evaluator)
+    metric = next(metric for metric in metrics if _measures_maps(runner.cfg, metric))
     ignored = metric.get('ignore_index', 255)  # IoUMetric's default
     analysis = LabelMapAnalysis(metainfo['classes'], ignored, args.worst)
     runner.register_hook(KeepLabelMaps(analysis))

@@ -167,8 +167,7 @@ def processor() -> dict:
     rows = {key.strip(): value.strip() for key, value in rows.items()}
     flags = rows.get('flags', '').split()
     name = rows.get('model name') or platform.processor() or platform.machine()
-    features = [feature for feature in FEATURES if feature in flags]
-    return dict(name=name, cores=os.cpu_count(), features=features)
+    return dict(name=name, cores=os.cpu_count(), features=[f for f in FEATURES if f in flags])
 
 
 def of_versions(versions: dict[str, str], python: str) -> Iterator[Finding]:
@@ -288,16 +287,14 @@ def report(facts: dict, findings: list[Finding]) -> Iterator[str]:
     yield f'packages ({facts["set"]}): ' + ', '.join(map(' '.join, facts['versions'].items()))
     for finding in findings:
         yield f'{finding.state:5} {finding.text}'
-        if finding.mend:
-            yield f'      mend: {finding.mend}'
+        yield from [f'      mend: {finding.mend}'] * bool(finding.mend)
     yield verdict(findings)
 
 
 def verdict(findings: list[Finding]) -> str:
     """All in one line."""
-    notes = sum(finding.state == NOTE for finding in findings)
     wrong = [finding.text.partition(': ')[0] for finding in findings if finding.state == WRONG]
-    noted = f', {notes} note{"s" * (notes > 1)}' if notes else ''
-    if not wrong:
-        return f'All checks passed{noted}'
-    return f'{len(wrong)} problem{"s" * (len(wrong) > 1)}{noted}: {"; ".join(wrong)}'
+    notes = sum(finding.state == NOTE for finding in findings)
+    said = f'{len(wrong)} problem{"s" * (len(wrong) > 1)}' if wrong else 'All checks passed'
+    said += f', {notes} note{"s" * (notes > 1)}' * bool(notes)
+    return f'{said}: {"; ".join(wrong)}' if wrong else said

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .colours import text_colour
 
-# A picture is dark, such as one of a microscope, if hardly any value is above DARK. Our choices: the
-# percentile that tells, its limit, and of how many values it is taken.
+# A picture is dark, as those of microscopes are, if hardly any value is above DARK. Our choices:
+# the percentile that tells, its limit, and of how many values it is taken.
 LIGHT, DARK, SAMPLED = 99.5, 128, 1_000_000
 
 
