@@ -43,6 +43,8 @@ def find_run(config: str | Path, checkpoint: str | Path | None) -> tuple[Path, s
 
 def _alone(config: Path) -> str:
     """What to do if a single path was given, which is no folder."""
+    if not config.exists():
+        return f'there is no {config}: give the folder of a run, or a config and a checkpoint'
     if config.suffix in WEIGHTS:
         return (
             f'{config} is a checkpoint, which needs its config: give the config first, then the '

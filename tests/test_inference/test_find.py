@@ -55,6 +55,8 @@ def test_a_checkpoint_alone_and_a_config_in_its_place(tmp_path):
     make(tmp_path, 'a.py', 'x.pth')
     with pytest.raises(RecipeError, match=rf'x.pth is a checkpoint, which .* alone: {tmp_path}$'):
         find_run(tmp_path / 'x.pth', None)
+    with pytest.raises(RecipeError, match=f'there is no {tmp_path}/typo: give the folder'):
+        find_run(tmp_path / 'typo', None)
     for first in (tmp_path, tmp_path / 'x.pth'):
         with pytest.raises(
             RecipeError, match=r'a\.py is a config, where a checkpoint is expected; '
