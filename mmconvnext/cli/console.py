@@ -13,7 +13,7 @@ from types import new_class
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-# How the messages begin: hundreds of lines of config, environment and hooks, and two warnings of
+# How the messages begin: hundreds of lines of config, environment and hooks, and warnings of
 # mmengine about code of mmdet and mmseg, which the user cannot change.
 FILE_ONLY = (
     'Config:\n',
@@ -21,6 +21,7 @@ FILE_ONLY = (
     'Hooks will be executed in the following order',
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
+    'The prefix is not set in metric class',
 )
 
 

@@ -128,9 +128,9 @@ def _summary(listing: Listing, figures: dict, split: str) -> str:
     if left_out:
         text += f' ({left_out} of them are left out by filter_cfg)'
     if 'objects' in figures:
-        text += f', {figures["objects"]} objects'
+        text += f', {count(figures["objects"], "object")}'
         if figures['regions_to_ignore']:
-            text += f', {figures["regions_to_ignore"]} regions to ignore'
+            text += f', {count(figures["regions_to_ignore"], "region")} to ignore'
     return f'{text}, {count(len(listing.split.classes), "class")}'
 
 

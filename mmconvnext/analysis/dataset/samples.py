@@ -252,7 +252,7 @@ def _show_padding(image: np.ndarray, shape: tuple) -> None:
 
 
 def _says(times: float) -> str:
-    return f', drawn {times:.2g} times as bright' if times > 1 else ''
+    return f', brightness x {times:.2g}' if times > 1 else ''
 
 
 def _about(meta: dict, image: np.ndarray) -> str:

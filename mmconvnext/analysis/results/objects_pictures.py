@@ -30,7 +30,7 @@ LOUD = {MISSED: RED, BACKGROUND: RED, WRONG_CLASS: ORANGE, MISPLACED: PINK, DUPL
 # Our choice: sides of pictures in pixels.
 LEAST, MOST, CROP = 480, 800, 280
 MARGIN = 16  # pixels around a crop, beside half of the box
-LINE, TINT = 3, 0.35  # width of the boxes of a crop in pixels, opacity of a mask; our choice
+TINT = 0.35  # opacity of the mask of a crop; our choice
 
 
 def draw_mistakes(
@@ -89,13 +89,13 @@ def draw_crop(image: np.ndarray, mistake: Mistake, kind: str) -> np.ndarray:
     height, width = picture.shape[:2]
     inside = (boxes[:, :2] < (width, height)).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
     inside[0] = False  # it is drawn last, on top
-    look = dict(classes=['', '', ''], colours=[RED, BLUE, ORANGE], texts=False, thickness=LINE)
+    look = dict(classes=['', '', ''], colours=[RED, BLUE, ORANGE], texts=False)
     if kind == MASKS and not missed:
         (mask,) = _decoded([result.prediction.masks[result.chosen[mistake.index]]])
         tint = fit(mask[top:bottom, left:right].astype(np.uint8) * 255, CROP) > 127
         picture = draw_label_map(picture, np.where(tint, 0, -1), [RED], opacity=TINT)
-    picture = draw_objects(picture, Objects(boxes[inside], labels[inside]), **look)
-    return draw_objects(picture, Objects(boxes[:1], labels[:1]), **look)
+    picture = draw_objects(picture, Objects(boxes[inside], labels[inside]), **look, thickness=2)
+    return draw_objects(picture, Objects(boxes[:1], labels[:1]), **look, thickness=3)
 
 
 def _side(image: np.ndarray, objects: Objects, lots: np.ndarray, classes: Sequence) -> np.ndarray:

@@ -205,8 +205,8 @@ def test_dark_images_are_brightened_and_this_is_said(tmp_path):
     dark[:, :20] = (51, 25, 5)
     Image.fromarray(dark).save(tmp_path / 'train/1.png')
     view = as_loaded(read(cfg), 0)
-    assert view.about == f'in the file: {WIDTH} x {HEIGHT}, drawn 5 times as bright'
+    assert view.about == f'in the file: {WIDTH} x {HEIGHT}, brightness x 5'
     assert view.image[5, 7].tolist() == [255, 125, 25] and view.image[5, 50].tolist() == [50] * 3
     (fed,) = feed(cfg)
-    assert fed.view.about.endswith(', drawn 5 times as bright')
+    assert fed.view.about.endswith(', brightness x 5')
     assert np.abs(fed.view.image[5, 7].astype(int) - [255, 125, 25]).max() <= 6

@@ -157,7 +157,7 @@ def test_label_maps():
     assert {*made} == {'pixels_of_classes', 'maps_of_classes', 'image_sizes'}
     figure, about = made['pixels_of_classes']
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert names == ['cat', 'ignored', 'dog'] and about == 'Every class is found.'
+    assert names == ['cat', 'dog', 'ignored'] and about == 'Every class is found.'
     title = figure.axes[0].get_title()
     assert title == 'Percent of the pixels of 2 label maps, chosen at random of 3'
 
