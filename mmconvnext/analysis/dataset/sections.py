@@ -57,8 +57,8 @@ def add_samples(
     if turns:
         about += '; beside it as the model gets it, after the pipeline and the preprocessor'
     page.text(
-        f'{about}. Grey checks are padding; grey boxes are regions to ignore. Dark images are drawn '
-        'brighter, by the factor in the title.'
+        f'{about}. Grey checks are padding; grey boxes are regions to ignore. Dark images are '
+        'brightened by the factor in the title.'
     )
     for number, index in enumerate(drawn):
         image = place_of(listing, index)

@@ -103,5 +103,5 @@ def test_images_that_are_left_out_are_told(tmp_path, folder):
     found = browse(detection(tmp_path / 'data', content), folder, title='', num=1)
     assert found.about == (
         'train: 3 images (1 of them are left out by filter_cfg), 4 objects, '
-        '1 regions to ignore, 2 classes'
+        '1 region to ignore, 2 classes'
     )
