@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
 
@@ -13,6 +14,12 @@ from mmconvnext.cli.console import for_the_console, with_short_console
 from mmconvnext.cli.test import main
 
 DASHES = '-' * 60
+
+
+@pytest.fixture(autouse=True)
+def _loggers(monkeypatch):
+    """Those of these tests write to the captured output, which is closed afterwards."""
+    monkeypatch.setattr(MMLogger, '_instance_dict', MMLogger._instance_dict.copy())
 
 
 @pytest.mark.parametrize(
