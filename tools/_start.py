@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -29,6 +30,8 @@ def read_options(tool: str) -> argparse.Namespace:
 
 def run(main: Callable[[], object]) -> None:
     """Import the package and call ``main``; show user errors without a traceback, exit status 2."""
+    # mmengine imports it, and the user can change nothing about it.
+    warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)
     import_module('mmconvnext.cli.run').run_tool(main)
 
 

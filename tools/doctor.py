@@ -16,7 +16,8 @@ def main() -> None:
     facts, findings = doctor.examine()
     wrong = any(finding.state == doctor.WRONG for finding in findings)
     if args.json:
-        print(json.dumps(dict(facts, findings=[f._asdict() for f in findings]), indent=1))
+        listed = [finding._asdict() for finding in findings]
+        print(json.dumps(dict(facts, ok=not wrong, findings=listed), indent=1))
     else:
         print('\n'.join(doctor.report(facts, findings)))
     sys.exit(int(wrong))

@@ -22,7 +22,7 @@ from ..analysis.results.label_maps import LabelMapAnalysis
 from ..analysis.results.objects import ObjectAnalysis, analyze_objects
 from ..checkpoint.mmengine_io import install
 from ..data.listed_name import with_listed_names
-from ..draw import as_picture, fill_up
+from ..draw import as_picture, brightened, brightness, fill_up
 from ..draw.page import Page
 from ..inference.find import find_run
 from ..recipe.checks.classes import metric_type
@@ -83,10 +83,8 @@ def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             )
         cfg[f'test_{part}'] = copy.deepcopy(node)
     cfg.test_cfg = cfg.get('test_cfg') or {}
-    wanted = _measures_objects if task(cfg) == 'mmdet' else _measures_maps
-    metrics = list(_metrics(cfg))
-    panoptic = any(_is_a(cfg, metric, 'CocoPanopticMetric') for metric in metrics)
-    if panoptic or not any(wanted(cfg, metric) for metric in metrics):
+    metrics = list(_metrics(cfg.test_evaluator))
+    if not can_analyze(cfg, cfg.test_evaluator):
         names = ', '.join(type_name(metric) for metric in metrics)
         raise RecipeError(f'the config measures with {names}; {SUPPORTED}')
     for metric in metrics:
@@ -99,8 +97,15 @@ def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
             metric.pop(key, None)
 
 
-def _metrics(cfg: Config) -> Iterator[ConfigDict]:
-    given = cfg.test_evaluator
+def can_analyze(cfg: Config, evaluator: ConfigDict | list | None) -> bool:
+    """Whether an evaluator of the config measures what this tool looks at."""
+    metrics = list(_metrics(evaluator)) if evaluator else []
+    wanted = _measures_objects if task(cfg) == 'mmdet' else _measures_maps
+    panoptic = any(_is_a(cfg, metric, 'CocoPanopticMetric') for metric in metrics)
+    return not panoptic and any(wanted(cfg, metric) for metric in metrics)
+
+
+def _metrics(given: ConfigDict | list) -> Iterator[ConfigDict]:
     given = given.get('metrics', given) if isinstance(given, dict) else given
     yield from given if isinstance(given, (list, tuple)) else [given]
 
@@ -133,7 +138,8 @@ def _analyze_objects(runner: Runner, args: argparse.Namespace) -> tuple[Analysis
 
 def _analyze_label_maps(runner: Runner, args: argparse.Namespace) -> tuple[Analysis, Callable]:
     metainfo = runner.test_loop.dataloader.dataset.metainfo
-    metric = next(metric for metric in _metrics(runner.cfg) if _measures_maps(runner.cfg, metric))
+    metrics = _metrics(runner.cfg.test_evaluator)
+    metric = next(metric for metric in metrics if _measures_maps(runner.cfg, metric))
     ignored = metric.get('ignore_index', 255)  # IoUMetric's default
     analysis = LabelMapAnalysis(metainfo['classes'], ignored, args.worst)
     runner.register_hook(KeepLabelMaps(analysis))
@@ -144,7 +150,10 @@ def _analyze_label_maps(runner: Runner, args: argparse.Namespace) -> tuple[Analy
 
 
 def reader(cfg: Config) -> Callable[[str], np.ndarray]:
-    """A function that reads the picture of a file as the test pipeline loads it: RGB, turned."""
+    """A function that reads the picture of a file as the test pipeline loads it: RGB, turned.
+
+    Dark pictures are brightened, so that what is in them can be seen.
+    """
     test = Config(dict(test_dataloader=cfg.test_dataloader))
     node = next(node for node in pipelines(test) if type_name(node).startswith('LoadImage'))
     init_default_scope(task(cfg))
@@ -154,7 +163,8 @@ def reader(cfg: Config) -> Callable[[str], np.ndarray]:
         image = load(dict(img_path=path))['img']
         if image.ndim == 3 and image.shape[2] >= 3:
             image = image[..., 2::-1]  # mmcv's order of channels is BGR
-        return as_picture(image)
+        picture = as_picture(image)
+        return brightened(picture, brightness(picture))
 
     return read
 
@@ -169,7 +179,8 @@ def _write(
     where = data.get('ann_file') or data.get('data_root') or ''
     page.text(
         f'Config {args.config}, checkpoint {args.checkpoint}, {args.split} data: '
-        f'{with_listed_names(str(where))}. The figures of all classes and images are in {FILE}.'
+        f'{with_listed_names(str(where))}. The figures of all classes and images are in {FILE}. '
+        'Dark images are drawn brighter.'
     )
     fill(page)
     file = page.write()

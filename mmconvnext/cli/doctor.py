@@ -167,8 +167,7 @@ def processor() -> dict:
     rows = {key.strip(): value.strip() for key, value in rows.items()}
     flags = rows.get('flags', '').split()
     name = rows.get('model name') or platform.processor() or platform.machine()
-    features = [feature for feature in FEATURES if feature in flags]
-    return dict(name=name, cores=os.cpu_count(), features=features)
+    return dict(name=name, cores=os.cpu_count(), features=[f for f in FEATURES if f in flags])
 
 
 def of_versions(versions: dict[str, str], python: str) -> Iterator[Finding]:
@@ -279,7 +278,7 @@ def of_shared_memory(folder: Path) -> Iterator[Finding]:
 
 
 def report(facts: dict, findings: list[Finding]) -> Iterator[str]:
-    """The facts, one line for each finding, and below it what mends it."""
+    """The facts, one line for each finding with what mends it below, and a verdict."""
     cpu, gpus = facts['processor'], facts['torch'].get('gpus') or []
     yield f'mmconvnext {facts["mmconvnext"]}, {facts["system"]}'
     yield f'Python {facts["python"]}, {facts["executable"]}'
@@ -288,5 +287,14 @@ def report(facts: dict, findings: list[Finding]) -> Iterator[str]:
     yield f'packages ({facts["set"]}): ' + ', '.join(map(' '.join, facts['versions'].items()))
     for finding in findings:
         yield f'{finding.state:5} {finding.text}'
-        if finding.mend:
-            yield f'      mend: {finding.mend}'
+        yield from [f'      mend: {finding.mend}'] * bool(finding.mend)
+    yield verdict(findings)
+
+
+def verdict(findings: list[Finding]) -> str:
+    """All in one line."""
+    wrong = [finding.text.partition(': ')[0] for finding in findings if finding.state == WRONG]
+    notes = sum(finding.state == NOTE for finding in findings)
+    said = f'{len(wrong)} problem{"s" * (len(wrong) > 1)}' if wrong else 'All checks passed'
+    said += f', {notes} note{"s" * (notes > 1)}' * bool(notes)
+    return f'{said}: {"; ".join(wrong)}' if wrong else said

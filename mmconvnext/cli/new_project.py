@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import threading
 import urllib.request
 from contextlib import suppress
@@ -28,6 +27,7 @@ from ..project.find import survey_of
 from ..project.survey import Survey
 from ..project.write import base_expression, config_text
 from ..recipe.errors import RecipeError
+from .commands import command, data_folder
 from .options import project_parser
 from .system_errors import reason, short
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> Path:
 
 
 def report(survey: Survey, chosen: Plan, out: Path, text: str) -> list[str]:
-    """What was found and chosen, how long a run may take, and the next two commands."""
+    """What was found and chosen, how long a run may take, and the commands that come next."""
     own, lines = survey.own_data, []
     for split, count in (('train', survey.images), ('val', survey.val_images)):
         part = own[split]
@@ -75,8 +75,12 @@ def report(survey: Survey, chosen: Plan, out: Path, text: str) -> list[str]:
     if chosen.minutes is not None:
         took += f', about {_duration(chosen.minutes)} on 2 idle cores'
     lines.append(f'{"run":8} {took}')
-    name = shlex.quote(str(out))
-    lines += ['next:', f'  python tools/check_config.py {name}', f'  python tools/train.py {name}']
+    lines += [
+        'next:',
+        f'  {command("browse_dataset", out, "--out", data_folder(out))}',
+        f'  {command("check_config", out)}',
+        f'  {command("train", out)}',
+    ]
     return lines
 
 

@@ -9,10 +9,11 @@ from mmengine.runner import Runner
 
 from ..recipe.errors import RecipeError
 from ..recipe.walk import registered
+from .console import with_short_console
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build mmengine's Runner, or the subclass that ``runner_type`` names.
+    """Build mmengine's Runner, or the subclass that ``runner_type`` names, with a short console.
 
     Raises:
         RecipeError: ``runner_type`` is not a subclass. FlexibleRunner builds, initializes and
@@ -28,4 +29,4 @@ def build_runner(cfg: Config) -> Runner:
             "sharding, model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), or use mmdet's "
             'own tools/train.py'
         )
-    return kind.from_cfg(cfg)
+    return with_short_console(kind).from_cfg(cfg)

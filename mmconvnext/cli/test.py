@@ -14,6 +14,7 @@ from ..checkpoint.mmengine_io import install
 from ..hooks.loading import Loading
 from ..hooks.same_classes import SameClasses
 from ..inference.build import fuse, skip_pretrained, use_tta
+from ..inference.find import find_run
 from ..recipe.errors import RecipeError
 from ..recipe.own_data.kinds import label_maps
 from ..recipe.prepare import is_lenient, prepare_config
@@ -29,8 +30,9 @@ def main(argv: list[str] | None = None) -> dict:
     args = test_parser().parse_args(argv)
     require_stack()
     install()
+    config, args.checkpoint = find_run(args.config, args.checkpoint)
     cfg = prepare_config(
-        args.config,
+        str(config),
         read_cfg_options(args.cfg_options),
         training=False,
         toy=args.toy,

@@ -22,6 +22,7 @@ from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.ranks import log_rank0, rank
 from ..recipe.walk import LOADERS, task
 from .cfg_options import read_cfg_options
+from .next_steps import after_training
 from .options import train_parser
 from .runner import build_runner
 from .stack import require_stack
@@ -60,6 +61,9 @@ def main(argv: list[str] | None = None) -> Runner:
     if args.tensorboard or args.wandb:
         runner.register_hook(GroupRates())
     runner.train()
+    if rank() == 0:
+        for line in after_training(runner):
+            print(line)
     return runner
 
 

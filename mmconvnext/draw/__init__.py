@@ -8,12 +8,14 @@ from .colours import distinct_colours, fill_up
 from .label_map import draw_label_map
 from .layout import beside, enlarge, sheet, with_legend, with_title
 from .objects import Objects, draw_objects, line_width, write_texts
-from .picture import as_picture
+from .picture import as_picture, brightened, brightness
 
 __all__ = [
     'Objects',
     'as_picture',
     'beside',
+    'brightened',
+    'brightness',
     'distinct_colours',
     'draw_label_map',
     'draw_objects',

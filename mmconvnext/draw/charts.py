@@ -23,6 +23,8 @@ DPI = 100
 # Our choice: numbers are written into the cells of a matrix of so many rows.
 MOST_NUMBERS = 16
 LONGEST = 28  # characters of a name; our choice
+PLATE = dict(facecolor='white', edgecolor='none', alpha=0.8, pad=1)  # below names of marks
+RIGHT = 0.95  # part of the axis from which on names of marks are left of their line; our choice
 
 
 def chart_picture(figure: Figure) -> np.ndarray:
@@ -217,11 +219,15 @@ def _figure(width: float, height: float, title: str) -> tuple:
 
 
 def _mark(axis, marks: Mapping[str, float] | None) -> None:
+    axis.get_xlim()  # settles the limits, on which the places of the names depend
     for name, x in (marks or {}).items():
-        axis.axvline(x, color='#555555', linestyle='--', linewidth=1)
+        axis.axvline(x, color='#555555', linestyle='--', linewidth=1, clip_on=False)
+        place = axis.transAxes.inverted().transform(axis.transData.transform((x, 0)))[0]
+        left = place > RIGHT  # of the line, where the right border would cut the name
         axis.annotate(
-            plain(name), (x, 0.98), (3, 0), xycoords=('data', 'axes fraction'),
-            textcoords='offset points', rotation=90, va='top', fontsize=8,
+            plain(name), (x, 0.98), (-3 if left else 3, 0), xycoords=('data', 'axes fraction'),
+            textcoords='offset points', rotation=90, va='top', ha='right' if left else 'left',
+            fontsize=8, bbox=PLATE,
         )  # fmt: skip
 
 

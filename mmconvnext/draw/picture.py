@@ -11,6 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .colours import text_colour
 
+# A picture is dark, as those of microscopes are, if hardly any value is above DARK. Our choices:
+# the percentile that tells, its limit, and of how many values it is taken.
+LIGHT, DARK, SAMPLED = 99.5, 128, 1_000_000
+
 
 def as_picture(image: np.ndarray) -> np.ndarray:
     """A new (H, W, 3) uint8 picture of an image.
@@ -36,6 +40,24 @@ def as_picture(image: np.ndarray) -> np.ndarray:
     values = np.nan_to_num(image.astype(np.float32))
     low, high = float(values.min()), float(values.max())
     return ((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+
+
+def brightness(picture: np.ndarray) -> float:
+    """How many times as bright a dark picture must be drawn to be seen; 1 for others.
+
+    Args:
+        picture: (H, W, 3) uint8.
+    """
+    step = max(1, round((picture.size / SAMPLED) ** 0.5))
+    light = float(np.percentile(picture[::step, ::step], LIGHT))
+    return 255 / light if 0 < light < DARK else 1.0
+
+
+def brightened(picture: np.ndarray, times: float) -> np.ndarray:
+    """The picture with all values multiplied, 255 at most."""
+    if times == 1:
+        return picture
+    return np.minimum(picture * np.float32(times), 255).astype(np.uint8)
 
 
 @cache

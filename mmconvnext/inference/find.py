@@ -11,6 +11,8 @@ from ..recipe.errors import RecipeError
 from ..recipe.work_dir import last_checkpoint
 from .arguments import cut
 
+WEIGHTS, CONFIGS = ('.pth', '.pt', '.bin', '.safetensors'), ('.py', '.yml', '.yaml')
+
 
 def find_run(config: str | Path, checkpoint: str | Path | None) -> tuple[Path, str]:
     """The config file and the checkpoint: a path, URL or short name that exists.
@@ -20,16 +22,14 @@ def find_run(config: str | Path, checkpoint: str | Path | None) -> tuple[Path, s
         checkpoint: None takes that of the work dir; a work dir is possible here too.
 
     Raises:
-        RecipeError: the folder has no config or no checkpoint, or several configs.
+        RecipeError: the folder has no config or no checkpoint, or several configs; or a config is
+            given where a checkpoint is expected.
         CheckpointNotFound: there is no such checkpoint.
     """
     config = os.path.expanduser(config)  # Path's fails for ~nobody
     if checkpoint is None:
         if not os.path.isdir(config):  # Path's fails for a name that is too long
-            raise RecipeError(
-                f'{cut(str(config))} needs a checkpoint: load(config, checkpoint). The folder of a '
-                'run alone is enough: load(work_dir)'
-            )
+            raise RecipeError(_alone(config))
         checkpoint = config
     if os.path.isdir(config):
         config = _config_in(Path(config))
@@ -40,13 +40,34 @@ def find_checkpoint(checkpoint: str | Path) -> str:
     """The path of a checkpoint, or the best one of a work dir; a URL or short name that exists.
 
     Raises:
-        RecipeError: the folder has none.
+        RecipeError: the folder has none, or it is a config.
         CheckpointNotFound: there is no such checkpoint.
     """
     folder = os.path.expanduser(checkpoint)
     if os.path.isdir(folder):
         checkpoint = _checkpoint_in(Path(folder))
+    elif Path(folder).suffix in CONFIGS:
+        raise RecipeError(
+            f'{checkpoint} is a config, where a checkpoint is expected; the config comes first, '
+            'then the checkpoint, or the folder of a run alone'
+        )
     return str(look_up(str(checkpoint)))
+
+
+def _alone(given: str) -> str:
+    """What to do if a single path was given, which is no folder."""
+    config = Path(given)
+    if not os.path.exists(given):
+        return f'there is no {cut(given)}: give the folder of a run, or a config and a checkpoint'
+    if config.suffix in WEIGHTS:
+        return (
+            f'{config} is a checkpoint, which needs its config: give the config first, then the '
+            f'checkpoint, or the folder of the run alone: {config.parent}'
+        )
+    return (
+        f'{config} needs a checkpoint: give the config, then the checkpoint, or the folder of a '
+        'run alone, such as work_dirs/CONFIG'
+    )
 
 
 def _config_in(folder: Path) -> Path:

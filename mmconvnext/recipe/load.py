@@ -34,6 +34,10 @@ def load_config(path: str) -> Config:
             mmpretrain, as in configs written for its ConvNeXt, is skipped with a warning.
     """
     file = Path(path)
+    if os.path.isdir(path):
+        found = sorted(file.glob('*.py'))
+        its = f'; it holds {", ".join(map(str, found[:3]))}' if found else ''
+        raise RecipeError(f'{path} is a folder, where a config file is expected{its}')
     if not os.path.isfile(path):  # Path's fails for a name that is too long
         raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
     if file.suffix not in SUFFIXES:

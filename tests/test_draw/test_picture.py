@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from mmconvnext.draw import as_picture
+from mmconvnext.draw import as_picture, brightened, brightness
 from mmconvnext.draw.picture import put_texts, text_size
 
 
@@ -33,6 +33,31 @@ def test_other_values_are_stretched(dtype):
 def test_values_that_are_no_numbers_are_black():
     image = np.array([[0.0, np.nan], [0.5, 1.0]])
     assert as_picture(image)[..., 0].tolist() == [[0, 0], [127, 255]]
+
+
+@pytest.mark.parametrize(
+    ('light', 'times'), [(0, 1), (1, 255), (51, 5), (127, 255 / 127), (128, 1), (255, 1)]
+)
+def test_dark_pictures_are_told_from_others(light, times):
+    picture = np.zeros((20, 30, 3), np.uint8)
+    picture[:, :3] = light
+    assert brightness(picture) == pytest.approx(times)
+    large = np.repeat(np.repeat(picture, 100, axis=0), 100, axis=1)
+    assert brightness(large) == pytest.approx(times)
+
+
+def test_a_few_bright_pixels_do_not_hide_that_a_picture_is_dark():
+    picture = np.full((20, 30, 3), 10, np.uint8)
+    picture[4, :2] = 255
+    assert brightness(picture) == 25.5
+    picture[4, :5] = 255
+    assert brightness(picture) == 1
+
+
+def test_brightened_pictures_end_at_white():
+    picture = np.array([[[0, 10, 60]]], np.uint8)
+    assert brightened(picture, 5).tolist() == [[[0, 50, 255]]] and picture[0, 0, 2] == 60
+    assert brightened(picture, 5).dtype == np.uint8 and brightened(picture, 1) is picture
 
 
 @pytest.mark.parametrize('shape', [(4,), (0, 4), (4, 0, 3), (1, 2, 3, 4)])

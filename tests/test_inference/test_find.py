@@ -52,7 +52,20 @@ def test_what_is_missing_is_named(tmp_path):
     make(tmp_path, 'x.pth', 'b.py')
     with pytest.raises(RecipeError, match=r'several configs \(a\.py, b\.py\): give'):
         find_run(tmp_path, None)
-    with pytest.raises(RecipeError, match=r'a\.py needs a checkpoint: load\(config, checkpoint\)'):
+    with pytest.raises(RecipeError, match=r'a\.py needs a checkpoint: give the config, then the'):
         find_run(tmp_path / 'a.py', None)
     with pytest.raises(CheckpointNotFound, match="'y.pth' is neither a file nor"):
         find_run(tmp_path / 'a.py', 'y.pth')
+
+
+def test_a_checkpoint_alone_and_a_config_in_its_place(tmp_path):
+    make(tmp_path, 'a.py', 'x.pth')
+    with pytest.raises(RecipeError, match=rf'x.pth is a checkpoint, which .* alone: {tmp_path}$'):
+        find_run(tmp_path / 'x.pth', None)
+    with pytest.raises(RecipeError, match=f'there is no {tmp_path}/typo: give the folder'):
+        find_run(tmp_path / 'typo', None)
+    for first in (tmp_path, tmp_path / 'x.pth'):
+        with pytest.raises(
+            RecipeError, match=r'a\.py is a config, where a checkpoint is expected; '
+        ):
+            find_run(first, tmp_path / 'a.py')

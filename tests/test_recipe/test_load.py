@@ -63,9 +63,12 @@ def test_what_cannot_be_a_path_is_no_config():
             load_config(name)
 
 
-def test_a_folder_is_no_config():
-    with pytest.raises(RecipeError, match='there is no config'):
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(RecipeError, match='is a folder, where a config file is expected$'):
         load_config(str(CONFIGS))
+    (tmp_path / 'mine.py').touch()
+    with pytest.raises(RecipeError, match=f'is expected; it holds {tmp_path / "mine.py"}$'):
+        load_config(str(tmp_path))
 
 
 def test_shipped_configs_are_leaves():

@@ -19,7 +19,7 @@ from .regions import Regions, read_regions
 from .samples import Fed, Feeder, choose
 from .sections import add_charts, add_samples, add_sheets, add_suspicions
 from .split import Split
-from .statistics import charts_of, figures_of
+from .statistics import charts_of, count, figures_of
 from .suspects import Suspicion, same_images, suspicions, suspicious_maps
 
 FIGURES = 'figures.json'
@@ -124,14 +124,14 @@ def _suspicions(
 
 def _summary(listing: Listing, figures: dict, split: str) -> str:
     images, left_out = figures['images'], figures['images_left_out']
-    text = f'{split}: {images} images'
+    text = f'{split}: {count(images, "image")}'
     if left_out:
         text += f' ({left_out} of them are left out by filter_cfg)'
     if 'objects' in figures:
-        text += f', {figures["objects"]} objects'
+        text += f', {count(figures["objects"], "object")}'
         if figures['regions_to_ignore']:
-            text += f', {figures["regions_to_ignore"]} regions to ignore'
-    return f'{text}, {len(listing.split.classes)} classes'
+            text += f', {count(figures["regions_to_ignore"], "region")} to ignore'
+    return f'{text}, {count(len(listing.split.classes), "class")}'
 
 
 def _as_json(listing: Listing, one: Suspicion) -> dict:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
 
-from ...draw import Objects, as_picture
+from ...draw import Objects, as_picture, brightened, brightness
 from .listing import Listing
 from .split import Split
 from .view import View, resized_objects
@@ -61,9 +61,11 @@ def as_loaded(listing: Listing, index: int, labels: bool = True) -> View:
         ignored = np.asarray(results.get('gt_ignore_flags', np.zeros(len(boxes))), bool)
         labels = np.where(ignored, len(split.classes), labels)
         objects = Objects(_boxes(boxes), labels, masks=_masks(masks))
+    picture = as_picture(_rgb(image))
+    times = brightness(picture)
     height, width = image.shape[:2]
-    about = f'in the file: {width} x {height}'
-    return View(as_picture(_rgb(image)), objects, results.get('gt_seg_map'), about)
+    about = f'in the file: {width} x {height}{_says(times)}'
+    return View(brightened(picture, times), objects, results.get('gt_seg_map'), about)
 
 
 class Unusable(Exception):
@@ -145,10 +147,10 @@ class Feeder:
             if labels is not None:
                 own = View(np.zeros((*labels.shape, 3), np.uint8), labels=labels)
                 labels = _extended(own.resized(tuple(shape[1::-1])).labels, image.shape, 255)
+        times = brightness(image[: shape[0], : shape[1]])
+        image, about = brightened(image, times), _about(meta, image) + _says(times)
         _show_padding(image, shape)
-        return Fed(
-            View(image, objects, labels, _about(meta, image)), meta.get('img_path', ''), scale
-        )
+        return Fed(View(image, objects, labels, about), meta.get('img_path', ''), scale)
 
     def _picture(self, tensor: torch.Tensor) -> np.ndarray:
         values = tensor.detach().cpu().float()
@@ -247,6 +249,10 @@ def _show_padding(image: np.ndarray, shape: tuple) -> None:
     outside = np.ones(image.shape[:2], bool)
     outside[: shape[0], : shape[1]] = False
     image[outside] = grey[outside, None]
+
+
+def _says(times: float) -> str:
+    return f', brightness x {times:.2g}' if times > 1 else ''
 
 
 def _about(meta: dict, image: np.ndarray) -> str:

@@ -56,7 +56,10 @@ def add_samples(
     about = 'Each image as it is in the file'
     if turns:
         about += '; beside it as the model gets it, after the pipeline and the preprocessor'
-    page.text(f'{about}. Grey checks are padding; grey boxes are regions to ignore.')
+    page.text(
+        f'{about}. Grey checks are padding; grey boxes are regions to ignore. Dark images are '
+        'brightened by the factor in the title.'
+    )
     for number, index in enumerate(drawn):
         image = place_of(listing, index)
         fed = [turn[number] for turn in turns]

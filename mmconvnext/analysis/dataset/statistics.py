@@ -18,6 +18,7 @@ from .samples import Fed
 
 SMALL, MEDIUM = 32, 96  # sides of the areas that COCO's evaluation calls small and medium
 MOST_BARS, MOST_MARKS = 60, 12  # classes and anchors in one chart; our choice
+EDGE = 1.0  # pixels from the border of an image; our choice
 LEAST = 1e-3  # pixels of a side, so that quotients and logarithms exist
 
 Chart = tuple[str, Figure, str]  # a name for the file, the chart, a caption
@@ -40,6 +41,7 @@ def figures_of(cfg: Config, listing: Listing, regions: Regions | None, fed: Sequ
             objects=len(listing.objects),
             regions_to_ignore=int(listing.ignored.sum()),
             images_without_objects=int((listing.counts == 0).sum()),
+            objects_at_border=_at_border(listing),
             objects_per_image=_spread(listing.counts),
             objects_of_class=dict(zip(classes, listing.by_class.tolist())),
             object_width=_spread(width),
@@ -71,8 +73,9 @@ def charts_of(
     sizes, counts = np.unique(listing.sizes[listing.sizes.all(axis=1)], axis=0, return_counts=True)
     if len(sizes):
         names = [f'{width} x {height}' for width, height in sizes]
-        title = f'Most frequent image sizes of {len(sizes)}'
-        yield next(_bars('image_sizes', title, names, counts))
+        title = 'Image sizes' + ', the most frequent ones' * (len(sizes) > MOST_BARS)
+        name, figure, _ = next(_bars('image_sizes', title, names, counts, 'images'))
+        yield name, figure, f'{count(len(sizes), "size")}, width x height in pixels'
 
 
 def anchors(cfg: Config) -> list[float]:
@@ -93,24 +96,28 @@ def anchors(cfg: Config) -> list[float]:
 
 def _of_objects(listing: Listing, figures: dict, fed: Sequence[Fed]) -> Iterator[Chart]:
     classes, counts = listing.split.classes, listing.by_class
-    yield from _bars('objects_of_classes', 'Objects of each class', classes, counts, log=True)
+    yield from _bars(
+        'objects_of_classes', 'Objects of each class', classes, counts, 'objects', log=True
+    )
     width, height = np.maximum(listing.extents[listing.objects], LEAST).T
     small, medium, large = figures['objects_small_medium_large']
     figure = histogram(
         {'objects': np.sqrt(width * height)},
         title='Object sizes in the images',
         xlabel='square root of the area of the box, pixels',
+        ylabel='objects',
         marks={'small | medium': SMALL, 'medium | large': MEDIUM},
         log_x=True,
     )
-    about = f"all objects, with the limits of COCO's evaluation: {small} small, {medium} medium, "
-    yield 'object_sizes', figure, f'{about}{large} large'
+    about = f"By the limits of COCO's evaluation {small} are small, {medium} medium, "
+    yield 'object_sizes', figure, f'{about}{large} large.'
     sides, lines = _sides_of_input(listing, fed), figures['anchors']
     if len(sides):
         figure = histogram(
             {'objects': sides},
             title='Object sizes as the model gets them',
             xlabel='square root of the area of the box, pixels of the input',
+            ylabel='objects',
             marks={f'anchor {side:g}': side for side in lines[:MOST_MARKS]},
             log_x=True,
         )
@@ -119,11 +126,12 @@ def _of_objects(listing: Listing, figures: dict, fed: Sequence[Fed]) -> Iterator
     figure = histogram(
         {'objects': shape},
         title='Shapes of the boxes',
-        xlabel='width / height',
+        xlabel='width / height of the box',
+        ylabel='objects',
         marks={'square': 1},
         log_x=True,
     )
-    yield 'shapes', figure, f'median {np.median(shape):.2f}'
+    yield 'shapes', figure, f'The median is {np.median(shape):.2f}.'
     each = listing.counts
     most, empty = int(each.max()), int((each == 0).sum())
     figure = histogram(
@@ -133,7 +141,8 @@ def _of_objects(listing: Listing, figures: dict, fed: Sequence[Fed]) -> Iterator
         xlabel='objects',
         ylabel='images',
     )
-    about = f'{each.mean():.1f} on average, at most {most}; {empty} images without objects'
+    about = f'{each.mean():.1f} on average, at most {most}; '
+    about += f'{count(empty, "image")} without objects'
     yield 'objects_per_image', figure, about
 
 
@@ -146,7 +155,7 @@ def _sides_of_input(listing: Listing, fed: Sequence[Fed]) -> np.ndarray:
 
 
 def _about_sides(sides: np.ndarray, anchors: Sequence[float], images: int) -> str:
-    about = f'{len(sides)} objects of {images} random images after the pipeline'
+    about = f'{count(len(sides), "object")} of {count(images, "random image")} after the pipeline'
     if anchors:
         below, above = (sides < anchors[0] / 2).mean(), (sides > anchors[-1] * 2).mean()
         about += (
@@ -159,36 +168,58 @@ def _about_sides(sides: np.ndarray, anchors: Sequence[float], images: int) -> st
 
 def _of_maps(listing: Listing, regions: Regions) -> Iterator[Chart]:
     total = regions.pixels.sum(axis=0)
-    names = [*listing.split.classes, 'ignored']
-    percent = 100 * total / max(1, total.sum())
+    names = [*listing.split.classes, *['ignored'] * bool(total[-1])]
+    percent = 100 * total[: len(names)] / max(1, total.sum())
     about = f'of {len(regions.maps)} label maps' + (
         f', chosen at random of {len(listing.files)}'
         if len(regions.maps) < len(listing.files)
         else ''
     )
-    yield from _bars('pixels_of_classes', f'Percent of the pixels {about}', names, percent)
+    title = f'Percent of the pixels {about}'
+    yield from _bars('pixels_of_classes', title, names, percent, 'percent')
     yield from _bars(
         'maps_of_classes',
         f'Maps that hold the class, {about}',
         listing.split.classes,
         regions.by_class,
+        'label maps',
     )
 
 
 def _bars(
-    name: str, title: str, names: Sequence[str], values: np.ndarray, log: bool = False
+    name: str,
+    title: str,
+    names: Sequence[str],
+    values: np.ndarray,
+    xlabel: str,
+    log: bool = False,
 ) -> Iterator[Chart]:
     """Charts of sorted bars, as many as there is room for in each; zeros are only named."""
     order = [int(i) for i in np.argsort(-values, kind='stable') if values[i]]
-    about = f'{len(order)} of {len(names)}'
-    if len(order) < len(names):
-        about += f'; 0: {", ".join(names[i] for i in np.flatnonzero(values == 0))}'
+    missing = ', '.join(names[i] for i in np.flatnonzero(values == 0))
+    about = f'Not found: {missing}.' if missing else 'Every class is found.'
     for start in range(0, len(order), MOST_BARS):
         part = order[start : start + MOST_BARS]
         number = f'_{start // MOST_BARS + 1}' if len(order) > MOST_BARS else ''
         chosen = [float(values[i]) for i in part]
-        figure = bars([names[i] for i in part], {title: chosen}, title=title, log=log)
+        figure = bars(
+            [names[i] for i in part], {title: chosen}, title=title, xlabel=xlabel, log=log
+        )
         yield name + number, figure, about
+
+
+def _at_border(listing: Listing) -> int:
+    """Objects that touch the border of their image, which often cuts them off."""
+    boxes = listing.boxes[listing.objects]
+    sizes = listing.sizes[listing.images[listing.objects]]
+    edge = (boxes[:, :2] <= EDGE).any(axis=1) | (boxes[:, 2:] >= sizes - EDGE).any(axis=1)
+    return int((edge & sizes.all(axis=1)).sum())
+
+
+def count(number: int, what: str) -> str:
+    """'1 class', '2 classes'."""
+    ending = 'es' if what.endswith('s') else 's'
+    return f'{number} {what}{ending * (number != 1)}'
 
 
 def _thirds(side: np.ndarray) -> list[int]:

@@ -18,7 +18,6 @@ UNLIKE = 0.8  # overlap of a box with its mask's bounds, below which they do not
 TINY = 4  # pixels of the input: the stride of ConvNeXt's first feature map
 FULL = 0.95  # part of the image that a box fills
 LONG = 10  # ratio of the sides
-EDGE = 1.0  # pixels from the border
 ONE_CLASS, MOST_IGNORED = 0.999, 0.5  # parts of the pixels of a map
 
 
@@ -55,7 +54,7 @@ def suspicions(listing: Listing, scale: float) -> Iterator[Suspicion]:
     Args:
         scale: by which the pipeline resizes images.
     """
-    for found in (*_of_objects(listing, scale), *_of_images(listing), *_at_border(listing)):
+    for found in (*_of_objects(listing, scale), *_of_images(listing)):
         if found.count:
             yield found
 
@@ -114,19 +113,6 @@ def _of_objects(listing: Listing, scale: float) -> Iterator[Suspicion]:
         total,
         objects=chosen[long[np.argsort(-ratio[long], kind='stable')]].tolist(),
         is_sorted=True,
-    )
-
-
-def _at_border(listing: Listing) -> Iterator[Suspicion]:
-    boxes = listing.boxes[listing.objects]
-    sizes = listing.sizes[listing.images[listing.objects]]
-    known, whole = sizes.all(axis=1), _fills(boxes, sizes)
-    edge = (boxes[:, :2] <= EDGE).any(axis=1) | (boxes[:, 2:] >= sizes - EDGE).any(axis=1)
-    yield Suspicion(
-        'objects at the border of the image',
-        'often cut off, which is no mistake; but boxes that were cut wrongly end here',
-        len(boxes),
-        objects=listing.objects[known & edge & ~whole].tolist(),
     )
 
 

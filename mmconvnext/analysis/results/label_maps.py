@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .objects import MOST, text
+from .objects import MOST
 from .values import as_json
 
 STEP = 1 << 24  # pixels that are counted at once, so that memory stays small; our choice
@@ -131,11 +131,11 @@ class LabelMapAnalysis:
         )
 
     def summary(self) -> list[str]:
-        """What is worst and where to look, a line for each."""
+        """What is worst and where to look, a line for each; in percent, as mmseg logs them."""
         metrics, iou, shares = self.metrics(), self.iou(), self.shares()
-        lines = [', '.join(f'{name} {text(value)}' for name, value in metrics.items())]
+        lines = [', '.join(f'{name} {percent(value)}' for name, value in metrics.items())]
         names = [
-            f'{self.classes[label]} (IoU {text(iou[label])}, {shares[label]:.1%} of pixels)'
+            f'{self.classes[label]} (IoU {percent(iou[label])}, {shares[label]:.1%} of pixels)'
             for label in self.by_iou()[:MOST]
         ]
         if names:
@@ -164,6 +164,11 @@ class LabelMapAnalysis:
             labels[(labels < 0) | (labels >= classes)] = classes
             counts += np.bincount(labels * classes + found, minlength=len(counts))
         return counts.reshape(self.counts.shape)
+
+
+def percent(value: float) -> str:
+    """'84.04%' for 0.8404, '-' for nan."""
+    return '-' if np.isnan(value) else f'{value:.2%}'
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

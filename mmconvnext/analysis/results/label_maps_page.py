@@ -12,7 +12,7 @@ from ...draw import as_picture, beside, draw_label_map, sheet, with_legend, with
 from ...draw.charts import bars, chart_picture, matrix
 from ...draw.layout import fit
 from ...draw.page import Page
-from .label_maps import ImageMaps, LabelMapAnalysis
+from .label_maps import ImageMaps, LabelMapAnalysis, percent
 from .shown import SHOWN, grouped, shown_classes
 
 LEAST, MOST = 360, 640  # sides of a picture in pixels; our choice
@@ -36,7 +36,7 @@ def fill_page(
     page.items(analysis.summary())
     page.text(
         f'Pixels with the value {analysis.ignored} in the truth are ignored. IoU and accuracy are '
-        "those of mmseg's IoUMetric, as fractions."
+        "those of mmseg's IoUMetric, in percent as in its table; analysis.json has fractions."
     )
     _classes(page, analysis)
     _confusion(page, analysis)
@@ -51,8 +51,9 @@ def _classes(page: Page, analysis: LabelMapAnalysis) -> None:
         shown = ranked[:SHOWN]
         of = f', the worst {SHOWN} of {len(ranked)}' if len(ranked) > SHOWN else ''
         names = [classes[label] for label in shown]
-        series = {'IoU': iou[shown], 'accuracy': accuracy[shown]}
-        chart = bars(names, series, title=f'IoU and accuracy by class{of}', limit=1)
+        series = {'IoU': 100 * iou[shown], 'accuracy': 100 * accuracy[shown]}
+        title = f'IoU and accuracy by class{of}'
+        chart = bars(names, series, title=title, xlabel='percent', limit=100)
         page.picture('classes', chart_picture(chart), 'Worst class on top.')
         texts = [f'{shares[label]:.2%}' for label in shown]
         chart = bars(
@@ -64,7 +65,7 @@ def _classes(page: Page, analysis: LabelMapAnalysis) -> None:
     if absent:
         page.text(f'Neither in these data nor predicted: {", ".join(absent)}.')
     rows = [
-        (classes[label], float(iou[label]), _number(accuracy[label]), f'{shares[label]:.2%}')
+        [classes[label], *map(percent, (iou[label], accuracy[label], shares[label]))]
         for label in ranked
     ]
     page.table(['class', 'IoU', 'accuracy', 'share of pixels'], rows)
@@ -132,7 +133,3 @@ def draw_maps(
 
 def _grey(image: np.ndarray) -> np.ndarray:
     return np.repeat(as_picture(image).mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

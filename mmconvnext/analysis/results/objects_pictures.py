@@ -8,17 +8,29 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as rle_api
 
-from ...draw import Objects, beside, draw_objects, enlarge, with_legend, with_title
+from ...draw import (
+    Objects,
+    beside,
+    draw_label_map,
+    draw_objects,
+    enlarge,
+    with_legend,
+    with_title,
+)
 from ...draw.layout import fit
 from .coco import MASKS
-from .matching import IGNORED, RIGHT, WRONG_CLASS
+from .matching import BACKGROUND, DUPLICATE, IGNORED, MISPLACED, RIGHT, WRONG_CLASS
 from .mistakes import MISSED, ImageResult, Mistake, corners
 
-# Blue against red and yellow, which people with colour blindness can tell apart: our choice.
+# Blue against red and yellow, which people with colour blindness can tell apart; the others differ
+# from these in lightness too: our choice.
 BLUE, RED, ORANGE, GREY = (0, 114, 178), (220, 20, 40), (240, 190, 40), (150, 150, 150)
+CYAN, PINK = (90, 220, 230), (250, 130, 220)
+LOUD = {MISSED: RED, BACKGROUND: RED, WRONG_CLASS: ORANGE, MISPLACED: PINK, DUPLICATE: CYAN}
 # Our choice: sides of pictures in pixels.
 LEAST, MOST, CROP = 480, 800, 280
 MARGIN = 16  # pixels around a crop, beside half of the box
+TINT = 0.35  # opacity of the mask of a crop; our choice
 
 
 def draw_mistakes(
@@ -44,7 +56,14 @@ def draw_mistakes(
         f'predicted: {len(outcome.kinds)} objects, {false} false',
     ]
     sides = [with_title(*pair) for pair in zip(sides, titles)]
-    legend = {'right': BLUE, 'missed or false': RED, 'wrong class': ORANGE, 'ignored': GREY}
+    legend = {
+        'right': BLUE,
+        'missed, or background': RED,
+        'wrong class': ORANGE,
+        'misplaced': PINK,
+        'duplicate': CYAN,
+        'ignored': GREY,
+    }
     return with_legend(beside(*sides), list(legend), list(legend.values()))
 
 
@@ -52,7 +71,8 @@ def draw_crop(image: np.ndarray, mistake: Mistake, kind: str) -> np.ndarray:
     """The mistake in red in its surroundings, other objects in blue; beside a missed object what
     was predicted in orange.
 
-    A false mask is tinted; of the others there are boxes only, so that the image can be seen.
+    A false mask is tinted, below all boxes; of the others there are boxes only, so that the image
+    can be seen.
     """
     left, top, right, bottom = _region(mistake.box, image.shape)
     picture = fit(image[top:bottom, left:right], CROP)
@@ -70,14 +90,12 @@ def draw_crop(image: np.ndarray, mistake: Mistake, kind: str) -> np.ndarray:
     inside = (boxes[:, :2] < (width, height)).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
     inside[0] = False  # it is drawn last, on top
     look = dict(classes=['', '', ''], colours=[RED, BLUE, ORANGE], texts=False)
-    picture = draw_objects(picture, Objects(boxes[inside], labels[inside]), **look)
-    one = Objects(boxes[:1], labels[:1])
     if kind == MASKS and not missed:
         (mask,) = _decoded([result.prediction.masks[result.chosen[mistake.index]]])
-        mask = mask[top:bottom, left:right]
-        resized = fit(mask.astype(np.uint8) * 255, CROP) > 127
-        one = one._replace(masks=resized[None])
-    return draw_objects(picture, one, **look, thickness=3)
+        tint = fit(mask[top:bottom, left:right].astype(np.uint8) * 255, CROP) > 127
+        picture = draw_label_map(picture, np.where(tint, 0, -1), [RED], opacity=TINT)
+    picture = draw_objects(picture, Objects(boxes[inside], labels[inside]), **look, thickness=2)
+    return draw_objects(picture, Objects(boxes[:1], labels[:1]), **look, thickness=3)
 
 
 def _side(image: np.ndarray, objects: Objects, lots: np.ndarray, classes: Sequence) -> np.ndarray:
@@ -90,12 +108,12 @@ def _side(image: np.ndarray, objects: Objects, lots: np.ndarray, classes: Sequen
     shift = np.where(lots == IGNORED, len(classes), 0)
     quiet = objects._replace(labels=objects.labels + shift).take(np.nonzero(calm)[0])
     picture = draw_objects(picture, quiet, [*classes, *classes], colours, texts=False)
-    colours = [RED] * len(classes) + [ORANGE] * len(classes)
-    shift = np.where(lots == WRONG_CLASS, len(classes), 0)
+    colours = [colour for colour in LOUD.values() for _ in classes]
+    shift = len(classes) * np.array([[*LOUD].index(lot) if lot in LOUD else 0 for lot in lots], int)
     loud = objects._replace(labels=objects.labels + shift).take(np.nonzero(~calm)[0])
     one = len(classes) == 1  # its name says nothing: only the scores are written
     texts = False if one and objects.scores is None else None
-    names = [''] * 2 if one else [*classes, *classes]
+    names = [''] * len(LOUD) if one else [*classes] * len(LOUD)
     picture = draw_objects(picture, loud, names, colours, texts=texts)
     return fit(picture, MOST) if max(picture.shape[:2]) > MOST else picture
 

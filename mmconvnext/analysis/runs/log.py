@@ -15,6 +15,10 @@ from mmengine.config import Config
 from ...recipe.errors import RecipeError
 
 LOG = 'vis_data/scalars.json'
+# Files of a run that are not its log, by their suffix.
+OTHERS = {'.py': 'a config', '.log': 'a log for reading', '.png': 'a picture'} | dict.fromkeys(
+    ('.pth', '.pt', '.bin', '.safetensors'), 'a checkpoint'
+)
 NOT_METRICS = ('step', 'time', 'data_time')  # of a row of validation
 
 
@@ -97,6 +101,13 @@ def find_logs(path: str) -> list[Path]:
         RecipeError: there is none.
     """
     place = Path(path)
+    if place.is_file() and place.suffix in OTHERS:
+        parents = (place.parent, Path('work_dirs', place.stem))
+        runs = [str(folder) for folder in parents if any(folder.glob(f'*/{LOG}'))]
+        raise RecipeError(
+            f'{path} is {OTHERS[place.suffix]}, where a run is expected; name its work dir, such '
+            f'as {(runs or ["work_dirs/CONFIG"])[0]}'
+        )
     if place.is_file():
         return [place]
     own = [file for file in (place / LOG, place / 'scalars.json') if file.is_file()]

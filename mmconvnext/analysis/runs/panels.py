@@ -67,7 +67,7 @@ def describe(run: Run) -> list[str]:
             # Validation and checkpoints are not in the logged time.
             parts += [f'at least {_duration(left)} left if it is running'] if left else []
         lines.append(f'{run.name}: {", ".join(parts)}')
-    for key in [key for key in run.metrics() if any(_ends(key, name) for name in METRICS)]:
+    for key in filter(is_judged, run.metrics()):
         points = finite(run.series(key))
         if points:
             x, best = max(points, key=lambda point: point[1])
@@ -82,6 +82,11 @@ def describe(run: Run) -> list[str]:
                 else f'  {key} is NaN or infinite at iteration {bad[0]:g}'
             )
     return lines
+
+
+def is_judged(key: str) -> bool:
+    """Whether a logged quantity is a metric that runs are judged by."""
+    return any(_ends(key, name) for name in METRICS)
 
 
 def _matches(pattern: str, keys: list[str]) -> list[str]:

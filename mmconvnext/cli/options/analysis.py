@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import argparse
 
+from .any_order import AnyOrder
 from .results import SCORE
 from .runs import add_cfg_options, add_lenient, add_toy
 
 
 def plot_parser() -> argparse.ArgumentParser:
     """Options of ``tools/plot_run.py``."""
-    parser = argparse.ArgumentParser(
+    parser = AnyOrder(
         description='Draw the curves of one or several trainings into one PNG: loss and its parts, '
         'learning rate of each depth group, metrics, seconds per iteration. Works while they run.',
         epilog='Example: python tools/plot_run.py work_dirs/first work_dirs/second --out both.png',
@@ -58,7 +59,7 @@ def _weight(text: str) -> float:
 
 def flops_parser() -> argparse.ArgumentParser:
     """Options of ``tools/get_flops.py``."""
-    parser = argparse.ArgumentParser(
+    parser = AnyOrder(
         description='Count FLOPs (multiply-adds) and parameters of backbone, neck and heads of any '
         'model of mmdet or mmseg.',
         epilog='Example: python tools/get_flops.py --published',
@@ -126,7 +127,7 @@ def _index(text: str) -> int:
 
 def analyze_parser() -> argparse.ArgumentParser:
     """Options of ``tools/analyze.py``."""
-    parser = argparse.ArgumentParser(
+    parser = AnyOrder(
         description='Look at the mistakes of a detector or a segmentor on labelled data: figures '
         'of each class, confusion, thresholds, and the worst images beside their truth, in one '
         'HTML page with PNGs and a JSON file.',

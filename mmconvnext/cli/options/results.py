@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import argparse
 
+from .any_order import AnyOrder
+
 # The default of mmconvnext.load too, which these modules may not import.
 SCORE = 0.3
 
 
 def predict_parser() -> argparse.ArgumentParser:
     """Options of ``tools/predict.py``."""
-    parser = argparse.ArgumentParser(
+    parser = AnyOrder(
         usage='%(prog)s CONFIG CHECKPOINT INPUT [INPUT ...] --out FOLDER [options]\n'
         '       %(prog)s WORK_DIR INPUT [INPUT ...] --out FOLDER [options]',
         description='Predict images and videos with a trained detector or segmentor. The same '

@@ -59,9 +59,11 @@ def test_parser() -> argparse.ArgumentParser:
         description='Evaluate a detector (mmdet) or a segmentor (mmseg) on its test data.',
         epilog='Example: python tools/test.py CONFIG mask-rcnn_convnext-tiny_coco --show-dir drawn',
     )
-    parser.add_argument('config', type=path, help='config file, such as configs/mask_rcnn/....py')
+    parser.add_argument('config', type=path, help='config file, or the folder of a run')
     parser.add_argument(
-        'checkpoint', help='file, URL or short name (tools/list_weights.py lists the names)'
+        'checkpoint',
+        help='file, URL or short name (tools/list_weights.py lists the names); of the folder of a '
+        'run the best, else the last',
     )
     parser.add_argument(
         '--out',

@@ -61,7 +61,7 @@ def test_no_samples(tmp_path, folder):
 
 def test_validation(tmp_path, folder):
     found = browse(detection(tmp_path / 'data'), folder, title='', split='val', num=1)
-    assert found.about == 'val: 1 images, 3 objects, 2 classes'
+    assert found.about == 'val: 1 image, 3 objects, 2 classes'
     assert found.figures['scale_of_pipeline']['median'] == 2
     assert found.suspicions[0].what == 'images of val that are in train too'
 
@@ -103,5 +103,5 @@ def test_images_that_are_left_out_are_told(tmp_path, folder):
     found = browse(detection(tmp_path / 'data', content), folder, title='', num=1)
     assert found.about == (
         'train: 3 images (1 of them are left out by filter_cfg), 4 objects, '
-        '1 regions to ignore, 2 classes'
+        '1 region to ignore, 2 classes'
     )

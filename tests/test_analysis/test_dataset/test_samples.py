@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from dataset_files import HEIGHT, WIDTH, detection, segmentation
+from PIL import Image
 
 from mmconvnext.analysis.dataset.listing import list_split
 from mmconvnext.analysis.dataset.samples import Feeder, as_loaded, choose
@@ -196,3 +197,16 @@ def test_label_maps_of_both_projects(tmp_path, name):
     sample = DetDataSample(gt_sem_seg=PixelData(**{name: torch.full((1, 6, 8), 1)}))
     fed = feeder._fed(torch.zeros(3, 6, 8), sample, (1.0, 1.0))
     assert fed.view.labels.shape == (6, 8) and (fed.view.labels == 1).all()
+
+
+def test_dark_images_are_brightened_and_this_is_said(tmp_path):
+    cfg = detection(tmp_path, batch=1)
+    dark = np.full((HEIGHT, WIDTH, 3), 10, np.uint8)
+    dark[:, :20] = (51, 25, 5)
+    Image.fromarray(dark).save(tmp_path / 'train/1.png')
+    view = as_loaded(read(cfg), 0)
+    assert view.about == f'in the file: {WIDTH} x {HEIGHT}, brightness x 5'
+    assert view.image[5, 7].tolist() == [255, 125, 25] and view.image[5, 50].tolist() == [50] * 3
+    (fed,) = feed(cfg)
+    assert fed.view.about.endswith(', brightness x 5')
+    assert np.abs(fed.view.image[5, 7].astype(int) - [255, 125, 25]).max() <= 6

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmconvnext.analysis.dataset import statistics
 from mmconvnext.analysis.dataset.regions import Regions
 from mmconvnext.analysis.dataset.samples import Fed
-from mmconvnext.analysis.dataset.statistics import anchors, charts_of, figures_of
+from mmconvnext.analysis.dataset.statistics import anchors, charts_of, count, figures_of
 from mmconvnext.analysis.dataset.view import View
 from mmconvnext.draw import Objects
 
@@ -76,6 +76,27 @@ def test_anchors():
     assert sides == [16, 22.6, 32, 45.3]
 
 
+@pytest.mark.parametrize(
+    ('box', 'at_border'),
+    [
+        ([1, 15, 30, 30], True),
+        ([1.5, 15, 30, 30], False),
+        ([20, 0.5, 40, 30], True),
+        ([20, 15, WIDTH - 1, 30], True),
+        ([20, 15, WIDTH - 1.5, 30], False),
+        ([20, 15, 40, HEIGHT], True),
+    ],
+)
+def test_objects_at_the_border(box, at_border):
+    figures = figures_of(NONE, listing([box, [20, 15, 40, 30]]), None, [])
+    assert figures['objects_at_border'] == int(at_border)
+
+
+def test_the_border_of_an_image_of_unknown_size_is_unknown():
+    figures = figures_of(NONE, listing([[0, 0, 9, 9]], sizes=[(0, 0)]), None, [])
+    assert figures['objects_at_border'] == 0
+
+
 def test_charts_of_objects():
     made = charts(found())
     assert {*made} == {
@@ -85,14 +106,18 @@ def test_charts_of_objects():
         'objects_per_image',
         'image_sizes',
     }
-    assert '2 small, 2 medium, 0 large' in made['object_sizes'][1]
-    assert made['objects_per_image'][1] == '1.3 on average, at most 2; 1 images without objects'
+    assert '2 are small, 2 medium, 0 large' in made['object_sizes'][1]
+    for name in ('object_sizes', 'shapes'):
+        assert made[name][0].axes[0].get_ylabel() == 'objects'
+    assert made['objects_per_image'][1] == '1.3 on average, at most 2; 1 image without objects'
     figure, about = made['image_sizes']
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
         f'{WIDTH} x {HEIGHT}',
         '50 x 80',
     ]
-    assert about == '2 of 2'
+    assert about == '2 sizes, width x height in pixels'
+    assert figure.axes[0].get_xlabel() == 'images'
+    assert figure.axes[0].get_title() == 'Image sizes'
 
 
 def test_sizes_of_the_input_with_the_anchors():
@@ -100,7 +125,7 @@ def test_sizes_of_the_input_with_the_anchors():
     cfg = with_anchors(scales=[8], ratios=[1.0])
     figure, about = charts(found(), None, samples, cfg)['object_sizes_of_input']
     assert about == (
-        "4 objects of 1 random images after the pipeline; the model's anchors have 32 to 64 "
+        "4 objects of 1 random image after the pipeline; the model's anchors have 32 to 64 "
         'pixels: 50% of the objects have less than half of the smallest, 25% more than twice the '
         'largest'
     )
@@ -110,7 +135,7 @@ def test_sizes_of_the_input_with_the_anchors():
 
 def test_classes_without_objects_are_named():
     figure, about = charts(listing([[0, 0, 9, 9]]))['objects_of_classes']
-    assert about == '1 of 2; 0: dog'
+    assert about == 'Not found: dog.'
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ['cat']
 
 
@@ -130,8 +155,27 @@ def test_label_maps():
     assert figures['maps_of_class'] == dict(cat=2, dog=1) and 'objects' not in figures
     made = charts(one, regions)
     assert {*made} == {'pixels_of_classes', 'maps_of_classes', 'image_sizes'}
-    title = made['pixels_of_classes'][0].axes[0].get_title()
+    figure, about = made['pixels_of_classes']
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == ['cat', 'dog', 'ignored'] and about == 'Every class is found.'
+    title = figure.axes[0].get_title()
     assert title == 'Percent of the pixels of 2 label maps, chosen at random of 3'
+
+
+def test_nothing_is_said_of_ignored_pixels_if_there_are_none():
+    empty = np.zeros(0, int)
+    regions = Regions(np.array([0]), np.array([[60, 40, 0]]), empty, np.zeros((0, 4)), empty, {})
+    figure, about = charts(listing([]), regions)['pixels_of_classes']
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == ['cat', 'dog'] and about == 'Every class is found.'
+
+
+@pytest.mark.parametrize(
+    ('number', 'what', 'text'),
+    [(0, 'image', '0 images'), (1, 'class', '1 class'), (2, 'class', '2 classes')],
+)
+def test_counts(number, what, text):
+    assert count(number, what) == text
 
 
 def test_no_objects_at_all():

@@ -42,7 +42,7 @@ def test_a_page(tmp_path):
     assert 'some where/a.jpg: 25.0% of the pixels are wrong' in text
     assert 'Neither in these data nor predicted: weed.' in text
     assert '<td>crop</td><td>soil</td><td>100.0%</td>' in text
-    assert '<td>crop</td><td class="number">0.000</td>' in text and '<td>25.00%</td>' in text
+    assert '<td>crop</td><td>0.00%</td>' in text and '<td>25.00%</td>' in text
 
 
 def test_nothing_is_wrong_or_nothing_is_labelled(tmp_path, quick):

@@ -14,9 +14,11 @@ from mmconvnext.analysis.results.mistakes import (
 from mmconvnext.analysis.results.objects_pictures import (
     BLUE,
     CROP,
+    CYAN,
     GREY,
     LEAST,
     ORANGE,
+    PINK,
     RED,
     draw_crop,
     draw_mistakes,
@@ -49,7 +51,7 @@ def test_colours_of_each_lot(kind):
     first, second, third, fourth = results(kind)
     left, right = sides(first, kind)
     assert has(left, BLUE) and has(left, RED) and not has(left, ORANGE)  # a dog is missed
-    assert has(right, BLUE) and has(right, RED)  # a duplicate
+    assert has(right, BLUE) and has(right, CYAN) and not has(right, RED)  # a duplicate
     left, right = sides(second, kind)
     assert has(left, ORANGE) and has(left, GREY) and not has(left, RED)
     assert has(right, ORANGE) and has(right, GREY) and not has(right, RED)
@@ -112,3 +114,34 @@ def test_a_box_outside_of_the_image():
     far = prediction(1, [(0, 0.9, (200, 200, 230, 220))])
     (mistake,) = false_predictions(compare(rules(coco), [far], BOXES, score=0.5, iou=0.5), BOXES, 1)
     assert draw_crop(IMAGE, mistake, BOXES).ndim == 3
+
+
+@pytest.mark.parametrize('kind', [BOXES, MASKS])
+def test_duplicates_misplaced_and_background_differ(kind):
+    """The object of the truth is 20 wide; the second prediction is shifted by 12 of them."""
+    coco = truth([(1, 0, (4, 4, 24, 34), 0)])
+    for annotation in coco.dataset['annotations']:
+        annotation['segmentation'] = coco.annToRLE(annotation)
+    boxes = {
+        (PINK,): [(0, 0.9, (16, 4, 36, 34))],
+        (BLUE, CYAN): [(0, 0.9, (4, 4, 24, 34)), (0, 0.8, (5, 4, 25, 34))],
+        (RED,): [(0, 0.9, (30, 4, 39, 20))],
+    }
+    for colours, one in boxes.items():
+        (result,) = compare(rules(coco), [prediction(1, one)], kind, score=0.5, iou=0.5)
+        _, right = sides(result, kind)
+        shown = {colour for colour in (BLUE, RED, ORANGE, PINK, CYAN) if has(right, colour)}
+        assert shown == {*colours}, (colours, shown)
+
+
+def test_the_box_of_an_object_shows_through_a_false_mask():
+    """The object lies inside of the prediction, so its box is all that is blue."""
+    coco = truth([(1, 0, (12, 10, 18, 20), 0)])
+    found = prediction(1, [(0, 0.9, (2, 2, 34, 36))])
+    coco.dataset['annotations'][0]['segmentation'] = coco.annToRLE(coco.dataset['annotations'][0])
+    results = compare(rules(coco), [found], MASKS, score=0.5, iou=0.5)
+    (mistake,) = false_predictions(results, MASKS, 1)
+    picture = draw_crop(IMAGE, mistake, MASKS)
+    blue = (picture == BLUE).all(axis=2).sum()
+    scale = CROP / max(HEIGHT, WIDTH)
+    assert blue > 2 * 2 * (6 + 10) * scale  # two lines of pixels around it at least

@@ -156,3 +156,23 @@ def test_folders_without_a_run(write_log, tmp_path):
         RecipeError, match=f'holds several runs; name one or more: {first} {second}'
     ):
         read_run(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind'),
+    [
+        ('epoch_8.pth', 'a checkpoint'),
+        ('mine.py', 'a config'),
+        ('20261127.log', 'a log for reading'),
+    ],
+)
+def test_another_file_of_a_run_is_told_from_its_log(write_log, name, kind):
+    work_dir = Path(write_log(by_iteration(1, 2)))
+    (work_dir / name).touch()
+    message = f'{name} is {kind}, where a run is expected; name its work dir, such as {work_dir}$'
+    with pytest.raises(RecipeError, match=message):
+        read_run(str(work_dir / name))
+    (work_dir / 'apart').mkdir()
+    (work_dir / 'apart' / name).touch()
+    with pytest.raises(RecipeError, match=f'{kind}, .* such as work_dirs/CONFIG$'):
+        read_run(str(work_dir / 'apart' / name))
