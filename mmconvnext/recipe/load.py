@@ -17,6 +17,7 @@ from .config_faults import SUFFIXES, config_fault
 from .errors import RecipeError
 from .walk import dicts, scope_of_model, type_of
 
+LONGEST = 1000  # characters of a path that is told whole; our choice
 # Packages whose ConvNeXt ours replaces: a ported config does not need to import them.
 REPLACED = ('mmpretrain', 'mmcls')
 
@@ -39,7 +40,7 @@ def load_config(path: str) -> Config:
         its = f'; it holds {", ".join(map(str, found[:3]))}' if found else ''
         raise RecipeError(f'{path} is a folder, where a config file is expected{its}')
     if not os.path.isfile(path):  # Path's fails for a name that is too long
-        raise RecipeError(f'there is no config {path!r}{_suggest(file)}')
+        raise RecipeError(f'there is no config {_named(path)}')
     if file.suffix not in SUFFIXES:
         raise RecipeError(
             f'{path} is no config ({", ".join(SUFFIXES)}); the config comes first, then the '
@@ -123,6 +124,11 @@ def _missing_package(path: str, cfg: Config) -> tuple[list[str], str]:
 def _imports(cfg: Config) -> list[str]:
     names = (cfg.get('custom_imports') or {}).get('imports') or []
     return [names] if isinstance(names, str) else list(names)
+
+
+def _named(path: str) -> str:
+    """A path that is no config, with configs that it may mean; cut if no file can be called so."""
+    return f'{path[:60]!r}...' if len(path) > LONGEST else f'{path!r}{_suggest(Path(path))}'
 
 
 def _suggest(file: Path) -> str:

@@ -15,6 +15,7 @@ from mmconvnext.cli.run import run_tool, start
 from mmconvnext.recipe.errors import RecipeError
 
 LONG = 'x' * 5000  # characters of a path
+READERS = ('check_config', 'browse_dataset', 'train')  # of a config that comes first
 
 
 @pytest.mark.parametrize('kind', [RecipeError, CheckpointError])
@@ -70,7 +71,8 @@ def test_very_long_paths(argv, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match='^2$'):
         start(argv[0])
     told = capsys.readouterr().err
-    assert told.startswith('error: ') and 'File name too long' in told and len(told) < 700
+    said = 'there is no config' if argv[1] == LONG and argv[0] in READERS else 'File name too long'
+    assert told.startswith('error: ') and said in told and len(told) < 700
     assert not (tmp_path / 'b').exists()
 
 

@@ -240,7 +240,7 @@ def test_some_of_the_categories(through):
 @pytest.mark.parametrize(
     'files',
     [
-        [(1, 'pear'), (2, 'Apple'), (3, 'fig ')],
+        [(1, 'pear'), (2, 'Apple'), (3, 'figs')],
         [(4, 'fig'), (6, 'apple')],
         [(0, 'fruits'), (1, 'plum'), (2, 'kiwi')],
     ],
