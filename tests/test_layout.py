@@ -98,8 +98,8 @@ MAY_IMPORT = {
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
-    '.inference': '.inference .checkpoint .data.header .data.pairs .data.undecoded .draw .hooks'
-    ' .recipe av cv2 mmengine numpy PIL pycocotools torch',
+    '.inference': '.inference .checkpoint .data.header .data.listing .data.pairs .data.undecoded'
+    ' .draw .hooks .recipe av cv2 mmengine numpy PIL pycocotools torch',
     '.cli': '.cli .analysis .checkpoint .data .draw .hooks .inference .migrate .recipe .toy'
     ' .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',

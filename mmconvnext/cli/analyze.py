@@ -173,7 +173,7 @@ def _write(
     folder: Path, cfg: Config, args: argparse.Namespace, analysis: Analysis, fill: Callable
 ) -> Path:
     text = json.dumps(analysis.to_json(), ensure_ascii=False)
-    (folder / FILE).write_text(text, encoding='utf-8')
+    (folder / FILE).write_text(text, encoding='utf-8', errors='backslashreplace')
     page = Page(folder, f'Mistakes of {Path(args.checkpoint).name}')
     _, data = next(datasets(cfg, LOADERS[2:]), ('', {}))
     where = data.get('ann_file') or data.get('data_root') or ''

@@ -22,8 +22,11 @@ def run_tool(main: Callable[[], object]) -> None:
     """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2.
 
     So are a full disk, missing rights and the like (:mod:`.system_errors`). Ctrl-C, and a reader of
-    the output that stops, end it without a traceback.
+    the output that stops, end it without a traceback. What the console cannot show, such as names
+    of files that are no UTF-8, becomes an escape.
     """
+    if hasattr(sys.stdout, 'reconfigure'):  # not in notebooks and tests
+        sys.stdout.reconfigure(errors='backslashreplace')  # as sys.stderr does
     try:
         main()
     except (RecipeError, CheckpointError) as error:

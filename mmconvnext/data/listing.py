@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Folders that systems and archives put beside people's files.
@@ -27,11 +27,16 @@ def endless(folder: str | Path) -> list[str]:
     return sorted(_names(folder)[1])
 
 
-def folders_of(root: str | Path) -> Iterator[tuple[str, list[str]]]:
+def folders_of(
+    root: str | Path, without: Callable[[str], bool] | None = None
+) -> Iterator[tuple[str, list[str]]]:
     """A folder and all below it, each once, with the names of its files, sorted.
 
     Links are followed, but not to folders above. Hidden files and folders, and those of systems,
     are left out.
+
+    Args:
+        without: says of a folder whether it is left out, with all below it.
 
     Raises:
         OSError: a folder cannot be read, so that labels would be missed.
@@ -39,7 +44,7 @@ def folders_of(root: str | Path) -> Iterator[tuple[str, list[str]]]:
     seen = above(root)
     for place, below, names in os.walk(root, followlinks=True, onerror=_raise):
         real = os.path.realpath(place)
-        if real in seen:
+        if real in seen or (without and without(place)):
             below.clear()
             continue
         seen.add(real)

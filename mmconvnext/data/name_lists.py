@@ -15,9 +15,15 @@ def written_list(folder: str, names: Iterable[str]) -> Path:
     """A file with a name in each line; the same names of a folder are in the same file.
 
     Raises:
-        ValueError: it cannot be written.
+        ValueError: it cannot be written, or a name is no UTF-8, in which mmseg reads lists.
     """
     lines = sorted(names)
+    for name in lines:
+        if not name.isprintable() and os.fsencode(name).decode('utf-8', 'replace') != name:
+            raise ValueError(
+                f'the name of {name!r} is no UTF-8, which lists of images cannot hold: rename such '
+                'images and their labels, or give val a folder of its own'
+            )
     key = '\n'.join([os.path.realpath(folder), *lines])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     file = cache_root() / 'splits' / f'{Path(folder).name}-{digest}.txt'

@@ -92,7 +92,8 @@ class Page:
             f'<style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n<nav>{links}</nav>\n'
         )
         file = self.folder / FILE
-        file.write_text(text + '\n'.join(self._parts) + '\n</body></html>\n', encoding='utf-8')
+        text += '\n'.join(self._parts) + '\n</body></html>\n'
+        file.write_text(text, encoding='utf-8', errors='backslashreplace')
         return file
 
     def _figure(self, name: str, picture: np.ndarray, caption: str) -> str:

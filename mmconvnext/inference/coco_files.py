@@ -26,13 +26,17 @@ class Ids:
     """
 
     def __init__(self, classes: Sequence[str], file: str | None = None) -> None:
-        self.categories, self._images = categories(classes), {}
+        self.categories, self._file = categories(classes), file
+        self._listed: dict[str, dict[str, object]] = {}  # by last part of a name: names and ids
+        self._given: dict[tuple[str, str], object] = {}  # by source and name, what image() gave
+        self._taken: dict[str, str] = {}  # by listed name, the source that has its id
+        self._next = 1
         if file is None:
             return
         try:
             content = json.loads(Path(file).read_text(encoding='utf-8-sig'))
             of_name = {str(one['name']): one['id'] for one in content['categories']}
-            self._images = {str(one['file_name']): one['id'] for one in content['images']}
+            images = {str(one['file_name']): one['id'] for one in content['images']}
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise RecipeError(f'--ids-of: {file} cannot be read as a COCO file: {error}') from error
         missing = [name for name in classes if name not in of_name]
@@ -42,21 +46,43 @@ class Ids:
                 f'{", ".join(list(of_name)[:10])}'
             )
         self.categories = [dict(id=of_name[name], name=name) for name in classes]
-        for name in list(self._images):  # without folders, as images may be elsewhere
-            self._images.setdefault(PurePosixPath(name).name, self._images[name])
-        self._next = 1 + max((i for i in self._images.values() if type(i) is int), default=0)
+        for name, i in images.items():
+            self._listed.setdefault(PurePosixPath(name).name, {})[name] = i
+        self._next += max((i for i in images.values() if type(i) is int), default=0)
 
-    _next = 1
+    def image(self, name: str, source: str) -> object:
+        """The id of an image; the next number for one that the file does not list.
 
-    def image(self, name: str) -> object:
-        """The id of an image; the next number for one that the file does not list."""
-        if name not in self._images:
-            short = PurePosixPath(name).name
-            if short in self._images:
-                return self._images[short]
-            self._images[name] = self._next
-            self._next += 1
-        return self._images[name]
+        Args:
+            source: its path; a listed name may have more or fewer folders than ``name``.
+
+        Raises:
+            RecipeError: a listed name fits two images.
+        """
+        if (source, name) not in self._given:
+            listed = self._name_of(name, source)
+            if listed is None:
+                self._given[source, name] = self._next
+                self._next += 1
+            else:
+                other = self._taken.setdefault(listed, source)
+                if other != source:
+                    raise RecipeError(
+                        f'--ids-of: {listed!r} in {self._file} could be {other} or {source}; give '
+                        'the folder of one of them'
+                    )
+                short = PurePosixPath(listed).name
+                self._given[source, name] = self._listed[short][listed]
+        return self._given[source, name]
+
+    def _name_of(self, name: str, source: str) -> str | None:
+        """The listed name of an image: its own, that with the most folders of its path, or one
+        without folders in common, as images may be elsewhere, if it is the only one."""
+        listed = self._listed.get(PurePosixPath(name).name, {})
+        ends = [one for one in listed if f'/{source}'.endswith(f'/{one}')]
+        if name in listed:
+            return name
+        return max(ends, key=len) if ends else next(iter(listed)) if len(listed) == 1 else None
 
 
 def write_coco(records: Records, ids: Ids) -> tuple[Path, Path]:
@@ -68,7 +94,10 @@ def write_coco(records: Records, ids: Ids) -> tuple[Path, Path]:
         for record in records.pictures():
             width, height = record['size']
             yield dict(
-                id=ids.image(record['name']), file_name=record['name'], width=width, height=height
+                id=ids.image(record['name'], record['source']),
+                file_name=record['name'],
+                width=width,
+                height=height,
             )
 
     def objects(keep: Callable[[dict, int, str], dict]) -> Iterator[dict]:
@@ -76,7 +105,7 @@ def write_coco(records: Records, ids: Ids) -> tuple[Path, Path]:
         for record in records.pictures():
             for row in record['objects']:
                 number += 1
-                row = dict(row, image_id=ids.image(record['name']))
+                row = dict(row, image_id=ids.image(record['name'], record['source']))
                 row['category_id'] = of_label[row['category_id'] - FIRST]
                 yield keep(row, number, record['name'])
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
+import cv2
 import numpy as np
 
 from ..data.header import Header, read_header
@@ -94,10 +95,19 @@ class Pipeline:
             x1, y1, x2, y2 = tile
             loaded['img'] = np.ascontiguousarray(loaded['img'][y1:y2, x1:x2])
             loaded['img_shape'] = loaded['ori_shape'] = (y2 - y1, x2 - x1)
-        if not self.random:
-            return self._rest(loaded)
-        with _same_random_numbers():
-            return self._rest(loaded)
+        height, width = loaded['img'].shape[:2]
+        try:
+            if not self.random:
+                return self._rest(loaded)
+            with _same_random_numbers():
+                return self._rest(loaded)
+        except cv2.error as error:
+            if not self.scale or min(height, width) * self.scale[0] >= max(height, width):
+                raise
+            raise ValueError(
+                f'an image of {width} x {height} pixels is too thin: as large as the recipe makes '
+                f'it, at most {self.scale[0]} pixels long, nothing is left of its shorter side'
+            ) from error
 
     def _refuse(self, header: Header, image: object) -> None:
         """Refuse what is broken, and what mmcv's LoadImageFromFile would load black."""

@@ -97,7 +97,7 @@ class Records:
             return
         with self.file.open(encoding='utf-8', errors='replace') as file:  # all is ASCII
             try:
-                before = json.loads(file.readline())['settings']
+                before = dict(json.loads(file.readline())['settings'])
             except (ValueError, LookupError, TypeError) as error:
                 raise RecipeError(f'--out: {self.file} is none of our files') from error
         other = [

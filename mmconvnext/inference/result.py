@@ -149,7 +149,7 @@ class Result:
         """Write the picture, or COCO's JSON if the name ends in .json; an existing file is lost."""
         if Path(path).suffix.lower() == '.json':
             content = json.dumps(self.to_coco(), ensure_ascii=False)
-            Path(path).write_text(content, encoding='utf-8')
+            Path(path).write_text(content, encoding='utf-8', errors='backslashreplace')
         else:
             self.draw().save(path)
 

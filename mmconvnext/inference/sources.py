@@ -7,9 +7,10 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from ..data.listing import folders_of
 from ..data.pairs import IMAGES as COMMON
 from ..recipe.errors import RecipeError
 from .arguments import cut, shown
@@ -23,6 +24,7 @@ KINDS = (
     "'photos/*.jpg', @FILE with a path in each line, or camera:0"
 )
 MOST_CAMERA = 99  # from 100 on OpenCV's numbers stand for its ways to read cameras
+OUTPUTS = ('.png', '.jpg', '.mp4')
 LONGEST = 120  # bytes of a part of a name that is written; file systems allow 255; our choice
 
 
@@ -106,15 +108,11 @@ def _of_file(path: Path, name: str, given: str) -> Source:
 def _of_folder(folder: Path, out: Path) -> Iterator[Source]:
     others: set[str] = set()
     count = 0
-    for root, folders, files in os.walk(folder):
-        kept = (Path(root, one) for one in folders if not one.startswith('.'))
-        # Nor what this tool wrote earlier, where each image would be found again.
-        kept = (one for one in kept if one.resolve() != out and not (one / RECORDS).exists())
-        folders[:] = sorted(one.name for one in kept)
-        for file in sorted(files):
+    # Nor what this tool wrote earlier, where each image would be found again.
+    for root, files in folders_of(folder, lambda one: _is_output(one, folder, out)):
+        for file in files:
             path = Path(root, file)
-            # Finder and Windows leave hidden files, some of them named like images.
-            if path.suffix.lower() in (*IMAGES, *VIDEOS) and not file.startswith('.'):
+            if path.suffix.lower() in (*IMAGES, *VIDEOS):
                 count += 1
                 yield _of_file(path, path.relative_to(folder).as_posix(), str(path))
             else:
@@ -124,9 +122,16 @@ def _of_folder(folder: Path, out: Path) -> Iterator[Source]:
         raise RecipeError(f'the folder {str(folder)!r} holds no image and no video, {holds}')
 
 
+def _is_output(place: str, given: Path, out: Path) -> bool:
+    if place == str(given):
+        return False
+    return os.path.realpath(place) == str(out) or os.path.exists(os.path.join(place, RECORDS))
+
+
 def _of_list(file: Path, out: Path) -> Iterator[Source]:
     try:
-        lines = file.read_text(encoding='utf-8-sig').splitlines()
+        # Names may hold what else splitlines takes for the end of a line.
+        lines = file.read_text(encoding='utf-8-sig').split('\n')
     except (OSError, UnicodeDecodeError) as error:
         text = getattr(error, 'strerror', None) or error
         raise RecipeError(
@@ -170,25 +175,54 @@ def keys_of(sources: Iterable[Source], taken: dict[str, str]) -> dict[str, str]:
     """By path, the name below which the outputs of a source are written, without a suffix.
 
     It is the source's own name; if another one has it, its suffix, its folder or a number is added.
+    The outputs of a video's frames are in a folder of its name, where no image has its own.
 
     Args:
         taken: the names of an earlier start, by path, which stay.
     """
-    keys, used = dict(taken), {key.lower() for key in taken.values()}
-    for source in sources:
+    keys, names = dict(taken), _Names()
+    for path, key in taken.items():
+        names.add(key, path.isdecimal() or Path(path).suffix.lower() in VIDEOS)
+    for source in sorted(sources, key=lambda one: one.kind != 'image'):  # they keep their folders
         if source.path in keys:
             continue
-        plain = Path(source.name)
+        plain, frames = Path(source.name), source.kind != 'image'
         stem = plain.with_suffix('') if source.kind != 'camera' else plain
         suffix = plain.suffix.lower().lstrip('.')
         above = Path(source.path).parent.name
         tries = [stem, stem.with_name(f'{stem.name}_{suffix}'), Path(above, stem)]
-        tries += (stem.with_name(f'{stem.name}_{number}') for number in range(2, len(used) + 3))
-        names = ('/'.join(_short(part) for part in one.parts) for one in tries)
-        key = next(name for name in names if name.lower() not in used)
-        used.add(key.lower())
-        keys[source.path] = key
+        for base in (stem, Path('_'.join(stem.parts))):  # the folder may be that of frames
+            tries += (base.with_name(f'{base.name}_{n}') for n in range(2, len(keys) + 3))
+        found = ('/'.join(_short(part) for part in one.parts) for one in tries)
+        keys[source.path] = next(name for name in found if names.are_free(name, frames))
+        names.add(keys[source.path], frames)
     return keys
+
+
+class _Names:
+    """Names that are taken, in lower case, as many disks do not tell cases apart."""
+
+    def __init__(self) -> None:
+        self.used: set[str] = set()
+        self.folders: set[str] = set()  # that hold some of them
+        self.closed: set[str] = set()  # files of outputs, and folders of frames
+
+    def add(self, name: str, frames: bool) -> None:
+        name = name.lower()
+        self.used.add(name)
+        self.folders.update(_above(name))
+        self.closed.update(f'{name}{suffix}' for suffix in OUTPUTS)
+        self.closed.update([name] * frames)
+
+    def are_free(self, name: str, frames: bool) -> bool:
+        name = name.lower()
+        files = {f'{name}{suffix}' for suffix in OUTPUTS} | {*[name] * frames}
+        apart = self.folders.isdisjoint(files) and self.closed.isdisjoint(_above(name))
+        return apart and name not in self.used
+
+
+def _above(name: str) -> list[str]:
+    return [folder.as_posix() for folder in PurePosixPath(name).parents][:-1]
 
 
 def _short(part: str) -> str:

@@ -85,7 +85,7 @@ def write_table(rows: Iterable[Split], work_dir: str) -> None:
     """Write the rows to `used_data.json` in the work dir."""
     with atomic_path(Path(work_dir) / FILE) as part:
         text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
-        part.write_text(text, encoding='utf-8')
+        part.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 def changed_data(rows: Iterable[Split], work_dir: str) -> str:

@@ -115,3 +115,9 @@ def test_ctrl_c_shows_no_traceback(capsys):
     with pytest.raises(SystemExit, match='^130$'):
         run_tool(stopped)
     assert capsys.readouterr().err == '\nstopped\n'
+
+
+def test_names_that_are_no_utf8_are_shown(tmp_path):
+    shows = 'from mmconvnext.cli.run import run_tool; run_tool(lambda: print(chr(0xdcfc)))'
+    done = subprocess.run([sys.executable, '-c', shows], capture_output=True, text=True)
+    assert done.stdout == '\\udcfc\n'

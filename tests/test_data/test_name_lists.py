@@ -45,3 +45,8 @@ def test_the_use_of_a_list_is_noted_and_it_is_written_once(tmp_path, monkeypatch
 def test_lists_of_other_names_are_other_files(tmp_path):
     lists = [['ab'], ['a', 'b'], ['a\tb'], [], ['a', 'b', 'c']]
     assert len({written_list(str(tmp_path), names) for names in lists}) == len(lists)
+
+
+def test_a_name_that_is_no_utf8(tmp_path):
+    with pytest.raises(ValueError, match='is no UTF-8, which lists of images cannot hold'):
+        written_list(str(tmp_path), ['a', '\udcfc'])

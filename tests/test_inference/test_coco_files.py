@@ -85,3 +85,41 @@ def test_files_that_give_no_ids_are_refused(tmp_path):
     (tmp_path / 'a.json').write_text('[]')
     with pytest.raises(RecipeError, match='cannot be read as a COCO file'):
         Ids(CLASSES, str(tmp_path / 'a.json'))
+
+
+def images(*pairs) -> list[dict]:
+    return [dict(id=i, file_name=name, width=40, height=30) for i, name in pairs]
+
+
+@pytest.fixture
+def ids_of(tmp_path):
+    def make(*pairs) -> Ids:
+        categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES)]
+        content = dict(images=images(*pairs), categories=categories)
+        (tmp_path / 'truth.json').write_text(json.dumps(content))
+        return Ids(CLASSES, str(tmp_path / 'truth.json'))
+
+    return make
+
+
+def test_folders_tell_images_of_one_name_apart(ids_of):
+    ids = ids_of((11, 'a/1.png'), (22, 'b/1.png'))
+    assert ids.image('1.png', '/data/b/1.png') == 22
+    assert ids.image('1.png', '/data/a/1.png') == 11
+    assert ids.image('1.png', '/data/c/1.png') == 23  # neither of them
+    assert ids.image('1.png', '/data/c/1.png') == 23
+    ids = ids_of((11, '1.png'), (22, 'b/1.png'))
+    assert ids.image('1.png', '/data/b/1.png') == 11  # its own name
+    assert ids.image('x/b/1.png', '/data/x/b/1.png') == 22
+
+
+def test_one_listed_image_is_not_two(ids_of):
+    ids = ids_of((11, '1.png'))
+    assert ids.image('a/1.png', '/data/a/1.png') == 11
+    with pytest.raises(RecipeError, match="'1.png' in .* could be /data/a/1.png or /data/b/1.png"):
+        ids.image('b/1.png', '/data/b/1.png')
+
+
+def test_images_of_one_name_have_ids_of_their_own():
+    ids = Ids(CLASSES)
+    assert [ids.image('1.png', f'/{folder}/1.png') for folder in 'aba'] == [1, 2, 1]

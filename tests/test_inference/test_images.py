@@ -243,3 +243,10 @@ def test_transforms_that_load_labels_are_left_out():
 def test_a_pipeline_without_an_image_is_refused():
     with pytest.raises(RecipeError, match=r"must begin with loading the image.*\['Resize'\]"):
         Pipeline([dict(type='Resize', scale=(4, 4))])
+
+
+def test_an_image_that_is_too_thin_is_told():
+    steps = pipeline(None, dict(type='Resize', scale=(256, 128), keep_ratio=True))
+    with pytest.raises(ValueError, match='of 3000 x 1 pixels is too thin: .* at most 256 pixels'):
+        steps.pack(steps.load(np.zeros((1, 3000, 3), np.uint8)))
+    assert steps.pack(steps.load(np.zeros((6, 256, 3), np.uint8)))

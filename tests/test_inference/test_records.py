@@ -93,7 +93,8 @@ def test_other_folders_are_refused(tmp_path):
         Records(tmp_path / 'full/a.txt', SETTINGS)
     with pytest.raises(RecipeError, match='cannot be written'):
         Records(tmp_path / 'full/a.txt/b', SETTINGS)
-    (tmp_path / 'records.jsonl').write_text('{"x": 1}\n')
-    with pytest.raises(RecipeError, match='none of our files'):
-        Records(tmp_path, SETTINGS)
+    for line in ('{"x": 1}', '{"settings": [1]}'):
+        (tmp_path / 'records.jsonl').write_text(f'{line}\n')
+        with pytest.raises(RecipeError, match='none of our files'):
+            Records(tmp_path, SETTINGS)
     assert (tmp_path / 'full/a.txt').read_text() == 'mine'

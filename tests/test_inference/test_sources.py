@@ -162,3 +162,30 @@ def test_a_stamp_tells_when_a_file_has_changed(tmp_path):
 def test_no_name_of_a_pattern_leads_upwards(photos):
     assert names('p/*/../../q/*.jpg') == [('image', 'a 1.jpg')]
     assert names('p/*/../b.PNG') == [('image', 'b.PNG')]
+
+
+def test_frames_of_a_video_have_a_folder_of_their_own():
+    video = Source('video', '/p/f.mp4', 'f.mp4')
+    frames = [video, Source('image', '/p/f/000001.png', 'f/000001.png')]
+    assert keys_of(frames, {}) == {'/p/f/000001.png': 'f/000001', '/p/f.mp4': 'f_mp4'}
+    taken = {'/p/f.mp4': 'f'}  # of an earlier start
+    assert keys_of(frames, taken)['/p/f/000001.png'] == 'f_000001_2'
+
+
+def test_no_file_of_outputs_has_the_name_of_a_folder():
+    assert keys(('/p/a.bmp', 'a.bmp'), ('/p/a.png/b.bmp', 'a.png/b.bmp')) == ['a', 'a.png_b_2']
+    assert keys(('/p/a.png/b.bmp', 'a.png/b.bmp'), ('/p/a.bmp', 'a.bmp')) == ['a.png/b', 'a_bmp']
+
+
+def test_links_to_folders_are_followed(photos):
+    os.symlink('../../q', 'p/sub/linked')
+    os.symlink('..', 'p/sub/loop')
+    assert ('image', 'sub/linked/a 1.jpg') in names('p')
+    assert len(names('p')) == 6
+
+
+def test_names_in_lists_may_hold_odd_ends_of_lines(photos):
+    name = 'p/new\x85line.jpg'
+    Path(name).touch()
+    Path('list.txt').write_bytes(f'{name}\r\n\n'.encode())
+    assert names('@list.txt') == [('image', name)]

@@ -92,7 +92,8 @@ def browse(
     rows = add_sheets(page, listing, listing if regions is None else regions, seed)
     figures |= dict(suspicious=[_as_json(listing, one) for one in found], contact_sheets=rows)
     with atomic_path(folder / FIGURES) as part:
-        part.write_text(json.dumps(figures, indent=1, ensure_ascii=False), encoding='utf-8')
+        text = json.dumps(figures, indent=1, ensure_ascii=False)
+        part.write_text(text, encoding='utf-8', errors='backslashreplace')
     return Browsed(page.write(), about, figures, found)
 
 

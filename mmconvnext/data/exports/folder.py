@@ -193,6 +193,18 @@ def split_of_file(path: str) -> str:
     return split_in(f'{path.rpartition("/")[2].rpartition(".")[0]}/') or split_in(path)
 
 
+def lines_of(file: Path) -> list[str]:
+    """The lines of a text that names classes.
+
+    Raises:
+        SourceError: it is no UTF-8, so that the names would be wrong.
+    """
+    try:
+        return file.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(f'{file} cannot be read: {error}; save it as UTF-8') from error
+
+
 def head(file: Path) -> str:
     """The beginning of a text; '' if it is none."""
     try:

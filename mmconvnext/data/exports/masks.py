@@ -16,7 +16,7 @@ from ..label_maps import LabelMap, read_label_maps
 from ..label_values import IGNORE, LabelValues, read_palette
 from ..ledger import Tally
 from .export import Export, Maps
-from .folder import Folder, SourceError, split_in
+from .folder import Folder, SourceError, lines_of, split_in
 
 # Names of folders, and endings of stems, that tell label maps from images; ours, of public data.
 FOLDERS = {
@@ -186,19 +186,18 @@ def _count(names: Sequence[str], values: list[int], folder: Folder) -> None:
 def _listed(tables: dict[str, Path]) -> list[str]:
     """The names in Roboflow's _classes.csv, or the lines of classes.txt."""
     if '_classes.csv' in tables:
-        rows = tables['_classes.csv'].read_text(encoding='utf-8-sig').splitlines()
+        rows = lines_of(tables['_classes.csv'])
         cells = [[cell.strip() for cell in row.split(',')] for row in rows]
         named = {int(c[0]): c[1] for c in cells if len(c) > 1 and c[0].isdigit()}
         return [named[i] for i in sorted(named)] if sorted(named) == list(range(len(named))) else []
     if 'classes.txt' in tables:
-        lines = tables['classes.txt'].read_text(encoding='utf-8-sig').splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return [line.strip() for line in lines_of(tables['classes.txt']) if line.strip()]
     return []
 
 
 def _palette(file: Path) -> dict:
     """The colour of each name; VOC's for lines of names alone, as Datumaro writes them."""
-    lines = [line.strip() for line in file.read_text(encoding='utf-8-sig').splitlines()]
+    lines = [line.strip() for line in lines_of(file)]
     names = [line for line in lines if line and not line.startswith('#')]
     if any(re.search(r'\d', line) for line in names):
         return read_palette(file)

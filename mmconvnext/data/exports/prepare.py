@@ -87,7 +87,8 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
             add_pixels(facts, data, own, pixels)
         facts['own_data'] = dict(root=str(out), **own)
         text = json.dumps(facts, indent=1, ensure_ascii=False)
-        (stage / REPORT).write_text(text + '\n', encoding='utf-8')
+        # Names of files that are no UTF-8 become escapes, as JSON has them.
+        (stage / REPORT).write_text(text + '\n', encoding='utf-8', errors='backslashreplace')
     return facts, lines(facts, out)
 
 
@@ -126,6 +127,8 @@ def _contents(data: Data) -> dict[str, set]:
 def _refuse(source: Path, out: Path) -> None:
     if not source.exists():
         raise SourceError(f'{source} does not exist')
+    if out.name in ('', '..'):  # it is made beside its place, then gets its name
+        raise SourceError(f'{out} is no name for a new folder: choose one, such as data/mine')
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise SourceError(f'{out} exists already: choose another folder, or remove it')
     inside = source.resolve() if source.is_dir() else source.resolve().parent

@@ -17,7 +17,7 @@ import yaml
 from ..ledger import Tally
 from ..values import number
 from .export import Export, Writer
-from .folder import Folder, SourceError, head, split_in
+from .folder import Folder, SourceError, head, lines_of, split_in
 from .yolo_pose import found_pose, listed_pose
 
 YAML = ('.yaml', '.yml')
@@ -209,8 +209,7 @@ def _names(folder: Folder, table: dict) -> list[str]:
         return [str(name) for name in names]
     for file in sorted(folder.files, key=lambda f: len(f.parts)):
         if file.name in NAMES:
-            lines = file.read_text(encoding='utf-8-sig', errors='replace').splitlines()
-            names = [line.strip() for line in lines if line.strip()]
+            names = [line.strip() for line in lines_of(file) if line.strip()]
             if names:
                 return names
     return []

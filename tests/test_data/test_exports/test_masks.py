@@ -179,3 +179,11 @@ def test_two_values_of_one_name(tmp_path):
     root = pairs(tmp_path / 'a', {A: 1, B: 2})
     with pytest.raises(SourceError, match=r"\['cat'\] name several classes of .*--classes"):
         ready(root, classes=['ground', 'cat', 'cat'])
+
+
+@pytest.mark.parametrize('name', ['classes.txt', 'labelmap.txt', '_classes.csv'])
+def test_a_table_that_is_no_utf8_is_named(tmp_path, name):
+    pairs(tmp_path / 'in', {A: 1})
+    (tmp_path / 'in' / name).write_text('0, B\u00f6den\n', encoding='latin-1')
+    with pytest.raises(SourceError, match=f'{name} cannot be read: .* save it as UTF-8'):
+        ready(tmp_path / 'in')

@@ -9,6 +9,7 @@ from export_files import labels_beside, objects, ready, yolo
 
 from mmconvnext.data.exports import prepare as module
 from mmconvnext.data.exports.folder import SourceError
+from mmconvnext.data.exports.yolo import BROKEN
 
 BOX = '0 .5 .5 .25 .5\n'
 
@@ -92,3 +93,17 @@ def test_more_classes_than_a_label_map_holds(tmp_path):
     with pytest.raises(SourceError, match='256 classes; a label map holds 255'):
         ready(root, task='semantic')
     assert ready(root)[0]['classes']['c254'] == 2
+
+
+@pytest.mark.parametrize('out', ['.', '..', 'a/..'])
+def test_an_out_without_a_name(source, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path / 'a')
+    with pytest.raises(SourceError, match=' is no name for a new folder: choose one'):
+        module.prepare(source, module.Path(out), module.Settings())
+
+
+def test_names_that_are_no_utf8_are_in_the_report(tmp_path):
+    images = {'a.png': BOX, 'b.png': BOX, '\udcfc.png': f'{BOX}x\n'}
+    facts, out = ready(yolo(tmp_path / 'in', images))
+    assert json.loads((out / 'report.json').read_text(encoding='utf-8')) == facts
+    assert '\udcfc.txt:2' in facts['left_out'][BROKEN]['first'][0]

@@ -201,3 +201,11 @@ def test_images_beside_their_labels_below_a_folder_called_runs(tmp_path):
     facts, out = ready(root)
     assert sorted(objects(out)) == ['1.png', '2.png', '3.png']
     assert facts['empty_images'] == ['3.png']
+
+
+@pytest.mark.parametrize('coding', ['utf-16', 'latin-1'])
+def test_names_that_are_no_utf8_are_not_guessed(tmp_path, coding):
+    yolo(tmp_path / 'in', {'a.png': '0 .5 .5 .2 .2', 'b.png': '0 .5 .5 .2 .2'}, data='')
+    (tmp_path / 'in/classes.txt').write_text('K\u00e4fer\n', encoding=coding)
+    with pytest.raises(SourceError, match='classes.txt cannot be read: .* save it as UTF-8'):
+        ready(tmp_path / 'in')
