@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -11,8 +13,13 @@ from ..recipe.errors import RecipeError
 from ..recipe.walk import registered
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(
+    cfg: Config, extend: Callable[[type[Runner]], type[Runner]] = lambda kind: kind
+) -> Runner:
     """Build mmengine's Runner, or the subclass that ``runner_type`` names.
+
+    Args:
+        extend: makes a subclass of it.
 
     Raises:
         RecipeError: ``runner_type`` is not a subclass. FlexibleRunner builds, initializes and
@@ -28,4 +35,4 @@ def build_runner(cfg: Config) -> Runner:
             "sharding, model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), or use mmdet's "
             'own tools/train.py'
         )
-    return kind.from_cfg(cfg)
+    return extend(kind).from_cfg(cfg)
