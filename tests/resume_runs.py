@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Trainings of milliseconds for the tests of resume: everything random, nothing of mmdet."""
 
+import itertools
 import os
 import random
 import signal
@@ -91,6 +92,7 @@ class SignalHook(Hook):
 
 BY_EPOCH = dict(by_epoch=True, max_epochs=3, val_interval=1)
 BY_ITERATION = dict(by_epoch=False, max_iters=14, val_interval=4)
+COUNT = itertools.count()
 LENGTH = {True: 15, False: 14}  # iterations of these
 
 
@@ -130,6 +132,7 @@ def config(work_dir, by_epoch=True, workers=0, seed=3, **changes) -> Config:
             logger=dict(type='LoggerHook', interval=50),
         ),
         randomness=dict(seed=seed),
+        experiment_name=f'{next(COUNT)}',  # mmengine's loggers have it as a name
     )
     return Config({**cfg, **changes})
 

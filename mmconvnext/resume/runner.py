@@ -25,6 +25,7 @@ from .patience import patiently
 from .signals import Signals
 from .state import apply, collect
 
+NO_SETTINGS = ('type', '_scope_', 'by_epoch')  # of a loop
 LOOP_OF = {EpochBasedTrainLoop: ExactEpochLoop, IterBasedTrainLoop: ExactIterLoop}
 
 
@@ -86,7 +87,7 @@ class _Exact(Runner):
             )
         keep_workers(loader)
         self.orders = Orders(self.signals, self.save_minutes)
-        settings = {key: loop[key] for key in loop if key not in ('type', 'by_epoch')}
+        settings = {key: loop[key] for key in loop if key not in NO_SETTINGS}
         built = LOOP_OF[kind](runner=self, dataloader=loader, **settings)
         built.placed = placed
         return built

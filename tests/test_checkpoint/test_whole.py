@@ -1,5 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-import pickle
+"""Cut off, damaged and incomplete checkpoints are found before a run resumes from them."""
+
 import zipfile
 
 import pytest
@@ -58,7 +59,7 @@ def test_other_files(run):
         archive.writestr('readme.txt', 'hello')
     with pytest.raises(CheckpointUnreadable, match=r'x\.pth'):
         look(run)
-    run.write_bytes(pickle.dumps(dict(meta=print)))
+    torch.save(dict(meta=print), run)
     with pytest.raises(CheckpointUnreadable, match='not safe to read'):
         look(run)
 

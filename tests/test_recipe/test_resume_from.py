@@ -1,4 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""`--resume` takes the newest whole checkpoint."""
+
 import os
 
 import pytest

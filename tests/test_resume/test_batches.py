@@ -1,4 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What is read, and with which random numbers, depends on the place in the run alone."""
+
 import copy
 import pickle
 import random

@@ -1,4 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""What may change when a run is resumed, and what is refused by name."""
+
 import pytest
 from mmengine.config import Config
 from mmengine.hooks import EMAHook

@@ -1,4 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Checkpoints are whole before older ones go; a full disk is waited for."""
+
 import errno
 from pathlib import Path
 

@@ -1,4 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Waiting for a full disk, for ten minutes."""
+
 import errno
 
 import pytest

@@ -1,4 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""The states of all random generators, and streams for each sample."""
+
 import random
 
 import numpy as np

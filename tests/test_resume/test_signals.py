@@ -1,4 +1,6 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Signals are noted, and their handlers put back."""
+
 import os
 import signal
 import threading
