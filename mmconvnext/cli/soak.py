@@ -44,7 +44,7 @@ TASKS = {
     'detection, by epochs': (
         'mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py',
         'model.neck.in_channels=[8,16,32,64]',
-        'model.neck.out_channels=32',
+        'model.neck.out_channels=64',
         'model.test_cfg.rcnn.max_per_img=5',
         'train_cfg.max_epochs=3',
         'train_cfg.val_interval=1',
