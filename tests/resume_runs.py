@@ -8,6 +8,7 @@ import signal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from fixtures import forget_runs
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -139,7 +140,8 @@ def config(work_dir, by_epoch=True, workers=0, seed=3, **changes) -> Config:
 
 def train(cfg: Config, *hooks: Hook, save_minutes: float = 0, resume: str = '') -> Runner:
     """Train, or go on from a checkpoint; as the tools prepare it."""
-    forget_runs()
+    if not dist.is_initialized():  # else it is a process of its own
+        forget_runs()
     ResumeDataset.read.clear()
     if resume:
         cfg = Config({**cfg.to_dict(), 'resume': True, 'load_from': str(resume)})
@@ -163,16 +165,35 @@ def stopped(cfg: Config, at: int, status: int = 143, resume: str = '', **how) ->
         return file.read()
 
 
+def run_rank(rank: int, folder: str, name: str, by_epoch: bool, signals=(), resume='') -> None:
+    """One of two processes; ``signals`` are (rank, iteration, stage)."""
+    os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
+    store = dist.FileStore(f'{folder}/store {name}', 2)
+    dist.init_process_group('gloo', store=store, rank=rank, world_size=2)
+    cfg = config(
+        f'{folder}/{name.partition(" ")[0]}',
+        by_epoch,
+        launcher='pytorch',
+        model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
+        custom_hooks=[dict(type='EMAHook', momentum=0.1)],
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01), accumulative_counts=3),
+    )
+    cfg.train_dataloader.dataset.length = 12  # 6 for each, and no batch of one
+    hooks = [SignalHook(at, stage=stage) for who, at, stage in signals if who == rank]
+    train(cfg, *hooks, resume=resume)
+    dist.destroy_process_group()
+
+
 def assert_equal(ours: Runner, theirs: Runner) -> None:
     """Bitwise: weights, averages, optimizer, schedulers, counts, best score."""
     assert (ours.epoch, ours.iter) == (theirs.epoch, theirs.iter)
-    _same(ours.model.state_dict(), theirs.model.state_dict(), 'model')
-    _same(ours.optim_wrapper.state_dict(), theirs.optim_wrapper.state_dict(), 'optimizer')
+    same(ours.model.state_dict(), theirs.model.state_dict(), 'model')
+    same(ours.optim_wrapper.state_dict(), theirs.optim_wrapper.state_dict(), 'optimizer')
     for one, two in zip(ours.param_schedulers, theirs.param_schedulers):
-        _same(one.state_dict(), two.state_dict(), 'scheduler')
+        same(one.state_dict(), two.state_dict(), 'scheduler')
     for one, two in zip(ours.hooks, theirs.hooks):
         if hasattr(one, 'ema_model'):
-            _same(one.ema_model.state_dict(), two.ema_model.state_dict(), 'averages')
+            same(one.ema_model.state_dict(), two.ema_model.state_dict(), 'averages')
     scores = [run.message_hub.runtime_info.get('best_score') for run in (ours, theirs)]
     assert scores[0] == scores[1]
     for key in ('train/loss', 'train/lr', 'val/acc'):
@@ -180,16 +201,16 @@ def assert_equal(ours: Runner, theirs: Runner) -> None:
         assert list(one) == list(two), key
 
 
-def _same(one, two, where: str) -> None:
+def same(one, two, where: str) -> None:
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, two), where
     elif isinstance(one, dict):
         assert one.keys() == two.keys(), where
         for key in one:
-            _same(one[key], two[key], f'{where}.{key}')
+            same(one[key], two[key], f'{where}.{key}')
     elif isinstance(one, (list, tuple)):
         assert len(one) == len(two), where
         for index, pair in enumerate(zip(one, two)):
-            _same(*pair, f'{where}.{index}')
+            same(*pair, f'{where}.{index}')
     else:
         assert one == two, where

@@ -24,7 +24,7 @@ from .options import soak_parser
 SIGNALS = ('SIGTERM', 'SIGUSR1', 'SIGINT', 'SIGKILL')
 RECORD = 'record.json'
 LIMIT = 600  # seconds for a process; one that takes longer hangs; our choice
-SLOWEST = 60  # seconds from a signal to the end of the process; our choice
+SLOWEST = 120  # seconds from a signal to the end of the process, on a busy machine; our choice
 PROGRAM = 'from mmconvnext.cli.run import start; start("train")'
 MINUTES = '0.05'  # three seconds between checkpoints; our choice
 # Networks and runs of seconds; all numbers are our choice.

@@ -78,8 +78,8 @@ def safe_hooks(hooks: dict | None) -> dict:
     return hooks
 
 
-def save_between(runner: Runner) -> str:
-    """Save a checkpoint of all of a run between two of its iterations; return its path.
+def save_between(runner: Runner) -> None:
+    """Save a checkpoint of all of a run between two of its iterations.
 
     Older ones of this kind are deleted, but KEPT.
     """
@@ -95,16 +95,18 @@ def save_between(runner: Runner) -> str:
     if is_main_process():
         note(runner, str(path))
         remove_between(runner, KEPT)
-    return str(path)
 
 
 def remove_between(runner: Runner, kept: int) -> None:
-    """Delete the checkpoints of save_between, except the newest ones."""
+    """Delete the checkpoints of save_between, except the newest, and the one that is noted."""
+    noted = Path(runner.work_dir, 'last_checkpoint')
+    noted = Path(noted.read_text()).name if noted.is_file() else ''
     pattern = re.compile(r'resume_iter_(\d+)\.pth')
     found = [(pattern.fullmatch(path.name), path) for path in Path(_folder(runner)).glob('*.pth')]
     paths = sorted((int(match[1]), path) for match, path in found if match)
     for _, path in paths[: len(paths) - kept]:
-        path.unlink(missing_ok=True)
+        if path.name != noted:
+            path.unlink(missing_ok=True)
 
 
 def _folder(runner: Runner) -> str:

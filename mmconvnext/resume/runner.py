@@ -47,9 +47,10 @@ class _Exact(Runner):
     def train(self) -> nn.Module:
         """Train, or go on."""
         self.signals = Signals()
-        self.saved: tuple[int, int] | None = None  # epoch and iteration of the last checkpoint
+        self.saved: tuple[int, int] | None = None  # epoch and iteration of the last checkpoint,
+        self.saved_file = ''  # and its name
         model = super().train()
-        if is_main_process() and self.saved == (self.epoch, self.iter):  # the recipe's own
+        if is_main_process() and self.orders:
             remove_between(self, 0)
         return model
 
@@ -69,11 +70,11 @@ class _Exact(Runner):
         self._train_dataloader = loader = self.build_dataloader(
             self._train_dataloader, seed=self.seed, diff_rank_seed=by_rank
         )
-        placed = place_batches(loader, self.seed, get_rank(), get_world_size())
-        if kind not in LOOP_OF or placed is None:
-            what = (
-                'The loader has no batch sampler' if placed is None else f'{type_name(loop)} runs'
-            )
+        placed = None
+        if kind in LOOP_OF:
+            placed = place_batches(loader, self.seed, get_rank(), get_world_size())
+        if placed is None:
+            what = 'The loader has no batch sampler' if kind in LOOP_OF else type_name(loop)
             self.logger.warning(
                 f'{what}: this run is not exact after --resume, and SIGTERM ends it at once; exact '
                 f'are {" and ".join(kind.__name__ for kind in LOOP_OF)} with a batch sampler'
@@ -123,6 +124,7 @@ class _Exact(Runner):
         if full:
             self.orders.saved = time.monotonic()
             self.saved = (meta['epoch'], meta['iter']) if meta else None
+            self.saved_file = f'{out_dir}/{filename}'
 
     def obey(self, order: int) -> None:
         """Save, or save and stop, as the processes have agreed.
@@ -133,15 +135,18 @@ class _Exact(Runner):
         if not order:
             return
         begin, where = time.monotonic(), (self.epoch, self.iter)
-        path = 'the last one' if self.saved == where else save_between(self)
+        if self.saved != where:
+            save_between(self)
         took = time.monotonic() - begin
         if order == SAVE:
-            self.logger.info(f'Saved {path} after {self.save_minutes:g} minutes, in {took:.1f} s')
+            self.logger.info(
+                f'Saved {self.saved_file} after {self.save_minutes:g} minutes, in {took:.1f} s'
+            )
             return
-        status = 128 + order
+        name, status = signal.Signals(order).name, 128 + order
         self.logger.warning(
-            f'Stopped by {signal.Signals(order).name} after iteration {self.iter}; checkpoint: '
-            f'{path}, saved in {took:.1f} s. Continue with --resume; exit status {status}'
+            f'Stopped by {name} after iteration {self.iter}; checkpoint: {self.saved_file}, saved '
+            f'in {took:.1f} s. Continue with --resume; exit status {status}'
         )
         self.visualizer.close()
         raise SystemExit(status)

@@ -1,0 +1,58 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Two processes stop after the same iteration, and go on as if they had not."""
+
+from pathlib import Path
+
+import processes
+import pytest
+import torch
+from resume_runs import run_rank, same
+
+from mmconvnext.checkpoint.whole import RESUME
+
+BOTH = pytest.mark.parametrize('by_epoch', [True, False], ids=['epochs', 'iterations'])
+
+
+def two(folder, name, *arguments, status=0):
+    done = processes.call(run_rank, str(folder), name, *arguments, count=2, folder=folder)
+    assert [one.returncode for one in done] == [status] * 2, done[0].stderr + done[1].stderr
+    return (Path(folder) / name.partition(' ')[0] / 'last_checkpoint').read_text()
+
+
+def end(path):
+    content = torch.load(path, weights_only=False)
+    keys = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
+    return {key: content[key] for key in keys}
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    found = {}
+
+    def run(by_epoch):
+        if by_epoch not in found:
+            found[by_epoch] = end(two(tmp_path_factory.mktemp('whole'), 'whole', by_epoch))
+        return found[by_epoch]
+
+    return run
+
+
+@BOTH
+@pytest.mark.parametrize('who', [(0,), (1,), (0, 1)], ids=str)
+def test_a_signal_to_any_stops_all(by_epoch, who, whole, tmp_path):
+    """In the middle of three accumulated iterations, where the gradients of the two differ."""
+    at = 1 if by_epoch else 3
+    path = two(tmp_path, 'stopped', by_epoch, [(rank, at, 'train') for rank in who], status=143)
+    assert path.endswith(f'resume_iter_{at + 1}.pth')
+    own = torch.load(path, weights_only=False)[RESUME]['processes']
+    gradients = [one['gradients'] for one in own]
+    assert gradients[0].keys() == gradients[1].keys() and gradients[0]
+    assert any(not torch.equal(one, gradients[1][name]) for name, one in gradients[0].items())
+    same(end(two(tmp_path, 'stopped again', by_epoch, (), path)), whole(by_epoch), 'checkpoint')
+
+
+@BOTH
+def test_a_validation_stops_for_all(by_epoch, whole, tmp_path):
+    at = 3 if by_epoch else 4
+    path = two(tmp_path, 'stopped', by_epoch, [(1, at, 'val')], status=143)
+    same(end(two(tmp_path, 'stopped again', by_epoch, (), path)), whole(by_epoch), 'checkpoint')
