@@ -95,7 +95,6 @@ STARTED = {
     'predict': 'predict',
     'analyze': 'analyze',
     'check_config': 'check_config',
-    'soak': 'soak',
     'convert_checkpoint': 'convert',
     'migrate_config': 'migrate',
     'prepare_data': 'prepare_data',

@@ -169,7 +169,8 @@ class Soak:
                 process.wait(timeout=SLOWEST)
                 took = round(time.monotonic() - begin, 2)
                 rows = _rows(place)
-                kill = dict(signal=name, rows=rows, seconds=took, status=process.returncode)
+                if process.returncode:  # else it had come to its end
+                    kill = dict(signal=name, rows=rows, seconds=took, status=process.returncode)
             seconds, status = time.monotonic() - begin, process.returncode
         if status not in (0, *_statuses(name)):
             raise RecipeError(f'a run ended with status {status}, see {place}.log')

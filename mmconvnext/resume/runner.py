@@ -94,9 +94,10 @@ class _Exact(Runner):
         return built
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the loop that the config names; signals leave its workers alone."""
+        """Build the loop that the config names; its samples are the same each time."""
         built = super().build_val_loop(loop)
-        if built is not loop:
+        if built is not loop and self.orders:
+            place_batches(built.dataloader, self.seed, get_rank(), get_world_size())
             keep_workers(built.dataloader)
         return built
 
