@@ -93,6 +93,7 @@ class SignalHook(Hook):
 
 BY_EPOCH = dict(by_epoch=True, max_epochs=3, val_interval=1)
 BY_ITERATION = dict(by_epoch=False, max_iters=14, val_interval=4)
+KEPT = []  # to the end of the process, as the tools keep the runner
 COUNT = itertools.count()
 LENGTH = {True: 15, False: 14}  # iterations of these
 
@@ -140,7 +141,7 @@ def config(work_dir, by_epoch=True, workers=0, seed=3, **changes) -> Config:
 
 def train(cfg: Config, *hooks: Hook, save_minutes: float = 0, resume: str = '') -> Runner:
     """Train, or go on from a checkpoint; as the tools prepare it."""
-    if not dist.is_initialized():  # else it is a process of its own
+    if not os.environ.get('OWN_PROCESS'):  # which has no runs to forget
         forget_runs()
     ResumeDataset.read.clear()
     if resume:
@@ -167,7 +168,7 @@ def stopped(cfg: Config, at: int, status: int = 143, resume: str = '', **how) ->
 
 def run_rank(rank: int, folder: str, name: str, by_epoch: bool, signals=(), resume='') -> None:
     """One of two processes; ``signals`` are (rank, iteration, stage)."""
-    os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
+    os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', OWN_PROCESS='1')
     store = dist.FileStore(f'{folder}/store {name}', 2)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=2)
     cfg = config(
@@ -182,6 +183,20 @@ def run_rank(rank: int, folder: str, name: str, by_epoch: bool, signals=(), resu
     hooks = [SignalHook(at, stage=stage) for who, at, stage in signals if who == rank]
     train(cfg, *hooks, resume=resume)
     dist.destroy_process_group()
+
+
+def run_with_workers(rank: int, folder: str, signals: bool) -> None:
+    """A process of its own; a signal comes to it and to its workers, as from Slurm."""
+    os.environ['OWN_PROCESS'] = '1'
+    if signals:
+        os.setpgrp()
+
+        class ToAll(SignalHook):
+            def _send(self):
+                os.killpg(0, self.number)
+
+        KEPT.append(train(config(folder, workers=2), ToAll(6)))
+    KEPT.append(train(config(folder, workers=2)))
 
 
 def assert_equal(ours: Runner, theirs: Runner) -> None:

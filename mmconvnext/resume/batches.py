@@ -10,8 +10,10 @@ batches N times as large, with the samplers of mmengine.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.sharedctypes import RawValue
 
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -103,27 +105,31 @@ class CalmWorker:
     """Initializes a worker so that signals to all processes of a run leave it at work.
 
     Slurm, systemd and Ctrl-C signal them too. Without its workers the run could not finish the
-    iteration; it ends them itself, if need be with a second SIGTERM.
+    iteration; it ends them itself, also with SIGTERM, when it has set ``running`` to 0.
+
+    Args:
+        then: the worker's own initialization.
+        running: shared with the process that trains.
     """
 
-    def __init__(self, then: Callable[[int], None] | None) -> None:
-        self.then = then
+    def __init__(self, then: Callable[[int], None] | None, running: RawValue) -> None:
+        self.then, self.running = then, running
 
     def __call__(self, worker: int) -> None:
         for number in (signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, _once)
+        signal.signal(signal.SIGTERM, self._stop)
         if self.then is not None:
             self.then(worker)
 
+    def _stop(self, number: int, frame: object) -> None:
+        if not self.running.value:
+            os._exit(0)  # as torch's own handler; any other status would be an error
 
-def _once(number: int, frame: object) -> None:
-    signal.signal(number, signal.SIG_DFL)
 
-
-def keep_workers(loader: DataLoader) -> None:
-    """Make the workers of a loader calm."""
-    loader.worker_init_fn = CalmWorker(loader.worker_init_fn)
+def keep_workers(loader: DataLoader, running: RawValue) -> None:
+    """Make the workers of a loader calm until ``running`` is 0."""
+    loader.worker_init_fn = CalmWorker(loader.worker_init_fn, running)
 
 
 def with_memory(loader: DataLoader) -> list[str]:

@@ -35,8 +35,11 @@ class _Exact:
 
     def run(self) -> nn.Module:
         """Train to the end, or until a signal."""
-        with self.runner.signals:
-            self._train()
+        try:
+            with self.runner.signals:
+                self._train()
+        finally:
+            self.runner.running.value = 0  # its workers may end
         return self.runner.model
 
     def go_on(self, batch: int, passes: int, validated: bool, randomness: State | None) -> None:

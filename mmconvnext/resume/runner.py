@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from multiprocessing.sharedctypes import RawValue
 
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -86,7 +87,8 @@ class _Exact(Runner):
                 f'{", ".join(memory)}: depends on images before, or on random numbers of its own, '
                 'so a run that is resumed is not bitwise the undisturbed one'
             )
-        keep_workers(loader)
+        self.running = RawValue('b', 1)
+        keep_workers(loader, self.running)
         self.orders = Orders(self.signals, self.save_minutes)
         settings = {key: loop[key] for key in loop if key not in NO_SETTINGS}
         built = LOOP_OF[kind](runner=self, dataloader=loader, **settings)
@@ -98,7 +100,7 @@ class _Exact(Runner):
         built = super().build_val_loop(loop)
         if built is not loop and self.orders:
             place_batches(built.dataloader, self.seed, get_rank(), get_world_size())
-            keep_workers(built.dataloader)
+            keep_workers(built.dataloader, self.running)
         return built
 
     def resume(self, filename: str, *args: object, **options: object) -> None:

@@ -2,9 +2,11 @@
 """What is read, and with which random numbers, depends on the place in the run alone."""
 
 import copy
+import os
 import pickle
 import random
 import signal
+from multiprocessing.sharedctypes import RawValue
 
 import numpy as np
 import pytest
@@ -61,11 +63,17 @@ def test_workers_read_what_the_process_itself_would(context):
     whole = list(loader())
     assert list(loader(2, multiprocessing_context=context)) == whole
     kept = loader(1, skip=1, multiprocessing_context=context, persistent_workers=True)
-    keep_workers(kept)
+    keep_workers(kept, running := RawValue('b', 1))
     assert list(kept) == whole[1:]
     kept.batch_sampler.skip = 0
     assert list(kept) == whole
-    del kept
+    for worker in kept._iterator._workers:
+        os.kill(worker.pid, signal.SIGTERM)
+        os.kill(worker.pid, signal.SIGUSR1)
+        os.kill(worker.pid, signal.SIGINT)
+    assert list(kept) == whole
+    running.value = 0
+    kept._iterator._shutdown_workers()
 
 
 def test_reading_moves_no_random_number_of_this_process():
@@ -130,15 +138,21 @@ def test_loaders_without_batches_of_indices_are_left_alone():
         assert place_batches(built, 0, 0, 1) is None and built.batch_sampler is before
 
 
-def test_a_calm_worker_ends_with_the_second_sigterm(monkeypatch):
+def test_a_calm_worker_ends_when_the_run_has_ended(monkeypatch):
     handlers, seen = {}, []
     monkeypatch.setattr(signal, 'signal', handlers.__setitem__)
-    CalmWorker(seen.append)(3)
+    running = RawValue('b', 1)
+    CalmWorker(seen.append, running)(3)
     assert seen == [3]
     assert handlers[signal.SIGINT] == handlers[signal.SIGUSR1] == signal.SIG_IGN
+    ends = []
+    monkeypatch.setattr('os._exit', ends.append)
     handlers[signal.SIGTERM](signal.SIGTERM, None)
-    assert handlers[signal.SIGTERM] == signal.SIG_DFL
-    CalmWorker(None)(0)
+    assert ends == []
+    running.value = 0
+    handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert ends == [0]
+    CalmWorker(None, running)(0)
 
 
 def test_parts_that_remember_are_found():

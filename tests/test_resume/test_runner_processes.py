@@ -6,7 +6,7 @@ from pathlib import Path
 import processes
 import pytest
 import torch
-from resume_runs import run_rank, same
+from resume_runs import run_rank, run_with_workers, same
 
 from mmconvnext.checkpoint.whole import RESUME
 
@@ -49,6 +49,17 @@ def test_a_signal_to_any_stops_all(by_epoch, who, whole, tmp_path):
     assert gradients[0].keys() == gradients[1].keys() and gradients[0]
     assert any(not torch.equal(one, gradients[1][name]) for name, one in gradients[0].items())
     same(end(two(tmp_path, 'stopped again', by_epoch, (), path)), whole(by_epoch), 'checkpoint')
+
+
+@pytest.mark.slow
+def test_workers_stay_until_the_end_and_no_longer(tmp_path):
+    (done,) = processes.call(run_with_workers, str(tmp_path / 'x'), True)
+    assert done.returncode == 143, done.stderr
+    assert 'exited unexpectedly' not in done.stderr and 'Terminated' not in done.stderr
+    assert (tmp_path / 'x/last_checkpoint').read_text().endswith('resume_iter_7.pth')
+    (done,) = processes.call(run_with_workers, str(tmp_path / 'y'), False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'y/last_checkpoint').read_text().endswith('epoch_3.pth')
 
 
 @BOTH
