@@ -37,8 +37,8 @@ def whole(tmp_path_factory):
     return run
 
 
-@BOTH
-@pytest.mark.parametrize('who', [(0,), (1,), (0, 1)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize(('by_epoch', 'who'), [(True, [1]), (False, [0]), (True, [0, 1])])
 def test_a_signal_to_any_stops_all(by_epoch, who, whole, tmp_path):
     """In the middle of three accumulated iterations, where the gradients of the two differ."""
     at = 1 if by_epoch else 3
@@ -62,6 +62,7 @@ def test_workers_stay_until_the_end_and_no_longer(tmp_path):
     assert (tmp_path / 'y/last_checkpoint').read_text().endswith('epoch_3.pth')
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_validation_stops_for_all(by_epoch, whole, tmp_path):
     at = 3 if by_epoch else 4
