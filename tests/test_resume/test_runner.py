@@ -22,6 +22,7 @@ from resume_runs import (
 from torch.utils.data import BatchSampler
 
 from mmconvnext.checkpoint.whole import RESUME
+from mmconvnext.resume.batches import set_epoch
 from mmconvnext.resume.loops import ExactEpochLoop, ExactIterLoop
 
 EMA = dict(type='EMAHook', momentum=0.1, update_buffers=True)
@@ -76,6 +77,20 @@ def test_a_run_that_is_stopped_after_each_iteration_ends_the_same(by_epoch, tmp_
     for at in range(LENGTH[by_epoch] - 1):
         path = stopped(cfg, at, resume=path)
     assert_equal(train(cfg, resume=path), whole)
+
+
+@pytest.mark.parametrize('at', [3, 4, 5, 12])
+def test_iterations_over_data_that_end_go_on(at, tmp_path):
+    """A sampler without an end is usual; with another one, the data begin anew every 5 batches."""
+    sampler = {'train_dataloader.sampler.type': 'DefaultSampler'}
+    whole, cfg = config(tmp_path / 'whole', False), config(tmp_path / 'x', False)
+    for one in (whole, cfg):
+        one.merge_from_dict(sampler)
+    whole = train(whole)
+    orders = [batch[:] for batch in whole.train_dataloader.batch_sampler]
+    set_epoch(whole.train_dataloader, 0)
+    assert [batch[:] for batch in whole.train_dataloader.batch_sampler] != orders
+    assert_equal(train(cfg, resume=stopped(cfg, at)), whole)
 
 
 @BOTH
