@@ -149,6 +149,16 @@ def test_a_stop_in_a_validation_repeats_it(by_epoch, ema, tmp_path):
     assert_equal(train(cfg, resume=path), whole)
 
 
+def test_a_validation_that_is_in_the_checkpoint_is_not_repeated(tmp_path):
+    """mmengine saves once more when a validation brings a better score."""
+    whole = train(config(tmp_path / 'whole'))
+    cfg = config(tmp_path / 'x')
+    stopped(cfg, 6)
+    path = tmp_path / 'x/epoch_1.pth'
+    assert torch.load(path, weights_only=False)[RESUME]['validated']
+    assert_equal(train(cfg, resume=path), whole)
+
+
 def test_a_checkpoint_of_the_same_place_is_not_saved_twice(tmp_path, log_records):
     cfg = config(tmp_path / 'x')
     path = stopped(cfg, 5, stage='val')  # epoch_1.pth has been saved
