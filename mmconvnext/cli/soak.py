@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,7 @@ class Soak:
         known = self.record['whole']
         if str(variant) not in known:
             place = self.folder / f'whole_{variant}'
+            shutil.rmtree(place, ignore_errors=True)  # of a call that was stopped: never resumed
             *_, seconds = self._start(variant, place, '', LIMIT, False)
             known[str(variant)] = dict(what=named(variant), seconds=round(seconds, 1))
             self._save()

@@ -56,6 +56,8 @@ def program(monkeypatch):
 
 def test_runs_are_killed_until_the_number_is_reached(program, tmp_path, capsys):
     program()
+    (tmp_path / 'whole_0').mkdir()  # an earlier call was stopped here; the stand-in refuses it
+    (tmp_path / 'whole_0/resume_iter_1.pth').write_text('{"step": 5, "weight": 7}')
     soak.main(['--kills', '3', '--out', str(tmp_path)])
     record = json.loads((tmp_path / 'record.json').read_text())
     kills = [kill for run in record['runs'] for kill in run['kills']]
@@ -67,6 +69,8 @@ def test_runs_are_killed_until_the_number_is_reached(program, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3].split() == ['runs', 'kills', *soak.SIGNALS, 'slowest', 'equal']
     assert lines[-2].startswith('detection, by epochs, 0 workers ')
+    seconds = [whole['seconds'] for whole in record['whole'].values()]
+    assert all(0.5 < value < 60 for value in seconds)
     count = len(record['runs'])
     soak.main(['--kills', '3', '--out', str(tmp_path)])  # nothing is left to do
     assert len(json.loads((tmp_path / 'record.json').read_text())['runs']) == count
