@@ -12,11 +12,13 @@ PYTHON ?= python3
 # tests/mutation/run.py.
 SINCE ?=
 ARGS ?=
+# For soak: how often runs are killed.
+KILLS ?= 50
 # Processes that run tests side by side; each takes 2 GiB of memory.
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-seg test test-torch lint mutants
+.PHONY: help setup demo demo-seg test test-torch lint mutants soak
 
 help:
 	@echo 'make demo        train and evaluate a small detector on toy data, on a CPU'
@@ -24,6 +26,7 @@ help:
 	@echo 'make test        lint, then all tests'
 	@echo 'make test-torch  test backbone, learning rates and checkpoints on another torch'
 	@echo 'make mutants     put faults into the package and list those that no test notices'
+	@echo 'make soak        kill and resume toy runs, half an hour; KILLS=50'
 	@echo 'make lint        ruff: rules and format; clang-format'
 	@echo 'make setup       create the environment only; compiles mmcv once, 2 minutes on 2 cores'
 	@echo
@@ -65,6 +68,10 @@ lint: setup
 	"$(VENV)/bin/python" -m ruff check .
 	"$(VENV)/bin/python" -m ruff format --check .
 	"$(VENV)/bin/clang-format" --dry-run --Werror mmconvnext/kernels/csrc/*.h mmconvnext/kernels/csrc/*.cpp
+
+# Stop it and call it again as you like.
+soak: setup
+	"$(VENV)/bin/python" tools/soak.py --kills $(KILLS)
 
 # Stop it and call it again as you like.
 mutants: setup

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     '.checkpoint.backbone': '.checkpoint .arch mmengine torch',
     '.checkpoint.lookup': '.checkpoint',
     '.checkpoint.read': '.checkpoint safetensors torch',
+    '.checkpoint.whole': '.checkpoint',
     '.checkpoint.convert': '.checkpoint safetensors torch',
     '.checkpoint.load': '.checkpoint mmengine torch',
     '.models': '.models .arch',
@@ -77,6 +78,7 @@ MAY_IMPORT = {
     '.recipe.label_maps': '.recipe .data .registry mmengine',
     '.recipe.load_label_map': '.data .registry mmcv mmengine numpy',
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',
+    '.recipe.resume_from': '.recipe .checkpoint',
     '.recipe.families': '.recipe.families .recipe.walk .recipe.errors mmengine torch',
     '.project': '.project .arch .checkpoint.zoo .data .recipe.errors numpy',
     '.draw': '.draw cv2 matplotlib numpy PIL supervision',
@@ -100,8 +102,9 @@ MAY_IMPORT = {
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
     '.inference': '.inference .checkpoint .data.header .data.listing .data.pairs .data.undecoded'
     ' .draw .hooks .recipe av cv2 mmengine numpy PIL pycocotools torch',
-    '.cli': '.cli .analysis .checkpoint .data .draw .hooks .inference .migrate .recipe .toy'
-    ' .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
+    '.resume': '.resume .checkpoint .recipe mmengine numpy torch',
+    '.cli': '.cli .analysis .checkpoint .data .draw .hooks .inference .migrate .recipe .resume'
+    ' .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',
     '.cli.doctor': '',  # what it looks at may be broken

@@ -25,6 +25,7 @@ ABOUT = {  # the beginnings of their descriptions
     'test': 'Evaluate a detector',
     'predict': 'Predict images and videos',
     'check_config': 'Do all that tools/train.py does',
+    'soak': 'Kill toy runs',
     'convert_checkpoint': "Rename a ConvNeXt's weights",
     'migrate_config': 'Rewrite a config',
     'list_weights': 'List the published',

@@ -45,14 +45,20 @@ def allow_own_checkpoints() -> None:
         torch.serialization.add_safe_globals(_lacking())
 
 
-def torch_load(path: object, map_location: object = None) -> object:
-    """Call ``torch.load`` so that a file can build only tensors and allow-listed types."""
+def torch_load(path: object, map_location: object = None, mmap: bool = False) -> object:
+    """Call ``torch.load`` so that a file can build only tensors and allow-listed types.
+
+    Args:
+        mmap: read tensors of a file that is given by its path only when they are used.
+    """
+    path, mmap = (str(path), True) if mmap else (path, None)
     if torch.__version__ >= LISTS_NAMES:
         with _reading, torch.serialization.safe_globals(_lacking()):
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     # torch's own list is fixed, or cannot hold our stand-ins.
     _refuse_torchscript(path)
-    return torch.load(path, map_location=map_location, pickle_module=_PICKLE, weights_only=False)
+    options = dict(map_location=map_location, mmap=mmap)
+    return torch.load(path, pickle_module=_PICKLE, weights_only=False, **options)
 
 
 def _lacking() -> list[tuple[object, str]]:

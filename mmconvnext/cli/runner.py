@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -12,8 +14,13 @@ from ..recipe.walk import registered
 from .console import with_short_console
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(
+    cfg: Config, extend: Callable[[type[Runner]], type[Runner]] = lambda kind: kind
+) -> Runner:
     """Build mmengine's Runner, or the subclass that ``runner_type`` names, with a short console.
+
+    Args:
+        extend: makes a subclass of it.
 
     Raises:
         RecipeError: ``runner_type`` is not a subclass. FlexibleRunner builds, initializes and
@@ -29,4 +36,4 @@ def build_runner(cfg: Config) -> Runner:
             "sharding, model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), or use mmdet's "
             'own tools/train.py'
         )
-    return with_short_console(kind).from_cfg(cfg)
+    return with_short_console(extend(kind)).from_cfg(cfg)

@@ -21,6 +21,7 @@ from ..recipe.errors import RecipeError
 from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.ranks import log_rank0, rank
 from ..recipe.walk import LOADERS, task
+from ..resume.runner import exact
 from .cfg_options import read_cfg_options
 from .next_steps import after_training
 from .options import train_parser
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> Runner:
             warnings.append(line)
 
     cfg = prepare(args, table, tell)
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, lambda kind: exact(kind, args.save_minutes))
     if table and rank() == 0:
         changed = changed_data(table, cfg.work_dir) if cfg.get('resume') else ''
         if changed:

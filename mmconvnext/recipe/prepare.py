@@ -25,9 +25,10 @@ from .own_data import apply_own_data
 from .own_data.given import is_applied
 from .own_data.namespace import LINE
 from .ranks import log_rank0, world_size
+from .resume_from import meta_of, newest_whole
 from .toy import make_toy
 from .walk import LOADERS
-from .work_dir import default_work_dir, last_checkpoint, refuse_unwritable, refuse_used
+from .work_dir import default_work_dir, refuse_unwritable, refuse_used
 
 Tell = Callable[..., None]  # of a line, and a level of logging
 
@@ -160,11 +161,18 @@ def _set_resume(cfg: Config, resume: str | None, tell: Tell) -> None:
         refuse_used(cfg.work_dir)
     elif resume == 'auto':
         cfg.resume = True
-        cfg.load_from, warning = last_checkpoint(cfg.work_dir)
-        if warning:
-            tell(warning, logging.WARNING)
+        cfg.load_from, meta = newest_whole(cfg.work_dir, lambda line: tell(line, logging.WARNING))
+        _keep_seed(cfg, meta)
     else:
         look_up(resume)
         if Path(resume).resolve().parent != Path(cfg.work_dir).resolve():
             refuse_used(cfg.work_dir)
         cfg.resume, cfg.load_from = True, resume
+        _keep_seed(cfg, meta_of(look_up(resume)))
+
+
+def _keep_seed(cfg: Config, meta: dict) -> None:
+    """Give a config without a seed that of the run to resume, which mmengine sets too late."""
+    randomness = cfg.get('randomness') or {}
+    if randomness.get('seed') is None and meta.get('seed') is not None:
+        cfg.randomness = dict(randomness, seed=meta['seed'])

@@ -679,7 +679,8 @@ def test_a_run_that_goes_on_elsewhere_spares_the_best_of_the_first(segmentor_run
     options = ['train_cfg.max_iters=3', 'train_cfg.val_interval=1']
     options += ['default_hooks.checkpoint.save_best=mIoU', 'default_hooks.checkpoint.rule=greater']
     segmentor('--work-dir', 'second', '--resume', 'first/iter_2.pth', options=options)
-    assert list(Path('second').glob('best_mIoU_iter_3.pth')) and best.is_file()
+    # The validation after iteration 2 is not in the checkpoint, so it comes first.
+    assert list(Path('second').glob('best_mIoU_iter_[23].pth')) and best.is_file()
 
 
 def test_a_test_says_what_it_loaded(segmentor_run, workplace, capsys):

@@ -265,5 +265,8 @@ def test_the_tool_refuses_another_schedule(segmentor_run, workplace):
 
 def test_the_tool_resumes_what_is_honoured(segmentor_run, workplace):
     shutil.copytree(segmentor_run.work_dir, 'run')
-    changes = ('default_hooks.checkpoint.interval=1', 'optim_wrapper.accumulative_counts=2')
-    assert resume(*changes, 'model.backbone.drop_path_rate=0.1').iter == 3
+    changes = ('optim_wrapper.accumulative_counts=2', 'model.backbone.drop_path_rate=0.1')
+    with pytest.raises(RecipeError, match=r'accumulative_counts: none in the checkpoint, 2 here'):
+        resume(*changes)
+    changes += ('default_hooks.checkpoint.interval=1', 'checks.resumed_config=False')
+    assert resume(*changes).iter == 3

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from fixtures import MASK_RCNN, NUCLEI, UPERNET
 from mmengine.config import Config
 
@@ -252,8 +253,9 @@ def test_what_a_run_resumes(read, small, tmp_path, monkeypatch, log_records, pla
     monkeypatch.chdir(tmp_path)
     assert {'resume', 'load_from'} & set(read(small, work_dir=place)) == set()
     Path(place).mkdir()
-    for name in ('iter_1.pth', 'iter_2.pth'):
-        Path(place, name).touch()
+    for count in (1, 2):
+        content = dict(meta=dict(iter=count, seed=10 + count), optimizer={})
+        torch.save(content, Path(place, f'iter_{count}.pth'))
     Path(place, 'last_checkpoint').write_text(f'{place}/iter_1.pth')
 
     def resumed(resume, work_dir=place, **given):
@@ -261,6 +263,11 @@ def test_what_a_run_resumes(read, small, tmp_path, monkeypatch, log_records, pla
         return cfg.get('resume'), cfg.get('load_from')
 
     assert resumed('auto') == (True, f'{place}/iter_1.pth')
+    assert read(small, work_dir=place, resume='auto').randomness.seed == 11
+    given = read(small, {'randomness.seed': 0}, work_dir=place, resume='auto')
+    assert given.randomness.seed == 0  # it is compared when the run begins
+    named = read(small, work_dir=place, resume=f'{place}/iter_2.pth')
+    assert named.randomness.seed == 12 and 'randomness' not in read(small, work_dir='new')
     assert log_records == []
     for path in (f'{place}/iter_2.pth', str(tmp_path / place / 'iter_2.pth')):
         assert resumed(path) == resumed(path, 'new') == (True, path)

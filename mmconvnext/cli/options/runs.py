@@ -26,6 +26,14 @@ def train_parser(add_help: bool = True) -> argparse.ArgumentParser:
         'without this option, a work dir that holds checkpoints is refused',
     )
     parser.add_argument(
+        '--save-minutes',
+        type=_minutes,
+        default=30,
+        metavar='N',
+        help='save a checkpoint to continue from whenever the last one is N minutes old, besides '
+        'those of the config; 0: never (default: 30)',
+    )
+    parser.add_argument(
         '--amp',
         action='store_true',
         help="train in mixed precision (default: the config's setting)",
@@ -119,6 +127,29 @@ def check_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def soak_parser() -> argparse.ArgumentParser:
+    """Options of ``tools/soak.py``."""
+    parser = argparse.ArgumentParser(
+        description='Kill toy runs at random moments with SIGTERM, SIGUSR1, SIGINT and SIGKILL, '
+        'resume them, and compare their ends bitwise with undisturbed runs. About 25 seconds for '
+        'each kill. Called again, it goes on with the record.',
+        epilog='Example: python tools/soak.py --kills 50 --out soak',
+    )
+    parser.add_argument(
+        '--out',
+        default='work_dirs/soak',
+        metavar='FOLDER',
+        help='folder of the runs and of record.json (default: work_dirs/soak)',
+    )
+    parser.add_argument(
+        '--kills', type=_number(1), default=50, metavar='N', help='how often (default: 50)'
+    )
+    parser.add_argument(
+        '--seed', type=_number(0), default=0, metavar='N', help='of the moments (default: 0)'
+    )
+    return parser
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
@@ -177,6 +208,16 @@ def _pair(text: str) -> str:
     if '=' not in text:
         raise argparse.ArgumentTypeError(f'{text!r} is not KEY=VALUE, such as randomness.seed=1')
     return text
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1
+    if not 0 <= minutes < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of minutes from 0 on')
+    return minutes
 
 
 def _number(least: int):

@@ -53,6 +53,7 @@ CHECKS = dict(
     samples='samples cannot be read, or the pipeline leaves no object of them',
     disk='the disk has no room for the first checkpoint',
     first_steps='the first training steps fail (tools/check_config.py)',
+    resumed_config='settings that the result depends on are not those of the run to resume',
     schedule='the checkpoint to resume has a different schedule or optimizer from the config',
 )
 

@@ -12,6 +12,7 @@ def test_train_defaults():
     assert args == dict(
         config='a.py',
         resume=None,
+        save_minutes=30,
         amp=False,
         auto_scale_lr=False,
         tensorboard=False,
@@ -22,6 +23,27 @@ def test_train_defaults():
         cfg_options=None,
         launcher='none',
     )
+
+
+@pytest.mark.parametrize('text', ['-1', 'nan', 'inf', 'x', ''])
+def test_minutes_between_checkpoints(text, capsys):
+    read = options.train_parser().parse_args
+    for given, minutes in (('0', 0), ('0.5', 0.5), ('90', 90)):
+        assert read(['a.py', '--save-minutes', given]).save_minutes == minutes
+    with pytest.raises(SystemExit):
+        read(['a.py', '--save-minutes', text])
+    assert f'{text!r} is no number of minutes from 0 on' in capsys.readouterr().err
+
+
+def test_soak_options(capsys):
+    read = options.soak_parser().parse_args
+    assert vars(read([])) == dict(out='work_dirs/soak', kills=50, seed=0)
+    assert vars(read(['--out', 'x', '--kills', '3', '--seed', '0'])) == dict(
+        out='x', kills=3, seed=0
+    )
+    with pytest.raises(SystemExit):
+        read(['--kills', '0'])
+    assert "'0' is no whole number from 1 on" in capsys.readouterr().err
 
 
 def test_train_flags():

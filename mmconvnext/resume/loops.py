@@ -1,0 +1,170 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""mmengine's training loops, from any batch on.
+
+mmengine's start only between epochs, or read all earlier batches again; their validation draws from
+the random numbers of the training, and one that a checkpoint came before is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmengine.hooks import EMAHook
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch import nn
+from torch.utils.data import Dataset
+
+from .batches import PlacedBatches, set_epoch
+from .orders import StopValidation
+from .randomness import State, kept, restore, take
+
+
+class _Exact:
+    """What both loops share.
+
+    ``first`` is the iteration with which the current epoch, or pass through the data, began;
+    ``passes`` counts the passes before it. ``validated`` says that the validation after the last
+    iteration has ended, if one was due.
+    """
+
+    placed: PlacedBatches
+    first = passes = 0
+    validated = False
+    _start: State | None = None  # the random numbers to go on with
+    _training: State | None = None  # those of the training, during a validation
+
+    def run(self) -> nn.Module:
+        """Train to the end, or until a signal."""
+        try:
+            with self.runner.signals:
+                self._train()
+        finally:
+            self.runner.running.value = 0  # its workers may end
+        return self.runner.model
+
+    def go_on(self, batch: int, passes: int, validated: bool, randomness: State | None) -> None:
+        """Continue after ``batch`` batches of an epoch; runner.resume has set ``_iter``."""
+        self.first, self.passes, self.validated = self._iter - batch, passes, validated
+        self._start = randomness
+
+    def randomness(self) -> State:
+        """The random numbers that the training goes on with."""
+        return self._training or take()
+
+    def _restore(self) -> None:
+        if self._start is not None:
+            restore(self._start)
+            self._start = None
+
+    def _next_place(self, epoch: int) -> None:
+        self.placed.epoch, self.placed.skip = epoch, self._iter - self.first
+
+    def _obey(self) -> None:
+        """Between two iterations: save, or save and stop, if some process wants to."""
+        self.runner.obey(self.runner.orders.agree())
+
+    def _validate(self, step: int, last: int) -> None:
+        """Validate after ``step`` of ``last`` epochs or iterations, if mmengine would."""
+        due = step >= self.val_begin and (step % self.val_interval == 0 or step == last)
+        if self.runner.val_loop is None or not due or not step or self.validated:
+            return
+        self._training = take()
+        stop = None
+        try:
+            with kept():
+                self.runner.val_loop.run()
+            self.validated = True
+        except StopValidation as error:
+            stop = error
+            for hook in self.runner.hooks:
+                if isinstance(hook, EMAHook):  # it has put the averages in the model's place
+                    hook._swap_ema_parameters()
+        finally:
+            self._training = None
+        if stop:
+            self.runner.obey(stop.order)
+
+
+class ExactEpochLoop(_Exact, EpochBasedTrainLoop):
+    """mmengine's EpochBasedTrainLoop; its loader needs a PlacedBatches."""
+
+    def _train(self) -> None:
+        self.runner.call_hook('before_train')
+        if self._iter == self.first:
+            self._restore()
+        self._decide_current_val_interval()
+        self._validate_epoch()  # if a run was stopped before or in it
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._decide_current_val_interval()
+            self._obey()
+            self._validate_epoch()
+        self.runner.call_hook('after_train')
+
+    def run_epoch(self) -> None:
+        """Train an epoch, or the rest of it."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        self._next_place(self._epoch)
+        with kept():  # an iterator draws a seed for its workers
+            batches = iter(self.dataloader)
+        self._restore()
+        for index, batch in enumerate(batches, self.placed.skip):
+            self.validated = False
+            self.run_iter(index, batch)
+            self._obey()
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+        self.first = self._iter
+
+    def _validate_epoch(self) -> None:
+        if self._iter == self.first:
+            self._validate(self._epoch, self._max_epochs)
+
+
+class ExactIterLoop(_Exact, IterBasedTrainLoop):
+    """mmengine's IterBasedTrainLoop; its loader needs a PlacedBatches."""
+
+    def __init__(self, runner, dataloader, **settings: object) -> None:
+        super().__init__(runner, _Unread(dataloader.dataset), **settings)
+        self.dataloader = dataloader
+        self.dataloader_iterator = self._batches()
+
+    def _train(self) -> None:
+        self.runner.call_hook('before_train')
+        # As in mmengine, all iterations are one epoch for hooks.
+        self.runner.call_hook('before_train_epoch')
+        self._restore()
+        self._decide_current_val_interval()
+        self._validate(self._iter, self._max_iters)  # if a run was stopped before or in it
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            batch = next(self.dataloader_iterator)
+            self.validated = False
+            self.run_iter(batch)
+            self._obey()
+            self._decide_current_val_interval()
+            self._validate(self._iter, self._max_iters)
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+
+    def _batches(self) -> Iterator:
+        """Batches without end, from the place where the run continues."""
+        while True:
+            if self.passes:
+                set_epoch(self.dataloader, self.passes)
+            self._next_place(self.passes)
+            with kept():
+                batches = iter(self.dataloader)
+            yield from batches
+            self.passes, self.first = self.passes + 1, self._iter
+
+
+class _Unread:
+    """A stand-in for a loader: mmengine starts the workers before it knows where to begin."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator:
+        return iter(())

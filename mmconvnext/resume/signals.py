@@ -1,0 +1,48 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Signals that end a run: noted, so that the run ends after an iteration and not inside of one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+
+# Slurm and clouds send SIGTERM; SIGUSR1 is what `sbatch --signal=USR1@300` sends before the end.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class Signals:
+    """Notes the first of the signals while it is entered; ``caught`` is its number, else 0.
+
+    A second Ctrl-C (SIGINT) ends the run at once. In another thread than the main one nothing is
+    noted, because Python allows no handlers there.
+    """
+
+    def __init__(self) -> None:
+        self.caught = 0
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Signals:
+        self.caught, self._process = 0, os.getpid()
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            if handler is not None:  # not set from Python, so it cannot be put back
+                signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a child that was forked inherits the handler
+            return
+        if number == self.caught == signal.SIGINT:
+            raise KeyboardInterrupt
+        if not self.caught:
+            self.caught = number
+            again = '; press Ctrl-C again to stop at once' if number == signal.SIGINT else ''
+            name = signal.Signals(number).name
+            # Not a logger: the signal may have come while it was writing.
+            os.write(2, f'\n{name}: saving a checkpoint after this iteration{again}\n'.encode())

@@ -1,0 +1,70 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
+"""Two processes stop after the same iteration, and go on as if they had not."""
+
+from pathlib import Path
+
+import processes
+import pytest
+import torch
+from resume_runs import run_rank, run_with_workers, same
+
+from mmconvnext.checkpoint.whole import RESUME
+
+BOTH = pytest.mark.parametrize('by_epoch', [True, False], ids=['epochs', 'iterations'])
+
+
+def two(folder, name, *arguments, status=0):
+    done = processes.call(run_rank, str(folder), name, *arguments, count=2, folder=folder)
+    assert [one.returncode for one in done] == [status] * 2, done[0].stderr + done[1].stderr
+    return (Path(folder) / name.partition(' ')[0] / 'last_checkpoint').read_text()
+
+
+def end(path):
+    content = torch.load(path, weights_only=False)
+    keys = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
+    return {key: content[key] for key in keys}
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    found = {}
+
+    def run(by_epoch):
+        if by_epoch not in found:
+            found[by_epoch] = end(two(tmp_path_factory.mktemp('whole'), 'whole', by_epoch))
+        return found[by_epoch]
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('by_epoch', 'who'), [(True, [1]), (False, [0]), (True, [0, 1])])
+def test_a_signal_to_any_stops_all(by_epoch, who, whole, tmp_path):
+    """In the middle of three accumulated iterations, where the gradients of the two differ."""
+    at = 1 if by_epoch else 3
+    path = two(tmp_path, 'stopped', by_epoch, [(rank, at, 'train') for rank in who], status=143)
+    assert path.endswith(f'resume_iter_{at + 1}.pth')
+    own = torch.load(path, weights_only=False)[RESUME]['processes']
+    gradients = [one['gradients'] for one in own]
+    assert gradients[0].keys() == gradients[1].keys() and gradients[0]
+    assert any(not torch.equal(one, gradients[1][name]) for name, one in gradients[0].items())
+    same(end(two(tmp_path, 'stopped again', by_epoch, (), path)), whole(by_epoch), 'checkpoint')
+
+
+@pytest.mark.slow
+def test_workers_stay_until_the_end_and_no_longer(tmp_path):
+    (done,) = processes.call(run_with_workers, str(tmp_path / 'x'), True)
+    assert done.returncode == 143, done.stderr
+    assert 'exited unexpectedly' not in done.stderr and 'Terminated' not in done.stderr
+    assert (tmp_path / 'x/last_checkpoint').read_text().endswith('resume_iter_7.pth')
+    (done,) = processes.call(run_with_workers, str(tmp_path / 'y'), False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'y/last_checkpoint').read_text().endswith('epoch_3.pth')
+
+
+@pytest.mark.slow
+@BOTH
+def test_a_validation_stops_for_all(by_epoch, whole, tmp_path):
+    at = 3 if by_epoch else 4
+    path = two(tmp_path, 'stopped', by_epoch, [(1, at, 'val')], status=143)
+    same(end(two(tmp_path, 'stopped again', by_epoch, (), path)), whole(by_epoch), 'checkpoint')
