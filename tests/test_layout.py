@@ -95,11 +95,14 @@ MAY_IMPORT = {
     ' matplotlib mmengine numpy PIL torch',
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
+    '.distributed': '.distributed .checkpoint.errors .recipe mmengine torch',
+    '.distributed.launch': 'torch',  # tools/_launch.py loads it by its path
+    '.distributed.sync_batch_norm': 'torch',
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
     '.inference': '.inference .checkpoint .data.header .data.pairs .draw .hooks .recipe'
     ' av cv2 mmengine numpy PIL pycocotools torch',
-    '.cli': '.cli .analysis .checkpoint .data .draw .hooks .inference .migrate .recipe .toy'
-    ' .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
+    '.cli': '.cli .analysis .checkpoint .data .distributed .draw .hooks .inference .migrate'
+    ' .recipe .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',
     '.cli.doctor': '',  # what it looks at may be broken

@@ -11,6 +11,9 @@ from importlib import import_module
 from ..checkpoint.errors import CheckpointError
 from ..recipe.errors import RecipeError
 
+# What launchers set (recipe/ranks.py); most tools are started by none, and need not import torch.
+LAUNCHED = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+
 
 def start(tool: str) -> None:
     """Run ``main`` of a module of this folder, as `tools/_start.py` does, which is faster."""
@@ -20,8 +23,16 @@ def start(tool: str) -> None:
 def run_tool(main: Callable[[], object]) -> None:
     """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2.
 
-    Ctrl-C, and a reader of the output that stops, end it without a traceback.
+    Ctrl-C, and a reader of the output that stops, end it without a traceback. One of several
+    processes says its rank, and ends with them.
     """
+    if any(name in os.environ for name in LAUNCHED):
+        from ..recipe.ranks import world_size
+
+        if world_size() > 1:
+            from ..distributed.process import run_one_of_several
+
+            return run_one_of_several(main)
     try:
         main()
     except (RecipeError, CheckpointError) as error:

@@ -7,17 +7,20 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..distributed.start import start
+from ..distributed.sync_batch_norm import share_batch_norm
 from ..recipe.errors import RecipeError
 from ..recipe.walk import registered
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build mmengine's Runner, or the subclass that ``runner_type`` names.
+    """Build mmengine's Runner, or the subclass that ``runner_type`` names; join other processes.
 
     Raises:
-        RecipeError: ``runner_type`` is not a subclass. FlexibleRunner builds, initializes and
-            perhaps shards the model in its strategy, and loads the checkpoint before hooks can skip
-            downloads; it cannot be checked which tensors of a shard a checkpoint fills.
+        RecipeError: the processes cannot meet; or ``runner_type`` is not a subclass.
+            FlexibleRunner builds, initializes and perhaps shards the model in its strategy, and
+            loads the checkpoint before hooks can skip downloads; it cannot be checked which tensors
+            of a shard a checkpoint fills.
     """
     name = cfg.get('runner_type')
     kind = registered(cfg, RUNNERS, dict(type=name)) if name else Runner
@@ -28,4 +31,7 @@ def build_runner(cfg: Config) -> Runner:
             "sharding, model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), or use mmdet's "
             'own tools/train.py'
         )
-    return kind.from_cfg(cfg)
+    start(cfg)
+    runner = kind.from_cfg(cfg)
+    share_batch_norm(runner.model)
+    return runner

@@ -12,6 +12,10 @@ from mmengine.logging import print_log
 RANK = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 WORLD_SIZE = ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
 
+# Set by torchrun: how often it has started the processes again. Set by tools/dist_train.sh
+# (distributed/launch.py): when it has started them first, in seconds since 1970.
+RESTARTS, LAUNCHED = 'TORCHELASTIC_RESTART_COUNT', 'MMCONVNEXT_LAUNCHED'
+
 
 def rank() -> int:
     """Rank of this process; 0 if no launcher has set one."""
@@ -21,6 +25,15 @@ def rank() -> int:
 def world_size() -> int:
     """Number of processes in this run; 1 if no launcher has set it."""
     return _first(WORLD_SIZE, 1)
+
+
+def restarted() -> tuple[int, float]:
+    """How often tools/dist_train.sh has started this run again, and when it began; (0, 0.0) else.
+
+    Only what was saved since then is of this run.
+    """
+    began = float(os.environ.get(LAUNCHED, 0))
+    return (int(os.environ.get(RESTARTS, 0)), began) if began else (0, 0.0)
 
 
 def log_rank0(line: str, level: int = logging.INFO) -> None:
