@@ -71,7 +71,7 @@ def _equal(rank, folder) -> None:
             dist.all_reduce(grad)
             assert torch.allclose(grad, one.grad, rtol=1e-3, atol=1e-3)
         model.eval(), plain.eval()
-        assert torch.equal(model(whole), plain(whole))
+        assert torch.allclose(model(whole), plain(whole), atol=1e-4)
         again = copy.deepcopy(model)  # as EMAHook does
         assert type(again[1]) is GlooSyncBatchNorm
     leave()
