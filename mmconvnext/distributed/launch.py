@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 
@@ -50,11 +51,15 @@ def main(argv: list[str]) -> None:
     _quieten()
     _divide_cores(processes)
     os.environ['MMCONVNEXT_LAUNCHED'] = str(time.time())  # read by recipe/ranks.py
+    # torch (2.13) keeps one store for all attempts. Processes that are started again find the
+    # addresses of those before in it, and cannot connect.
+    os.environ.setdefault('TORCH_DISABLE_SHARE_RDZV_TCP_STORE', '1')
     parser = run.get_args_parser()
     if '--signals-to-handle' in parser.format_help():  # torch 2.9 and later
         given.append('--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1')
     try:
-        run.run(run.parse_args([*given, script, *arguments]))
+        with tempfile.TemporaryDirectory(prefix='torchelastic_') as logs:  # torchrun would leave it
+            run.run(run.parse_args([*given, f'--log-dir={logs}', script, *arguments]))
     except ChildFailedError as error:
         sys.exit(report(error.failures))
     except SignalException as error:

@@ -71,7 +71,7 @@ def _leave() -> None:
 def _fail(error: BaseException) -> int:
     """Say what happened, if no other process has; return the exit status."""
     expected = isinstance(error, (RecipeError, CheckpointError))
-    lost = not expected and bool(LOST.search(str(error)))
+    lost = None if expected else LOST.search(str(error))
     if _is_first():
         sys.stderr.write(_text(error, expected, lost))
         sys.stderr.flush()
@@ -81,11 +81,10 @@ def _fail(error: BaseException) -> int:
     return 1
 
 
-def _text(error: BaseException, expected: bool, lost: bool) -> str:
+def _text(error: BaseException, expected: bool, lost: re.Match | None) -> str:
     where = f'rank {rank()} of {world_size()}'
     if lost:
-        line = str(error).splitlines()[0]
-        return f'{where} lost the connection to another process, which has ended: {line}\n'
+        return f'{where} lost another process, which has ended ({lost.group()})\n'
     if expected:
         # What rank 0 finds before the processes meet, all of them find.
         return f'error: {error}\n' if not rank() else f'error in {where}: {error}\n'

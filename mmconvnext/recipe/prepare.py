@@ -23,7 +23,7 @@ from .machine import fit_to_machine
 from .own_data import apply_own_data
 from .own_data.given import is_applied
 from .own_data.namespace import LINE
-from .ranks import log_rank0, restarted, world_size
+from .ranks import launched, log_rank0, world_size
 from .toy import make_toy
 from .walk import LOADERS
 from .work_dir import (
@@ -161,10 +161,10 @@ def _other_options(options: dict[str, object]) -> dict[str, object]:
 
 def _set_resume(cfg: Config, resume: str | None, tell: Tell) -> None:
     """Set the checkpoint to resume from; refuse a work dir whose checkpoints would be lost."""
-    count, began = restarted()
-    if count and holds_checkpoint(cfg.work_dir, began):
+    began = launched()
+    if began is not None and holds_checkpoint(cfg.work_dir, began):
         resume = 'auto'  # not what the user said: this run itself has got further
-        tell(f'Restart {count} after a failure: this run goes on from its last checkpoint.')
+        tell('Started again after a failure: this run goes on from its last checkpoint.')
     if resume == 'if-any':
         resume = 'auto' if holds_checkpoint(cfg.work_dir) else None
     if resume is None:

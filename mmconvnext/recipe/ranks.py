@@ -12,9 +12,9 @@ from mmengine.logging import print_log
 RANK = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 WORLD_SIZE = ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
 
-# Set by torchrun: how often it has started the processes again. Set by tools/dist_train.sh
+# Set by torchrun: how often it may start the processes again. Set by tools/dist_train.sh
 # (distributed/launch.py): when it has started them first, in seconds since 1970.
-RESTARTS, LAUNCHED = 'TORCHELASTIC_RESTART_COUNT', 'MMCONVNEXT_LAUNCHED'
+RESTARTS, LAUNCHED = 'TORCHELASTIC_MAX_RESTARTS', 'MMCONVNEXT_LAUNCHED'
 
 
 def rank() -> int:
@@ -27,13 +27,14 @@ def world_size() -> int:
     return _first(WORLD_SIZE, 1)
 
 
-def restarted() -> tuple[int, float]:
-    """How often tools/dist_train.sh has started this run again, and when it began; (0, 0.0) else.
+def launched() -> float | None:
+    """When tools/dist_train.sh began this run, in seconds since 1970, if it may start it again.
 
-    Only what was saved since then is of this run.
+    What was saved since then is of this run. torchrun's own count of restarts does not tell: it
+    stays 0 on a machine whose processes were sound.
     """
-    began = float(os.environ.get(LAUNCHED, 0))
-    return (int(os.environ.get(RESTARTS, 0)), began) if began else (0, 0.0)
+    began = os.environ.get(LAUNCHED)
+    return float(began) if began and os.environ.get(RESTARTS, '0') != '0' else None
 
 
 def log_rank0(line: str, level: int = logging.INFO) -> None:

@@ -83,7 +83,8 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
 
 def holds_checkpoint(work_dir: str, since: float = 0.0) -> bool:
     """Whether a run has saved a checkpoint there, ``since`` a time in seconds since 1970."""
-    return any(path.stat().st_mtime >= since for path in Path(work_dir).glob('*.pth'))
+    saved = [path for path in Path(work_dir).glob('*.pth') if not path.name.startswith('best_')]
+    return any(path.stat().st_mtime >= since for path in saved)
 
 
 def keep_in_work_dir(info: dict[str, object], work_dir: str) -> None:
