@@ -146,5 +146,5 @@ def _divide_cores(processes: str) -> None:
     threads = 1
     if processes != 'gpu' and not torch.cuda.is_available():
         threads = max(1, len(os.sched_getaffinity(0)) // int(processes))
-    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
-        os.environ.setdefault(name, str(threads))
+    threads = os.environ.setdefault('OMP_NUM_THREADS', str(threads))
+    os.environ.setdefault('MKL_NUM_THREADS', threads)  # mmengine would set it to 1, and warn

@@ -105,7 +105,7 @@ def test_cores_are_divided(monkeypatch, cores, gpu, given, threads):
     if given:
         monkeypatch.setenv('OMP_NUM_THREADS', given)
     launch._divide_cores('4')
-    assert os.environ['OMP_NUM_THREADS'] == threads
+    assert os.environ['OMP_NUM_THREADS'] == os.environ['MKL_NUM_THREADS'] == threads
 
 
 # The end

@@ -9,9 +9,9 @@ from fixtures import ROOT
 from mmconvnext.distributed.scaling import Cluster, compute_seconds, step
 
 GPUS = (1, 8, 64, 512)
-# Cascade Mask R-CNN: parameters and multiply-adds of configs/cascade_mask_rcnn/README.md. Huge: V2's
-# backbone (657.5M; 115G at 224 pixels, arXiv 2301.00808) with XL's heads (58M; 1898G less 60.9G at
-# 224 pixels); 1280 x 800 pixels are 20.4 times 224 x 224.
+# Cascade Mask R-CNN: parameters and multiply-adds of configs/cascade_mask_rcnn/README.md. Huge:
+# V2's backbone (657.5M; 115G at 224 pixels, arXiv 2301.00808) with XL's heads (58M; 1898G less
+# 60.9G at 224 pixels); 1280 x 800 pixels are 20.4 times 224 x 224.
 MODELS = dict(
     T=(86e6, 741e9),
     S=(108e6, 827e9),
