@@ -7,8 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..distributed.start import start
-from ..distributed.sync_batch_norm import share_batch_norm
+from ..distributed.start import on_cpus, start
 from ..recipe.errors import RecipeError
 from ..recipe.walk import registered
 
@@ -31,7 +30,6 @@ def build_runner(cfg: Config) -> Runner:
             "sharding, model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), or use mmdet's "
             'own tools/train.py'
         )
-    start(cfg)
-    runner = kind.from_cfg(cfg)
-    share_batch_norm(runner.model)
-    return runner
+    if start(cfg):
+        kind = on_cpus(kind)
+    return kind.from_cfg(cfg)

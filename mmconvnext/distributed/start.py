@@ -1,9 +1,8 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The processes of a run meet: ours on CPUs, where mmengine's way asks for a GPU.
 
-mmengine's ``init_dist`` always calls ``torch.cuda.set_device``, and its Runner gives
-DistributedDataParallel a GPU. It skips the first if there is a process group already, and takes the
-second from ``model_wrapper_cfg``. On GPUs nothing is changed.
+mmengine's ``init_dist`` always calls ``torch.cuda.set_device``, unless there is a process group
+already, and its Runner gives DistributedDataParallel a GPU. On GPUs nothing is changed.
 """
 
 from __future__ import annotations
@@ -18,11 +17,14 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import MODEL_WRAPPERS
+from mmengine.runner import Runner
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..recipe.errors import RecipeError
 from ..recipe.ranks import log_rank0
 from ..recipe.walk import dicts, registered, type_name
+from .sync_batch_norm import share_batch_norm
 
 # For each launcher what mmengine reads: rank, number of processes, rank on this machine.
 VARIABLES = {
@@ -42,11 +44,11 @@ HERE = ('127.0.0.1', 'localhost', '::1')
 FIRST_PORT, PORTS = 20000, 10000
 
 
-def start(cfg: Config) -> None:
-    """Check how this process was started; on CPUs, join the others and fit ``cfg`` to them.
+def start(cfg: Config) -> bool:
+    """Check how this process was started; on CPUs, join the others.
 
-    ``cfg`` gets a ``model_wrapper_cfg`` without a GPU, unless it has one. An existing process group
-    is used, so another framework may have made it.
+    An existing process group is used, so another framework may have made it. Returns whether this
+    is one of several processes on CPUs, whose runner has to be made by :func:`on_cpus`.
 
     Raises:
         RecipeError: the variables of the launcher are missing; there are more processes than GPUs;
@@ -55,16 +57,40 @@ def start(cfg: Config) -> None:
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
         _refuse_twins()
-        return
+        return False
     _require_variables(launcher)
     _set_port(cfg, launcher)
     if get_device() != 'cpu':
         _require_gpus(launcher)
-        return
+        return False
     _refuse_gpu_layers(cfg)
     if not dist.is_initialized():
         _meet(cfg, launcher)
-    _wrap_without_gpu(cfg)
+    return True
+
+
+def on_cpus(kind: type[Runner]) -> type[Runner]:
+    """A subclass of this runner whose model is wrapped without a GPU, and shares batch norm."""
+
+    class OnCPUs(kind):
+        def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+            share_batch_norm(model)
+            return super().wrap_model(without_gpu(self.cfg, model_wrapper_cfg), model)
+
+    OnCPUs.__name__ = OnCPUs.__qualname__ = kind.__name__
+    return OnCPUs
+
+
+def without_gpu(cfg: Config, wrapper: dict | None) -> dict:
+    """A copy of ``model_wrapper_cfg`` that gives DistributedDataParallel no GPU."""
+    if wrapper is None:  # what mmengine's Runner takes then, but for the GPU
+        unused = cfg.get('find_unused_parameters', False)
+        wrapper = dict(broadcast_buffers=False, find_unused_parameters=unused)
+    wrapper = dict(dict(type='MMDistributedDataParallel'), **wrapper)
+    kind = registered(cfg, MODEL_WRAPPERS, wrapper)
+    if kind is not None and issubclass(kind, DistributedDataParallel):
+        wrapper.setdefault('device_ids', None)
+    return wrapper
 
 
 def _refuse_twins() -> None:
@@ -185,18 +211,3 @@ def _first_machine(launcher: str) -> str:
         f'--launcher {launcher}: MASTER_ADDR is not set, and the first machine is unknown; set '
         'MASTER_ADDR to the address of the machine with rank 0'
     )
-
-
-def _wrap_without_gpu(cfg: Config) -> None:
-    wrapper = cfg.get('model_wrapper_cfg')
-    if wrapper is None:  # what mmengine's Runner takes then, but for the GPU
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel',
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        )
-        wrapper = cfg.model_wrapper_cfg
-    named = dict(dict(type='MMDistributedDataParallel'), **wrapper)
-    kind = registered(cfg, MODEL_WRAPPERS, named)
-    if kind is not None and issubclass(kind, DistributedDataParallel):
-        wrapper.setdefault('device_ids', None)

@@ -6,13 +6,14 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class GlooSyncBatchNorm(nn.SyncBatchNorm):
+class GlooSyncBatchNorm(_BatchNorm):
     """torch's SyncBatchNorm, in plain operations and two sums over all processes.
 
     Parameters, buffers and results are those of batch norm on the whole batch of (N, C, ...), to
-    rounding. In evaluation it is torch's.
+    rounding. It is no subclass, because DistributedDataParallel refuses SyncBatchNorm on CPUs.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -21,7 +22,7 @@ class GlooSyncBatchNorm(nn.SyncBatchNorm):
         Raises:
             ValueError: all processes together have a single value for each channel, as in torch.
         """
-        if not self.training or input.device.type != 'cpu':
+        if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
         x = input.to(torch.promote_types(input.dtype, torch.float32))
@@ -46,6 +47,10 @@ class GlooSyncBatchNorm(nn.SyncBatchNorm):
         if self.track_running_stats:
             self._track(mean.detach(), var.detach() * total / (total - 1))
         return out.to(input.dtype)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f'expected at least 2D input (got {input.dim()}D input)')
 
     def _track(self, mean: Tensor, var: Tensor) -> None:
         self.num_batches_tracked.add_(1)
@@ -82,7 +87,9 @@ def share_batch_norm(model: nn.Module) -> int:
     count = 0
     for module in model.modules():
         on_cpu = all(tensor.device.type == 'cpu' for tensor in module.buffers(recurse=False))
-        if type(module) is nn.SyncBatchNorm and on_cpu:
+        # mmengine's subclass computes as torch's; another's forward would be lost.
+        forward = getattr(type(module), 'forward', None)
+        if forward is nn.SyncBatchNorm.forward and on_cpu:
             module.__class__ = GlooSyncBatchNorm  # which adds nothing to the object
             count += 1
     return count

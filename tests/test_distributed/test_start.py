@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """distributed/start.py: processes on CPUs meet as mmengine's do on GPUs; faults are named."""
 
+import copy
 import os
 import subprocess
 from datetime import timedelta
@@ -10,9 +11,10 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmconvnext.distributed import start as module
-from mmconvnext.distributed.start import VARIABLES, start
+from mmconvnext.distributed.start import VARIABLES, on_cpus, start, without_gpu
 from mmconvnext.recipe.errors import RecipeError
 
 NAMES = [name for names in VARIABLES.values() for name in names]
@@ -55,15 +57,10 @@ def torchrun(rank='1', count='4', local='1'):
 def test_the_group_of_torchrun(environ, groups, capsys):
     environ(**torchrun('0'), MASTER_ADDR='127.0.0.1', MASTER_PORT='1234')
     cfg = config(env_cfg=dict(dist_cfg=dict(backend='nccl')))
-    start(cfg)
+    before = cfg.to_dict()
+    assert start(cfg) is True and cfg.to_dict() == before
     assert groups == [('gloo', {})]
     assert os.environ['GLOO_SOCKET_IFNAME'] == 'lo'
-    assert cfg.model_wrapper_cfg == dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=False,
-    )
     assert capsys.readouterr().out == (
         'No GPU: 4 processes train on CPUs and exchange gradients through gloo.\n'
     )
@@ -145,27 +142,30 @@ def test_mpi_on_one_machine(environ, groups):
 def test_a_group_of_another_framework_is_used(environ, groups, monkeypatch):
     environ(**torchrun())
     monkeypatch.setattr(dist, 'is_initialized', lambda: True)
-    cfg = config()
-    start(cfg)
-    assert not groups and cfg.model_wrapper_cfg.device_ids is None
+    assert start(config()) is True and not groups
 
 
-def test_a_wrapper_of_the_config_stays(environ, groups):
-    environ(**torchrun(), MASTER_ADDR='127.0.0.1')
+DDP = dict(type='MMDistributedDataParallel')
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        (None, dict(DDP, broadcast_buffers=False, find_unused_parameters=True, device_ids=None)),
+        (dict(static_graph=True), dict(DDP, static_graph=True, device_ids=None)),
+        (dict(device_ids=[0]), dict(DDP, device_ids=[0])),
+        (dict(type='MMFullyShardedDataParallel'), dict(type='MMFullyShardedDataParallel')),
+    ],
+)
+def test_a_wrapper_gets_no_gpu_and_stays_otherwise(given, expected):
     cfg = config(find_unused_parameters=True)
-    start(cfg)
-    assert cfg.model_wrapper_cfg.find_unused_parameters is True
-    for given, expected in [
-        (dict(static_graph=True), dict(static_graph=True, device_ids=None)),
-        (dict(device_ids=[0]), dict(device_ids=[0])),
-        (
-            dict(type='MMFullyShardedDataParallel'),
-            dict(type='MMFullyShardedDataParallel'),
-        ),
-    ]:
-        cfg = config(model_wrapper_cfg=given)
-        start(cfg)
-        assert cfg.model_wrapper_cfg == expected
+    before = copy.deepcopy(given)
+    assert without_gpu(cfg, given) == expected and given == before
+
+
+def test_a_runner_on_cpus_is_still_of_its_kind():
+    kind = on_cpus(Runner)
+    assert issubclass(kind, Runner) and kind.__name__ == 'Runner'
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_gpus_are_left_to_mmengine(environ, groups, monkeypatch):
     environ(**torchrun())
     cfg = config(model=dict(norm_cfg=dict(type='MMSyncBN')))
     before = cfg.to_dict()
-    start(cfg)
+    assert start(cfg) is False
     assert not groups and cfg.to_dict() == before
     environ(LOCAL_RANK='2')
     match = 'process 3 of this machine needs a GPU of its own, but torch sees 2; start 2 processes'

@@ -7,6 +7,7 @@ draws its own. Samples that stochastic depth skips are chosen by what is in the 
 
 import contextlib
 import os
+from pathlib import Path
 
 import processes
 import pytest
@@ -47,15 +48,16 @@ TASKS = dict(segmentor=(UPERNET, SEGMENTOR), detector=(MASK_RCNN, DETECTOR))
 SEG_PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='Resize', scale=(64, 64), keep_ratio=False),
+    dict(type='Resize', scale=(512, 512), keep_ratio=False),
     dict(type='PackSegInputs'),
 ]
 DET_PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=(96, 96), keep_ratio=True),
+    dict(type='Resize', scale=(800, 800), keep_ratio=True),
     dict(type='PackDetInputs'),
 ]
+# --toy divides the scales: 64 and 96 pixels.
 PIPELINES = dict(segmentor=SEG_PIPELINE, detector=DET_PIPELINE)
 
 
@@ -89,9 +91,13 @@ def _train(rank, root, out, batch) -> None:
     launcher = ['--launcher', 'pytorch'] if os.environ['WORLD_SIZE'] != '1' else []
     found = {}
     for task, (config, options) in TASKS.items():
-        pipeline = f'train_dataloader.dataset.pipeline={PIPELINES[task]!r}'.replace(' ', '')
-        own = [*options, f'train_dataloader.batch_size={batch}', pipeline]
-        argv = [config, '--toy', '--work-dir', f'{out}/{task}_{batch}', *launcher]
+        own = [*options, f'train_dataloader.batch_size={batch}']
+        file = Path(out, f'{task}.py')
+        file.write_text(
+            f'_base_ = {config!r}\n'
+            f'train_dataloader = dict(dataset=dict(pipeline={PIPELINES[task]!r}))\n'
+        )
+        argv = [str(file), '--toy', '--work-dir', f'{out}/{task}_{batch}', *launcher]
         with tiny_runs_at(root), kept_gradients() as grads:
             runner = main([*argv, '--cfg-options', *own])
         losses = runner.message_hub.get_scalar('train/loss').data[0]

@@ -8,6 +8,7 @@ import processes
 import pytest
 import torch
 import torch.distributed as dist
+from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
 from torch import nn
 
 from mmconvnext.distributed.sync_batch_norm import GlooSyncBatchNorm, share_batch_norm
@@ -31,7 +32,7 @@ def layers(size, **options):
     if plain.affine:
         nn.init.uniform_(plain.weight)
         nn.init.uniform_(plain.bias)
-    shared = nn.SyncBatchNorm(size, **options)
+    shared = SyncBatchNorm(size, **options)  # what mmcv's SyncBN is: a subclass of torch's
     shared.load_state_dict(plain.state_dict())
     return plain, nn.Sequential(nn.Identity(), shared)
 
@@ -108,7 +109,8 @@ def _others(rank, folder) -> None:
     join(rank, folder)
 
     class Own(nn.SyncBatchNorm):
-        pass
+        def forward(self, x):
+            return x
 
     model = nn.Sequential(nn.BatchNorm2d(2), Own(2), nn.SyncBatchNorm(2, device='meta'))
     kinds = [type(module) for module in model]
@@ -123,4 +125,4 @@ def test_other_layers_stay(tmp_path):
 
 def test_a_single_process_keeps_its_layers():
     _, model = layers(3)
-    assert share_batch_norm(model) == 0 and type(model[1]) is nn.SyncBatchNorm
+    assert share_batch_norm(model) == 0 and type(model[1]) is SyncBatchNorm
