@@ -74,7 +74,8 @@ def on_cpus(kind: type[Runner]) -> type[Runner]:
 
     class OnCPUs(kind):
         def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-            share_batch_norm(model)
+            if count := share_batch_norm(model):
+                log_rank0(f'{count} SyncBN layers normalise over the images of all processes.')
             return super().wrap_model(without_gpu(self.cfg, model_wrapper_cfg), model)
 
     OnCPUs.__name__ = OnCPUs.__qualname__ = kind.__name__
