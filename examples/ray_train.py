@@ -16,15 +16,15 @@ def train(settings: dict) -> None:
 
 
 if __name__ == '__main__':
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
     parser = argparse.ArgumentParser()
     parser.add_argument('config')
     parser.add_argument('--work-dir', required=True, help='a folder that all workers see')
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--cpu', action='store_true', help='without GPUs')
-    args, options = parser.parse_known_args()
+    args, options = parser.parse_known_args()  # the others are options of tools/train.py
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
     TorchTrainer(
         train,
         train_loop_config=dict(config=args.config, work_dir=args.work_dir, options=options),

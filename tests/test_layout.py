@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = '# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0'
-FOLDERS = ('.ci', 'benchmarks', 'configs', 'docs', 'mmconvnext', 'requirements', 'tests', 'tools')
+FOLDERS = ('.ci', 'benchmarks', 'configs', 'docs', 'examples', 'mmconvnext', 'requirements')
+FOLDERS += ('tests', 'tools')
 TEXT = {'.cff', '.in', '.json', '.md', '.py', '.sh', '.toml', '.txt', '.yaml', '.yml', ''}
 
 # What each module may import besides the standard library; a leading dot is mmconvnext, and a name

@@ -49,6 +49,7 @@ def start(monkeypatch, workplace):
             self.trained += 1
 
     monkeypatch.setattr(runner, 'Runner', Fake)
+    monkeypatch.setattr(runner, 'start', lambda cfg: False)  # the processes need not meet
     gpu = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: True))
     monkeypatch.setattr(machine, 'torch', gpu)
     for name in sum(LAUNCHERS.values(), ()):

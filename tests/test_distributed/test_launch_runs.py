@@ -73,8 +73,8 @@ def test_a_detector_by_torchrun(folder):
     done = run(folder, 'dist_train.sh', *argv)
     marks = ['Epoch(train) [1][1/2]', 'Epoch(train) [1][2/2]', 'Epoch(val) [1][3/3]    coco/bbox']
     sound(done, folder, [*marks, 'No GPU: 2 processes', 'Evaluating bbox', 'Saving checkpoint'])
-    # pycocotools prints without asking for the rank: once for each of two datasets.
-    assert done.stdout.count('loading annotations into memory') <= 2
+    # pycocotools prints in any rank: for two datasets and the metric, rank 0 alone.
+    assert done.stdout.count('loading annotations into memory') == 3
     assert (folder / 'run/epoch_1.pth').is_file()
     # The same again is refused: once, in one line, with status 2.
     done = run(folder, 'dist_train.sh', *argv)
