@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> dict:
         edit=lambda cfg: _apply_arguments(cfg, args),
     )
     runner = testing_runner(cfg)
-    for metric in runner.test_loop.evaluator.metrics:
-        if getattr(metric, 'output_dir', None):  # in mmseg rank 0 makes it, perhaps too late
+    for metric in evaluators(cfg):
+        if metric.get('output_dir'):  # in mmseg rank 0 makes it, perhaps too late for the others
             os.makedirs(metric.output_dir, exist_ok=True)
     return runner.test()
 
