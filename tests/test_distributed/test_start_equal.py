@@ -83,13 +83,27 @@ def skip_by_image() -> None:
     block.ConvNeXtBlock.forward = forward
 
 
-def _train(rank, root, out, batch) -> None:
-    """Train both tasks; keep the losses and the gradients of each step."""
-    from mmconvnext.cli.train import main
+def _work(rank, root, out, batch) -> None:
+    """Train, if there is a batch size, and evaluate; a start of processes takes seconds."""
+    from mmconvnext.distributed import process
 
     torch.set_num_threads(1)
-    skip_by_image()
-    launcher = ['--launcher', 'pytorch'] if os.environ['WORLD_SIZE'] != '1' else []
+    count = os.environ['WORLD_SIZE']
+    launcher = ['--launcher', 'pytorch'] if count != '1' else []
+    skip_by_image()  # also where nothing is trained: it is the plain path
+    if batch:
+        torch.save(train(root, out, batch, launcher), f'{out}/{batch}_{rank}.pt')
+    metrics = evaluate(root, out, count, launcher)
+    if rank == 0:
+        torch.save(metrics, f'{out}/metrics_{count}.pt')
+    process._leave()
+    process._end(0)
+
+
+def train(root, out, batch, launcher) -> dict:
+    """The losses and the gradients of each step of both tasks."""
+    from mmconvnext.cli.train import main
+
     found = {}
     for task, (_, options) in TASKS.items():
         own = [*options, f'train_dataloader.batch_size={batch}']
@@ -98,17 +112,25 @@ def _train(rank, root, out, batch) -> None:
             runner = main([*argv, '--cfg-options', *own])
         losses = runner.message_hub.get_scalar('train/loss').data[0]
         found[task] = dict(losses=torch.as_tensor(losses), grads=torch.stack(grads))
-    torch.save(found, f'{out}/{batch}_{rank}.pt')
-    _leave()
+    return found
 
 
-def _leave() -> None:
-    import torch.distributed as dist
+def evaluate(root, out, count, launcher) -> dict:
+    """Metrics of what one process has trained, on five images and on one; keeps predictions."""
+    from mmconvnext.cli.test import main
 
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
-    os._exit(0)
+    found = {}
+    for task, (config, options) in TASKS.items():
+        (checkpoint,) = Path(out, f'{task}_4').glob('*.pth')
+        own = [option for option in options if 'indices' not in option]
+        for images in (5, 1):
+            name = f'{out}/{task}_{images}_on_{count}'
+            argv = [config, str(checkpoint), '--toy', '--work-dir', name, *launcher]
+            argv += ['--out', f'{name}_out{".pkl" if task == "detector" else ""}']
+            own += [f'test_dataloader.dataset.indices={images}']
+            with tiny_runs_at(root):
+                found[f'{task} {images}'] = main([*argv, '--cfg-options', *own])
+    return found
 
 
 @contextlib.contextmanager
@@ -135,13 +157,13 @@ def difference(one, other) -> float:
 
 @pytest.fixture(scope='module')
 def runs(shared_root, tmp_path_factory):
-    """Losses and gradients of one process with four images, and of two with two each."""
+    """One process with four images, two with two each; four that evaluate only."""
     out = tmp_path_factory.mktemp('equal')
     for task, (config, _) in TASKS.items():
         dataset = f'dict(dataset=dict(pipeline={PIPELINES[task]!r}))'
         (out / f'{task}.py').write_text(f'_base_ = {config!r}\ntrain_dataloader = {dataset}\n')
-    for count in (1, 2):
-        done = processes.launch(_train, shared_root, str(out), 4 // count, count=count, folder=out)
+    for count, batch in ((1, 4), (2, 2), (4, None)):
+        done = processes.launch(_work, shared_root, str(out), batch, count=count, folder=out)
         assert [one.returncode for one in done] == [0] * count, [one.stderr for one in done]
     return dict(out=out, **{name: torch.load(out / f'{name}.pt') for name in ('4_0', '2_0', '2_1')})
 
@@ -158,35 +180,9 @@ def test_losses_and_gradients(runs, task, steps):
     assert torch.allclose(losses, one['losses'], rtol=1e-6)
 
 
-def _evaluate(rank, root, out) -> None:
-    """Evaluate both tasks on five images and on one, and keep metrics and predictions."""
-    from mmconvnext.cli.test import main
-
-    torch.set_num_threads(1)
-    count = os.environ['WORLD_SIZE']
-    launcher = ['--launcher', 'pytorch'] if count != '1' else []
-    found = {}
-    for task, (config, options) in TASKS.items():
-        (checkpoint,) = Path(out, f'{task}_4').glob('*.pth')
-        own = [option for option in options if 'indices' not in option]
-        for images in (5, 1):
-            name = f'{out}/{task}_{images}_on_{count}'
-            argv = [config, str(checkpoint), '--toy', '--work-dir', name, *launcher]
-            argv += ['--out', f'{name}_out{".pkl" if task == "detector" else ""}']
-            own += [f'test_dataloader.dataset.indices={images}']
-            with tiny_runs_at(root):
-                found[f'{task} {images}'] = main([*argv, '--cfg-options', *own])
-    if rank == 0:
-        torch.save(found, f'{out}/metrics_{count}.pt')
-    _leave()
-
-
-def test_each_image_is_evaluated_once(runs, shared_root):
+def test_each_image_is_evaluated_once(runs):
     """Five images on two and four processes; fewer images than processes."""
     out = runs['out']
-    for count in (1, 2, 4):
-        done = processes.launch(_evaluate, shared_root, str(out), count=count, folder=out)
-        assert [one.returncode for one in done] == [0] * count, [one.stderr for one in done]
     one, two, four = (torch.load(out / f'metrics_{count}.pt') for count in (1, 2, 4))
     assert one == two == four and one['segmentor 5']['mIoU'] > 0
     assert one['segmentor 5'] != one['segmentor 1']
