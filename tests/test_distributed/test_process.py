@@ -133,6 +133,7 @@ def test_a_fault_is_shown_once_and_nobody_hangs(fault, tmp_path):
     assert errors.count('Traceback') == 1, errors
     assert f'{line}error in rank {failed} of 2, see above\n' in done[int(failed)].stderr
     assert 'terminate called' not in errors
+    assert 'of 2' not in done[1 - int(failed)].stderr  # that the other lost its partner is no news
 
 
 def test_a_mistake_in_one_rank_has_its_number(tmp_path):
@@ -217,6 +218,24 @@ def test_the_loss_of_a_process_is_one_line(tmp_path):
 
 
 # Ends
+
+
+def _slower(rank, folder) -> None:
+    def main():
+        os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
+        dist.init_process_group('gloo')
+        if rank == 1:
+            time.sleep(0.5)
+            dist.distributed_c10d._get_default_store().set('still', 'there')
+            print('done', file=sys.stderr)
+
+    run_one_of_several(main)
+
+
+def test_rank_0_which_holds_the_store_waits_for_the_others(tmp_path):
+    done = processes.launch(_slower, tmp_path, count=2)
+    assert [one.returncode for one in done] == [0, 0]
+    assert [one.stderr for one in done] == ['', 'done\n']
 
 
 @pytest.mark.parametrize(('raised', 'status'), [(KeyboardInterrupt, 130), (SystemExit(7), 7)])
