@@ -226,7 +226,7 @@ def _slower(rank, folder) -> None:
         dist.init_process_group('gloo')
         if rank == 1:
             time.sleep(0.5)
-            dist.distributed_c10d._get_default_store().set('still', 'there')
+            dist.distributed_c10d._get_default_store().add('asked', 1)
             print('done', file=sys.stderr)
 
     run_one_of_several(main)
