@@ -95,7 +95,7 @@ def _work(rank, root, out, batch) -> None:
         torch.save(train(root, out, batch, launcher), f'{out}/{batch}_{rank}.pt')
     metrics = evaluate(root, out, count, launcher)
     if rank == 0:
-        torch.save(metrics, f'{out}/metrics_{count}.pt')
+        Path(out, f'metrics_{count}.pkl').write_bytes(pickle.dumps(metrics))
     process._leave()
     process._end(0)
 
@@ -183,8 +183,11 @@ def test_losses_and_gradients(runs, task, steps):
 def test_each_image_is_evaluated_once(runs):
     """Five images on two and four processes; fewer images than processes."""
     out = runs['out']
-    one, two, four = (torch.load(out / f'metrics_{count}.pt') for count in (1, 2, 4))
-    assert one == two == four and one['segmentor 5']['mIoU'] > 0
+    one, two, four = (
+        pickle.loads((out / f'metrics_{count}.pkl').read_bytes()) for count in (1, 2, 4)
+    )
+    assert repr(one) == repr(two) == repr(four)  # nan, of a class without objects, is not itself
+    assert one['segmentor 5']['mIoU'] > 0
     assert one['segmentor 5'] != one['segmentor 1']
     for images in (5, 1):
         for count in (1, 2, 4):
