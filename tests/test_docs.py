@@ -16,7 +16,7 @@ import processes
 import pytest
 from fixtures import ROOT
 
-PATTERNS = ('*.md', 'docs/*.md', 'tools/*.md', 'benchmarks/*.md', 'configs/*/*.md')
+PATTERNS = ('*.md', 'docs/*.md', 'examples/*.md', 'tools/*.md', 'benchmarks/*.md', 'configs/*/*.md')
 DOCUMENTS = sorted(
     str(path.relative_to(ROOT))
     for pattern in (*PATTERNS, 'mmconvnext/**/*.md')

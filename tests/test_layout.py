@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = '# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0'
-FOLDERS = ('.ci', 'benchmarks', 'configs', 'docs', 'mmconvnext', 'requirements', 'tests', 'tools')
+FOLDERS = ('.ci', 'benchmarks', 'configs', 'docs', 'examples', 'mmconvnext', 'requirements')
+FOLDERS += ('tests', 'tools')
 TEXT = {'.cff', '.in', '.json', '.md', '.py', '.sh', '.toml', '.txt', '.yaml', '.yml', ''}
 
 # What each module may import besides the standard library; a leading dot is mmconvnext, and a name
@@ -99,12 +100,15 @@ MAY_IMPORT = {
     ' matplotlib mmengine numpy PIL torch',
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
+    '.distributed': '.distributed .checkpoint.errors .recipe mmengine torch',
+    '.distributed.launch': 'torch',  # tools/_launch.py loads it by its path
+    '.distributed.sync_batch_norm': 'torch',
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
     '.inference': '.inference .checkpoint .data.header .data.listing .data.pairs .data.undecoded'
     ' .draw .hooks .recipe av cv2 mmengine numpy PIL pycocotools torch',
     '.resume': '.resume .checkpoint .recipe mmengine numpy torch',
-    '.cli': '.cli .analysis .checkpoint .data .draw .hooks .inference .migrate .recipe .resume'
-    ' .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
+    '.cli': '.cli .analysis .checkpoint .data .distributed .draw .hooks .inference .migrate'
+    ' .recipe .resume .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',
     '.cli.doctor': '',  # what it looks at may be broken

@@ -12,6 +12,9 @@ from ..checkpoint.errors import CheckpointError
 from ..recipe.errors import RecipeError
 from .system_errors import told
 
+# What launchers set (recipe/ranks.py); most tools are started by none, and need not import torch.
+LAUNCHED = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+
 
 def start(tool: str) -> None:
     """Run ``main`` of a module of this folder, as `tools/_start.py` does, which is faster."""
@@ -23,10 +26,18 @@ def run_tool(main: Callable[[], object]) -> None:
 
     So are a full disk, missing rights and the like (:mod:`.system_errors`). Ctrl-C, and a reader of
     the output that stops, end it without a traceback. What the console cannot show, such as names
-    of files that are no UTF-8, becomes an escape.
+    of files that are no UTF-8, becomes an escape. One of several processes says its rank, and ends
+    with them.
     """
     if hasattr(sys.stdout, 'reconfigure'):  # not in notebooks and tests
         sys.stdout.reconfigure(errors='backslashreplace')  # as sys.stderr does
+    if any(name in os.environ for name in LAUNCHED):
+        from ..recipe.ranks import world_size
+
+        if world_size() > 1:
+            from ..distributed.process import run_one_of_several
+
+            return run_one_of_several(main)
     try:
         main()
     except (RecipeError, CheckpointError) as error:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..distributed.start import on_cpus, start
 from ..recipe.errors import RecipeError
 from ..recipe.walk import registered
 from .console import with_short_console
@@ -17,15 +18,18 @@ from .console import with_short_console
 def build_runner(
     cfg: Config, extend: Callable[[type[Runner]], type[Runner]] = lambda kind: kind
 ) -> Runner:
-    """Build mmengine's Runner, or the subclass that ``runner_type`` names, with a short console.
+    """Build mmengine's Runner, or the subclass that ``runner_type`` names; join other processes.
+
+    Its console is short.
 
     Args:
         extend: makes a subclass of it.
 
     Raises:
-        RecipeError: ``runner_type`` is not a subclass. FlexibleRunner builds, initializes and
-            perhaps shards the model in its strategy, and loads the checkpoint before hooks can skip
-            downloads; it cannot be checked which tensors of a shard a checkpoint fills.
+        RecipeError: the processes cannot meet; or ``runner_type`` is not a subclass.
+            FlexibleRunner builds, initializes and perhaps shards the model in its strategy, and
+            loads the checkpoint before hooks can skip downloads; it cannot be checked which tensors
+            of a shard a checkpoint fills.
     """
     name = cfg.get('runner_type')
     kind = registered(cfg, RUNNERS, dict(type=name)) if name else Runner
@@ -36,4 +40,6 @@ def build_runner(
             "sharding, model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), or use mmdet's "
             'own tools/train.py'
         )
+    if start(cfg):
+        kind = on_cpus(kind)
     return with_short_console(extend(kind)).from_cfg(cfg)

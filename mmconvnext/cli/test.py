@@ -18,6 +18,7 @@ from ..inference.find import find_run
 from ..recipe.errors import RecipeError
 from ..recipe.own_data.kinds import label_maps
 from ..recipe.prepare import is_lenient, prepare_config
+from ..recipe.ranks import rank
 from ..recipe.walk import LOADERS, default_hook, evaluators, task
 from .cfg_options import read_cfg_options
 from .options import test_parser
@@ -41,7 +42,11 @@ def main(argv: list[str] | None = None) -> dict:
         launcher=args.launcher,
         edit=lambda cfg: _apply_arguments(cfg, args),
     )
-    return testing_runner(cfg).test()
+    runner = testing_runner(cfg)
+    for metric in evaluators(cfg):
+        if metric.get('output_dir'):  # in mmseg rank 0 makes it, perhaps too late for the others
+            os.makedirs(metric.output_dir, exist_ok=True)
+    return runner.test()
 
 
 def testing_runner(cfg: Config) -> Runner:
@@ -84,7 +89,8 @@ def _use_tta(cfg: Config) -> None:
 
 
 def _draw_predictions(cfg: Config, folder: str) -> None:
-    if os.path.isdir(folder) and os.listdir(folder):  # pictures are named like their images
+    # Pictures are named like their images. The others could see what rank 0 has drawn.
+    if not rank() and os.path.isdir(folder) and os.listdir(folder):
         raise RecipeError(
             f'--show-dir: {folder} is not empty, and pictures would overwrite files of the same '
             'name; choose a new folder'
@@ -100,7 +106,7 @@ def _draw_predictions(cfg: Config, folder: str) -> None:
 
 
 def _save_predictions(cfg: Config, out: str) -> None:
-    if os.path.exists(out):
+    if not rank() and os.path.exists(out):
         raise RecipeError(f'--out: {out} exists and would be overwritten; choose another name')
     is_file = out.endswith(('.pkl', '.pickle'))
     if task(cfg) == 'mmseg':

@@ -24,11 +24,11 @@ from .machine import fit_to_machine
 from .own_data import apply_own_data
 from .own_data.given import is_applied
 from .own_data.namespace import LINE
-from .ranks import log_rank0, world_size
+from .ranks import launched, log_rank0, world_size
 from .resume_from import meta_of, newest_whole
 from .toy import make_toy
 from .walk import LOADERS
-from .work_dir import default_work_dir, refuse_unwritable, refuse_used
+from .work_dir import default_work_dir, holds_checkpoint, refuse_unwritable, refuse_used
 
 Tell = Callable[..., None]  # of a line, and a level of logging
 
@@ -61,7 +61,8 @@ def prepare_config(
             ``work_dirs/<config>``, and the folder ``test`` below it for a test.
         lenient: load what fits if a checkpoint does not fill the model.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
-        resume: None, 'auto' for the last checkpoint of the work dir, or a checkpoint.
+        resume: None, 'auto' for the last checkpoint of the work dir, 'if-any' for the same if
+            there is one, or a checkpoint.
         edit: applies the tool's own flags to the config, before it is checked.
         table: gets a row for each dataset that was read.
         tell: gets every line for the user, and a level of logging if it is a warning.
@@ -157,6 +158,12 @@ def _other_options(options: dict[str, object]) -> dict[str, object]:
 
 def _set_resume(cfg: Config, resume: str | None, tell: Tell) -> None:
     """Set the checkpoint to resume from; refuse a work dir whose checkpoints would be lost."""
+    began = launched()
+    if began is not None and holds_checkpoint(cfg.work_dir, began):
+        resume = 'auto'  # not what the user said: this run itself has got further
+        tell('Started again after a failure: this run goes on from its last checkpoint.')
+    if resume == 'if-any':
+        resume = 'auto' if holds_checkpoint(cfg.work_dir) else None
     if resume is None:
         refuse_used(cfg.work_dir)
     elif resume == 'auto':

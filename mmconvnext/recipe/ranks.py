@@ -12,6 +12,10 @@ from mmengine.logging import print_log
 RANK = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 WORLD_SIZE = ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
 
+# Set by torchrun: how often it may start the processes again. Set by tools/dist_train.sh
+# (distributed/launch.py): when it has started them first, in seconds since 1970.
+RESTARTS, LAUNCHED = 'TORCHELASTIC_MAX_RESTARTS', 'MMCONVNEXT_LAUNCHED'
+
 
 def rank() -> int:
     """Rank of this process; 0 if no launcher has set one."""
@@ -21,6 +25,16 @@ def rank() -> int:
 def world_size() -> int:
     """Number of processes in this run; 1 if no launcher has set it."""
     return _first(WORLD_SIZE, 1)
+
+
+def launched() -> float | None:
+    """When tools/dist_train.sh began this run, in seconds since 1970, if it may start it again.
+
+    What was saved since then is of this run. torchrun's own count of restarts does not tell: it
+    stays 0 on a machine whose processes were sound.
+    """
+    began = os.environ.get(LAUNCHED)
+    return float(began) if began and os.environ.get(RESTARTS, '0') != '0' else None
 
 
 def log_rank0(line: str, level: int = logging.INFO) -> None:

@@ -81,6 +81,12 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
     return str(saved[-1]), f'{note} {fault}; resuming from the newest checkpoint, {saved[-1]}'
 
 
+def holds_checkpoint(work_dir: str, since: float = 0.0) -> bool:
+    """Whether a run has saved a checkpoint there, ``since`` a time in seconds since 1970."""
+    saved = [path for path in Path(work_dir).glob('*.pth') if not path.name.startswith('best_')]
+    return any(path.stat().st_mtime >= since for path in saved)
+
+
 def keep_in_work_dir(info: dict[str, object], work_dir: str) -> None:
     """Replace the folder of the checkpoint paths in a run's state with ``work_dir``, in place.
 

@@ -2,6 +2,7 @@
 """cli/train.py and its launchers: runs resume where they stopped and never overwrite another."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -249,76 +250,24 @@ def test_checks_come_before_anything_is_written(workplace):
 # Launchers
 
 
-DIST, SLURM = ROOT / 'tools/dist_train.sh', ROOT / 'tools/slurm_train.sh'
+SLURM = ROOT / 'tools/slurm_train.sh'  # dist_train.sh: tests/test_distributed/test_launch.py
 
 
-def call(script, *argv, cwd=None):
-    return subprocess.run([str(script), *argv], cwd=cwd, capture_output=True, text=True)
+def call(*argv):
+    return subprocess.run([str(SLURM), *argv], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize('script', [DIST, SLURM], ids=lambda path: path.name)
-def test_scripts_are_valid_bash(script):
-    assert subprocess.run(['bash', '-n', str(script)]).returncode == 0
-
-
-@pytest.mark.parametrize(
-    'script, argv, usage',
-    [
-        (DIST, ('a.py',), 'CONFIG GPUS [options of train.py]'),
-        (
-            SLURM,
-            ('part', 'job', 'a.py'),
-            'PARTITION JOB_NAME CONFIG WORK_DIR [options of train.py]',
-        ),
-    ],
-    ids=['dist', 'slurm'],
-)
-def test_too_few_arguments_show_the_usage(fake_program, script, argv, usage):
-    fake_program('torchrun')
+def test_too_few_arguments_show_the_usage(fake_program):
+    assert subprocess.run(['bash', '-n', str(SLURM)]).returncode == 0
     fake_program('srun')
-    done = call(script, *argv)
+    done = call('part', 'job', 'a.py')
+    usage = 'PARTITION JOB_NAME CONFIG WORK_DIR [options of train.py]'
     assert (done.returncode, done.stdout) == (2, '')
-    assert done.stderr == f'usage: {script} {usage}\n'
-
-
-def test_dist_train_on_one_machine(fake_program, tmp_path, monkeypatch):
-    for name in ('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT'):
-        monkeypatch.delenv(name, raising=False)
-    fake_program('torchrun')
-    done = call(DIST, 'my config.py', '4', '--amp', '--cfg-options', 'a=1', 'b=x y', cwd=tmp_path)
-    assert done.returncode == 0
-    assert done.stdout.splitlines() == [
-        '--nnodes=1',
-        '--node_rank=0',
-        '--nproc_per_node=4',
-        '--master_addr=127.0.0.1',
-        '--master_port=29500',
-        f'{ROOT}/tools/train.py',
-        'my config.py',
-        '--launcher',
-        'pytorch',
-        '--amp',
-        '--cfg-options',
-        'a=1',
-        'b=x y',
-    ]
-
-
-def test_dist_train_on_several_machines(fake_program, monkeypatch):
-    fake_program('torchrun')
-    for name, value in dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='1234').items():
-        monkeypatch.setenv(name, value)
-    assert call(DIST, 'a.py', '8').stdout.splitlines()[:5] == [
-        '--nnodes=2',
-        '--node_rank=1',
-        '--nproc_per_node=8',
-        '--master_addr=10.0.0.1',
-        '--master_port=1234',
-    ]
+    assert done.stderr == f'usage: {SLURM} {usage}\n'
 
 
 def test_slurm_train(fake_program, monkeypatch):
-    for name in ('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS'):
+    for name in ('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS', 'GRES', 'PYTHON'):
         monkeypatch.delenv(name, raising=False)
     fake_program('srun')
     argv = ('part', 'my job', 'a.py', 'work dir', '--resume')
@@ -333,7 +282,7 @@ def test_slurm_train(fake_program, monkeypatch):
         'slurm',
         '--resume',
     ]
-    assert call(SLURM, *argv).stdout.splitlines() == [
+    assert call(*argv).stdout.splitlines() == [
         '-p',
         'part',
         '--job-name=my job',
@@ -348,7 +297,7 @@ def test_slurm_train(fake_program, monkeypatch):
         GPUS='16', GPUS_PER_NODE='4', CPUS_PER_TASK='3', SRUN_ARGS='--qos=high --exclusive'
     ).items():
         monkeypatch.setenv(name, value)
-    assert call(SLURM, *argv).stdout.splitlines() == [
+    assert call(*argv).stdout.splitlines() == [
         '-p',
         'part',
         '--job-name=my job',
@@ -361,3 +310,21 @@ def test_slurm_train(fake_program, monkeypatch):
         '--exclusive',
         *rest,
     ]
+
+
+def test_slurm_train_on_cpus(fake_program, monkeypatch):
+    """Without GPUs; the threads of each process are its cores."""
+    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'GPUS_PER_NODE', 'SRUN_ARGS', 'PYTHON'):
+        monkeypatch.delenv(name, raising=False)
+    fake_program('srun')
+    shows = Path(os.environ['PATH'].partition(':')[0], 'srun')
+    shows.write_text('#!/bin/sh\nprintf "%s\\n" "$OMP_NUM_THREADS $MKL_NUM_THREADS" "$@"\n')
+    monkeypatch.setenv('CPUS_PER_TASK', '3')
+    monkeypatch.setenv('PYTHON', 'my python')
+    monkeypatch.setenv('GRES', '')
+    threads, *options = call('part', 'job', 'a.py', 'w').stdout.splitlines()
+    assert threads == '3 3' and 'my python' in options
+    assert not any(option.startswith('--gres') for option in options)
+    monkeypatch.setenv('GRES', 'gpu:a100:4')
+    threads, *options = call('part', 'job', 'a.py', 'w').stdout.splitlines()
+    assert threads == '1 1' and '--gres=gpu:a100:4' in options

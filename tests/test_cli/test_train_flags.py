@@ -50,6 +50,7 @@ def start(monkeypatch, workplace):
 
     monkeypatch.setattr(runner, 'Runner', Fake)
     monkeypatch.setattr(train, 'exact', lambda kind, save_minutes: kind)
+    monkeypatch.setattr(runner, 'start', lambda cfg: False)  # the processes need not meet
     gpu = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: True))
     monkeypatch.setattr(machine, 'torch', gpu)
     for name in sum(LAUNCHERS.values(), ()):

@@ -294,6 +294,58 @@ def test_lenient_is_a_flag_or_a_setting(read, small):
         read(small, {'lenient_loading': 'yes'})
 
 
+def test_resume_if_there_is_anything(read, small, tmp_path, monkeypatch):
+    """For jobs that are started again by the same command."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    cfg = read(small, work_dir='run', resume='if-any')
+    assert {'resume', 'load_from'} & set(cfg) == set()
+    (folder / 'best_AP_epoch_1.pth').touch()  # not where a run stops
+    with pytest.raises(RecipeError, match='run holds another run'):
+        read(small, work_dir='run', resume='if-any')
+    (folder / 'epoch_1.pth').touch()
+    (folder / 'last_checkpoint').write_text('run/epoch_1.pth')
+    cfg = read(small, work_dir='run', resume='if-any')
+    assert (cfg.resume, cfg.load_from) == (True, 'run/epoch_1.pth')
+
+
+@pytest.mark.parametrize('resume', [None, 'auto', 'if-any', 'other/epoch_9.pth'])
+def test_a_run_that_is_started_again_goes_on(read, small, tmp_path, monkeypatch, resume):
+    """From what it saved itself since tools/dist_train.sh began; never from another run."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('run', 'other'):
+        Path(name).mkdir()
+        Path(name, 'epoch_9.pth').touch()
+    Path('run/last_checkpoint').write_text('run/epoch_9.pth')
+    saved = Path('run/epoch_9.pth').stat().st_mtime
+    said = []
+
+    def found():
+        said.clear()
+        cfg = read(small, work_dir='run', resume=resume, tell=lambda line, *_: said.append(line))
+        return cfg.load_from
+
+    def without():
+        if resume in (None, 'other/epoch_9.pth'):
+            with pytest.raises(RecipeError, match='run holds another run'):
+                found()
+        else:
+            assert found() == 'run/epoch_9.pth'
+        assert not said
+
+    without()
+    monkeypatch.setenv('MMCONVNEXT_LAUNCHED', str(saved - 1))
+    without()
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '0')
+    without()
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '2')
+    assert found() == 'run/epoch_9.pth'
+    assert said == ['Started again after a failure: this run goes on from its last checkpoint.']
+    monkeypatch.setenv('MMCONVNEXT_LAUNCHED', str(saved + 1))
+    without()
+
+
 def test_a_checkpoint_to_resume_that_does_not_exist_is_refused(read, small):
     with pytest.raises(CheckpointNotFound, match=r"'convnext-tiny_in1'.*mean convnext-tiny_in1k"):
         read(small, resume='convnext-tiny_in1')

@@ -23,6 +23,7 @@ def train_parser(add_help: bool = True) -> argparse.ArgumentParser:
         const='auto',
         metavar='CHECKPOINT',
         help='continue the run in the work dir from its last checkpoint, or from CHECKPOINT; '
+        'if-any: begin if there is none, for jobs that are started again; '
         'without this option, a work dir that holds checkpoints is refused',
     )
     parser.add_argument(

@@ -51,7 +51,8 @@ def test_train_flags():
     args = options.train_parser().parse_args(flags.split())
     assert (args.resume, args.amp, args.auto_scale_lr, args.toy) == ('auto', True, True, True)
     assert (args.work_dir, args.launcher, args.lenient) == ('w', 'pytorch', True)
-    assert options.train_parser().parse_args(['a.py', '--resume', 'x.pth']).resume == 'x.pth'
+    for value in ('x.pth', 'if-any'):
+        assert options.train_parser().parse_args(['a.py', '--resume', value]).resume == value
 
 
 def test_trackers():
