@@ -8,6 +8,8 @@ import signal
 import threading
 from types import FrameType
 
+from ..recipe.ranks import rank
+
 # Slurm and clouds send SIGTERM; SIGUSR1 is what `sbatch --signal=USR1@300` sends before the end.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -44,5 +46,7 @@ class Signals:
             self.caught = number
             again = '; press Ctrl-C again to stop at once' if number == signal.SIGINT else ''
             name = signal.Signals(number).name
+            if rank():  # all processes get it, and one says so
+                return
             # Not a logger: the signal may have come while it was writing.
             os.write(2, f'\n{name}: saving a checkpoint after this iteration{again}\n'.encode())
