@@ -9,6 +9,7 @@ import warnings
 IDLE = (
     'Default ``avg_non_ignore`` is False',
     'For binary segmentation, we suggest using',
+    'The draw is False, it means that the hook for visualization',
     '`reduce_zero_label` will be deprecated',
     '``build_loss`` would be deprecated',
 )
