@@ -15,7 +15,7 @@ from ...draw import (
     draw_objects,
     enlarge,
     with_legend,
-    with_title,
+    with_titles,
 )
 from ...draw.layout import fit
 from .coco import MASKS
@@ -55,7 +55,7 @@ def draw_mistakes(
         f'truth: {int((~result.crowds).sum())} objects, {counts[MISSED]} missed',
         f'predicted: {len(outcome.kinds)} objects, {false} false',
     ]
-    sides = [with_title(*pair) for pair in zip(sides, titles)]
+    sides = with_titles(sides, titles)
     legend = {
         'right': BLUE,
         'missed, or background': RED,
