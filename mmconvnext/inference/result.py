@@ -177,13 +177,14 @@ class Result:
         takes as results.
 
         Raises:
-            ValueError: the model predicts no objects.
+            ValueError: the model predicts no objects, or ``image_id`` is no whole number.
         """
         if not self._found.has_objects:
             raise ValueError(
                 'a label map has no form in COCO; take label_map, such as '
                 "PIL.Image.fromarray(result.label_map).save('labels.png')"
             )
+        image_id = whole('image_id', image_id, 0, 'a whole number from 0 on')
         name = Path(self.path).name
         size = dict(width=self.width, height=self.height)
         return dict(

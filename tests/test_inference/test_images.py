@@ -179,6 +179,12 @@ def test_values_that_are_no_numbers_are_refused(tmp_path):
             load_image(bits=16, channels=1).load(form)
 
 
+def test_a_matrix_is_an_array():
+    grey = RGB[..., 0]
+    loaded = pipeline().load(grey.view(np.matrix))['img']
+    assert type(loaded) is np.ndarray and (loaded == grey[..., None]).all()
+
+
 def test_random_numbers_stay(tmp_path):
     steps = pipeline(None, dict(type='RandomFlip', prob=0.5))
     loaded = steps.load(RGB)

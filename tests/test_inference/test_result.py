@@ -198,3 +198,11 @@ def test_boxes_may_reach_out_of_the_image():
     image = np.zeros((30, 40, 3), np.uint8)
     wide = Result(found([[-1e20, -5, 1e20, 90]]), image, (30, 40), CLASSES, colours)
     assert wide.draw(legend=False).size == (640, 480)
+
+
+def test_ids_of_numpy_become_json():
+    found = of_objects().to_coco(np.int64(3))
+    assert json.loads(json.dumps(found))['annotations'][0]['image_id'] == 3
+    for image_id in ('3', 3.0, -1, True):
+        with pytest.raises(ValueError, match='image_id=.*: choose a whole number from 0 on'):
+            of_objects().to_coco(image_id)
