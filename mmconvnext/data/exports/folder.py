@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 from collections import Counter
@@ -68,7 +69,7 @@ class Folder:
         found: dict[str, str] = {}
         for file in self.files:
             if 'ImageSets' in file.parts and file.suffix == '.txt' and file.stem.lower() in SPLITS:
-                for line in file.read_text(encoding='utf-8-sig', errors='replace').splitlines():
+                for line in text_of(file, errors='replace').splitlines():
                     if line.strip():
                         stem = Path(line.split()[0]).stem
                         found.setdefault(stem, SPLITS[file.stem.lower()])
@@ -200,15 +201,30 @@ def lines_of(file: Path) -> list[str]:
         SourceError: it is no UTF-8, so that the names would be wrong.
     """
     try:
-        return file.read_text(encoding='utf-8-sig').splitlines()
+        return text_of(file).splitlines()
     except UnicodeDecodeError as error:
         raise SourceError(f'{file} cannot be read: {error}; save it as UTF-8') from error
+
+
+def text_of(file: Path, errors: str = 'strict') -> str:
+    """A text in UTF-8, or in UTF-16 or 32, which Windows' editors and PowerShell write.
+
+    Raises:
+        UnicodeDecodeError: it is in another encoding, with ``errors='strict'``.
+    """
+    text = _decoded(file.read_bytes(), errors)
+    return text.replace('\r\n', '\n').replace('\r', '\n')  # as Path.read_text
+
+
+def _decoded(content: bytes, errors: str) -> str:
+    encoding = json.detect_encoding(content[:4])  # by byte order marks and zeros
+    return content.decode('utf-8-sig' if encoding == 'utf-8' else encoding, errors)
 
 
 def head(file: Path) -> str:
     """The beginning of a text; '' if it is none."""
     try:
         with file.open('rb') as stream:
-            return stream.read(HEAD).decode('utf-8-sig', 'replace')
+            return _decoded(stream.read(HEAD), 'replace')
     except OSError:
         return ''
