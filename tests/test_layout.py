@@ -69,6 +69,7 @@ MAY_IMPORT = {
     '.data.listing': '',
     '.data.formats': '',
     '.data.split': '',
+    '.data.texts': '',
     '.data.archives': '.data.cache',
     '.data.exports': '.data cv2 numpy PIL pycocotools yaml',
     '.data.exports.xml_file': '.data.exports.folder defusedxml',

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from collections import Counter
@@ -15,6 +14,7 @@ from ..files import folded
 from ..images import read_headers
 from ..listing import folders_of
 from ..pairs import IMAGES
+from ..texts import decoded, text_of
 
 HEAD = 4096  # characters of a file that tell its format; our choice
 SAMPLE = 20  # names by which the folder of the images is found; our choice
@@ -206,25 +206,10 @@ def lines_of(file: Path) -> list[str]:
         raise SourceError(f'{file} cannot be read: {error}; save it as UTF-8') from error
 
 
-def text_of(file: Path, errors: str = 'strict') -> str:
-    """A text in UTF-8, or in UTF-16 or 32, which Windows' editors and PowerShell write.
-
-    Raises:
-        UnicodeDecodeError: it is in another encoding, with ``errors='strict'``.
-    """
-    text = _decoded(file.read_bytes(), errors)
-    return text.replace('\r\n', '\n').replace('\r', '\n')  # as Path.read_text
-
-
-def _decoded(content: bytes, errors: str) -> str:
-    encoding = json.detect_encoding(content[:4])  # by byte order marks and zeros
-    return content.decode('utf-8-sig' if encoding == 'utf-8' else encoding, errors)
-
-
 def head(file: Path) -> str:
     """The beginning of a text; '' if it is none."""
     try:
         with file.open('rb') as stream:
-            return _decoded(stream.read(HEAD), 'replace')
+            return decoded(stream.read(HEAD), 'replace')
     except OSError:
         return ''

@@ -14,9 +14,10 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from PIL import Image
 
+from ..texts import text_of
 from ..values import number
 from .export import Export, Shape, Writer, leave_unlabelled, rle_of
-from .folder import Folder, SourceError, head, split_in, text_of
+from .folder import Folder, SourceError, head, split_in
 from .shapes import ellipse
 
 NO_IMAGE = 'files without their image'

@@ -15,9 +15,10 @@ from pathlib import Path
 import yaml
 
 from ..ledger import Tally
+from ..texts import text_of
 from ..values import number
 from .export import Export, Writer
-from .folder import Folder, SourceError, head, lines_of, split_in, text_of
+from .folder import Folder, SourceError, head, lines_of, split_in
 from .yolo_pose import found_pose, listed_pose
 
 YAML = ('.yaml', '.yml')
