@@ -7,7 +7,6 @@ import argparse
 import copy
 import json
 import math
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from ..recipe.errors import RecipeError
 from ..recipe.prepare import prepare_config
 from ..recipe.walk import LOADERS, datasets, pipelines, task, type_name
 from .cfg_options import read_cfg_options
+from .commands import command
 from .options import analyze_parser
 from .out_folder import new_folder
 from .stack import require_extra, require_stack
@@ -42,6 +42,11 @@ SUPPORTED = (
     "tools/analyze.py looks at a detector's boxes and masks (test_evaluator with CocoMetric, "
     "metric 'bbox' or 'segm') and at a segmentor's label maps (IoUMetric)"
 )
+# Where mmengine's lines say test.
+MEASURES = dict(
+    val='measured on the validation data (--split test for the test data); below they are "test"',
+    test='measured on the test data',
+)
 
 Analysis = ObjectAnalysis | LabelMapAnalysis
 
@@ -50,11 +55,14 @@ def main(argv: list[str] | None = None) -> Path:
     """Parse ``argv``, test, write the page; returns its path."""
     args = analyze_parser().parse_args(argv)
     folder = new_folder(args.out)
-    config, args.checkpoint = find_run(args.config, args.checkpoint)
-    args.config = str(config)
+    config, checkpoint = find_run(args.config, args.checkpoint)
+    # A work dir is given alone, to tools/predict.py too.
+    run = [str(config), checkpoint] if args.checkpoint else [args.config]
+    args.config, args.checkpoint = str(config), checkpoint
     require_stack()
     require_extra('supervision')
     install()
+    print(MEASURES[args.split])
     cfg = prepare_config(
         args.config,
         read_cfg_options(args.cfg_options),
@@ -67,9 +75,12 @@ def main(argv: list[str] | None = None) -> Path:
     analyze = _analyze_objects if task(cfg) == 'mmdet' else _analyze_label_maps
     analysis, fill = analyze(runner, args)
     try:
-        return _write(folder, cfg, args, analysis, fill)
+        file = _write(folder, cfg, args, analysis, fill)
     except OSError as error:
         raise RecipeError(f'--out: {folder} cannot be written: {error}') from error
+    lines = ['', *analysis.summary(), f'page: {file}', f'figures: {folder / FILE}']
+    print('\n'.join([*lines, *_predict_line(args, analysis, run)]))
+    return file
 
 
 def _apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
@@ -183,17 +194,18 @@ def _write(
         'Dark images are drawn brighter.'
     )
     fill(page)
-    file = page.write()
-    lines = ['', *analysis.summary(), f'page: {file}', f'figures: {folder / FILE}']
-    print('\n'.join([*lines, *_predict_line(args, analysis)]))
-    return file
+    return page.write()
 
 
-def _predict_line(args: argparse.Namespace, analysis: Analysis) -> list[str]:
-    """How to predict with the best threshold, if tools/predict.py would build the same model."""
-    best = analysis.best() if isinstance(analysis, ObjectAnalysis) else None
-    if not best or args.toy or args.cfg_options or args.lenient:
+def _predict_line(args: argparse.Namespace, analysis: Analysis, run: list[str]) -> list[str]:
+    """How to predict, with the best threshold, if tools/predict.py would build the same model."""
+    if args.toy or args.cfg_options or args.lenient:
         return []
-    score = math.floor(best['score'] * 1000) / 1000  # never above it
-    command = ['tools/predict.py', args.config, args.checkpoint, 'IMAGES', '--score', f'{score:g}']
-    return [f'predict with it: python {shlex.join(command)} --out drawn']
+    flags = []
+    if isinstance(analysis, ObjectAnalysis):
+        best = analysis.best()
+        if not best:
+            return []
+        flags = ['--score', f'{math.floor(best["score"] * 1000) / 1000:g}']  # never above it
+    out = Path(args.out).with_name('predictions')
+    return [f'predict with it: {command("predict", *run, "IMAGES", *flags, "--out", out)}']

@@ -218,7 +218,7 @@ def of_torch(facts: dict, has_nvidia: bool) -> Iterator[Finding]:
     if 'error' in facts:
         yield Finding(WRONG, f'torch does not import: {facts["error"]}', 'install torch again')
         return
-    yield Finding(OK, f'torch {facts["version"]}, {facts["threads"]} threads')
+    yield Finding(OK, f'torch {facts["version"]}, threads: {facts["threads"]}')
     if facts['cuda'] and not facts['usable']:
         text = f'torch is built for CUDA {facts["cuda"]}, but sees no GPU'
         yield Finding(NOTE, text, 'nvidia-smi shows the driver; CUDA_VISIBLE_DEVICES may hide GPUs')

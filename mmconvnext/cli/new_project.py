@@ -132,7 +132,7 @@ def _weights(args: argparse.Namespace, size: str) -> Choice:
     if args.pretrained or reachable(zoo.find(WEIGHTS[size]).url):
         return pretrained(size)
     host = zoo.find(WEIGHTS[size]).url.split('/')[2]
-    return random(f', because {host} did not answer')
+    return random(host)
 
 
 def reachable(url: str) -> bool:

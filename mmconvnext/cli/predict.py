@@ -17,7 +17,7 @@ from PIL import Image
 from ..checkpoint.atomic import atomic_path
 from ..inference import Model, load
 from ..inference.coco_files import Ids, write_coco
-from ..inference.outputs import CROPS, LABELS, PICTURES, Outputs, label_values, write_values
+from ..inference.outputs import CROPS, LABELS, PICTURES, TABLE, Outputs, label_values, write_values
 from ..inference.progress import Progress, duration
 from ..inference.records import Records
 from ..inference.run import Run, weights_digest
@@ -29,6 +29,7 @@ from .stack import require_extra, require_stack
 
 GPU_BATCH = 4  # images at once on a GPU; a CPU gains nothing from more than one; our choice
 TOLD = 5  # bad files that the summary names; our choice
+VALUES = 5  # of label maps, that the summary names; our choice
 BAD = 'bad_files.txt'
 
 
@@ -69,6 +70,8 @@ def main(argv: list[str] | None = None) -> None:
                 'is mended, the same command continues'
             ) from error
         print('\n'.join(_summary(records, sources, done, written, model.scope == 'mmdet')))
+        if args.label_pngs:
+            print(_values(model, out))
         if any('error' in records.done[source.path] for source in sources):
             sys.exit(1)
 
@@ -209,6 +212,15 @@ def _summary(
         yield from (f'  {_shown(row["source"])}: {row["error"]}' for row in bad[:TOLD])
         if len(bad) > TOLD:
             yield f'  and {len(bad) - TOLD} more in {_shown(records.folder / BAD)}'
+
+
+def _values(model: Model, out: Path) -> str:
+    """What stands in the label maps, which look black, and the table of it."""
+    values = label_values(model.cfg, model.classes)
+    named = [f'{value} {name}' for value, name in zip(values, model.classes)]
+    more = f', and {len(named) - VALUES} more' * (len(named) > VALUES)
+    table = _shown(out / LABELS / TABLE)
+    return f'values in the label maps: {", ".join(named[:VALUES])}{more}; all in {table}'
 
 
 def _shown(path: object) -> str:

@@ -23,7 +23,7 @@ from ..draw import (
     fill_up,
     sheet,
     with_legend,
-    with_title,
+    with_titles,
 )
 from ..recipe.walk import task
 
@@ -53,10 +53,10 @@ def draw_predictions(runner: Runner, file: str | Path, num: int = 4) -> Path:
     for sample in samples[:num]:
         image, scale = enlarge(_load(runner.cfg, sample.img_path), LEAST_SIDE)
         pictures = []
-        for title, content in zip(_titles(runner.cfg), sides(sample)):
+        for content in sides(sample):
             seen.update(_labels(content))
-            pictures.append(with_title(_paint(image, content, scale, meta, colours), title))
-        rows.append(beside(*pictures))
+            pictures.append(_paint(image, content, scale, meta, colours))
+        rows.append(beside(*with_titles(pictures, _titles(runner.cfg))))
     shown = [label for label in range(len(colours)) if label in seen]
     names = [meta['classes'][label] for label in shown]
     picture = with_legend(sheet(rows, columns=1), names, [colours[label] for label in shown])
@@ -94,7 +94,8 @@ def _paint(
     """The enlarged image with the objects or the label map of the image as it was before."""
     if isinstance(content, Objects):
         return draw_objects(image, content.scaled(scale), meta['classes'], colours)
-    return draw_label_map(image, content.repeat(scale, axis=0).repeat(scale, axis=1), colours)
+    labels = content.repeat(scale, axis=0).repeat(scale, axis=1)
+    return draw_label_map(image, labels, colours, classes=meta['classes'])
 
 
 def _labels(content: Objects | np.ndarray) -> list[int]:

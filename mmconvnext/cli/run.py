@@ -10,6 +10,7 @@ from importlib import import_module
 
 from ..checkpoint.errors import CheckpointError
 from ..recipe.errors import RecipeError
+from ..recipe.quiet import ignore_idle_warnings
 from .system_errors import told
 
 # What launchers set (recipe/ranks.py); most tools are started by none, and need not import torch.
@@ -26,11 +27,12 @@ def run_tool(main: Callable[[], object]) -> None:
 
     So are a full disk, missing rights and the like (:mod:`.system_errors`). Ctrl-C, and a reader of
     the output that stops, end it without a traceback. What the console cannot show, such as names
-    of files that are no UTF-8, becomes an escape. One of several processes says its rank, and ends
-    with them.
+    of files that are no UTF-8, becomes an escape. Warnings that nobody can act on stay away
+    (:mod:`..recipe.quiet`). One of several processes says its rank, and ends with them.
     """
     if hasattr(sys.stdout, 'reconfigure'):  # not in notebooks and tests
         sys.stdout.reconfigure(errors='backslashreplace')  # as sys.stderr does
+    ignore_idle_warnings()
     if any(name in os.environ for name in LAUNCHED):
         from ..recipe.ranks import world_size
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .label_maps import LabelMap, packed, read_pixels, unpacked
+from .texts import text_of
 
 IGNORE = 255  # mmseg's ignore_index
 # A line of CVAT's and VOC's labelmap.txt, 'name:r,g,b:parts:actions', or of a table 'name,r,g,b'.
@@ -97,7 +98,7 @@ def read_palette(file: Path) -> dict[str, Colour]:
         OSError, UnicodeDecodeError: the file cannot be read as text.
     """
     found: dict[str, Colour] = {}
-    lines = file.read_text(encoding='utf-8-sig').splitlines()
+    lines = text_of(file).splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith('#'):
             continue

@@ -6,7 +6,7 @@ A picture is an (H, W, 3) uint8 array in RGB; every function returns a new one.
 
 from .colours import distinct_colours, fill_up
 from .label_map import draw_label_map
-from .layout import beside, enlarge, sheet, with_legend, with_title
+from .layout import beside, enlarge, sheet, with_legend, with_title, with_titles
 from .objects import Objects, draw_objects, line_width, write_texts
 from .picture import as_picture, brightened, brightness
 
@@ -25,5 +25,6 @@ __all__ = [
     'sheet',
     'with_legend',
     'with_title',
+    'with_titles',
     'write_texts',
 ]

@@ -13,6 +13,7 @@ from .picture import put_texts, text_size
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 GAP = 8  # pixels between pictures; our choice
 TEXT = 16  # height of titles and legends in pixels; our choice
+NARROW = 120  # width in pixels that a picture with a title has at least; our choice
 
 
 def enlarge(image: np.ndarray, least: int) -> tuple[np.ndarray, int]:
@@ -26,11 +27,39 @@ def enlarge(image: np.ndarray, least: int) -> tuple[np.ndarray, int]:
 
 
 def with_title(picture: np.ndarray, title: str) -> np.ndarray:
-    """The picture with a line of text above; a title that is too long is cut."""
-    _, height = text_size(title, TEXT)
-    bar = np.full((height + 6, picture.shape[1], 3), 255, np.uint8)
-    put_texts(bar, [(2, 2, title, WHITE)], TEXT)
-    return np.concatenate([bar, picture])
+    """The picture with a text above, in several lines if it is long; see :func:`with_titles`."""
+    return with_titles([picture], [title])[0]
+
+
+def with_titles(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> list[np.ndarray]:
+    """The pictures with a text above each, all as many pixels high, so that they stay in line.
+
+    A narrow picture gets a white border on the right, of which there is NARROW altogether.
+    """
+    height = text_size('', TEXT)[1]
+    pictures = [_pad(one, len(one), max(NARROW, one.shape[1])) for one in pictures]
+    lines = [_lines(title, one.shape[1] - 4) for title, one in zip(titles, pictures)]
+    most, found = max(map(len, lines), default=0), []
+    for picture, texts in zip(pictures, lines):
+        bar = np.full((most * height + 6, picture.shape[1], 3), 255, np.uint8)
+        rows = [(2, 2 + i * height, text, WHITE) for i, text in enumerate(texts)]
+        put_texts(bar, rows, TEXT)
+        found.append(np.concatenate([bar, picture]))
+    return found
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """The text in lines of so many pixels, broken at blanks, and within longer words."""
+    lines, rest = [], text
+    while rest and text_size(rest, TEXT)[0] > width:
+        end = len(rest)
+        while end > 1 and text_size(rest[:end], TEXT)[0] > width:
+            end -= 1
+        blank = rest.rfind(' ', 1, end + 1)
+        end = blank if blank > 0 else end
+        lines.append(rest[:end].rstrip())
+        rest = rest[end:].lstrip()
+    return [*lines, rest] if rest or not lines else lines
 
 
 def with_legend(

@@ -30,7 +30,7 @@ def as_array(image: object) -> np.ndarray:
             f'an array of shape {image.shape} is no image; an image is {KINDS}. For several give a '
             'list'
         )
-    return image
+    return np.asarray(image)  # np.matrix cannot have channels
 
 
 def wrong_type(image: np.ndarray, given: object, bits: bool) -> str:

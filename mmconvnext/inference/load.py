@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import warnings
 
 import torch
 from mmengine.config import Config
@@ -15,6 +16,7 @@ from ..recipe.errors import RecipeError
 from ..recipe.load import load_config
 from ..recipe.own_data import apply_own_data
 from ..recipe.own_data.given import is_applied
+from ..recipe.quiet import ignore_idle_warnings
 from ..recipe.walk import task
 from .arguments import device_of, number, path_of, score_of, shown, whole
 from .build import build, names_of, palette_of, raise_threshold, test_pipeline, use_tta
@@ -73,7 +75,9 @@ def load(
         tiles = whole('tiles', tiles, 32, "a side of 32 pixels or more, 'auto' or None")
     cfg, source = _found(config, checkpoint)
     scope = task(cfg)
-    with in_scope(scope):  # also while own data are applied, which looks up types
+    # The scope also while own data are applied, which looks up types.
+    with in_scope(scope), warnings.catch_warnings():
+        ignore_idle_warnings()
         if 'own_data' in cfg and not is_applied(cfg):
             apply_own_data(cfg)
         steps = test_pipeline(cfg)

@@ -20,6 +20,7 @@ from .detections import ignored
 from .result import Result
 
 PICTURES, LABELS, CROPS = 'pictures', 'labels', 'crops'
+TABLE = 'labels.csv'  # beside the label maps
 JPEG = ('.jpg', '.jpeg', '.jpe')
 JPEG_SIDE = 65500  # pixels of the longest side that JPEG can hold (libjpeg)
 QUALITY = 92  # of JPEG; our choice
@@ -111,7 +112,7 @@ def write_values(
     folder: Path, values: Sequence[int], classes: Sequence[str], colours: Sequence[Sequence[int]]
 ) -> Path:
     """A table beside the label maps: value, class and colour."""
-    file = folder / LABELS / 'labels.csv'
+    file = folder / LABELS / TABLE
     with atomic_path(file) as part, part.open('w', newline='', encoding='utf-8') as stream:
         rows = csv.writer(stream)
         rows.writerow(['value', 'class', 'red', 'green', 'blue'])

@@ -113,7 +113,10 @@ class Records:
         for record in self._lines():
             if 'begin' not in record and 'frame' not in record:
                 record.pop('objects', None)
-                self.done[record['source']] = record
+                if 'error' in record or isinstance(record.get('counts'), dict):
+                    self.done[record['source']] = record
+                else:  # changed by hand: it is predicted again
+                    self.done.pop(record['source'], None)
 
     def _lines(self) -> Iterator[dict]:
         with self.file.open(encoding='utf-8', errors='replace') as file:

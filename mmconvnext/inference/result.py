@@ -23,6 +23,7 @@ LEAST = 480  # short side of a picture in pixels, so that texts are readable; ou
 MOST = 2000  # long side of a picture in pixels that is larger than its image; our choice
 HELD = 2**28  # bytes of masks that are drawn at once; our choice
 SHOWN = 24  # classes in the legend; our choice
+WHITE = (255, 255, 255)
 
 
 class Result:
@@ -115,6 +116,7 @@ class Result:
         texts: bool | None = None,
         legend: bool = True,
         outline: bool = False,
+        brighten: bool = True,
     ) -> Image:
         """A picture of the image with what was found, as a PIL image in RGB.
 
@@ -125,22 +127,37 @@ class Result:
                 class); None: where there is room.
             legend: below the picture, the classes in it, with the numbers of objects.
             outline: draw the outlines of masks and of areas only, so that the image shows.
+            brighten: draw a dark image brighter, so that it can be seen; the legend says how much.
         """
         from PIL import Image
 
-        from ..draw import draw_label_map, enlarge, line_width, with_legend
+        from ..draw import (
+            as_picture,
+            brightened,
+            brightness,
+            draw_label_map,
+            enlarge,
+            line_width,
+            with_legend,
+        )
 
         least = whole('least', least, 0, 'a number of pixels from 0 on')
         short, long = sorted((self.width, self.height))
         least = short * max(1, min(-(-least // short), MOST // long))
-        picture, scale = enlarge(self.image, least)
+        picture, scale = enlarge(as_picture(self.image), least)
+        times = brightness(picture) if brighten else 1
+        picture = brightened(picture, times)
         if self.label_map is not None:
             labels, _ = enlarge(self.label_map, least)
             width = line_width(picture) if outline else 0
-            picture = draw_label_map(picture, labels, self.colours, outline=width)
+            picture = draw_label_map(
+                picture, labels, self.colours, outline=width, classes=self.classes
+            )
         if self._found.has_objects:
             picture = self._draw_objects(picture, scale, texts, outline)
         named = self._legend() if legend else []
+        if legend and times > 1:
+            named.append((f'image {times:.2g} times as bright', WHITE))
         if named:
             picture = with_legend(picture, *zip(*named))
         return Image.fromarray(picture)
@@ -160,13 +177,14 @@ class Result:
         takes as results.
 
         Raises:
-            ValueError: the model predicts no objects.
+            ValueError: the model predicts no objects, or ``image_id`` is no whole number.
         """
         if not self._found.has_objects:
             raise ValueError(
                 'a label map has no form in COCO; take label_map, such as '
                 "PIL.Image.fromarray(result.label_map).save('labels.png')"
             )
+        image_id = whole('image_id', image_id, 0, 'a whole number from 0 on')
         name = Path(self.path).name
         size = dict(width=self.width, height=self.height)
         return dict(

@@ -102,7 +102,10 @@ class Run:
                         raise result
                     counts.update(result.counts)
                     if writer:
-                        drawn = result.draw(least=0, legend=False, outline=self.outputs.outline)
+                        # Each frame by another factor would flicker.
+                        drawn = result.draw(
+                            least=0, legend=False, outline=self.outputs.outline, brighten=False
+                        )
                         writer.add(np.asarray(drawn))
                     progress.step()
                     others.write(result, f'{key}/{progress.done:06}')

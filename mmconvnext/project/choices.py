@@ -119,9 +119,11 @@ def pretrained(size: str) -> Choice:
     )
 
 
-def random(why: str = '') -> Choice:
-    """No weights; ``why`` goes on after a comma."""
-    return Choice('', f'random{why}; --pretrained starts from ImageNet weights')
+def random(silent: str = '') -> Choice:
+    """No weights, maybe because the host ``silent``, which has them, did not answer."""
+    why = f', because {silent} did not answer' * bool(silent)
+    way = ', once it answers or the file is in the cache' * bool(silent)
+    return Choice('', f'random{why}; --pretrained starts from ImageNet weights{way}')
 
 
 def long_side(survey: Survey, device: str) -> Choice:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..data.label_maps import LabelMap
 from ..data.label_values import IGNORE, read_palette
+from ..data.texts import text_of
 from ..recipe.errors import RecipeError
 
 PALETTES = ('labelmap.txt', 'class_dict.csv')  # CVAT's and VOC's; of CamVid and its like
@@ -99,7 +100,7 @@ def _colours(folder: Path, maps: list[LabelMap]) -> str:
 
 def _names(file: Path) -> list[str]:
     try:
-        lines = file.read_text(encoding='utf-8-sig').splitlines()
+        lines = text_of(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f'{file} cannot be read: {error}; save it as UTF-8') from error
     if file.name == ADE:  # a heading, then Idx, Ratio, Train, Val, Stuff, Name

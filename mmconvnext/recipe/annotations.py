@@ -21,6 +21,7 @@ from .checks.files import is_remote
 from .checks.finding import Finding, passed
 from .checks.loading import check_loading, turns_images
 from .checks.readers import LISTED, defining, reads_coco
+from .checks.thin import check_thin
 from .data_table import Split
 from .errors import RecipeError
 from .walk import LOADERS, datasets, dicts
@@ -65,6 +66,7 @@ def mend_annotations(cfg: Config, loaders: tuple, table: list[Split]) -> Iterato
         for use in members:
             if '_dataloader' in use.path:
                 yield from check_loading(cfg, use.path, use.node, kept.facts.kinds)
+                yield from _thin(use, kept)
             found.append((use, kept))
             if str(kept.file) != first.file:
                 listed = use.node['ann_file']
@@ -188,6 +190,13 @@ def _findings(use: Use, kept: Kept) -> Iterator[Finding]:
     ):
         for kind, tally in tallies.items():
             yield Finding(f'{use.file}: {what}: {tally.count} {kind} ({tally})')
+
+
+def _thin(use: Use, kept: Kept) -> Iterator[Finding]:
+    """Images of which nothing is left, unless the dataset's filter leaves them out."""
+    long, short, name = kept.facts.thinnest or (1, 1, '')
+    if not (use.wanted.learnt and short < use.wanted.min_size):
+        yield from check_thin(use.path, use.node, (long, short), name)
 
 
 def _other_pictures(read: dict[Path, Kept], metrics: list[tuple[Use, Kept]]) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,8 +120,8 @@ def test_what_cannot_be_looked_at(config, options, message, workplace):
 @pytest.mark.parametrize(
     ('best', 'flags', 'line'),
     [
-        (0.45678, [], "'my run/a.py' 'my run/best_x.pth' IMAGES --score 0.456 --out drawn"),
-        (0.0004, [], "'my run/a.py' 'my run/best_x.pth' IMAGES --score 0 --out drawn"),
+        (0.45678, [], "'my run' IMAGES --score 0.456 --out 'my run/predictions'"),
+        (0.0004, [], "'my run' IMAGES --score 0 --out 'my run/predictions'"),
         (None, [], None),
         (0.4, ['--toy'], None),  # tools/predict.py has none of these
         (0.4, ['--lenient'], None),
@@ -149,10 +150,35 @@ def test_the_last_line_predicts_with_the_best_threshold(
     Path('my run').mkdir()
     for name in ('a.py', 'best_x.pth'):
         Path('my run', name).touch()
-    main(['my run', '--out', 'out', *flags])
+    main(['my run', '--out', 'my run/out', *flags])
     last = capsys.readouterr().out.splitlines()[-1]
     expected = f'predict with it: python tools/predict.py {line}'
-    assert last == (expected if line else 'figures: out/analysis.json')
+    assert last == (expected if line else 'figures: my run/out/analysis.json')
+
+
+@pytest.mark.parametrize(
+    ('run', 'split', 'line', 'told'),
+    [
+        (['run'], 'val', 'run IMAGES', 'the validation data (--split test for the test data)'),
+        (['run/a.py', 'run'], 'test', 'run/a.py run/x.pth IMAGES', 'the test data'),
+    ],
+)
+def test_label_maps_are_predicted_without_a_threshold(
+    run, split, line, told, monkeypatch, workplace, capsys
+):
+    cfg = Config(dict(default_scope='mmseg', test_dataloader=dict(dataset=dict(data_root='x'))))
+    monkeypatch.setattr(module, 'prepare_config', lambda *_, **__: cfg)
+    monkeypatch.setattr(module, 'testing_runner', lambda cfg: None)
+    found = SimpleNamespace(summary=lambda: [], to_json=lambda: [])
+    monkeypatch.setattr(module, '_analyze_label_maps', lambda *_: (found, lambda page: None))
+    Path('run').mkdir()
+    for name in ('a.py', 'x.pth'):
+        Path('run', name).touch()
+    Path('run/last_checkpoint').write_text('run/x.pth')
+    main([*run, '--out', 'out', '--split', split])
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f'measured on {told}')
+    assert last == f'predict with it: python tools/predict.py {line} --out predictions'
 
 
 def test_panoptic_segmentation_is_refused(workplace):

@@ -122,6 +122,12 @@ def test_gpus_that_torch_is_built_for(built, major, minor, runs):
     assert bool(found.mend) is not runs
 
 
+@pytest.mark.parametrize(('threads', 'text'), [(1, 'threads: 1'), (8, 'threads: 8')])
+def test_the_threads_of_torch(threads, text):
+    found, *_ = doctor.of_torch(torch(threads=threads), False)
+    assert found.text == f'torch 2.13.0, {text}'
+
+
 def test_a_torch_that_sees_no_gpu():
     notes = [*doctor.of_torch(torch(usable=False), True)]
     assert [one.state for one in notes] == [OK, NOTE] and 'sees no GPU' in notes[1].text

@@ -85,7 +85,9 @@ def test_weights_that_can_be_had_are_taken(data, monkeypatch, capsys, answers, w
     assert cfg.model.backbone.get('init_cfg', {}).get('checkpoint') == weights
     told = capsys.readouterr().out
     assert ('licence Apache-2.0' in told) is answers
-    assert ('random, because huggingface.co did not answer; --pretrained' in told) is not answers
+    why = 'random, because huggingface.co did not answer; --pretrained starts from ImageNet '
+    why += 'weights, once it answers or the file is in the cache\n'
+    assert (why in told) is not answers
     cfg = Config.fromfile(main([data, '--device', 'cpu', '--pretrained', '--out', 'p.py']))
     assert cfg.model.backbone.init_cfg.checkpoint == 'timm/convnext_atto.d2_in1k'
 

@@ -5,13 +5,15 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
 from mmconvnext.cli import test as tested
-from mmconvnext.cli.predict import main
+from mmconvnext.cli.predict import _values, main
 from mmconvnext.inference import coco_files
 from mmconvnext.inference.outputs import Outputs
 from mmconvnext.inference.records import Records
@@ -57,9 +59,13 @@ def test_a_detector_finds_what_tools_test_finds(detector_run, workplace, toy_roo
             assert row['category_id'] == categories[found['labels'][i]]
 
 
-def test_a_segmentors_label_maps_are_those_of_tools_test(segmentor_run, workplace, toy_root):
+def test_a_segmentors_label_maps_are_those_of_tools_test(
+    segmentor_run, workplace, toy_root, capsys
+):
     images = toy_root / 'ade/images/validation'
     predict(segmentor_run.work_dir, images, '--label-pngs', '--no-pictures')
+    told = 'values in the label maps: 1 background, 2 disc, 3 square, 4 triangle, 5 star; all in '
+    assert f'{told}out/labels/labels.csv\n' in capsys.readouterr().out
     evaluate(segmentor_run, 'maps')
     names = sorted(path.name for path in Path('maps').glob('*.png'))
     assert names == sorted(path.name for path in Path('out/labels').glob('*.png')) and names
@@ -68,6 +74,15 @@ def test_a_segmentors_label_maps_are_those_of_tools_test(segmentor_run, workplac
         assert (ours == theirs).mean() > 0.999
     assert Path('out/labels/labels.csv').read_text().startswith('value,class')
     assert not Path('out/pictures').exists()
+
+
+@pytest.mark.parametrize(
+    ('count', 'ending'), [(5, '3 c, 4 d, 5 e; all in'), (7, '4 d, 5 e, and 2 more; all in')]
+)
+def test_values_of_many_classes_are_cut(count, ending):
+    own_data = dict(ids=[*range(1, count + 1)])
+    model = SimpleNamespace(cfg=Config(dict(own_data=own_data)), classes='abcdefg'[:count])
+    assert f'{ending} x/labels/labels.csv' in _values(model, Path('x'))
 
 
 @pytest.fixture

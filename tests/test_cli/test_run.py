@@ -4,6 +4,7 @@
 import errno
 import subprocess
 import sys
+import warnings
 
 import coco_files
 import pytest
@@ -13,6 +14,7 @@ from processes import script
 from mmconvnext.checkpoint.errors import CheckpointError
 from mmconvnext.cli.run import run_tool, start
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.quiet import IDLE
 
 LONG = 'x' * 5000  # characters of a path
 READERS = ('check_config', 'browse_dataset', 'train')  # of a config that comes first
@@ -121,3 +123,14 @@ def test_names_that_are_no_utf8_are_shown(tmp_path):
     shows = 'from mmconvnext.cli.run import run_tool; run_tool(lambda: print(chr(0xdcfc)))'
     done = subprocess.run([sys.executable, '-c', shows], capture_output=True, text=True)
     assert done.stdout == '\\udcfc\n'
+
+
+def test_warnings_that_nobody_can_act_on_stay_away():
+    def warns():
+        warnings.warn(f'{IDLE[0]}, if', UserWarning, stacklevel=1)
+        warnings.warn('another', UserWarning, stacklevel=1)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        run_tool(warns)
+    assert [str(one.message) for one in caught] == ['another']

@@ -197,3 +197,8 @@ def test_other_lines_are_named(tmp_path, text, error):
     (tmp_path / 'a.txt').write_text(text)
     with pytest.raises(ValueError, match=error):
         read_palette(tmp_path / 'a.txt')
+
+
+def test_a_palette_of_windows(tmp_path):
+    (tmp_path / 'labelmap.txt').write_bytes('sky:1,2,3\r\nK\u00e4fer:4,5,6\r\n'.encode('utf-16'))
+    assert read_palette(tmp_path / 'labelmap.txt') == {'sky': (1, 2, 3), 'K\u00e4fer': (4, 5, 6)}

@@ -21,6 +21,16 @@ def test_each_class_has_its_colour_and_other_values_none():
     assert draw_label_map(image, labels.astype(np.uint8), COLOURS)[0, 0].tolist() == [155, 45, 45]
 
 
+@pytest.mark.parametrize('outline', [0, 1])
+@pytest.mark.parametrize('name', ['background', 'Background', ' BACKGROUND'])
+def test_what_is_called_background_is_not_tinted(name, outline):
+    image, labels = np.full((1, 4, 3), 100, np.uint8), np.array([[1, 1, 0, 0]])
+    picture = draw_label_map(image, labels, COLOURS, outline=outline, classes=[name, 'cat'])
+    assert (picture != 100).any(axis=2).tolist() == [[not outline, True, False, False]]
+    picture = draw_label_map(image, labels, COLOURS, classes=['backgrounds', 'cat'])
+    assert (picture != 100).any(axis=2).all()
+
+
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16, np.int64])
 def test_borders_alone(kind):
     labels = np.zeros((6, 9), kind)

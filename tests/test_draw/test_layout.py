@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from mmconvnext.draw import beside, enlarge, sheet, with_legend, with_title
-from mmconvnext.draw.layout import fit
+from mmconvnext.draw import beside, enlarge, layout, sheet, with_legend, with_title, with_titles
+from mmconvnext.draw.layout import NARROW, fit
 
 
 def block(value, height=4, width=6):
@@ -40,6 +40,36 @@ def test_a_sheet_has_rows():
 
 def test_fit_keeps_the_ratio():
     assert fit(block(1), 12).shape == (8, 12, 3) and fit(block(1, 300, 2), 30).shape == (30, 1, 3)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    rows = []
+
+    def keep(bar, texts, size):
+        rows.append((bar.shape, [(y, text) for _, y, text, _ in texts]))
+
+    monkeypatch.setattr(layout, 'put_texts', keep)
+    return rows
+
+
+@pytest.mark.parametrize('title', ['flipped: horizontal, brightness x 2.5', 'x' * 60, '', ' a'])
+def test_nothing_of_a_long_title_is_lost(title, written):
+    titled = with_title(block(7, 20, 150), title)
+    ((shape, lines),) = written
+    assert ''.join(text for _, text in lines).replace(' ', '') == title.replace(' ', '')
+    assert [y for y, _ in lines] == [2 + 20 * i for i in range(len(lines))]
+    assert all(layout.text_size(text, layout.TEXT)[0] <= 146 for _, text in lines)
+    assert shape == (20 * len(lines) + 6, 150, 3) and len(titled) == 20 + shape[0]
+    if title.startswith('flipped'):
+        assert [text for _, text in lines] == ['flipped:', 'horizontal,', 'brightness x 2.5']
+
+
+def test_pictures_with_titles_stay_in_line(written):
+    one, two = with_titles([block(1, 20, 150), block(2, 20, 6)], ['a', 'word ' * 20])
+    assert len(one) == len(two) and (one[-20:] == 1).all()
+    assert two.shape[1] == NARROW and (two[-20:, :6] == 2).all() and (two[-20:, 6:] == 255).all()
+    assert len(written[0][1]) == 1 < len(written[1][1])
 
 
 def test_title_and_legend():

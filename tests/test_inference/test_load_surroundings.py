@@ -13,6 +13,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 import mmconvnext
+from mmconvnext.recipe.quiet import IDLE
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 44, 3), np.uint8)
 
@@ -99,3 +100,14 @@ def test_errors_leave_nothing_behind(detector, training):
     with pytest.raises(ValueError, match='no test-time augmentation'):
         mmconvnext.load(detector, device='cpu', tta=True)
     assert surroundings() == before
+
+
+def test_warnings_of_mmseg_that_nobody_can_act_on_stay_away(segmentor):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        mmconvnext.load(segmentor, device='cpu')
+        from mmseg.models import CrossEntropyLoss
+
+        assert not [one for one in caught if str(one.message).startswith(IDLE)]
+        CrossEntropyLoss()  # the caller's own
+    assert [one for one in caught if str(one.message).startswith('Default ``avg_non_ignore``')]

@@ -20,14 +20,14 @@ def of_objects(size=(30, 40), path='a/b.jpg', **given) -> Result:
     masks = np.zeros((2, *size), bool)
     masks[0, 5:9, 10:20] = masks[1, 20:25, 2:8] = True
     detections = found([[10, 5, 20, 9], [2, 20, 8, 25]], [1, 0], [0.9, 0.4], masks)
-    image = np.full((*size, 3), 99, np.uint8)
+    image = np.full((*size, 3), 199, np.uint8)
     return Result(detections, image, size, CLASSES, colours, path)
 
 
 def of_map() -> Result:
     labels = np.zeros((6, 8), np.uint8)
     labels[0], labels[5] = 2, 255
-    image = np.full((6, 8, 3), 99, np.uint8)
+    image = np.full((6, 8, 3), 199, np.uint8)
     return Result(found([], label_map=labels), image, (6, 8), CLASSES, colours)
 
 
@@ -57,7 +57,7 @@ def test_a_label_map():
     picture = np.asarray(result.draw(least=0, legend=False))
     assert picture.shape == (6, 8, 3)
     red, _, blue = (picture[row, 0].astype(int) for row in (3, 5, 0))
-    assert red[0] > red[2] and blue[2] > blue[0] and picture[5, 0].tolist() == [99, 99, 99]
+    assert red[0] > red[2] and blue[2] > blue[0] and picture[5, 0].tolist() == [199, 199, 199]
     with pytest.raises(ValueError, match=r'a label map has no form in COCO.*result\.label_map'):
         result.to_coco()
 
@@ -111,13 +111,38 @@ def test_the_legend_of_a_label_map_has_no_numbers(written):
     assert written == ([], [('cat', RED), ('emu', BLUE)])
 
 
+def test_a_dark_image_is_drawn_brighter_and_the_legend_says_so(written):
+    image = np.full((480, 500, 3), 9, np.uint8)
+    image[:40], image[40:80] = 51, 30
+    dark = Result(found([]), image, (480, 500), CLASSES, colours)
+    picture = np.asarray(dark.draw())
+    assert picture[::40, 0, 0].tolist()[:3] == [255, 150, 45]
+    assert written[1] == [('image 5 times as bright', (255, 255, 255))]
+    assert (np.asarray(dark.draw(brighten=False)) == image).all()
+    assert len(written[1]) == 1
+    image[:40] = 128
+    assert (np.asarray(dark.draw()) == image).all() and len(written[1]) == 1
+
+
+def test_the_background_of_a_label_map_is_not_tinted(written):
+    labels = np.zeros((480, 500), np.uint8)
+    labels[:, 250:] = 2
+    image = np.full((480, 500, 3), 199, np.uint8)
+    for name, tinted in (('Background', False), ('sky', True)):
+        names = (name, 'dog', 'emu')
+        result = Result(found([], label_map=labels), image, (480, 500), names, colours)
+        picture = np.asarray(result.draw())
+        assert ((picture[:, :250] != 199).any(), (picture[:, 250:] != 199).any()) == (tinted, True)
+    assert written[1] == [('Background', RED), ('emu', BLUE), ('sky', RED), ('emu', BLUE)]
+
+
 def test_outlines_leave_the_image_as_it_is():
     for result, inside in ((of_objects(), (112, 240)), (of_map(), (240, 320))):
         filled, outlined = (
             np.asarray(result.draw(legend=False, outline=outline)) for outline in (False, True)
         )
-        assert outlined[inside].tolist() == [99] * 3 != filled[inside].tolist()
-        assert 0 < (outlined != 99).any(axis=2).mean() < (filled != 99).any(axis=2).mean()
+        assert outlined[inside].tolist() == [199] * 3 != filled[inside].tolist()
+        assert 0 < (outlined != 199).any(axis=2).mean() < (filled != 199).any(axis=2).mean()
 
 
 @pytest.mark.parametrize('least', [-1, 480.0, '480', None])
@@ -166,10 +191,18 @@ def test_a_notebook_shows_it():
 def test_the_image_may_be_loaded_later():
     result = of_objects()
     later = Result(result._found, lambda: result.image + 1, (30, 40), CLASSES, colours)
-    assert later.image[0, 0].tolist() == [100] * 3 == later.at_least(0.5).image[0, 0].tolist()
+    assert later.image[0, 0].tolist() == [200] * 3 == later.at_least(0.5).image[0, 0].tolist()
 
 
 def test_boxes_may_reach_out_of_the_image():
     image = np.zeros((30, 40, 3), np.uint8)
     wide = Result(found([[-1e20, -5, 1e20, 90]]), image, (30, 40), CLASSES, colours)
     assert wide.draw(legend=False).size == (640, 480)
+
+
+def test_ids_of_numpy_become_json():
+    found = of_objects().to_coco(np.int64(3))
+    assert json.loads(json.dumps(found))['annotations'][0]['image_id'] == 3
+    for image_id in ('3', 3.0, -1, True):
+        with pytest.raises(ValueError, match='image_id=.*: choose a whole number from 0 on'):
+            of_objects().to_coco(image_id)

@@ -95,7 +95,7 @@ def test_outputs_are_no_inputs(photos):
         ('a' * 5000, "there is no 'aaa.*aaa'; an input is an image"),
         ('~nobody-of-this-name/x.jpg', "there is no '~nobody-of-this-name/x.jpg'"),
         ('a\0.jpg', 'there is no'),
-        ('', "there is no ''"),
+        ('', "'' is no input; the working folder is . An input is an image"),
         ('@' + 'a' * 5000, 'aaa: it cannot be read as a list of paths: File name too long$'),
         ('@long.txt', 'path 1 of 2: there is no file .*aaa$'),
         ('a' * 5000 + '*', 'no image and no video matches'),

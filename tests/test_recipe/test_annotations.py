@@ -10,6 +10,7 @@ import pytest
 from coco_files import CLASSES
 from fixtures import FASTER_RCNN, MASK_RCNN, as_lazy, found, warnings
 from mmengine.config import Config, ConfigDict
+from PIL import Image
 
 from mmconvnext.data.coco import kept
 from mmconvnext.recipe import annotations
@@ -422,3 +423,14 @@ def prediction(image, corners, masks, labels) -> dict:
     return dict(
         img_id=image, bboxes=boxes, scores=scores, labels=labels, masks=rles, mask_scores=scores
     )
+
+
+def test_an_image_of_which_nothing_is_left_is_refused_unless_it_is_filtered(own, tmp_path):
+    content = files.content()
+    thin = dict(id=77, file_name='thin.png', width=3000, height=1)
+    cfg = own(content, {**content, 'images': [*content['images'], thin]})
+    Image.new('RGB', (3000, 1)).save(tmp_path / 'thin.png')
+    assert 'val_dataloader.dataset: of thin.png, 3000 pixels long and 1 wide' in refusal(cfg)
+    cfg = own({**content, 'images': [*content['images'], thin]}, content)
+    assert cfg.train_dataloader.dataset.filter_cfg.min_size == 32
+    mended(cfg)

@@ -57,7 +57,7 @@ class View(NamedTuple):
         """A picture with the labels."""
         picture = self.image
         if self.labels is not None:
-            picture = draw_label_map(picture, self.labels, colours)
+            picture = draw_label_map(picture, self.labels, colours, classes=classes)
         if self.objects is not None:
             texts = False if len(classes) == 1 else texts
             names, tints = [*classes, IGNORED], [*colours, GREY]

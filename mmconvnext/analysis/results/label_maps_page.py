@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...draw import as_picture, beside, draw_label_map, sheet, with_legend, with_title
+from ...draw import as_picture, beside, draw_label_map, sheet, with_legend, with_titles
 from ...draw.charts import bars, chart_picture, matrix
 from ...draw.layout import fit
 from ...draw.page import Page
@@ -114,14 +114,15 @@ def draw_maps(
     wrong = (truth >= 0) & (truth != maps.predicted)
     errors = np.full(truth.shape, -1)
     errors[wrong], errors[truth < 0] = 0, 1
+    look = dict(opacity=OPACITY, classes=analysis.classes)
     panels = {
         'image': as_picture(image),
-        'truth': draw_label_map(image, truth, colours, opacity=OPACITY),
-        'predicted': draw_label_map(image, maps.predicted, colours, opacity=OPACITY),
+        'truth': draw_label_map(image, truth, colours, **look),
+        'predicted': draw_label_map(image, maps.predicted, colours, **look),
         'errors': draw_label_map(_grey(image), errors, [RED, GREY], opacity=OPACITY),
     }
     side = min(MOST, max(LEAST, *image.shape[:2]))
-    titled = [with_title(fit(panel, side), title) for title, panel in panels.items()]
+    titled = with_titles([fit(panel, side) for panel in panels.values()], [*panels])
     wide = image.shape[1] > image.shape[0]
     picture = sheet(titled, 2) if wide else beside(*titled)
     counts = np.bincount(np.append(truth[truth >= 0], maps.predicted), minlength=len(colours))

@@ -15,16 +15,16 @@ from ...draw import (
     draw_objects,
     enlarge,
     with_legend,
-    with_title,
+    with_titles,
 )
 from ...draw.layout import fit
 from .coco import MASKS
 from .matching import BACKGROUND, DUPLICATE, IGNORED, MISPLACED, RIGHT, WRONG_CLASS
 from .mistakes import MISSED, ImageResult, Mistake, corners
 
-# Blue against red and yellow, which people with colour blindness can tell apart; the others differ
+# Blue against red and orange, which people with colour blindness can tell apart; the others differ
 # from these in lightness too: our choice.
-BLUE, RED, ORANGE, GREY = (0, 114, 178), (220, 20, 40), (240, 190, 40), (150, 150, 150)
+BLUE, RED, ORANGE, GREY = (0, 114, 178), (220, 20, 40), (230, 140, 0), (150, 150, 150)
 CYAN, PINK = (90, 220, 230), (250, 130, 220)
 LOUD = {MISSED: RED, BACKGROUND: RED, WRONG_CLASS: ORANGE, MISPLACED: PINK, DUPLICATE: CYAN}
 # Our choice: sides of pictures in pixels.
@@ -55,7 +55,7 @@ def draw_mistakes(
         f'truth: {int((~result.crowds).sum())} objects, {counts[MISSED]} missed',
         f'predicted: {len(outcome.kinds)} objects, {false} false',
     ]
-    sides = [with_title(*pair) for pair in zip(sides, titles)]
+    sides = with_titles(sides, titles)
     legend = {
         'right': BLUE,
         'missed, or background': RED,

@@ -19,6 +19,7 @@ LOG = 'vis_data/scalars.json'
 OTHERS = {'.py': 'a config', '.log': 'a log for reading', '.png': 'a picture'} | dict.fromkeys(
     ('.pth', '.pt', '.bin', '.safetensors'), 'a checkpoint'
 )
+LARGEST = 1e100  # axes of matplotlib overflow beyond 1e300; drawn as infinite; our choice
 NOT_METRICS = ('step', 'time', 'data_time')  # of a row of validation
 
 
@@ -134,7 +135,8 @@ def _rows(log: Path, notes: list[str]) -> Iterator[dict]:
         except ValueError:
             row = None
         if isinstance(row, dict):
-            if not _is_number(row.get('iter', 0)):
+            row = {key: _drawable(value) for key, value in row.items()}
+            if not _is_finite(row.get('iter', 0)):
                 row.pop('iter')
             yield row
         elif line.strip():
@@ -184,7 +186,7 @@ def _validations(rows: list[dict], epoch: int | None) -> list[tuple[float, dict]
         if 'iter' in row:
             last, by_epoch = row['iter'], 'epoch' in row
         elif any(_is_number(value) for key, value in row.items() if key not in NOT_METRICS):
-            step = row.get('step') if _is_number(row.get('step')) else 0
+            step = row['step'] if _is_finite(row.get('step')) else 0
             # Mask2Former's configs count no epochs, and write step 0.
             found.append((max(last, step * (epoch or 0) if by_epoch else step), row))
     return found
@@ -201,6 +203,16 @@ def _has(row: dict, key: str) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    return _is_number(value) and math.isfinite(value)
+
+
+def _drawable(value: object) -> object:
+    if not _is_number(value) or not abs(value) > LARGEST:
+        return value
+    return math.inf if value > 0 else -math.inf
 
 
 def finite(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -61,7 +61,7 @@ def describe(run: Run) -> list[str]:
         row, length = run.train[-1], run.length()
         parts = [f'{row["iter"]} of {length} iterations' if length else f'{row["iter"]} iterations']
         parts += [f'loss {row["loss"]:.4g}'] if 'loss' in row else []
-        if row.get('time'):
+        if row.get('time') and math.isfinite(row['time']):
             parts.append(f'{row["time"]:.3g} s per iteration')
             left = max(0, (length or 0) - row['iter']) * row['time']
             # Validation and checkpoints are not in the logged time.

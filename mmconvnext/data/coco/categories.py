@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..ledger import Ledger, Tally
 from ..values import LARGEST_ID, key
 
@@ -12,8 +14,10 @@ BLANKS = (
     'names of classes with blanks around them, which are left out; names that become the same by '
     'it are one class'
 )
+BREAKS = 'names of classes with line breaks or other control characters, made blanks'
 TWICE = 'categories that are listed twice, made one'
 CHECK = 'categories'
+CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]+')
 
 
 def sound_categories(
@@ -34,6 +38,9 @@ def sound_categories(
         if type(name) in (int, float):
             ledger.mend(NAMES, name)
             name = str(name)
+        elif isinstance(name, str) and name not in classes and CONTROL.search(name.strip()):
+            ledger.mend(BREAKS, repr(name))
+            name = CONTROL.sub(' ', name).strip()
         elif isinstance(name, str) and name not in classes and name != name.strip():
             ledger.mend(BLANKS, repr(name))
             name = name.strip()

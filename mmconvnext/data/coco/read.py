@@ -41,6 +41,8 @@ def read_coco(file: Path, ledger: Ledger, unlabelled: bool = False) -> dict | No
         found = formats.of_text(text, end=error.pos if error.msg == 'Extra data' else None)
         what = f'it is {found[0]}' if found else _where(error, text)
         return _refuse(ledger, problem + what, found)
+    except ValueError:  # sys.get_int_max_str_digits
+        return _refuse(ledger, problem + 'it holds an integer of thousands of digits')
     except RecursionError:
         return _refuse(ledger, problem + 'its lists are nested too deeply')
     if isinstance(content, list):

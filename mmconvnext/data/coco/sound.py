@@ -55,6 +55,8 @@ class Facts:
     objects_learnt: int = 0  # on these
     pictures: int = 0  # a sum over the images of a hash of id and name, to compare files
     kinds: list[ImageKind] = field(default_factory=list)  # of the image files
+    # Longer side, shorter side and name of the image in which they differ most.
+    thinnest: list = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.kinds = [ImageKind(*kind) for kind in self.kinds]  # lists, if they come from JSON
@@ -151,6 +153,9 @@ def _facts(
         first = [f'{name} {n}' for name, n in others.items()]
         ledger.noted[OTHERS] = Tally(sum(others.values()), first[:FIRST])
     labelled = objects.labelled
+    known = (e for e in entries if e.get('width') and e.get('height'))  # others are missing
+    sides = [(*sorted((e['width'], e['height'])), e['file_name']) for e in known]
+    short, long, name = max(sides, key=lambda one: one[1] / one[0], default=(1, 1, ''))
     learnt = [entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)]
     return Facts(
         images=len(entries),
@@ -161,6 +166,7 @@ def _facts(
         images_learnt=len(learnt),
         objects_learnt=sum(objects.learnt_on[i] for i in learnt),
         pictures=sum(_mark(entry) for entry in entries),
+        thinnest=[long, short, name],
     )
 
 

@@ -14,6 +14,7 @@ from ..files import folded
 from ..images import read_headers
 from ..listing import folders_of
 from ..pairs import IMAGES
+from ..texts import decoded, text_of
 
 HEAD = 4096  # characters of a file that tell its format; our choice
 SAMPLE = 20  # names by which the folder of the images is found; our choice
@@ -68,7 +69,7 @@ class Folder:
         found: dict[str, str] = {}
         for file in self.files:
             if 'ImageSets' in file.parts and file.suffix == '.txt' and file.stem.lower() in SPLITS:
-                for line in file.read_text(encoding='utf-8-sig', errors='replace').splitlines():
+                for line in text_of(file, errors='replace').splitlines():
                     if line.strip():
                         stem = Path(line.split()[0]).stem
                         found.setdefault(stem, SPLITS[file.stem.lower()])
@@ -200,7 +201,7 @@ def lines_of(file: Path) -> list[str]:
         SourceError: it is no UTF-8, so that the names would be wrong.
     """
     try:
-        return file.read_text(encoding='utf-8-sig').splitlines()
+        return text_of(file).splitlines()
     except UnicodeDecodeError as error:
         raise SourceError(f'{file} cannot be read: {error}; save it as UTF-8') from error
 
@@ -209,6 +210,6 @@ def head(file: Path) -> str:
     """The beginning of a text; '' if it is none."""
     try:
         with file.open('rb') as stream:
-            return stream.read(HEAD).decode('utf-8-sig', 'replace')
+            return decoded(stream.read(HEAD), 'replace')
     except OSError:
         return ''

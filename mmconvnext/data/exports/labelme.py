@@ -14,6 +14,7 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from PIL import Image
 
+from ..texts import text_of
 from ..values import number
 from .export import Export, Shape, Writer, leave_unlabelled, rle_of
 from .folder import Folder, SourceError, head, split_in
@@ -25,6 +26,7 @@ OTHERS = 'shapes without an area (points and lines)'
 UNUSABLE = 'shapes whose points are missing or no numbers'
 NO_LABEL = 'shapes without a label'
 EMBEDDED = 'images that are only in their JSON (imageData), written as files'
+TURNED = 'rotation'  # X-AnyLabeling's rectangle with four corners
 IGNORED = '__ignore__'  # LabelMe's own examples give this label to regions of no class
 
 
@@ -75,7 +77,7 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
 
 def _content(file: Path) -> dict | None:
     try:
-        content = json.loads(file.read_text(encoding='utf-8-sig'))
+        content = json.loads(text_of(file))
     except (ValueError, RecursionError):
         return None
     shapes = isinstance(content, dict) and isinstance(content.get('shapes'), list)
@@ -108,7 +110,9 @@ def _add_all(writer: Writer, image: int, shapes: list, size: tuple[int, int], wh
         if label is None or str(label).strip() in ('', IGNORED):
             writer.ledger.leave_out(NO_LABEL, place)
             continue
-        kind = entry.get('shape_type') or 'polygon'  # absent in files of version 2 and 3
+        # Absent in files of version 2 and 3; tools that write this form spell it as they like.
+        kind = str(entry.get('shape_type') or 'polygon').strip().lower()
+        kind = 'polygon' if kind == TURNED else kind
         if kind not in ('polygon', 'rectangle', 'circle', 'mask'):
             writer.ledger.leave_out(OTHERS, f'{place}: {kind}')
             continue

@@ -34,6 +34,7 @@ NO_MAP = 'images without a label map'
 NO_IMAGE = 'label maps without an image'
 BROKEN = 'label maps that cannot be read, with their images'
 TABLES = ('labelmap.txt', '_classes.csv', 'classes.txt', 'objectinfo150.txt')
+NAMED = '; --classes background nucleus, for example, names them'
 MANY = 50  # values from which on they hardly are classes; our choice
 
 
@@ -149,13 +150,16 @@ def _meaning(
     if set(found) <= {0, 255} and 255 in found:
         names = listed or ['background', 'foreground']
         _count(names, [0, 255], folder)
-        export.notes.append(f'binary masks: 0 is {names[0]!r}, 255 is {names[1]!r}')
+        export.notes.append(
+            f'binary masks: 0 is {names[0]!r}, 255 is {names[1]!r}' + NAMED * (not listed)
+        )
         return names, LabelValues(ids=[0, 255])
     ids = [value for value in found if value != IGNORE]
     if listed and ids and max(ids) < len(listed):
         ids = list(range(len(listed)))  # also classes that no map shows
     if set(ids) == {0, 1} and not listed:
         listed = ['background', 'foreground']
+        export.notes.append(f"0 is 'background', 1 is 'foreground'{NAMED}")
     if not listed:
         values = ', '.join(map(str, ids[:MANY]))
         raise SourceError(

@@ -10,7 +10,7 @@ from .folder import SourceError
 
 
 def read_xml(file: Path) -> Element:
-    """The root of a file.
+    """The root of a file, its names without their namespaces.
 
     Raises:
         ValueError: it is no XML, or has entities; the message says where.
@@ -22,8 +22,11 @@ def read_xml(file: Path) -> Element:
     except ImportError as error:
         raise SourceError(f'{file.name} is XML, which needs: pip install defusedxml') from error
     try:
-        return parse(file).getroot()
+        root = parse(file).getroot()
     except ParseError as error:
         raise ValueError(str(error)) from error
     except DefusedXmlException as error:
         raise ValueError(f'it defines entities, which are refused ({error.name})') from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition('}')[2]
+    return root

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from ..ledger import Tally
+from ..texts import text_of
 from ..values import number
 from .export import Export, Writer
 from .folder import Folder, SourceError, head, lines_of, split_in
@@ -118,7 +119,7 @@ def _shape(values: list[float], width: int, height: int) -> tuple[list | None, l
 
 def _rows(file: Path, folder: Folder, export: Export) -> Iterator[tuple[str, list[float]]]:
     """The place of each line and its numbers, five at least."""
-    text = file.read_text(encoding='utf-8-sig', errors='replace')
+    text = text_of(file, errors='replace')
     for position, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -176,13 +177,30 @@ def _yaml(folder: Folder) -> Path | None:
     return min(files, key=lambda f: len(f.parts), default=None)
 
 
+class _Loader(yaml.BaseLoader):
+    """Reads all as it is written, as YAML would read the names yes, 1.10 and ~ as True, 1.1 and
+    None. A key that is there twice is an error, where YAML forgets the first one.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                text = f'{key.value} is there twice; keep one, or give each class its own number'
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _table(folder: Folder) -> tuple[dict, Path | None]:
     file = _yaml(folder)
     if file is None:
         return {}, None
     try:
-        # All as it is written: YAML would read the names yes, 1.10 and ~ as True, 1.1 and None.
-        table = yaml.load(file.read_text(encoding='utf-8-sig'), yaml.BaseLoader)
+        table = yaml.load(text_of(file), _Loader)
+    except yaml.constructor.ConstructorError as error:
+        raise SourceError(f'{file}, line {error.problem_mark.line + 1}: {error.problem}') from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SourceError(f'{file} is no YAML: {error}') from error
     return (table if isinstance(table, dict) else {}), file
@@ -201,12 +219,18 @@ def _names(folder: Folder, table: dict) -> list[str]:
             )
         names = [names[key] for key in sorted(names, key=number)]
     if isinstance(names, list) and names:
-        nameless = [i for i, name in enumerate(names) if not str(name).strip()]
+        lists = [i for i, name in enumerate(names) if not isinstance(name, str)]
+        if lists:
+            raise SourceError(
+                f'the data.yaml gives the classes {lists[:10]} lists for names, such as '
+                f'{str(names[lists[0]])[:80]}; write a text for each class'
+            )
+        nameless = [i for i, name in enumerate(names) if not name.strip()]
         if nameless:
             raise SourceError(
                 f'the data.yaml gives no name to the classes {nameless[:10]}; name every class'
             )
-        return [str(name) for name in names]
+        return names
     for file in sorted(folder.files, key=lambda f: len(f.parts)):
         if file.name in NAMES:
             names = [line.strip() for line in lines_of(file) if line.strip()]
@@ -234,7 +258,7 @@ def _members(place: Path, folder: Folder, reals: list[str]) -> Iterator[str]:
         inside = os.path.realpath(place) + os.sep
         yield from (real for real in reals if real.startswith(inside))
     elif place.suffix == '.txt':
-        lines = place.read_text(encoding='utf-8-sig', errors='replace').split('\n')
+        lines = text_of(place, errors='replace').split('\n')
         for line in filter(None, map(str.strip, lines)):
             image = folder.find(line, place.parent)
             if image is not None:
@@ -246,4 +270,5 @@ def _place(name: str, table: dict, folder: Folder, file: Path) -> Path | None:
     near = re.sub(r'^(\.\./|\./)+', '', name)
     given = file.parent / str(table.get('path') or '')
     tried = [given / name, file.parent / name, file.parent / near, folder.root / near]
-    return next((place for place in tried if place.exists()), None)
+    # Path's exists fails for a name that is too long.
+    return next((place for place in tried if os.path.exists(place)), None)

@@ -22,6 +22,7 @@ CHECKS = dict(
     image_channels='images have other channels than the preprocessor or the backbone',
     normalization='mean and std do not suit the values of the images, or cannot divide',
     image_sizes='listed sizes of images differ from their files',
+    thin_images='of an image, a pixel high or wide, nothing is left when it is resized',
     categories='categories are incomplete, or share an id',
     references='objects refer to ids that are one lower or higher than those of the lists',
     evaluated_images='an evaluator reads the file of other images than its dataset',

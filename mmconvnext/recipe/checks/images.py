@@ -22,6 +22,7 @@ from .files import is_remote
 from .finding import Finding
 from .loading import check_loading, turns_images
 from .readers import defining
+from .thin import check_thin
 
 
 def check_images(cfg: Config, loaders: tuple) -> Iterator[Finding]:
@@ -52,6 +53,10 @@ def check_images(cfg: Config, loaders: tuple) -> Iterator[Finding]:
                 'remove them',
                 'image_files',
             )
+        sound = [(file, header.loaded) for file, header in headers.items() if not header.error]
+        if sound:
+            file, sides = max(sound, key=lambda one: max(one[1]) / min(one[1]))
+            yield from check_thin(path, dataset, (max(sides), min(sides)), str(file))
         several = [str(file) for file, header in headers.items() if header.several]
         if several:
             yield Finding(

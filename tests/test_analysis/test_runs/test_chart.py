@@ -15,7 +15,8 @@ from mmconvnext.analysis.runs.chart import (
     short_number,
     smoothed,
 )
-from mmconvnext.analysis.runs.log import Run
+from mmconvnext.analysis.runs.log import Run, read_run
+from mmconvnext.analysis.runs.panels import choose_panels
 from mmconvnext.analysis.runs.rates import Rate
 from mmconvnext.recipe.errors import RecipeError
 
@@ -150,3 +151,9 @@ def test_odd_names(tmp_path, drawn):
 )
 def test_short_numbers(value, text):
     assert short_number(value) == text
+
+
+def test_values_that_no_axis_can_show(write_log, tmp_path):
+    rows = [dict(loss=v, lr=v, time=v, iter=i, step=i) for i, v in enumerate((1.0, 1e308, 1e99), 1)]
+    run = read_run(write_log([*rows, dict(mAP=1e308, step=3)]))
+    assert draw_runs([run], choose_panels([run]), tmp_path / 'a.png').is_file()

@@ -176,3 +176,12 @@ def test_another_file_of_a_run_is_told_from_its_log(write_log, name, kind):
     (work_dir / 'apart' / name).touch()
     with pytest.raises(RecipeError, match=f'{kind}, .* such as work_dirs/CONFIG$'):
         read_run(str(work_dir / 'apart' / name))
+
+
+@pytest.mark.parametrize('value', [1e308, -(10**400), 1.1e100])
+def test_values_that_no_axis_can_show_are_infinite(write_log, value):
+    rows = [dict(loss=value, iter=1, step=1), dict(loss=1e100, iter=2, step=2)]
+    rows += [dict(mAP=0.5, step=value), dict(loss=1.0, iter=value, step=3)]
+    run = read_run(write_log(rows))
+    assert run.series('loss') == [(1, math.inf if value > 0 else -math.inf), (2, 1e100)]
+    assert run.series('mAP') == [(2, 0.5)]

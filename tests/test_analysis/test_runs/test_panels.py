@@ -4,6 +4,7 @@
 import math
 
 import pytest
+from mmengine.config import Config
 
 from mmconvnext.analysis.runs.log import Run
 from mmconvnext.analysis.runs.panels import choose_panels, describe
@@ -99,3 +100,10 @@ def test_time_left(length, end):
 def test_many_bad_values_are_one_line():
     run = Run('a', [dict(loss=math.inf, iter=i) for i in (3, 4)] + [dict(loss=1.0, iter=5)])
     assert describe(run)[-1] == '  loss is NaN or infinite from iteration 3 on, in 2 rows'
+
+
+@pytest.mark.parametrize('time', [float('nan'), float('inf')])
+def test_a_time_that_is_no_number_tells_nothing(time):
+    row = dict(loss=1.0, iter=5, step=5, time=time)
+    run = Run('r', [row], config=Config(dict(train_cfg=dict(max_iters=9))))
+    assert describe(run)[0] == 'r: 5 of 9 iterations, loss 1'

@@ -5,7 +5,14 @@ import coco_files as files
 import pytest
 from coco_files import told
 
-from mmconvnext.data.coco.categories import BLANKS, IDS, NAMES, TWICE, sound_categories
+from mmconvnext.data.coco.categories import (
+    BLANKS,
+    BREAKS,
+    IDS,
+    NAMES,
+    TWICE,
+    sound_categories,
+)
 from mmconvnext.data.ledger import Ledger
 
 
@@ -163,3 +170,11 @@ def test_long_entries_are_named_by_their_beginning():
 def test_classes_that_are_only_some_of_the_names_keep_the_order():
     assert sound((5, 'a'), (3, 'cat'), (4, 'dog'))[0] == [(5, 'a'), (3, 'cat'), (4, 'dog')]
     assert sound((5, 'a'), (3, 'b'), classes=())[0] == [(5, 'a'), (3, 'b')]
+
+
+@pytest.mark.parametrize('name', ['red\ncat', 'red\0cat', '\tred\r\ncat\n', 'red\u2028cat'])
+def test_control_characters_become_blanks(name):
+    entries, _, ledger = sound((1, name), classes=('red cat',))
+    assert entries == [(1, 'red cat')] and ledger.mended[BREAKS].first == [repr(name)]
+    entries, _, ledger = sound((1, name), classes=(name,))
+    assert entries == [(1, name)] and not ledger.mended

@@ -168,3 +168,9 @@ def test_text_behind_the_content_is_told_unless_it_is_one_object_a_line(tmp_path
 def test_a_folder_of_unknown_files(tmp_path):
     (tmp_path / 'a.bin').touch()
     assert refusal(tmp_path) == 'it is a folder'
+
+
+def test_an_integer_that_python_does_not_read(tmp_path):
+    text = json.dumps(files.content()).replace('"id": 1', f'"id": {"7" * 5000}', 1)
+    told = refusal(files.write(tmp_path, text.encode()))
+    assert told == 'it holds an integer of thousands of digits'

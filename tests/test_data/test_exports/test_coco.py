@@ -202,3 +202,9 @@ def test_boxes_of_the_stored_image(tmp_path):
         ready(tmp_path / 'a')
     _, out = ready(tmp_path / 'a', apply_exif=True)
     assert objects(out)['1.png'][0][:2] == ('cat', (HEIGHT - 3 - 31, 8, 31, 20))
+
+
+def test_windows_encoding(tmp_path):
+    pictures(tmp_path / 'a')
+    write(tmp_path / 'a', json.dumps(content()).encode('utf-16'))
+    assert ready(tmp_path / 'a')[0]['format'] == 'coco'

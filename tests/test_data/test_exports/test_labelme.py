@@ -145,3 +145,24 @@ def test_blanks_around_labels(tmp_path):
     )
     assert facts['classes'] == dict(cat=2)
     assert [tally['first'] for tally in facts['mended'].values()] == [["'cat '"]]
+
+
+def test_turned_rectangles_and_other_spellings(tmp_path):
+    points = [[10, 5], [20, 15], [15, 20], [5, 10]]
+    turned = dict(label='dog', points=points, shape_type='rotation')
+    loud = dict(BOX, shape_type=' Rectangle')
+    facts, out = ready(folder(tmp_path, [turned, loud, dict(BOX, shape_type='Point')]))
+    found = objects(out)['1.png']
+    assert [one[:2] for one in found] == [
+        ('dog', (5, 5, 16, 16)), ('cat', (10.25, 5, 20.25, 20)),
+    ]  # fmt: skip
+    assert found[0][2] == pytest.approx(100, abs=30)
+    (left,) = facts['left_out'].values()
+    assert left['count'] == 1
+
+
+def test_windows_encoding(tmp_path):
+    root = folder(tmp_path, [BOX])
+    for file in root.glob('*.json'):
+        file.write_bytes(file.read_text().encode('utf-16'))
+    assert ready(root)[0]['objects'] == 2

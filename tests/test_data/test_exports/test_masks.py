@@ -21,11 +21,16 @@ def pairs(root, values, count=4, kind='L', images='images', maps='masks', ending
 def test_binary_masks(tmp_path):
     facts, out = ready(pairs(tmp_path / 'a', {A: 255}))
     assert facts['own_data']['classes'] == ['background', 'foreground']
-    assert "binary masks: 0 is 'background', 255 is 'foreground'" in facts['notes']
+    note = "binary masks: 0 is 'background', 255 is 'foreground'"
+    assert f'{note}; --classes background nucleus, for example, names them' in facts['notes']
     assert facts['own_data']['train'] == dict(images='train/images', annotations='train/labels')
     assert facts['splits']['val']['images'] == 1 and facts['pixels']['foreground'] == 0.104167
     found = labels_beside(out, '0.jpg')
     assert np.unique(found).tolist() == [0, 1] and found[4:20, 5:25].all() and found.sum() == 320
+    facts = ready(tmp_path / 'a', classes=['soil', 'nucleus'], out='b')[0]
+    assert facts['notes'][0] == "binary masks: 0 is 'soil', 255 is 'nucleus'"
+    facts = ready(pairs(tmp_path / 'c', {A: 1}), out='d')[0]
+    assert facts['notes'][0].startswith("0 is 'background', 1 is 'foreground'; --classes back")
 
 
 def test_binary_masks_as_objects(tmp_path):

@@ -131,3 +131,15 @@ def test_no_object_can_be_used(tmp_path):
         voc(root / f'{i}.xml', f'{i}.png', '<object><name>cat</name></object>')
     with pytest.raises(SourceError, match='no object is left on 2 images: 2 objects without a box'):
         ready(root)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+def test_a_namespace_and_windows_encoding(tmp_path, encoding):
+    root = tmp_path / 'a'
+    for i in '12':
+        picture(root / f'{i}.png')
+        file = voc(root / f'{i}.xml', f'{i}.png', voc_object('cat', BOX))
+        content = file.read_text().replace('<annotation>', '<annotation xmlns="http://a.b/voc">')
+        file.write_bytes(content.encode(encoding))
+    facts, out = ready(root)
+    assert facts['format'] == 'voc' and objects(out)['1.png'] == [('cat', (10, 5, 20, 20), None)]

@@ -203,9 +203,48 @@ def test_images_beside_their_labels_below_a_folder_called_runs(tmp_path):
     assert facts['empty_images'] == ['3.png']
 
 
-@pytest.mark.parametrize('coding', ['utf-16', 'latin-1'])
-def test_names_that_are_no_utf8_are_not_guessed(tmp_path, coding):
+def test_names_that_are_no_utf8_are_not_guessed(tmp_path):
     yolo(tmp_path / 'in', {'a.png': '0 .5 .5 .2 .2', 'b.png': '0 .5 .5 .2 .2'}, data='')
-    (tmp_path / 'in/classes.txt').write_text('K\u00e4fer\n', encoding=coding)
+    (tmp_path / 'in/classes.txt').write_text('K\u00e4fer\n', encoding='latin-1')
     with pytest.raises(SourceError, match='classes.txt cannot be read: .* save it as UTF-8'):
         ready(tmp_path / 'in')
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-32', 'utf-8-sig'])
+def test_texts_of_windows(tmp_path, encoding):
+    root = yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT})
+    for file in [*root.rglob('*.txt'), root / 'data.yaml']:
+        file.write_bytes(file.read_text().replace('dog', 'gr\u00f6\u00dfe').encode(encoding))
+    facts, out = ready(root)
+    assert facts['classes'] == {'cat': 1, 'gr\u00f6\u00dfe': 1} and not facts['left_out']
+
+
+def test_another_encoding_is_named(tmp_path):
+    root = yolo(tmp_path / 'a', {'1.png': BOX})
+    (root / 'data.yaml').write_bytes('names: [cat, gr\u00f6\u00dfe]\n'.encode('latin-1'))
+    with pytest.raises(SourceError, match=r'data\.yaml is no YAML: .utf-8. codec'):
+        ready(root)
+
+
+@pytest.mark.parametrize('place', ['x' * 5000, 'a\0b'])
+def test_places_that_cannot_be_are_none(tmp_path, place):
+    data = f'names: [cat, dog]\ntrain: "{place}"\n'.replace('\0', '\\0')
+    facts, _ = ready(yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, data))
+    assert facts['objects'] == 2
+
+
+@pytest.mark.parametrize(
+    ('data', 'fault'),
+    [
+        ('names:\n  0: cat\n  1: dog\n  0: emu\n', 'data.yaml, line 4: 0 is there twice; keep one'),
+        ('names: [cat, dog]\nnames: [a, b]\n', 'data.yaml, line 2: names is there twice'),
+        (
+            'names: [cat, [dog, puppy]]\n',
+            r"the classes \[1\] lists for names, such as \['dog'",
+        ),
+        ('names: {0: {a: b}, 1: dog}\n', r"the classes \[0\] lists for names, such as \{'a'"),
+    ],
+)
+def test_names_that_do_not_tell_the_class(tmp_path, data, fault):
+    with pytest.raises(SourceError, match=fault):
+        ready(yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, data))

@@ -11,7 +11,8 @@ from mmconvnext.recipe.errors import RecipeError
 
 # A config may hold each of them: none goes without a notice.
 NAMES = ['channels', 'files', 'annotations', 'images', 'image_files', 'image_bits']
-NAMES += ['image_channels', 'normalization', 'image_sizes', 'categories']
+NAMES += ['image_channels', 'normalization', 'image_sizes', 'thin_images']
+NAMES += ['categories']
 NAMES += ['references', 'evaluated_images', 'boxes', 'crowd', 'masks']
 NAMES += ['num_classes', 'class_names', 'missing_class']
 NAMES += ['double_category', 'class_order', 'classwise', 'no_objects', 'trained_classes']

@@ -174,3 +174,12 @@ def test_it_is_one_of_the_checks(tmp_path, monkeypatch):
         RecipeError, match='1 of 1 images cannot be read.*\n.*checks.image_files=False'
     ):
         check_recipe(cfg, ('test_dataloader',))
+
+
+def test_an_image_of_which_nothing_is_left(tmp_path):
+    write(tmp_path / 'images/thin.jpg', encoded(Image.new('RGB', (3000, 1)), 'JPEG'))
+    picture(tmp_path, 'a.jpg')
+    resize = dict(type='Resize', scale=(1333, 800), keep_ratio=True)
+    cfg = config(tmp_path, pipeline=[dict(type='LoadImageFromFile'), resize])
+    (found,) = check_images(cfg, LOADER)
+    assert found.check == 'thin_images' and 'images/thin.jpg, 3000 pixels long' in found.text
