@@ -74,6 +74,7 @@ MAY_IMPORT = {
     '.data.exports.xml_file': '.data.exports.folder defusedxml',
     '.recipe': '.recipe .data .toy .arch .checkpoint.atomic mmengine numpy PIL torch',
     '.recipe.config_faults': 'yaml',
+    '.recipe.data_config': '.recipe mmengine yaml',
     '.recipe.label_maps': '.recipe .data .registry mmengine',
     '.recipe.load_label_map': '.data .registry mmcv mmengine numpy',
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',

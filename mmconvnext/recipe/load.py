@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from .config_faults import SUFFIXES, config_fault
+from .data_config import read_data
 from .errors import RecipeError
 from .walk import dicts, scope_of_model, type_of
 
@@ -21,8 +22,8 @@ from .walk import dicts, scope_of_model, type_of
 REPLACED = ('mmpretrain', 'mmcls')
 
 
-def load_config(path: str) -> Config:
-    """Read a config file.
+def load_config(path: str, only_data: bool = False) -> Config:
+    """Read a config file; with ``only_data`` without running it, see :mod:`.data_config`.
 
     A lazy config without a default scope gets the scope of its model's class, so that types written
     as strings are looked up in that project.
@@ -46,8 +47,10 @@ def load_config(path: str) -> Config:
             'checkpoint'
         )
     try:
-        cfg = _read(file)
+        cfg = read_data(file) if only_data else _read(file)
     except ImportError as error:
+        if only_data:
+            raise
         cfg = _read(file, import_custom_modules=False)
         missing, fault = _missing_package(path, cfg)
         if not fault:
@@ -58,6 +61,8 @@ def load_config(path: str) -> Config:
         rest = [name for name in _imports(cfg) if name not in missing]
         cfg.custom_imports = dict(imports=rest, allow_failed_imports=False) if rest else None
         import_modules_from_strings(rest)
+    # Its argument format_python_code is passed on only for lazy configs in mmengine 0.10.
+    object.__setattr__(cfg, '_format_python_code', False)
     if cfg.get('default_scope') is None and scope_of_model(cfg):
         cfg.default_scope = scope_of_model(cfg)
     return cfg
@@ -89,8 +94,6 @@ def _read(file: Path, import_custom_modules: bool = True) -> Config:
         if fault is None:
             raise
         raise RecipeError(f'the config cannot be read: {fault}') from error
-    # Its argument format_python_code is passed on only for lazy configs in mmengine 0.10.
-    object.__setattr__(cfg, '_format_python_code', False)
     return cfg
 
 
