@@ -186,23 +186,32 @@ def _count(names: Sequence[str], values: list[int], folder: Folder) -> None:
 def _listed(tables: dict[str, Path]) -> list[str]:
     """The names in Roboflow's _classes.csv, or the lines of classes.txt."""
     if '_classes.csv' in tables:
-        rows = tables['_classes.csv'].read_text(encoding='utf-8-sig').splitlines()
+        rows = _lines(tables['_classes.csv'])
         cells = [[cell.strip() for cell in row.split(',')] for row in rows]
         named = {int(c[0]): c[1] for c in cells if len(c) > 1 and c[0].isdigit()}
         return [named[i] for i in sorted(named)] if sorted(named) == list(range(len(named))) else []
     if 'classes.txt' in tables:
-        lines = tables['classes.txt'].read_text(encoding='utf-8-sig').splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return [line.strip() for line in _lines(tables['classes.txt']) if line.strip()]
     return []
 
 
 def _palette(file: Path) -> dict:
     """The colour of each name; VOC's for lines of names alone, as Datumaro writes them."""
-    lines = [line.strip() for line in file.read_text(encoding='utf-8-sig').splitlines()]
+    lines = [line.strip() for line in _lines(file)]
     names = [line for line in lines if line and not line.startswith('#')]
     if any(re.search(r'\d', line) for line in names):
-        return read_palette(file)
+        try:
+            return read_palette(file)
+        except ValueError as error:
+            raise SourceError(f'{file}: {error}') from error
     return {line.partition(':')[0].strip(): _voc_colour(i) for i, line in enumerate(names)}
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(f'{file} is no text in UTF-8 ({error}): save it so') from error
 
 
 def _voc_colour(number: int) -> tuple[int, int, int]:
