@@ -29,6 +29,7 @@ PACKAGES = ('mmengine', 'mmcv', 'mmconvnext', *SCOPES, 'torch')
 NAMING = ('type', 'constructor')  # keys whose value mmengine looks up and calls
 NUMBERS = {'inf': float('inf'), 'nan': float('nan')}  # a dumped config spells them so
 PICKLES = ('.pkl', '.pickle')  # mmengine unpickles such a file, which runs what it says
+MOST = 1_000_000  # values; our choice: the largest recipes have thousands
 WAY = (
     'Only data is read (--config-only-data): values, lists, dicts and dict(...), as in the config '
     'that a run writes into its work dir. If you trust the file, leave the flag out'
@@ -111,7 +112,15 @@ def _refused(file: Path, text: str, node: ast.AST) -> RecipeError:
 
 
 def _other(file: Path, text: str) -> object:
-    return json.loads(text) if file.suffix == '.json' else yaml.safe_load(text)
+    if file.suffix == '.json':
+        return json.loads(text)
+    content = yaml.safe_load(text)
+    nodes = [content]
+    for node in nodes:  # which grows; a list that many others refer to counts each time
+        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        if len(nodes) > MOST:
+            raise ValueError(f'it holds more than {MOST:,} values')
+    return content
 
 
 def _faults(content: dict) -> Iterator[tuple[str, object]]:

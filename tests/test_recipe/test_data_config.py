@@ -134,6 +134,11 @@ def test_refused(text, match, tmp_path, monkeypatch):
     assert not (tmp_path / 'ran').exists()
 
 
+BOMB = 'a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n' + ''.join(
+    f'a{i}: &a{i} [{", ".join(10 * [f"*a{i - 1}"])}]\n' for i in range(1, 9)
+)
+
+
 @pytest.mark.parametrize(
     ('name', 'text', 'match'),
     [
@@ -147,7 +152,8 @@ def test_refused(text, match, tmp_path, monkeypatch):
             'a: !!python/object/apply:os.system [touch ran]',
             r'could not determine',
         ),
-        ('c.yaml', 'a: &a [*a]', r'c\.yaml cannot be read as data: it is nested too deeply'),
+        ('c.yaml', 'a: &a [*a]', r'cannot be read as data: it holds more than 1,000,000 val'),
+        ('c.yaml', BOMB, r'c\.yaml cannot be read as data: it holds more than 1,000,000 values'),
         ('c.yaml', '', r'a NoneType where a dict is expected'),
         ('c.yml', 'a: [', r'cannot be read as data: while parsing'),
     ],

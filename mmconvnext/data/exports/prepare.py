@@ -70,6 +70,7 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
         real = _write_embedded(export, stage)
         options = dict(apply_exif=settings.apply_exif, crowd_as_object=settings.crowd_as_object)
         data = gather(export, settings.classes, **options)
+        _tell_outside(data, folder.root, real)
         for item in data.items:
             item.name = real.get(item.file, item.name)
         if data.maps and task == 'instance':
@@ -89,6 +90,16 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
         text = json.dumps(facts, indent=1, ensure_ascii=False)
         (stage / REPORT).write_text(text + '\n', encoding='utf-8')
     return facts, lines(facts, out)
+
+
+OUTSIDE = 'images that lie outside the given folder; the annotations name them'
+
+
+def _tell_outside(data: Data, root: Path, embedded: dict[Path, str]) -> None:
+    inside = os.path.abspath(root) + os.sep
+    for item in data.items:
+        if item.file not in embedded and not os.path.abspath(item.file).startswith(inside):
+            data.ledger.note(OUTSIDE, str(item.file))
 
 
 EMBEDDED = 'embedded'

@@ -201,12 +201,17 @@ def _names(folder: Folder, table: dict) -> list[str]:
             )
         names = [names[key] for key in sorted(names, key=number)]
     if isinstance(names, list) and names:
-        nameless = [i for i, name in enumerate(names) if not str(name).strip()]
+        wrong = [i for i, name in enumerate(names) if not isinstance(name, str)]
+        if wrong:  # lists of lists of lists could be a text of gigabytes
+            raise SourceError(
+                f'the classes {wrong[:10]} of the data.yaml have names that are no texts'
+            )
+        nameless = [i for i, name in enumerate(names) if not name.strip()]
         if nameless:
             raise SourceError(
                 f'the data.yaml gives no name to the classes {nameless[:10]}; name every class'
             )
-        return [str(name) for name in names]
+        return names
     for file in sorted(folder.files, key=lambda f: len(f.parts)):
         if file.name in NAMES:
             lines = file.read_text(encoding='utf-8-sig', errors='replace').splitlines()
@@ -223,7 +228,7 @@ def _splits(folder: Folder, table: dict, file: Path | None, export: Export) -> d
     for split in ('train', 'val', 'test'):
         given = table.get(split) or (table.get('valid') if split == 'val' else None)
         for name in given if isinstance(given, list) else [given]:
-            place = _place(str(name), table, folder, file) if name else None
+            place = _place(name, table, folder, file) if name and isinstance(name, str) else None
             for real in _members(place, folder, reals) if place else ():
                 if found.setdefault(real, split) != split:
                     export.ledger.note(f'images of {split} that are in {found[real]} too', real)
@@ -245,6 +250,7 @@ def _members(place: Path, folder: Folder, reals: list[str]) -> Iterator[str]:
 def _place(name: str, table: dict, folder: Folder, file: Path) -> Path | None:
     """A folder of a data.yaml on this machine; Roboflow writes ../train, meaning train."""
     near = re.sub(r'^(\.\./|\./)+', '', name)
-    given = file.parent / str(table.get('path') or '')
+    path = table.get('path')
+    given = file.parent / (path if isinstance(path, str) else '')
     tried = [given / name, file.parent / name, file.parent / near, folder.root / near]
-    return next((place for place in tried if place.exists()), None)
+    return next((place for place in tried if os.path.exists(place)), None)

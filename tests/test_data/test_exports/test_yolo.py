@@ -201,3 +201,20 @@ def test_images_beside_their_labels_below_a_folder_called_runs(tmp_path):
     facts, out = ready(root)
     assert sorted(objects(out)) == ['1.png', '2.png', '3.png']
     assert facts['empty_images'] == ['3.png']
+
+
+@pytest.mark.parametrize('names', ['[cat, [a, b]]', '[cat, {a: b}]', '{0: cat, 1: [dog]}'])
+def test_names_that_are_no_texts(tmp_path, names):
+    root = yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, f'names: {names}\n')
+    with pytest.raises(SourceError, match=r'the classes \[1\] of the data\.yaml have names that'):
+        ready(root)
+
+
+def test_a_list_of_lists_of_lists_is_not_written_out(tmp_path):
+    """A billion names in a few lines."""
+    lists = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n']
+    lists += [f'a{i}: &a{i} [{", ".join(10 * [f"*a{i - 1}"])}]\n' for i in range(1, 10)]
+    ends = 'names: [*a9]\ntrain: [*a9]\npath: *a9\n'
+    root = yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, ''.join(lists) + ends)
+    with pytest.raises(SourceError, match='names that are no texts'):
+        ready(root)
