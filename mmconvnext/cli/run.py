@@ -11,6 +11,7 @@ from importlib import import_module
 from ..checkpoint.errors import CheckpointError
 from ..recipe.errors import RecipeError
 from .system_errors import told
+from .unregistered import unregistered
 
 
 def start(tool: str) -> None:
@@ -21,8 +22,9 @@ def start(tool: str) -> None:
 def run_tool(main: Callable[[], object]) -> None:
     """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2.
 
-    So are a full disk, missing rights and the like (:mod:`.system_errors`). Ctrl-C, and a reader of
-    the output that stops, end it without a traceback.
+    So are a full disk, missing rights and the like (:mod:`.system_errors`), and a type that nothing
+    registers (:mod:`.unregistered`). Ctrl-C, and a reader of the output that stops, end it without
+    a traceback.
     """
     try:
         main()
@@ -35,8 +37,8 @@ def run_tool(main: Callable[[], object]) -> None:
     except BrokenPipeError:  # the reader has enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush
         sys.exit(1)
-    except OSError as error:
-        text = told(error)
+    except (OSError, KeyError) as error:
+        text = told(error) if isinstance(error, OSError) else unregistered(error)
         if not text:
             raise
         print(f'error: {text}', file=sys.stderr)

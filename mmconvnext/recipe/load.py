@@ -51,7 +51,10 @@ def load_config(path: str, only_data: bool = False) -> Config:
     except ImportError as error:
         if only_data:
             raise
-        cfg = _read(file, import_custom_modules=False)
+        try:
+            cfg = _read(file, import_custom_modules=False)
+        except ImportError as problem:
+            raise RecipeError(f'{path} cannot be read: {problem}') from problem
         missing, fault = _missing_package(path, cfg)
         if not fault:
             raise
@@ -63,8 +66,11 @@ def load_config(path: str, only_data: bool = False) -> Config:
         import_modules_from_strings(rest)
     # Its argument format_python_code is passed on only for lazy configs in mmengine 0.10.
     object.__setattr__(cfg, '_format_python_code', False)
-    if cfg.get('default_scope') is None and scope_of_model(cfg):
-        cfg.default_scope = scope_of_model(cfg)
+    try:
+        if cfg.get('default_scope') is None and scope_of_model(cfg):
+            cfg.default_scope = scope_of_model(cfg)
+    except ImportError as error:  # a lazy config imports its classes now
+        raise RecipeError(f'{path} cannot be read: {error}') from error
     return cfg
 
 
@@ -89,6 +95,8 @@ def _read(file: Path, import_custom_modules: bool = True) -> Config:
         cfg = Config.fromfile(str(file), import_custom_modules=import_custom_modules)
     except (ImportError, RecipeError):
         raise
+    except SystemExit as error:
+        raise RecipeError(f'{file} ends the program (SystemExit: {error})') from error
     except Exception as error:  # a config is a program, which can raise anything
         fault = config_fault(file, error)
         if fault is None:

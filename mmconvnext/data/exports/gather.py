@@ -170,7 +170,7 @@ def _with_sound_mask(entry: dict, width: int, height: int, export: Export) -> di
 
 def _splits(part: Objects) -> Iterator[tuple[dict, str]]:
     for entry in part.content['images']:
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and not isinstance(entry.get('id'), (list, dict)):
             yield entry, part.splits.get(entry.get('id'), '')
 
 

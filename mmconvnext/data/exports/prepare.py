@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ..header import read_header
 from ..label_maps import read_label_maps
 from .contours import fill_contours
@@ -42,6 +44,7 @@ class Settings(NamedTuple):
     polygons: str = 'auto'
 
 
+@np.errstate(over='ignore', invalid='ignore')  # of coordinates such as 1e308, judged later
 def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str]]:
     """Read, check, divide and write; ``out`` appears at the end, whole or not at all.
 
@@ -88,7 +91,8 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
             add_pixels(facts, data, own, pixels)
         facts['own_data'] = dict(root=str(out), **own)
         text = json.dumps(facts, indent=1, ensure_ascii=False)
-        (stage / REPORT).write_text(text + '\n', encoding='utf-8')
+        # Half a pair of surrogates, as JSON may hold one, stays the escape that it was.
+        (stage / REPORT).write_text(text + '\n', encoding='utf-8', errors='backslashreplace')
     return facts, lines(facts, out)
 
 
