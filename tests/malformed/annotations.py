@@ -96,6 +96,10 @@ CASES = {
     'no image': Case(
         edit('images', 0, 'file_name', to='a.json'), r'cannot be read \(.*it is no image'
     ),
+    'no such image, and its width is a list': Case(
+        edit('images', 0, to=dict(id=1, file_name='gone.png', width=[1], height=64)),
+        r'do not exist \(gone\.png\)',
+    ),
     'image id twice': Case(
         edit('images', 0, 'id', to=2), r'share their id .* \(2: 1\.png and 2\.png\)'
     ),
