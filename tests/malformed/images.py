@@ -71,6 +71,9 @@ CASES = {
     'seven channels': Case(
         tiff(np.zeros((HEIGHT, WIDTH, 7), np.uint8)), r'set own_data\.channels=7'
     ),
+    'seven channels of no pixels': Case(
+        tiff(np.zeros((HEIGHT, 0, 7), np.uint8)) + bytes(64), READ + 'it has 0 x 64 pixels'
+    ),
     'pickled array': Case(_objects(), READ + "Array can't be memory-mapped: Python objects"),
     'PDF': Case(b'%PDF-1.4', NO_IMAGE),
     'SVG': Case(b'<svg xmlns="x"/>', NO_IMAGE),
