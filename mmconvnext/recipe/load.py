@@ -9,6 +9,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+import yaml
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
@@ -91,6 +92,8 @@ def _read(file: Path, import_custom_modules: bool = True) -> Config:
 
     The runner writes this text four times, and yapf would take up to a second each time.
     """
+    if file.suffix in ('.yml', '.yaml'):
+        _refuse_tags(file)
     try:
         cfg = Config.fromfile(str(file), import_custom_modules=import_custom_modules)
     except (ImportError, RecipeError):
@@ -103,6 +106,18 @@ def _read(file: Path, import_custom_modules: bool = True) -> Config:
             raise
         raise RecipeError(f'the config cannot be read: {fault}') from error
     return cfg
+
+
+def _refuse_tags(file: Path) -> None:
+    """Refuse tags such as !!python/object/apply, with which a YAML file calls what it likes."""
+    try:
+        yaml.safe_load(file.read_bytes())
+    except yaml.constructor.ConstructorError as error:
+        raise RecipeError(
+            f'{file} is more than data, which is not read from YAML: {error}'
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError):
+        pass  # told when it is read
 
 
 def _missing_package(path: str, cfg: Config) -> tuple[list[str], str]:

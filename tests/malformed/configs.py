@@ -120,6 +120,10 @@ OTHERS = {
     'c.json': Case('{"a": ', r'c\.json: JSONDecodeError: Expecting value: line 1 column 7'),
     'd.json': Case('[1]', r"d\.json: AttributeError: 'list' object has no attribute"),
     'c.yaml': Case('a: [', r'c\.yaml: ParserError: while parsing a flow node'),
+    'd.yaml': Case(
+        'a: !!python/object/apply:os.system [touch ran]',
+        r'd\.yaml is more than data, which is not read from YAML: could not determine a cons',
+    ),
     'c.txt': Case('a', r'c\.txt is no config \(\.py, \.yml, \.yaml, \.json\); the config comes fi'),
     'c.pth': Case(
         b'PK\3\4', r'c\.pth is no config \(.*the config comes first, then the checkpoint'
