@@ -249,5 +249,5 @@ def test_a_config_that_is_more_than_data_is_not_run(tmp_path, monkeypatch):
     (tmp_path / 'c.py').write_text("model = dict()\nopen('ran', 'w')\n")
     (tmp_path / 'x.pth').touch()
     with pytest.raises(RecipeError, match='line 2: this is code, not data'):
-        load('c.py', 'x.pth', config_only_data=True)
+        mmconvnext.load('c.py', 'x.pth', config_only_data=True)
     assert not (tmp_path / 'ran').exists()
