@@ -14,7 +14,7 @@ CASES = {
     ),
     'unknown name': Case('a = b\n', "line 1: NameError: name 'b' is not defined"),
     'no such attribute': Case(
-        'import os\nmodel = os.no\n', r'cannot be read: Failed to import os\.no'
+        'import os\nmodel = os.no\n', r'cannot be read: .*(import os\.no|no attribute)'
     ),
     'no such module': Case('import no_such_module\n', f'the config has no model, .*, {RUNS}'),
     'no such custom module': Case(
