@@ -4,6 +4,8 @@
 # openmmlab or onedl: both provide the same modules, so each has its own environment.
 STACK ?= openmmlab
 VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
+# For setup: 1 refuses packages whose hashes differ from those of requirements/hashes.
+HASHES ?=
 # The oldest version that requirements/runtime.txt allows.
 TORCH ?= 2.1.2
 # The interpreter for a new environment: 3.11 or 3.12, which the lock files need.
@@ -32,6 +34,7 @@ help:
 	@echo
 	@echo 'STACK=openmmlab  or onedl, the maintained fork; it has its own environment, .venv-onedl'
 	@echo 'VENV=.venv       the environment; if it has a torch already (CUDA), that torch is kept'
+	@echo 'HASHES=1         for setup: refuse packages whose SHA-256 differs from requirements/hashes'
 	@echo 'PYTHON=python3   the interpreter for a new environment: 3.11 or 3.12'
 	@echo 'JOBS=2           processes that run the tests'
 	@echo 'TORCH=2.1.2      the torch for test-torch; known to pass: 2.1.2 (the oldest), 2.4.1'
@@ -40,7 +43,7 @@ help:
 	@echo 'MAX_JOBS=2       parallel compiler processes; default: one per CPU, 2 GiB of memory each'
 
 setup:
-	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv "$(VENV)"
+	@$(PYTHON) tools/setup_env.py --stack $(STACK) --venv "$(VENV)" $(if $(HASHES),--hashes)
 
 demo: setup
 	"$(VENV)/bin/python" tools/demo.py

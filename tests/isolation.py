@@ -23,7 +23,7 @@ import no_network  # noqa: E402
 
 FOLDER = 'MMCONVNEXT_TESTS_FOLDER'
 # What tools keep in a checkout; .git and environments are not walked.
-CACHES = {'.git', '__pycache__', '.pytest_cache', '.ruff_cache', '.hypothesis', '.mutants'}
+CACHES = {'.git', '__pycache__', '.pytest_cache', '.ruff_cache', '.hypothesis', '.mutants', '.fuzz'}
 # A test that takes longer is marked slow.
 SECONDS = 5.0
 

@@ -78,6 +78,8 @@ MAY_IMPORT = {
     '.recipe': '.recipe .data .toy .arch .checkpoint.atomic mmengine numpy PIL torch',
     '.recipe.config_faults': 'yaml',
     '.recipe.quiet': '',
+    '.recipe.data_config': '.recipe mmengine yaml',
+    '.recipe.load': '.recipe mmengine yaml',
     '.recipe.label_maps': '.recipe .data .registry mmengine',
     '.recipe.load_label_map': '.data .registry mmcv mmengine numpy',
     '.recipe.prepare': '.recipe .checkpoint.lookup mmengine',

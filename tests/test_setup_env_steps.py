@@ -4,10 +4,13 @@
 import fcntl
 import json
 import os
+import platform
+import re
 import shlex
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -188,6 +191,42 @@ def test_from_nothing_to_ready(setup_env, machine, stack, capsys):
     setup_env.set_up(machine.env, stack)
     assert machine.calls == ['probe']
     assert capsys.readouterr().out.endswith(f'my env is ready ({stack}, torch {torch}+cpu)\n')
+
+
+@pytest.mark.parametrize('stack', LOCKS)
+def test_known_hashes_come_first(setup_env, machine, monkeypatch, stack):
+    monkeypatch.setattr(platform, 'machine', lambda: 'x86_64')
+    setup_env.set_up(machine.env, stack, hashes=True)
+    hashed = f'pip install -q --no-deps --require-hashes -r requirements/hashes/{stack}.txt'
+    assert machine.calls == steps(stack, before=[hashed])
+
+
+def test_hashes_are_of_one_platform_and_one_torch(setup_env, machine, monkeypatch):
+    monkeypatch.setattr(platform, 'machine', lambda: 'arm64')
+    with pytest.raises(
+        setup_env.SetupError, match=r'for Linux x86_64, but this is Linux arm64\. S'
+    ):
+        setup_env.set_up(machine.env, 'openmmlab', hashes=True)
+    monkeypatch.setattr(platform, 'machine', lambda: 'x86_64')
+    machine.state['dists'] = {'torch': '2.4.1+cu121'}
+    with pytest.raises(
+        setup_env.SetupError, match='with a torch of another version. Set up without'
+    ):
+        setup_env.set_up(machine.env, 'openmmlab', hashes=True)
+
+
+@pytest.mark.parametrize('stack', LOCKS)
+def test_hashes_are_those_of_the_lock_file(setup_env, stack):
+    """Of all that is not compiled; torch has a build for each machine."""
+    root = Path(setup_env.__file__).resolve().parents[1] / 'requirements'
+    lines = (root / f'hashes/{stack}.txt').read_text().replace(' \\\n', '').splitlines()
+    rows = [line.split() for line in lines if not line.startswith('#')]
+    pins, hashed = setup_env.read_pins(root / f'{stack}.txt'), dict(r[0].split('==') for r in rows)
+    built = {'mmcv', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation', 'torch'}
+    assert hashed == {name: pin for name, pin in pins.items() if name not in built}
+    hashes = [word for row in rows for word in row[1:]]
+    assert all(re.fullmatch('--hash=sha256:[0-9a-f]{64}', word) for word in hashes)
+    assert len({*hashes}) == len(hashes) >= len(rows) > 80 and all(row[1:] for row in rows)
 
 
 MINE = {'torch': '2.13.0+cu128', 'mmcv': '2.1.0'}
@@ -631,7 +670,12 @@ def main(setup_env, machine):
     """A function that runs the command; returns its status, the folder and the set of packages."""
     seen, held, open_ = [], [], os.open
 
-    def call(*argv, set_up=lambda env, stack: seen.append((str(env.folder), stack))):
+    def call(
+        *argv,
+        set_up=lambda env, stack, hashes: seen.append(
+            (str(env.folder), stack, *['hashes'] * hashes)
+        ),
+    ):
         seen.clear()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(setup_env, 'set_up', set_up)
@@ -656,6 +700,7 @@ def test_folders_and_sets(main, machine, tmp_path, monkeypatch):
     assert (tmp_path / 'a b').is_dir() and not (tmp_path / 'a b/env').exists()
     (tmp_path / 'link').symlink_to('my env')  # a broken one must not be made anew elsewhere
     assert main('--venv', tmp_path / 'link') == (0, f'{tmp_path}/link', 'openmmlab')
+    assert main('--hashes') == (0, f'{root}/.venv', 'openmmlab', 'hashes')
     with pytest.raises(SystemExit, match='^2$'):
         main('--stack', 'other')
 
@@ -670,7 +715,7 @@ def test_folders_and_sets(main, machine, tmp_path, monkeypatch):
     ids=['error', 'program', 'Ctrl-C'],
 )
 def test_how_it_ends(setup_env, main, error, status, said, capsys):
-    def fail(env, stack):
+    def fail(env, stack, hashes):
         raise setup_env.SetupError('no way') if error == 'SetupError' else error
 
     assert main(set_up=fail) == (status,)

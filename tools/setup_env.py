@@ -343,7 +343,19 @@ def is_ready(env: Env, stack: str) -> bool:
     return not changed
 
 
-def install(env: Env, stack: str) -> None:
+def install_hashed(env: Env, stack: str, own_torch: bool) -> None:
+    """Install the files whose SHA-256 is known; the later steps find them there."""
+    here = f'{platform.system()} {platform.machine()}'
+    if own_torch or here != 'Linux x86_64':
+        raise SetupError(
+            f'--hashes: the hashes are those of the lock file for Linux x86_64, but this is {here}'
+            f'{" with a torch of another version" if own_torch else ""}. Set up without them'
+        )
+    say('installing the packages whose hashes are known')
+    env.pip('--no-deps', '--require-hashes', '-r', f'requirements/hashes/{stack}.txt')
+
+
+def install(env: Env, stack: str, hashes: bool = False) -> None:
     """Run every step that is not done yet, in order; each prints what it does."""
     lock, torch = ROOT / 'requirements' / f'{stack}.txt', env.state['dists'].get('torch')
     pins, mmcv = read_pins(lock), MMCV[stack]
@@ -358,6 +370,8 @@ def install(env: Env, stack: str) -> None:
         )
     if not env.state['pip']:
         subprocess.run([str(env.python), '-m', 'ensurepip'], check=True, stdout=subprocess.DEVNULL)
+    if hashes:
+        install_hashed(env, stack, bool(own_torch))
     say('installing the build tools')
     env.pip('-r', 'requirements/build.txt', *constraints)
     if own_torch:
@@ -382,13 +396,13 @@ def install(env: Env, stack: str) -> None:
         )
 
 
-def set_up(env: Env, stack: str) -> None:
+def set_up(env: Env, stack: str, hashes: bool = False) -> None:
     open_venv(env)
     check_one_stack(env, stack)
     word = 'ready'
     if not is_ready(env, stack):
         env.stamp.unlink(missing_ok=True)
-        install(env, stack)
+        install(env, stack, hashes)
         env.probe()
         facts = fingerprint(env.state, stack)
         env.stamp.write_text(json.dumps(facts, indent=1))
@@ -405,6 +419,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--stack', choices=STACKS, default='openmmlab')
     parser.add_argument('--venv', type=Path, help='default: .venv, or .venv-onedl for onedl')
+    parser.add_argument('--hashes', action='store_true', help='refuse files with another SHA-256')
     args = parser.parse_args()
     default = '.venv' if args.stack == 'openmmlab' else f'.venv-{args.stack}'
     folder = Path(os.path.abspath(args.venv or ROOT / default))  # does not resolve links
@@ -417,7 +432,7 @@ def main() -> int:
         say(f'another set-up is running in {folder.parent}: waiting for it')
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        set_up(Env(folder), args.stack)
+        set_up(Env(folder), args.stack, args.hashes)
     except (SetupError, subprocess.CalledProcessError) as error:
         print(f'[setup] error: {error}', file=sys.stderr)
         return 1

@@ -72,13 +72,16 @@ def _leads_to_tensors(key: object, value: object, choice: str | None) -> bool:
     return isinstance(key, str) and key in (*CHECKPOINT_KEYS, choice) and _holds_tensors(value)
 
 
-def _holds_tensors(value: object, depth: int = DEEPEST) -> bool:
-    """Whether a dict holds tensors at any depth; a config under 'model' does not."""
-    return (
-        isinstance(value, Mapping)
-        and depth > 0
-        and (
-            any(isinstance(inner, Tensor) for inner in value.values())
-            or any(_holds_tensors(inner, depth - 1) for inner in value.values())
-        )
-    )
+def _holds_tensors(value: object) -> bool:
+    """Whether a dict holds tensors, at most DEEPEST levels down; a config under 'model' does not.
+
+    Level by level, each dict once: a file may hold one dict a billion times.
+    """
+    level, seen = [value], set()
+    for _ in range(DEEPEST):
+        new = {id(dict_): dict_ for dict_ in level if isinstance(dict_, Mapping)}
+        level = [item for key in new.keys() - seen for item in new[key].values()]
+        seen |= new.keys()
+        if any(isinstance(item, Tensor) for item in level):
+            return True
+    return False

@@ -1,5 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""Download URLs, once each, into the cache that torch.hub and mmengine share."""
+"""Download URLs, once each, into the cache that torch.hub and mmengine share.
+
+Over https only, redirects included: whoever can change what an http:// URL answers chooses the
+weights.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ import os
 import re
 from http.client import HTTPException
 from pathlib import Path
+from types import FunctionType
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import torch
 from mmengine.dist import all_gather_object, get_dist_info
@@ -21,6 +27,9 @@ from .errors import CheckpointUnreachable, CheckpointUnreadable
 HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
 # Hosts that follow it; elsewhere such digits may be a date, an iteration or a commit.
 HASHING_HOSTS = ('download.openmmlab.com', 'download.pytorch.org')
+# Set to 1, it allows http:// URLs; those of this machine are always allowed.
+ALLOW_HTTP = 'MMCONVNEXT_ALLOW_HTTP'
+THIS_MACHINE = ('127.0.0.1', 'localhost', '::1')
 # Set by torchrun, and by mmengine under slurm; by Open MPI, under which mmengine sets no other.
 LOCAL_RANK = ('LOCAL_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK')
 
@@ -55,8 +64,9 @@ def download(url: str) -> Path:
     Raises, on all ranks, no matter which of them failed:
         CheckpointUnreadable: the content does not match the hash in the name; a bad file in the
             cache is renamed to NAME.bad.
-        CheckpointUnreachable: the server cannot be reached or refuses; the message says where to
-            put a file that you downloaded by other means.
+        CheckpointUnreachable: the server cannot be reached or refuses, or the URL, or one that it
+            redirects to, is not https; the message says where to put a file that you downloaded by
+            other means.
     """
     path, rank = cached(url), get_dist_info()[0]
     _on(rank == 0, url, path)
@@ -97,9 +107,15 @@ def _on(chosen: bool, url: str, path: Path) -> None:
 
 
 def _fetch(url: str, path: Path) -> None:
+    if not _is_encrypted(url):
+        raise CheckpointUnreachable(
+            f'{url} was not downloaded: anybody on the way could change what http:// answers. '
+            f'Write https://, or put the file at {path}; {ALLOW_HTTP}=1 in the environment allows '
+            'http://'
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash(url))
+        _hub_download()(url, str(path), hash_prefix=_hash(url))
     except HTTPError as error:
         why = f'{error.code} {error.reason}'
         if error.code in (401, 403):
@@ -110,6 +126,28 @@ def _fetch(url: str, path: Path) -> None:
         raise CheckpointUnreachable(_unreachable(url, path, why)) from error
     except RuntimeError as error:  # torch.hub: invalid hash value
         raise CheckpointUnreadable(f'{url}: {error}; the file was discarded. Try again') from error
+
+
+def _is_encrypted(url: str) -> bool:
+    """Whether nobody on the way can change the answer, or the user allows it."""
+    parts = urlparse(url)
+    here = parts.scheme == 'http' and parts.hostname in THIS_MACHINE
+    return parts.scheme == 'https' or here or os.environ.get(ALLOW_HTTP) == '1'
+
+
+class _Redirects(HTTPRedirectHandler):
+    def redirect_request(self, request: Request, *answer: object) -> Request | None:
+        url = answer[-1]
+        if not _is_encrypted(url):
+            raise URLError(f'it redirects to {url}, which is not https ({ALLOW_HTTP}=1 allows it)')
+        return super().redirect_request(request, *answer)
+
+
+def _hub_download() -> FunctionType:
+    """torch.hub's download, which would follow a redirect from https to http."""
+    hubs = torch.hub.download_url_to_file
+    names = {**hubs.__globals__, 'urlopen': build_opener(_Redirects).open}
+    return FunctionType(hubs.__code__, names, hubs.__name__, hubs.__defaults__, hubs.__closure__)
 
 
 def _unreachable(url: str, path: Path, why: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
@@ -37,8 +38,8 @@ def read_checkpoint(source: str | Path, map_location: object = 'cpu') -> object:
 
     Raises:
         CheckpointNotFound: no such file and no such short name.
-        CheckpointUnreadable: empty, truncated, not a checkpoint, or not safe to read. A bad
-            download is renamed to NAME.bad; the user's own files are not touched.
+        CheckpointUnreadable: empty, truncated, compressed, not a checkpoint, or not safe to read.
+            A bad download is renamed to NAME.bad; the user's own files are not touched.
     """
     path = locate(source)
     try:
@@ -75,6 +76,8 @@ def _read(path: Path, map_location: object, *, may_be_index: bool = True) -> obj
         return _read_safetensors(path, map_location)
     if start.startswith(b'{') and may_be_index:
         return _read_shards(path, map_location)
+    if head.startswith(b'PK\x03\x04'):
+        _refuse_compressed(path)
     if head.startswith((b'PK\x03\x04', b'\x80')):
         return _read_torch(path, map_location)
     raise CheckpointUnreadable(
@@ -126,6 +129,20 @@ def _read_safetensors(path: Path, map_location: object) -> dict:
         raise CheckpointUnreadable(
             f'{path} is a damaged or truncated safetensors file: {error}'
         ) from error
+
+
+def _refuse_compressed(path: Path) -> None:
+    """torch.save compresses nothing; what is much larger unpacked was made to fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception:  # damaged: torch says how
+        return
+    if unpacked > path.stat().st_size:
+        raise CheckpointUnreadable(
+            f'{path} was not read: it has {path.stat().st_size:,} bytes, but {unpacked:,} '
+            'unpacked. torch.save does not compress; load and save it anew where you trust it'
+        )
 
 
 def _read_torch(path: Path, map_location: object) -> object:

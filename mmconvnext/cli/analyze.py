@@ -66,6 +66,7 @@ def main(argv: list[str] | None = None) -> Path:
     cfg = prepare_config(
         args.config,
         read_cfg_options(args.cfg_options),
+        only_data=args.config_only_data,
         training=False,
         toy=args.toy,
         lenient=args.lenient,

@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> Browsed:
     cfg = prepare_config(
         args.config,
         read_cfg_options(args.cfg_options),
+        only_data=args.config_only_data,
         training=args.split != 'test',
         toy=args.toy,
         work_dir=str(folder),  # so that no work dir is looked at; nothing is written there

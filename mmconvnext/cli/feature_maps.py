@@ -30,7 +30,13 @@ def main(argv: list[str] | None = None) -> Path:
     if out.exists():
         raise RecipeError(f'--out: {out} exists and is left unchanged; choose another name')
     require_stack()
-    features = feature_maps(load(args.config, args.checkpoint, device=args.device), args.image)
+    model = load(
+        args.config,
+        args.checkpoint,
+        device=args.device,
+        config_only_data=args.config_only_data,
+    )
+    features = feature_maps(model, args.image)
     if args.stage is not None:
         features = _only(features, args.stage)
     if args.channels:

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.published:
         _compare(args.json)
         return
-    cfg = load_config(args.config)
+    cfg = load_config(args.config, args.config_only_data)
     apply_own_data(cfg)
     counted = count_flops(cfg, _shape(args.shape), lambda line: print(line, file=sys.stderr))
     if args.json:

@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         tiles=args.tiles,
         overlap=args.overlap,
         tta=args.tta,
+        config_only_data=args.config_only_data,
     )
     _check_outputs(args, model)
     ids = Ids(model.classes, args.ids_of)

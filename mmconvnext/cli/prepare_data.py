@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         raise RecipeError(told(error) or f'{where}{error.strerror or error}') from error
-    print('\n'.join(lines))
+    print('\n'.join(lines).encode(errors='backslashreplace').decode())
 
 
 def _check(kind: str, root: Path, args) -> None:

@@ -12,6 +12,7 @@ from ..checkpoint.errors import CheckpointError
 from ..recipe.errors import RecipeError
 from ..recipe.quiet import ignore_idle_warnings
 from .system_errors import told
+from .unregistered import unregistered
 
 # What launchers set (recipe/ranks.py); most tools are started by none, and need not import torch.
 LAUNCHED = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
@@ -25,10 +26,11 @@ def start(tool: str) -> None:
 def run_tool(main: Callable[[], object]) -> None:
     """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2.
 
-    So are a full disk, missing rights and the like (:mod:`.system_errors`). Ctrl-C, and a reader of
-    the output that stops, end it without a traceback. What the console cannot show, such as names
-    of files that are no UTF-8, becomes an escape. Warnings that nobody can act on stay away
-    (:mod:`..recipe.quiet`). One of several processes says its rank, and ends with them.
+    So are a full disk, missing rights and the like (:mod:`.system_errors`), and a type that nothing
+    registers (:mod:`.unregistered`). Ctrl-C, and a reader of the output that stops, end it without
+    a traceback. What the console cannot show, such as names of files that are no UTF-8, becomes an
+    escape. Warnings that nobody can act on stay away (:mod:`..recipe.quiet`). One of several
+    processes says its rank, and ends with them.
     """
     if hasattr(sys.stdout, 'reconfigure'):  # not in notebooks and tests
         sys.stdout.reconfigure(errors='backslashreplace')  # as sys.stderr does
@@ -51,8 +53,8 @@ def run_tool(main: Callable[[], object]) -> None:
     except BrokenPipeError:  # the reader has enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush
         sys.exit(1)
-    except OSError as error:
-        text = told(error)
+    except (OSError, KeyError) as error:
+        text = told(error) if isinstance(error, OSError) else unregistered(error)
         if not text:
             raise
         print(f'error: {text}', file=sys.stderr)

@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> dict:
     cfg = prepare_config(
         str(config),
         read_cfg_options(args.cfg_options),
+        only_data=args.config_only_data,
         training=False,
         toy=args.toy,
         work_dir=args.work_dir,

@@ -73,6 +73,7 @@ def prepare(args: argparse.Namespace, table: list[Split], tell: Callable[..., No
     return prepare_config(
         args.config,
         read_cfg_options(args.cfg_options),
+        only_data=args.config_only_data,
         toy=args.toy,
         work_dir=args.work_dir,
         lenient=args.lenient,

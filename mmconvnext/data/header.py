@@ -144,6 +144,8 @@ def _has_several(image: Image.Image) -> bool:
 def _fault(header: Header, file: Path) -> str:
     """Why cv2 cannot load what Pillow can."""
     pixels = header.width * header.height
+    if min(header.width, header.height) < 1:
+        return f'it has {header.width} x {header.height} pixels'
     if pixels > PIXELS or max(header.width, header.height) > SIDE:
         return (
             f'it has {header.width} x {header.height} pixels; cv2 loads {PIXELS} at most '

@@ -42,6 +42,7 @@ def load(
     tiles: int | str | None = None,
     overlap: float = 0.2,
     tta: bool = False,
+    config_only_data: bool = False,
 ) -> Model:
     """Load a trained detector or segmentor.
 
@@ -63,6 +64,8 @@ def load(
             shrink. Objects in several tiles are joined. None: no tiles.
         overlap: of neighbouring tiles, as a part of their side, 0 to 0.5.
         tta: use the recipe's test-time augmentation.
+        config_only_data: read the config file without running it; refuse it if it is more than
+            data. A config is a Python program: for one from somebody you do not trust.
 
     Raises:
         RecipeError: the config and the checkpoint do not belong together, or an argument is wrong.
@@ -73,7 +76,7 @@ def load(
     large_only = isinstance(tiles, str) and tiles == 'auto'
     if not large_only and tiles is not None:
         tiles = whole('tiles', tiles, 32, "a side of 32 pixels or more, 'auto' or None")
-    cfg, source = _found(config, checkpoint)
+    cfg, source = _found(config, checkpoint, config_only_data)
     scope = task(cfg)
     # The scope also while own data are applied, which looks up types.
     with in_scope(scope), warnings.catch_warnings():
@@ -103,13 +106,13 @@ def load(
         )
 
 
-def _found(config: object, checkpoint: object) -> tuple[Config, str]:
+def _found(config: object, checkpoint: object, only_data: bool) -> tuple[Config, str]:
     """The config, and where its checkpoint is."""
     if checkpoint is not None:
         checkpoint = path_of('checkpoint', checkpoint, CHECKPOINTS)
     if not isinstance(config, Config):
         file, source = find_run(path_of('config', config, CONFIGS), checkpoint)
-        return load_config(str(file)), source
+        return load_config(str(file), only_data), source
     if checkpoint is None:
         raise RecipeError('a Config needs a checkpoint: load(config, checkpoint)')
     if not config.get('model'):

@@ -22,6 +22,10 @@ def config_fault(path: Path, error: Exception) -> str | None:
         path: the config that was to be read.
         error: what mmengine's Config.fromfile raised.
     """
+    if isinstance(error, RecursionError):  # quickly: it has a thousand frames
+        return _recursion(path, error)
+    if isinstance(error, UnicodeDecodeError):
+        return f'{_being_read(path, error)} is no text in UTF-8: {error}'
     frames = [*traceback.walk_tb(error.__traceback__)]
     files = {str(file) for file in _read_files(path, error)}
     ours = [i for i, (frame, _) in enumerate(frames) if frame.f_code.co_filename in files]
@@ -36,6 +40,13 @@ def config_fault(path: Path, error: Exception) -> str | None:
     if isinstance(error, (json.JSONDecodeError, yaml.YAMLError)) or _is_mmengines(frames[-1]):
         return f'{_being_read(path, error)}: {_told(error)}'
     return None
+
+
+def _recursion(path: Path, error: RecursionError) -> str:
+    names = [*_filenames(error)]
+    if len(names) > 4 * len({*names}):  # each file that is read shows twice
+        return f'{path}: its _base_ leads back to itself, by {", ".join(sorted({*names}))}'
+    return f'{path}: {_told(error)}'
 
 
 def _told(error: Exception) -> str:

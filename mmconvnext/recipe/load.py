@@ -9,11 +9,13 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+import yaml
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from .config_faults import SUFFIXES, config_fault
+from .data_config import read_data
 from .errors import RecipeError
 from .walk import dicts, scope_of_model, type_of
 
@@ -22,8 +24,8 @@ LONGEST = 1000  # characters of a path that is told whole; our choice
 REPLACED = ('mmpretrain', 'mmcls')
 
 
-def load_config(path: str) -> Config:
-    """Read a config file.
+def load_config(path: str, only_data: bool = False) -> Config:
+    """Read a config file; with ``only_data`` without running it, see :mod:`.data_config`.
 
     A lazy config without a default scope gets the scope of its model's class, so that types written
     as strings are looked up in that project.
@@ -47,9 +49,14 @@ def load_config(path: str) -> Config:
             'checkpoint'
         )
     try:
-        cfg = _read(file)
+        cfg = read_data(file) if only_data else _read(file)
     except ImportError as error:
-        cfg = _read(file, import_custom_modules=False)
+        if only_data:
+            raise
+        try:
+            cfg = _read(file, import_custom_modules=False)
+        except ImportError as problem:
+            raise RecipeError(f'{path} cannot be read: {problem}') from problem
         missing, fault = _missing_package(path, cfg)
         if not fault:
             raise
@@ -59,8 +66,13 @@ def load_config(path: str) -> Config:
         rest = [name for name in _imports(cfg) if name not in missing]
         cfg.custom_imports = dict(imports=rest, allow_failed_imports=False) if rest else None
         import_modules_from_strings(rest)
-    if cfg.get('default_scope') is None and scope_of_model(cfg):
-        cfg.default_scope = scope_of_model(cfg)
+    # Its argument format_python_code is passed on only for lazy configs in mmengine 0.10.
+    object.__setattr__(cfg, '_format_python_code', False)
+    try:
+        if cfg.get('default_scope') is None and scope_of_model(cfg):
+            cfg.default_scope = scope_of_model(cfg)
+    except ImportError as error:  # a lazy config imports its classes now
+        raise RecipeError(f'{path} cannot be read: {error}') from error
     return cfg
 
 
@@ -81,18 +93,32 @@ def _read(file: Path, import_custom_modules: bool = True) -> Config:
 
     The runner writes this text four times, and yapf would take up to a second each time.
     """
+    if file.suffix in ('.yml', '.yaml'):
+        _refuse_tags(file)
     try:
         cfg = Config.fromfile(str(file), import_custom_modules=import_custom_modules)
     except (ImportError, RecipeError):
         raise
+    except SystemExit as error:
+        raise RecipeError(f'{file} ends the program (SystemExit: {error})') from error
     except Exception as error:  # a config is a program, which can raise anything
         fault = config_fault(file, error)
         if fault is None:
             raise
         raise RecipeError(f'the config cannot be read: {fault}') from error
-    # Its argument format_python_code is passed on only for lazy configs in mmengine 0.10.
-    object.__setattr__(cfg, '_format_python_code', False)
     return cfg
+
+
+def _refuse_tags(file: Path) -> None:
+    """Refuse tags such as !!python/object/apply, with which a YAML file calls what it likes."""
+    try:
+        yaml.safe_load(file.read_bytes())
+    except yaml.constructor.ConstructorError as error:
+        raise RecipeError(
+            f'{file} is more than data, which is not read from YAML: {error}'
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError):
+        pass  # told when it is read
 
 
 def _missing_package(path: str, cfg: Config) -> tuple[list[str], str]:

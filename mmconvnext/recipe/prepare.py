@@ -37,6 +37,7 @@ def prepare_config(
     path: str,
     options: dict[str, object] | None = None,
     *,
+    only_data: bool = False,
     training: bool = True,
     toy: bool = False,
     work_dir: str | None = None,
@@ -54,6 +55,7 @@ def prepare_config(
         options: settings to change, such as ``{'train_dataloader.batch_size': 4}``. Those of
             ``own_data`` are set before it is applied, all others after it and after ``toy``, so
             that they override both.
+        only_data: read the config without running it.
         training: check all three loaders and fit the config to the machine; otherwise it is a
             test, which only needs the test loader.
         toy: replace the data with toy data, and shrink the model and the schedule.
@@ -72,7 +74,7 @@ def prepare_config(
         CheckpointNotFound: ``resume`` is neither a file nor the name of published weights.
     """
     options = options or {}
-    cfg = load_config(path)
+    cfg = load_config(path, only_data)
     check_sections(cfg, training=training)
     restore_listed(cfg)
     _warn_if_tools_only(cfg, path, tell)

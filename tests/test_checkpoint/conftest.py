@@ -82,7 +82,8 @@ def unsafe_default(monkeypatch):
 class Server(ThreadingHTTPServer):
     """A web server: ``answers[path]`` is a body, or (status, body, Content-Length, ending).
 
-    The ending is None, 'reset' (the connection breaks) or 'wait' (nothing comes until ``close``).
+    The body of a redirect is its target. The ending is None, 'reset' (the connection breaks) or
+    'wait' (nothing comes until ``close``).
     """
 
     def __init__(self):
@@ -108,6 +109,8 @@ class Handler(BaseHTTPRequestHandler):
         status, body, promised, ending = answer
         self.send_response(status)
         self.send_header('Content-Length', str(promised))
+        if 300 <= status < 400:
+            self.send_header('Location', body.decode())
         self.end_headers()
         self.wfile.write(body)
         if ending == 'wait':

@@ -155,3 +155,14 @@ def test_dict_that_holds_itself_ends():
     content['a.weight'] = WEIGHTS['a.weight']
     found = unwrap(content)
     assert list(found.tensors) == ['a.weight'] and found.path == '.'.join(['model'] * 9)
+
+
+def test_one_dict_a_billion_times():
+    """A pickle of a kilobyte can hold it; each dict is looked at once."""
+    shared = {'a': 1}
+    for _ in range(9):
+        shared = dict.fromkeys(map(str, range(20)), shared)
+    with pytest.raises(CheckpointUnreadable, match='holds no weights, only a dict with the keys'):
+        unwrap({'model': shared})
+    shared['w'] = torch.ones(2)
+    assert unwrap({'model': shared}).path == 'model'

@@ -310,6 +310,63 @@ def test_every_failure_says_what_to_do(error, kind, match, cache, monkeypatch):
     assert asked == [((url, str(cache / 'w-9fceb02d.pth')), {'hash_prefix': '9fceb02d'})]
 
 
+# Encryption
+
+
+@pytest.mark.parametrize(
+    'url', ['http://example.com/w.pth', 'http://127.0.0.1.example.com/w.pth', 'http://user@x/w']
+)
+def test_plain_http_is_refused(url, cache, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', None)
+    match = rf'{url} was not downloaded: .* Write https://, or put the file at {cached(url)}; MMC'
+    with pytest.raises(CheckpointUnreachable, match=match):
+        read_checkpoint(url)
+    cached(url).parent.mkdir(parents=True)
+    cached(url).write_bytes(BODY)
+    assert_reads(url)  # put there by hand
+
+
+def test_plain_http_is_allowed_by_the_user(cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', lambda url, *_, **__: asked.append(url))
+    monkeypatch.setenv('MMCONVNEXT_ALLOW_HTTP', '1')
+    download_one = module._fetch
+    download_one('http://example.com/w.pth', cache / 'w.pth')
+    monkeypatch.setenv('MMCONVNEXT_ALLOW_HTTP', '0')
+    with pytest.raises(CheckpointUnreachable):
+        download_one('http://example.com/w.pth', cache / 'w.pth')
+    assert asked == ['http://example.com/w.pth']
+
+
+def test_a_redirect_on_this_machine_is_followed(server, cache):
+    server.answers |= {'/a.pth': (302, server.url('/b.pth').encode(), 0, None), '/b.pth': BODY}
+    assert_reads(server.url('/a.pth'))
+    assert server.asked == ['/a.pth', '/b.pth']
+
+
+@pytest.mark.parametrize(
+    ('target', 'match'),
+    [
+        ('http://example.com/w.pth', r'it redirects to http://example\.com/w\.pth, which is not'),
+        ('ftp://example.com/w.pth', r'it redirects to ftp://example\.com/w\.pth, which is not'),
+        ('ftp://127.0.0.1/w.pth', r'it redirects to ftp://127\.0\.0\.1/w\.pth, which is not'),
+        (
+            'file:///etc/passwd',
+            r"302 Found.*Redirection to url 'file:///etc/passwd' is not allowed",
+        ),
+    ],
+)
+def test_a_redirect_away_from_https_is_refused(target, match, server, cache):
+    server.answers['/w.pth'] = 302, target.encode(), 0, None
+    with pytest.raises(CheckpointUnreachable, match=f'cannot download .*/w.pth: {match}'):
+        read_checkpoint(server.url('/w.pth'))
+    assert kept(cache) == []
+
+
+def test_every_published_file_is_https():
+    assert all(row.url.startswith('https://') for row in zoo.published().values())
+
+
 # Interruptions
 
 

@@ -463,3 +463,22 @@ def test_folder_without_weights(tmp_path):
     match = r'none of model\.safetensors, model\.safetensors\.index\.json, pytorch_model\.bin'
     with pytest.raises(CheckpointUnreadable, match=match):
         read_checkpoint(tmp_path)
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
+    """A gigabyte of zeros in a megabyte."""
+    import zipfile
+
+    torch.save({'weight': torch.zeros(100_000)}, tmp_path / 'plain.pth')
+    for method, name in ((zipfile.ZIP_STORED, 'same.pth'), (zipfile.ZIP_DEFLATED, 'bomb.pth')):
+        with (
+            zipfile.ZipFile(tmp_path / 'plain.pth') as plain,
+            zipfile.ZipFile(tmp_path / name, 'w', method) as archive,
+        ):
+            for entry in plain.namelist():
+                archive.writestr(entry, plain.read(entry))
+    assert read_checkpoint(tmp_path / 'same.pth')['weight'].shape == (100_000,)
+    with pytest.raises(
+        CheckpointUnreadable, match=r'it has [\d,]{5} bytes, but 400,\d{3} unpacked\. torch\.save'
+    ):
+        read_checkpoint(tmp_path / 'bomb.pth')

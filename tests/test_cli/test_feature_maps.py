@@ -71,7 +71,10 @@ def test_what_is_drawn(drawn, tmp_path, flags, call):
     out = tmp_path / 'new folder' / 'a.png'
     argv = ['a.py', 'b.pth', 'c.jpg', '--out', str(out), '--device', 'cpu', *flags.split()]
     assert main(argv) == out and out.is_file()
-    assert drawn == [((('a.py', 'b.pth'), dict(device='cpu')), 'c.jpg'), call]
+    assert drawn == [
+        ((('a.py', 'b.pth'), dict(device='cpu', config_only_data=False)), 'c.jpg'),
+        call,
+    ]
 
 
 def test_mistakes(drawn, tmp_path):

@@ -243,3 +243,12 @@ def test_test_time_augmentation(segmentor):
     # Its mean over flips is symmetric, which the model alone is not.
     mirrored = [one(image[:, ::-1]).label_map[:, ::-1] for one in (model, plain)]
     assert (mirrored[0] == both[0]).mean() > (mirrored[1] == both[1]).mean()
+
+
+def test_a_config_that_is_more_than_data_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'c.py').write_text("model = dict()\nopen('ran', 'w')\n")
+    (tmp_path / 'x.pth').touch()
+    with pytest.raises(RecipeError, match='line 2: this is code, not data'):
+        mmconvnext.load('c.py', 'x.pth', config_only_data=True)
+    assert not (tmp_path / 'ran').exists()

@@ -7,7 +7,7 @@ import argparse
 
 from .any_order import AnyOrder
 from .results import SCORE
-from .runs import add_cfg_options, add_lenient, add_toy
+from .runs import add_cfg_options, add_config_only_data, add_lenient, add_toy
 
 
 def plot_parser() -> argparse.ArgumentParser:
@@ -80,6 +80,7 @@ def flops_parser() -> argparse.ArgumentParser:
         'one differs by more than 1 %%',
     )
     parser.add_argument('--json', action='store_true', help='print JSON')
+    add_config_only_data(parser)
     return parser
 
 
@@ -116,6 +117,7 @@ def maps_parser() -> argparse.ArgumentParser:
         help='instead, the N channels (16) of each stage that vary most over the image',
     )
     parser.add_argument('--device', help="such as 'cpu' or 'cuda:1' (default: the GPU if any)")
+    add_config_only_data(parser)
     return parser
 
 
@@ -170,6 +172,7 @@ def analyze_parser() -> argparse.ArgumentParser:
     add_toy(parser)
     add_lenient(parser)
     add_cfg_options(parser)
+    add_config_only_data(parser)
     return parser
 
 

@@ -7,7 +7,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .runs import add_cfg_options, add_toy
+from .runs import add_cfg_options, add_config_only_data, add_toy
 from .values import name, path
 
 # Names of the formats; a test compares them with mmconvnext/data/exports.
@@ -246,6 +246,7 @@ def browse_parser() -> argparse.ArgumentParser:
     )
     add_toy(parser)
     add_cfg_options(parser)
+    add_config_only_data(parser)
     return parser
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 
 from .any_order import AnyOrder
+from .runs import add_config_only_data
 
 # The default of mmconvnext.load too, which these modules may not import.
 SCORE = 0.3
@@ -92,6 +93,7 @@ def predict_parser() -> argparse.ArgumentParser:
         help='images at once (default: 1 on a CPU, 4 on a GPU)',
     )
     parser.add_argument('--device', help='such as cpu or cuda:1 (default: the GPU if there is one)')
+    add_config_only_data(parser)
     return parser
 
 

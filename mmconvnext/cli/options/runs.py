@@ -162,6 +162,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add_toy(parser)
     add_lenient(parser)
     add_cfg_options(parser)
+    add_config_only_data(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -202,6 +203,16 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change settings of the config, such as train_dataloader.batch_size=4 '
         "'own_data.classes=[cat, dog]'",
+    )
+
+
+def add_config_only_data(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config-only-data``."""
+    parser.add_argument(
+        '--config-only-data',
+        action='store_true',
+        help='read the config without running it, and refuse one that is more than data: for a '
+        'config that you do not trust, such as one dumped into the work dir of another person',
     )
 
 

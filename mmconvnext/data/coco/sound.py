@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..files import Files
 from ..images import ImageKind
 from ..ledger import FIRST, Ledger, Tally
+from ..values import number
 from .categories import CHECK as CATEGORIES
 from .categories import sound_categories
 from .geometry import reaches
@@ -174,7 +175,7 @@ def _filtered(entry: dict, labelled: set[int], wanted: Wanted, ledger: Ledger) -
     """Whether the filters of mmdet's dataset leave out an image."""
     if wanted.learnt and wanted.drop_empty and entry['id'] not in labelled:
         ledger.leave_out(EMPTY, entry['file_name'])
-    elif min(entry.get('width') or 0, entry.get('height') or 0) < wanted.min_size:
+    elif min(number(entry.get(side)) or 0 for side in ('width', 'height')) < wanted.min_size:
         ledger.leave_out(f'{SMALL_IMAGES} {wanted.min_size} pixels{MIN_SIZE}', entry['file_name'])
     else:
         return False

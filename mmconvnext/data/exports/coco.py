@@ -68,7 +68,8 @@ def read(folder: Folder, classes: Sequence[str] = ()) -> Export:
         splits = {}
         for entry in entries:
             name = str(entry.get('file_name'))
-            splits[entry.get('id')] = split or split_in(name) or split_in(name_of_file)
+            if not isinstance(entry.get('id'), (list, dict)):  # refused later
+                splits[entry.get('id')] = split or split_in(name) or split_in(name_of_file)
         export.parts.append(Objects(content, str(root or ''), splits, name_of_file))
     if not export.parts:
         raise SourceError(

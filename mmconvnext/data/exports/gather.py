@@ -170,7 +170,7 @@ def _with_sound_mask(entry: dict, width: int, height: int, export: Export) -> di
 
 def _splits(part: Objects) -> Iterator[tuple[dict, str]]:
     for entry in part.content['images']:
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and not isinstance(entry.get('id'), (list, dict)):
             yield entry, part.splits.get(entry.get('id'), '')
 
 
@@ -206,8 +206,10 @@ def _name(items: list[Item]) -> None:
     """
     if not items:
         return
-    root = os.path.commonpath([item.file.parent for item in items])
-    whole = [item.file.relative_to(root) for item in items]
+    # As they are listed, with ../, they would be written outside the folder of the output.
+    files = [Path(os.path.abspath(item.file)) for item in items]
+    root = os.path.commonpath([file.parent for file in files])
+    whole = [file.relative_to(root) for file in files]
     short = [Path(*(p for p in f.parts[:-1] if p.lower() not in PLAIN), f.name) for f in whole]
     names = short if len({*short}) == len({*whole}) else whole
     twice: dict[str, Tally] = {}

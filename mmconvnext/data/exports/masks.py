@@ -204,7 +204,10 @@ def _palette(file: Path) -> dict:
     lines = [line.strip() for line in lines_of(file)]
     names = [line for line in lines if line and not line.startswith('#')]
     if any(re.search(r'\d', line) for line in names):
-        return read_palette(file)
+        try:
+            return read_palette(file)
+        except ValueError as error:
+            raise SourceError(f'{file}: {error}') from error
     return {line.partition(':')[0].strip(): _voc_colour(i) for i, line in enumerate(names)}
 
 

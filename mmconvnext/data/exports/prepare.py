@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ..header import read_header
 from ..label_maps import read_label_maps
 from .contours import fill_contours
@@ -42,6 +44,7 @@ class Settings(NamedTuple):
     polygons: str = 'auto'
 
 
+@np.errstate(over='ignore', invalid='ignore')  # of coordinates such as 1e308, judged later
 def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str]]:
     """Read, check, divide and write; ``out`` appears at the end, whole or not at all.
 
@@ -70,6 +73,7 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
         real = _write_embedded(export, stage)
         options = dict(apply_exif=settings.apply_exif, crowd_as_object=settings.crowd_as_object)
         data = gather(export, settings.classes, **options)
+        _tell_outside(data, folder.root, real)
         for item in data.items:
             item.name = real.get(item.file, item.name)
         if data.maps and task == 'instance':
@@ -87,9 +91,19 @@ def prepare(source: Path, out: Path, settings: Settings) -> tuple[dict, list[str
             add_pixels(facts, data, own, pixels)
         facts['own_data'] = dict(root=str(out), **own)
         text = json.dumps(facts, indent=1, ensure_ascii=False)
-        # Names of files that are no UTF-8 become escapes, as JSON has them.
+        # Names of files that are no UTF-8, and half a pair of surrogates, are escapes, as in JSON.
         (stage / REPORT).write_text(text + '\n', encoding='utf-8', errors='backslashreplace')
     return facts, lines(facts, out)
+
+
+OUTSIDE = 'images that lie outside the given folder; the annotations name them'
+
+
+def _tell_outside(data: Data, root: Path, embedded: dict[Path, str]) -> None:
+    inside = os.path.abspath(root) + os.sep
+    for item in data.items:
+        if item.file not in embedded and not os.path.abspath(item.file).startswith(inside):
+            data.ledger.note(OUTSIDE, str(item.file))
 
 
 EMBEDDED = 'embedded'

@@ -219,11 +219,10 @@ def _names(folder: Folder, table: dict) -> list[str]:
             )
         names = [names[key] for key in sorted(names, key=number)]
     if isinstance(names, list) and names:
-        lists = [i for i, name in enumerate(names) if not isinstance(name, str)]
-        if lists:
+        wrong = [i for i, name in enumerate(names) if not isinstance(name, str)]
+        if wrong:  # lists of lists of lists could be a text of gigabytes
             raise SourceError(
-                f'the data.yaml gives the classes {lists[:10]} lists for names, such as '
-                f'{str(names[lists[0]])[:80]}; write a text for each class'
+                f'the classes {wrong[:10]} of the data.yaml have names that are no texts'
             )
         nameless = [i for i, name in enumerate(names) if not name.strip()]
         if nameless:
@@ -246,7 +245,7 @@ def _splits(folder: Folder, table: dict, file: Path | None, export: Export) -> d
     for split in ('train', 'val', 'test'):
         given = table.get(split) or (table.get('valid') if split == 'val' else None)
         for name in given if isinstance(given, list) else [given]:
-            place = _place(str(name), table, folder, file) if name else None
+            place = _place(name, table, folder, file) if name and isinstance(name, str) else None
             for real in _members(place, folder, reals) if place else ():
                 if found.setdefault(real, split) != split:
                     export.ledger.note(f'images of {split} that are in {found[real]} too', real)
@@ -268,7 +267,8 @@ def _members(place: Path, folder: Folder, reals: list[str]) -> Iterator[str]:
 def _place(name: str, table: dict, folder: Folder, file: Path) -> Path | None:
     """A folder of a data.yaml on this machine; Roboflow writes ../train, meaning train."""
     near = re.sub(r'^(\.\./|\./)+', '', name)
-    given = file.parent / str(table.get('path') or '')
+    path = table.get('path')
+    given = file.parent / (path if isinstance(path, str) else '')
     tried = [given / name, file.parent / name, file.parent / near, folder.root / near]
     # Path's exists fails for a name that is too long.
     return next((place for place in tried if os.path.exists(place)), None)

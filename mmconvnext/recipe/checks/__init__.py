@@ -17,7 +17,7 @@ from .loading import check_preprocessor
 from .model import check_channels, check_unused_maps
 from .names import check_names
 from .normalization import check_normalization
-from .optimizer import check_constructor, check_hooks, check_num_layers
+from .optimizer import check_constructor, check_hooks, check_num_layers, check_type
 
 
 def check_recipe(
@@ -40,6 +40,7 @@ def _findings(cfg: Config, loaders: tuple, mend: Callable) -> Iterator[Finding]:
     training = 'train_dataloader' in loaders
     check_names(cfg, training=training)
     if training:
+        check_type(cfg)
         yield from check_constructor(cfg)
         yield from check_hooks(cfg)
     yield from _refusal('channels', check_channels, cfg)

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 
 from mmengine.config import Config
-from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS, Registry
+from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS, Registry
 
+from ..errors import RecipeError
 from ..families import build_backbone
-from ..walk import backbones, dicts, registered, type_name
+from ..walk import backbones, dicts, registered, type_name, type_of
 from .finding import Finding
 
 OURS = 'LayerDecayOptimWrapperConstructor'
@@ -35,6 +37,19 @@ DONE = dict(
 )
 # mmyolo's hook takes group 2 for the biases (its engine/hooks/yolov5_param_scheduler_hook.py).
 COUNTING_HOOK = 'YOLOv5ParamSchedulerHook'
+
+
+def check_type(cfg: Config) -> None:
+    """Check that there is such an optimizer; mmengine would say "None is not a callable object".
+
+    Raises:
+        RecipeError: its type is in no registry.
+    """
+    node = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    if isinstance(type_of(node), str) and registered(cfg, OPTIMIZERS, node) is None:
+        near = difflib.get_close_matches(type_name(node), OPTIMIZERS.module_dict, n=3)
+        hint = f'did you mean {", ".join(near)}?' if near else 'choose one of torch.optim'
+        raise RecipeError(f'optim_wrapper.optimizer.type={type_of(node)!r} is unknown; {hint}')
 
 
 def check_constructor(cfg: Config) -> Iterator[Finding]:

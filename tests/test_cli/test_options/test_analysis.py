@@ -10,7 +10,9 @@ def test_defaults():
     args = vars(options.plot_parser().parse_args(['w']))
     assert args == dict(runs=['w'], out='run.png', keys=None, smooth=None)
     args = vars(options.flops_parser().parse_args([]))
-    assert args == dict(config=None, shape=None, published=False, json=False)
+    assert args == dict(
+        config=None, shape=None, published=False, json=False, config_only_data=False
+    )
     args = vars(options.maps_parser().parse_args(['a.py', 'b.pth', 'c.jpg', '--out', 'd.png']))
     assert args == dict(
         config='a.py',
@@ -21,6 +23,7 @@ def test_defaults():
         pca=False,
         channels=None,
         device=None,
+        config_only_data=False,
     )
 
 

@@ -22,6 +22,7 @@ def test_defaults():
         toy=False,
         lenient=False,
         cfg_options=None,
+        config_only_data=False,
     )
 
 

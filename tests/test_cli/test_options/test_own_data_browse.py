@@ -17,6 +17,7 @@ def test_browse_defaults_and_flags():
         seed=0,
         toy=False,
         cfg_options=None,
+        config_only_data=False,
     )
     flags = 'a.py --out o --split val --num 0 --augmented 3 --seed 7 --toy --cfg-options a=1'
     args = options.browse_parser().parse_args(flags.split())

@@ -30,6 +30,7 @@ def test_predict_defaults():
         tta=False,
         batch=None,
         device=None,
+        config_only_data=False,
     )
 
 

@@ -21,6 +21,7 @@ def test_train_defaults():
         toy=False,
         lenient=False,
         cfg_options=None,
+        config_only_data=False,
         launcher='none',
     )
 
@@ -74,6 +75,7 @@ def test_test_defaults_and_flags():
         toy=False,
         lenient=False,
         cfg_options=None,
+        config_only_data=False,
         launcher='none',
     )
     args = options.test_parser().parse_args('a.py x.pth --out o.pkl --show-dir s --tta'.split())
@@ -131,3 +133,22 @@ def test_every_option_has_a_help_text(tool):
     assert parser.description
     for action in parser._actions:
         assert action.help, action.dest
+
+
+ARGUMENTS = dict(
+    train=['a.py'],
+    test=['a.py', 'x.pth'],
+    check_config=['a.py'],
+    predict=['a.py', 'x.pth', 'a.jpg', '--out', 'o'],
+    analyze=['a.py', 'x.pth', '--out', 'o'],
+    browse_dataset=['a.py', '--out', 'o'],
+    get_flops=['a.py'],
+    feature_maps=['a.py', 'x.pth', 'a.jpg', '--out', 'a.png'],
+)
+
+
+@pytest.mark.parametrize('tool', ARGUMENTS)
+def test_a_config_may_be_read_as_data_only(tool):
+    parse = options.PARSERS[tool]().parse_args
+    assert parse(ARGUMENTS[tool]).config_only_data is False
+    assert parse([*ARGUMENTS[tool], '--config-only-data']).config_only_data is True

@@ -208,3 +208,23 @@ def test_windows_encoding(tmp_path):
     pictures(tmp_path / 'a')
     write(tmp_path / 'a', json.dumps(content()).encode('utf-16'))
     assert ready(tmp_path / 'a')[0]['format'] == 'coco'
+
+
+def test_ids_of_images_that_are_lists(tmp_path):
+    found = content(3)
+    found['images'][1]['id'] = [2]
+    pictures(tmp_path / 'a', 3)
+    write(tmp_path / 'a', found)
+    with pytest.raises(SourceError, match='1 entries of "images" lack an "id" or a "file_name"'):
+        ready(tmp_path / 'a')
+
+
+def test_half_a_character_in_a_name(tmp_path):
+    """JSON may hold it as an escape, which UTF-8 cannot write."""
+    found = content(3)
+    found['categories'][0]['name'] = 'a\ud800'
+    pictures(tmp_path / 'a', 3)
+    write(tmp_path / 'a', found)
+    facts, out = ready(tmp_path / 'a')
+    assert json.loads((out / 'report.json').read_text(encoding='utf-8')) == facts
+    assert 'a\ud800' in facts['classes']

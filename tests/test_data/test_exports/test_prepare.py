@@ -4,6 +4,7 @@
 import json
 import os
 
+import coco_files
 import pytest
 from export_files import labels_beside, objects, ready, yolo
 
@@ -107,3 +108,25 @@ def test_names_that_are_no_utf8_are_in_the_report(tmp_path):
     facts, out = ready(yolo(tmp_path / 'in', images))
     assert json.loads((out / 'report.json').read_text(encoding='utf-8')) == facts
     assert '\udcfc.txt:2' in facts['left_out'][BROKEN]['first'][0]
+
+
+@pytest.mark.parametrize('copy', [False, True])
+@pytest.mark.parametrize('name', ['../../secret.png', '../../../deep/secret.png'])
+def test_nothing_is_written_outside_of_out(tmp_path, name, copy):
+    """Whatever names the annotations give; images outside of the source are told."""
+    source = tmp_path / 'deep/er/a'
+    content = coco_files.content(2)
+    content['images'][0]['file_name'] = name
+    coco_files.pictures(source, 2)
+    coco_files.write(source, content)
+    (source / '1.png').rename(tmp_path / 'deep/secret.png')
+    before = {*tmp_path.rglob('*')}
+    facts, out = ready(source, val=0.5, copy=copy)
+    assert all(path == out or out in path.parents for path in {*tmp_path.rglob('*')} - before)
+    assert sorted(path.name for path in (out / 'images').rglob('*.png')) == ['2.png', 'secret.png']
+    told = facts['noted']['images that lie outside the given folder; the annotations name them']
+    assert told['count'] == 1 and told['first'][0].endswith('secret.png')
+
+
+def test_images_inside_are_not_told(source):
+    assert not any('outside' in kind for kind in ready(source)[0]['noted'])

@@ -238,13 +238,25 @@ def test_places_that_cannot_be_are_none(tmp_path, place):
     [
         ('names:\n  0: cat\n  1: dog\n  0: emu\n', 'data.yaml, line 4: 0 is there twice; keep one'),
         ('names: [cat, dog]\nnames: [a, b]\n', 'data.yaml, line 2: names is there twice'),
-        (
-            'names: [cat, [dog, puppy]]\n',
-            r"the classes \[1\] lists for names, such as \['dog'",
-        ),
-        ('names: {0: {a: b}, 1: dog}\n', r"the classes \[0\] lists for names, such as \{'a'"),
     ],
 )
 def test_names_that_do_not_tell_the_class(tmp_path, data, fault):
     with pytest.raises(SourceError, match=fault):
         ready(yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, data))
+
+
+@pytest.mark.parametrize('names', ['[cat, [a, b]]', '[cat, {a: b}]', '{0: cat, 1: [dog]}'])
+def test_names_that_are_no_texts(tmp_path, names):
+    root = yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, f'names: {names}\n')
+    with pytest.raises(SourceError, match=r'the classes \[1\] of the data\.yaml have names that'):
+        ready(root)
+
+
+def test_a_list_of_lists_of_lists_is_not_written_out(tmp_path):
+    """A billion names in a few lines."""
+    lists = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n']
+    lists += [f'a{i}: &a{i} [{", ".join(10 * [f"*a{i - 1}"])}]\n' for i in range(1, 10)]
+    ends = 'names: [*a9]\ntrain: [*a9]\npath: *a9\n'
+    root = yolo(tmp_path / 'a', {'1.png': BOX, '2.png': CAT}, ''.join(lists) + ends)
+    with pytest.raises(SourceError, match='names that are no texts'):
+        ready(root)
