@@ -294,6 +294,11 @@ def test_lenient_is_a_flag_or_a_setting(read, small):
         read(small, {'lenient_loading': 'yes'})
 
 
+def checkpoint(file: Path) -> None:
+    """A whole one, as far as anybody looks before it is loaded."""
+    torch.save(dict(state_dict={}, optimizer={}, meta=dict(iter=9)), file)
+
+
 def test_resume_if_there_is_anything(read, small, tmp_path, monkeypatch):
     """For jobs that are started again by the same command."""
     monkeypatch.chdir(tmp_path)
@@ -304,7 +309,7 @@ def test_resume_if_there_is_anything(read, small, tmp_path, monkeypatch):
     (folder / 'best_AP_epoch_1.pth').touch()  # not where a run stops
     with pytest.raises(RecipeError, match='run holds another run'):
         read(small, work_dir='run', resume='if-any')
-    (folder / 'epoch_1.pth').touch()
+    checkpoint(folder / 'epoch_1.pth')
     (folder / 'last_checkpoint').write_text('run/epoch_1.pth')
     cfg = read(small, work_dir='run', resume='if-any')
     assert (cfg.resume, cfg.load_from) == (True, 'run/epoch_1.pth')
@@ -316,7 +321,7 @@ def test_a_run_that_is_started_again_goes_on(read, small, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     for name in ('run', 'other'):
         Path(name).mkdir()
-        Path(name, 'epoch_9.pth').touch()
+        checkpoint(Path(name, 'epoch_9.pth'))
     Path('run/last_checkpoint').write_text('run/epoch_9.pth')
     saved = Path('run/epoch_9.pth').stat().st_mtime
     said = []

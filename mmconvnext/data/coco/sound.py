@@ -154,8 +154,9 @@ def _facts(
         first = [f'{name} {n}' for name, n in others.items()]
         ledger.noted[OTHERS] = Tally(sum(others.values()), first[:FIRST])
     labelled = objects.labelled
-    known = (e for e in entries if e.get('width') and e.get('height'))  # others are missing
-    sides = [(*sorted((e['width'], e['height'])), e['file_name']) for e in known]
+    sizes = ((e.get('width'), e.get('height'), e['file_name']) for e in entries)
+    # Images that do not exist may have any.
+    sides = [(*sorted((w, h)), n) for w, h, n in sizes if type(w) is type(h) is int and w * h > 0]
     short, long, name = max(sides, key=lambda one: one[1] / one[0], default=(1, 1, ''))
     learnt = [entry['id'] for entry in entries if not _filtered(entry, labelled, wanted, ledger)]
     return Facts(

@@ -11,15 +11,14 @@ from mmconvnext.recipe.errors import RecipeError
 
 # A config may hold each of them: none goes without a notice.
 NAMES = ['channels', 'files', 'annotations', 'images', 'image_files', 'image_bits']
-NAMES += ['image_channels', 'normalization', 'image_sizes', 'thin_images']
-NAMES += ['categories']
+NAMES += ['image_channels', 'normalization', 'image_sizes', 'thin_images', 'categories']
 NAMES += ['references', 'evaluated_images', 'boxes', 'crowd', 'masks']
 NAMES += ['num_classes', 'class_names', 'missing_class']
 NAMES += ['double_category', 'class_order', 'classwise', 'no_objects', 'trained_classes']
 NAMES += ['label_maps', 'label_sizes', 'image_suffix', 'segments']
 NAMES += ['label_ids', 'black_white', 'one_class', 'reduce_zero_label']
 NAMES += ['variables', 'unread_options', 'num_layers', 'group_hooks', 'unused_maps', 'batch_norm']
-NAMES += ['samples', 'disk', 'first_steps', 'schedule']
+NAMES += ['samples', 'disk', 'first_steps', 'resumed_config', 'schedule']
 FINDINGS = [Finding('Mind this'), Finding('bad ids', 'label_ids'), Finding('no file', 'files')]
 
 
