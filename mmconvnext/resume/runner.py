@@ -59,6 +59,7 @@ class _Exact(Runner):
         """Register mmengine's hooks, with a CheckpointHook that deletes last."""
         super().register_hooks(safe_hooks(default_hooks), custom_hooks)
         self.register_hook(_Keeper())
+        self.register_hook(_Changes())
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our form of the loop that the config names."""
@@ -165,16 +166,8 @@ class _Keeper(Hook):
             checkpoint[RESUME] = runner._state
 
     def after_load_checkpoint(self, runner: _Exact, checkpoint: dict) -> None:
-        """Take the state out of the checkpoint.
-
-        Raises:
-            RecipeError: a setting changed that the result depends on.
-        """
+        """Take the state out of the checkpoint."""
         runner._state = checkpoint.pop(RESUME, None)
-        if runner._resume and runner.orders and runner._state is not None:
-            found = compare(runner._state['settings'], settings_of(runner))
-            for line in settle(runner.cfg, found):
-                runner.logger.warning(line)
 
     def after_val_iter(
         self, runner: _Exact, batch_idx: int, data_batch: object = None, outputs: object = None
@@ -193,3 +186,20 @@ class _Keeper(Hook):
     def after_val_epoch(self, runner: _Exact, metrics: object = None) -> None:
         if runner.orders:
             runner.train_loop.validated = True
+
+
+class _Changes(Hook):
+    """Compares the settings last: checks of one thing alone, such as the classes, say more."""
+
+    priority = 'LOWEST'
+
+    def after_load_checkpoint(self, runner: _Exact, checkpoint: dict) -> None:
+        """Look for changes, if the run goes on.
+
+        Raises:
+            RecipeError: a setting changed that the result depends on.
+        """
+        if runner._resume and runner.orders and runner._state is not None:
+            found = compare(runner._state['settings'], settings_of(runner))
+            for line in settle(runner.cfg, found):
+                runner.logger.warning(line)

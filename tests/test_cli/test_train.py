@@ -106,6 +106,7 @@ def still_upernet(workplace):
     return str(file)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(still_upernet):
     def run(folder, iterations, *argv):
         options = ('model.backbone.drop_path_rate=0.0', f'train_cfg.max_iters={iterations}')

@@ -235,6 +235,7 @@ def test_a_checkpoint_of_mmengine_goes_on_with_a_warning(tmp_path):
         assert 'was saved without what an exact continuation needs' in log.read_text()
 
 
+@pytest.mark.slow
 def test_the_saved_config_is_a_plain_one(tmp_path):
     cfg = config(tmp_path / 'x')
     runner = train(cfg)
