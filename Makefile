@@ -28,7 +28,7 @@ help:
 	@echo 'make test        lint, then all tests'
 	@echo 'make test-torch  test backbone, learning rates and checkpoints on another torch'
 	@echo 'make mutants     put faults into the package and list those that no test notices'
-	@echo 'make soak        kill and resume toy runs, half an hour; KILLS=50'
+	@echo 'make soak        kill and resume toy runs, and compare; KILLS=50'
 	@echo 'make lint        ruff: rules and format; clang-format'
 	@echo 'make setup       create the environment only; compiles mmcv once, 2 minutes on 2 cores'
 	@echo

@@ -23,7 +23,6 @@ from ..recipe.ranks import log_rank0, rank
 from ..recipe.walk import LOADERS, task
 from ..resume.runner import exact
 from .cfg_options import read_cfg_options
-from .next_steps import after_training
 from .options import train_parser
 from .runner import build_runner
 from .stack import require_stack
@@ -63,6 +62,10 @@ def main(argv: list[str] | None = None) -> Runner:
         runner.register_hook(GroupRates())
     runner.train()
     if rank() == 0:
+        from .next_steps import (
+            after_training,  # it knows the charts, which no start has to wait for
+        )
+
         for line in after_training(runner):
             print(line)
     return runner

@@ -19,14 +19,13 @@ BUCKET = 25 * 2**20  # bytes; DistributedDataParallel's default. The last one wa
 class Cluster:
     """Machines with GPUs, and bytes per second of the exchange within and between them.
 
-    All values are our choice: a machine of 8 A100 (nccl-tests shows about 230 GB/s there), with a
-    network card of 100 Gbit/s for each machine.
+    All values are our choice, for a machine of 8 A100 with a network card of 100 Gbit/s.
     """
 
     gpus_per_machine: int = 8
     inside: float = 230e9
     between: float = 12.5e9
-    flops: float = 25e12  # of a GPU in training; the paper's FPS (table 3, A100) are 20e12 to 33e12
+    flops: float = 25e12  # of a GPU in training
 
 
 @dataclass(frozen=True)

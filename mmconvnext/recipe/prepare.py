@@ -84,7 +84,7 @@ def prepare_config(
     apply_own_data(cfg)
     cfg.merge_from_dict(_other_options(options))
     for warning in settle(cfg, check_variables(cfg, options)):
-        log_rank0(warning, logging.WARNING)
+        tell(warning, logging.WARNING)
     cfg.launcher = launcher
     if lenient or is_lenient(cfg):
         cfg.lenient_loading = True

@@ -1,11 +1,13 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Cut off, damaged and incomplete checkpoints are found before a run resumes from them."""
 
+import errno
 import zipfile
 
 import pytest
 import torch
 
+from mmconvnext.checkpoint import whole
 from mmconvnext.checkpoint.errors import CheckpointUnreadable
 from mmconvnext.checkpoint.whole import RESUME, lacking, look
 
@@ -20,6 +22,16 @@ def run(tmp_path):
     )
     torch.save(content, tmp_path / 'x.pth')
     return tmp_path / 'x.pth'
+
+
+def test_a_disk_that_cannot_map_files(run, monkeypatch):
+    def fail(path, map_location, mmap):
+        raise OSError(errno.ENODEV, 'No such device')
+
+    monkeypatch.setattr(whole, 'torch_load', fail)
+    content = look(run)
+    assert content['meta'] == dict(iter=3, seed=5)
+    assert torch.equal(content['state_dict']['a'], torch.arange(5000.0))
 
 
 def test_a_whole_checkpoint(run):

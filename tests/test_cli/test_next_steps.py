@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """cli/next_steps.py: the checkpoint that the next tools take, its figure, and their commands."""
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,3 +80,8 @@ def test_a_real_run(detector_run):
     name = Path(detector_run.checkpoint).name
     assert lines[1].startswith('last checkpoint: ') and f'{name} (coco/bbox_mAP ' in lines[1]
     assert 'coco/segm_mAP ' in lines[1] and 'analyze.py' in lines[-1]
+
+
+def test_a_training_does_not_wait_for_charts_at_its_start():
+    code = 'import sys, mmconvnext.cli.train\nassert "matplotlib" not in sys.modules'
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from fixtures import CONFIGS, MASK_RCNN, UPERNET
 
-from mmconvnext.cli import runner, train
+from mmconvnext.cli import next_steps, runner, train
 from mmconvnext.cli.trackers import GroupRates
 from mmconvnext.hooks.empty_batches import EmptyBatches
 from mmconvnext.hooks.loading import Loading
@@ -123,7 +123,9 @@ def test_data_that_changed_are_told_when_a_run_goes_on(start, log_records):
 
 @pytest.mark.parametrize(('rank', 'said'), [('0', 'next: x\n'), ('1', '')])
 def test_what_comes_next_is_said_once(start, monkeypatch, capsys, rank, said):
-    monkeypatch.setattr(train, 'after_training', lambda runner: [f'next: {"x" * runner.trained}'])
+    monkeypatch.setattr(
+        next_steps, 'after_training', lambda runner: [f'next: {"x" * runner.trained}']
+    )
     monkeypatch.setenv('RANK', rank)
     start(UPERNET)
     assert ('next: ' in (out := capsys.readouterr().out)) == bool(said) and out.endswith(said)
@@ -133,7 +135,7 @@ def test_nothing_comes_next_after_an_interruption(start, monkeypatch, capsys):
     def interrupted(runner):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, 'after_training', lambda runner: ['next'])
+    monkeypatch.setattr(next_steps, 'after_training', lambda runner: ['next'])
     monkeypatch.setattr(runner.Runner, 'train', interrupted)
     with pytest.raises(KeyboardInterrupt):
         start(UPERNET)

@@ -57,6 +57,14 @@ def test_a_config_without_its_sections_is_refused_first(tmp_path, training, need
         prepare_config(str(config), training=training, toy=True)
 
 
+def test_an_option_without_effect_that_may_pass_is_told_like_other_warnings(read, tmp_path):
+    config, told = tmp_path / 'passes.py', []
+    config.write_text('max_epochs = 3\nmodel = dict()\nchecks = dict(variables=False)\n')
+    read(str(config), {'max_epochs': 5}, tell=lambda line, level=0: told.append((level, line)))
+    ((level, line),) = told
+    assert level == logging.WARNING and 'max_epochs=... has no effect' in line
+
+
 def test_own_data_are_expanded_and_options_reach_into_them(read):
     options = {'own_data.root': 'elsewhere', 'own_data.classes': ['a', 'b', 'c']}
     cfg = read(NUCLEI, options)

@@ -132,8 +132,8 @@ def soak_parser() -> argparse.ArgumentParser:
     """Options of ``tools/soak.py``."""
     parser = argparse.ArgumentParser(
         description='Kill toy runs at random moments with SIGTERM, SIGUSR1, SIGINT and SIGKILL, '
-        'resume them, and compare their ends bitwise with undisturbed runs. About 25 seconds for '
-        'each kill. Called again, it goes on with the record.',
+        'resume them, and compare their ends bitwise with undisturbed runs. Called again, it goes '
+        'on with the record.',
         epilog='Example: python tools/soak.py --kills 50 --out soak',
     )
     parser.add_argument(
