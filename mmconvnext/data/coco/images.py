@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..files import Files
+from ..header import SIDE
 from ..images import TURNS, Header, ImageKind, image_kinds, read_headers
 from ..ledger import Ledger, Tally
 from ..values import LARGEST_ID, key, number
@@ -80,7 +81,7 @@ def sound_images(
     listed = {}
     for k, entry in rows.items():
         given = entry.get('width'), entry.get('height')
-        (width, height), turn = sizes.found.get(k, (tuple(number(v) or 0 for v in given), 1))
+        (width, height), turn = sizes.found.get(k, (tuple(map(_side, given)), 1))
         if k in sizes.found and ((width, height) != given or {*map(type, given)} != {int}):
             rows[k] = {**entry, 'width': width, 'height': height}
         listed[k] = Listed(entry['id'], rows[k]['file_name'], width, height, turn)
@@ -88,6 +89,12 @@ def sound_images(
         {files.root / entry.name: headers[k] for k, entry in listed.items() if k in headers}
     )
     return list(rows.values()), listed, kinds
+
+
+def _side(listed: object) -> float:
+    """The width or height of an entry; 0 if it is none that an image can have."""
+    value = number(listed) or 0
+    return value if 0 < value <= SIDE else 0
 
 
 def _rows(entries: list, ledger: Ledger) -> dict[int | str, dict]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ..cache import Progress
+from ..header import SIDE
 from ..ledger import Ledger, Tally
 from ..values import LARGEST_ID, number
 from .boxes import Boxes
@@ -209,9 +210,9 @@ class Objects:
 
     def _in_image(self, box: list, image: Listed, where: object) -> list | None:
         """The part of a box in the image; None if there is none. Rounding is left as it is."""
-        if not image.width or not image.height:
-            return box
         x, y, w, h = box
+        if not image.width or not image.height:
+            return box if max(abs(x), abs(y), x + w, y + h) <= SIDE else None
         x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, image.width), min(y + h, image.height)
         if x2 <= x1 or y2 <= y1:
             return None

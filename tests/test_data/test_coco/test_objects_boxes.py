@@ -91,3 +91,23 @@ def test_flat_boxes_are_compared_with_their_segmentation_too(tmp_path, side):
     assert told(sound.ledger.noted) == {boxes.DIFFER: 1}
     assert told(sound.ledger.mended) == {kinds.BOXES_OF_SHAPES: 1}
     assert sound.content['annotations'][2]['bbox'] == [30, 5, 12, 16]
+
+
+@pytest.mark.parametrize('width', [1e308, 2**20 + 1, -1e308, None])
+@pytest.mark.parametrize(
+    ('box', 'left'),
+    [
+        ([8, 6, 2**20 - 8, 31], True),
+        ([8, 6, 2**20 - 7, 31], False),
+        ([8, 6, 1e308, 31], False),
+        ([8, -1e308, 5, 31], False),
+    ],
+)
+def test_sizes_and_boxes_beyond_every_image(tmp_path, width, box, left):
+    found = files.content()
+    found['images'][1].update(file_name='elsewhere/x.png', width=width)
+    objects = [entry for entry in found['annotations'] if entry['image_id'] == 2]
+    objects[0].update(bbox=box, segmentation=[])
+    sound = files.read(tmp_path, found, learnt=False)
+    assert [entry['bbox'] == box for entry in sound.content['annotations']].count(True) == left
+    assert told(sound.ledger.left_out).get(kinds.OUTSIDE, 0) == (not left)
