@@ -121,7 +121,7 @@ def _polygon(shape: Element) -> tuple[list[float], bool]:
         return turned_rectangle(*centre, x2 - x1, y2 - y1, turn), not turn
     if shape.tag == 'ellipse':
         return ellipse(*(float(shape.get(key)) for key in ('cx', 'cy', 'rx', 'ry')), turn), False
-    points = [float(v) for pair in shape.get('points').split(';') for v in pair.split(',')]
+    points = [float(v) for pair in _listed(shape, 'points', ';') for v in pair.split(',')]
     if len(points) < 6 or len(points) % 2:
         raise ValueError('a polygon has three points at least')
     return points, False
@@ -134,10 +134,17 @@ def _mask(shape: Element, width: int, height: int) -> np.ndarray:
         TypeError, ValueError: a number is missing, or is none, or they do not fill the rectangle.
     """
     left, top, w, h = (int(float(shape.get(key))) for key in ('left', 'top', 'width', 'height'))
-    runs = [int(v) for v in shape.get('rle').split(',')]
+    runs = [int(v) for v in _listed(shape, 'rle', ',')]
     values = np.arange(len(runs)) % 2  # the first run is outside
     part = np.repeat(values, runs).reshape(h, w)
     whole = np.zeros((height, width), np.uint8)
     view = whole[top : top + h, left : left + w]
     view[:] = part[: view.shape[0], : view.shape[1]]
     return whole
+
+
+def _listed(shape: Element, key: str, mark: str) -> list[str]:
+    value = shape.get(key)
+    if value is None:
+        raise ValueError(f'no {key}')
+    return value.split(mark)

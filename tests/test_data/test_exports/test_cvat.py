@@ -4,6 +4,7 @@
 import pytest
 from export_files import objects, picture, ready, splits, text
 
+from mmconvnext.data.exports.cvat import UNUSABLE
 from mmconvnext.data.exports.folder import SourceError
 
 META = """<?xml version="1.0" encoding="utf-8"?>
@@ -81,6 +82,27 @@ def test_subsets_and_images_of_one_name(tmp_path):
     assert objects(out)['Validation/1.png'][0][0] == 'cat'
     assert facts['empty_images'] == ['Train/2.png']
     assert [tally['first'] for tally in facts['left_out'].values()] == [['gone.png']]
+
+
+@pytest.mark.parametrize(
+    'shape',
+    [
+        '<polygon label="cat"></polygon>',
+        '<polygon label="cat" points=""></polygon>',
+        '<polygon label="cat" points="1,2;3,4"></polygon>',
+        '<mask label="cat" left="1" top="2" width="3" height="1"></mask>',
+        '<mask label="cat" rle="1,2" top="2" width="3" height="1"></mask>',
+        '<ellipse label="cat" cx="1" cy="2" rx="3"></ellipse>',
+        '<box label="cat" xtl="1" ytl="2" xbr="x" ybr="4"></box>',
+    ],
+)
+def test_shapes_that_lack_numbers_are_left_out(tmp_path, shape):
+    root = export(tmp_path / 'a', image('1.png', shape + BOX), image('2.png', BOX))
+    for i in '12':
+        picture(root / f'{i}.png')
+    facts, out = ready(root)
+    assert facts['left_out'] == {UNUSABLE: dict(count=1, first=['1.png:1'])}
+    assert facts['classes'] == dict(cat=0, dog=2)
 
 
 @pytest.mark.parametrize('label', ['label=""', 'label="  "', ''])
