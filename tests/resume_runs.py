@@ -171,18 +171,34 @@ def run_rank(rank: int, folder: str, name: str, by_epoch: bool, signals=(), resu
     os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', OWN_PROCESS='1')
     store = dist.FileStore(f'{folder}/store {name}', 2)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=2)
-    cfg = config(
+    cfg = averaged(
         f'{folder}/{name.partition(" ")[0]}',
         by_epoch,
         launcher='pytorch',
         model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
-        custom_hooks=[dict(type='EMAHook', momentum=0.1)],
-        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01), accumulative_counts=3),
     )
-    cfg.train_dataloader.dataset.length = 12  # 6 for each, and no batch of one
     hooks = [SignalHook(at, stage=stage) for who, at, stage in signals if who == rank]
     train(cfg, *hooks, resume=resume)
     dist.destroy_process_group()
+
+
+def averaged(work_dir: str, by_epoch: bool, **changes) -> Config:
+    """The config of two processes: averages of the weights, steps over 3 iterations."""
+    cfg = config(
+        work_dir,
+        by_epoch,
+        custom_hooks=[dict(type='EMAHook', momentum=0.1)],
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01), accumulative_counts=3),
+        **changes,
+    )
+    cfg.train_dataloader.dataset.length = 12  # 6 for each of two, and no batch of one
+    return cfg
+
+
+def run_alone(rank: int, work_dir: str, resume: str, checked: bool) -> None:
+    """One process goes on with the run of two."""
+    os.environ['OWN_PROCESS'] = '1'
+    train(averaged(work_dir, True, checks=dict(resumed_config=checked)), resume=resume)
 
 
 def run_with_workers(rank: int, folder: str, signals: bool) -> None:

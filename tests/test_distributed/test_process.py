@@ -217,6 +217,24 @@ def test_the_loss_of_a_process_is_one_line(tmp_path):
     assert done[0].stderr.startswith(line) and done[0].stderr.count('\n') == 1
 
 
+@pytest.mark.parametrize('ended', [True, False])
+def test_nobody_waits_for_a_signal_that_has_come(ended, monkeypatch, capsys):
+    slept, status = [], []
+    monkeypatch.setattr(process, '_end', status.append)
+    monkeypatch.setattr(process.time, 'sleep', slept.append)
+    monkeypatch.setattr(process, '_is_first', lambda: True)
+
+    def main():
+        error = RuntimeError('Connection closed by peer')
+        if ended:
+            error.signal = 15
+        raise error
+
+    run_one_of_several(main)
+    assert (status, slept) == ([1], [] if ended else [process.GRACE])
+    assert 'lost another process' in capsys.readouterr().err
+
+
 # Ends
 
 

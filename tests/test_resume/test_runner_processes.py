@@ -6,7 +6,7 @@ from pathlib import Path
 import processes
 import pytest
 import torch
-from resume_runs import run_rank, run_with_workers, same
+from resume_runs import run_alone, run_rank, run_with_workers, same
 
 from mmconvnext.checkpoint.whole import RESUME
 
@@ -22,7 +22,8 @@ def two(folder, name, *arguments, status=0):
 def end(path):
     content = torch.load(path, weights_only=False)
     keys = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
-    return {key: content[key] for key in keys}
+    metrics = content['message_hub']['log_scalars']['val/acc']
+    return {**{key: content[key] for key in keys}, 'val/acc': list(metrics._log_history)}
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +49,22 @@ def test_a_signal_to_any_stops_all(by_epoch, who, whole, tmp_path):
     gradients = [one['gradients'] for one in own]
     assert gradients[0].keys() == gradients[1].keys() and gradients[0]
     assert any(not torch.equal(one, gradients[1][name]) for name, one in gradients[0].items())
+    # Plain batch norm has the statistics of the images of its process, also in a validation.
+    assert not own[0]['buffers'] and '0.layers.1.running_mean' in own[1]['buffers']
     same(end(two(tmp_path, 'stopped again', by_epoch, (), path)), whole(by_epoch), 'checkpoint')
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_is_refused_unless_the_user_lets_it_pass(tmp_path):
+    path = two(tmp_path, 'stopped', True, [(1, 1, 'train')], status=143)
+    (done,) = processes.call(run_alone, str(tmp_path / 'stopped'), path, True)
+    assert done.returncode == 1
+    assert 'processes: 2 in the checkpoint, 1 here' in done.stderr
+    assert 'batches are larger or smaller, and the learning rates fit the old ones' in done.stderr
+    (done,) = processes.call(run_alone, str(tmp_path / 'stopped'), path, False)
+    assert done.returncode == 0, done.stderr
+    content = torch.load(tmp_path / 'stopped/epoch_3.pth', weights_only=False)
+    assert content['meta']['iter'] == 2 + 4 + 6 + 6  # 12 images in batches of 2, 2 of them seen
 
 
 @pytest.mark.slow
