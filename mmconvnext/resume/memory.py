@@ -17,11 +17,14 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-# Attributes by the name of the class: of mmengine's hooks, and of mmdet's modules.
+# Attributes by the name of the class: of mmengine's hooks, of mmdet's modules, and of torch's
+# wrapper, which notes whether the next forward pass sends rank 0's buffers to the others: not
+# within a step over several iterations.
 OF_HOOKS = {'EarlyStoppingHook': ('wait_count', 'best_score')}
 OF_MODULES = {
     'BatchSyncRandomResize': ('_input_size',),
     'DDODHead': ('cls_num_pos_samples_per_level', 'reg_num_pos_samples_per_level'),
+    'DistributedDataParallel': ('require_forward_param_sync',),
     'DropBlock': ('iter_cnt',),
     'DynamicRoIHead': (
         *('iou_history', 'beta_history', 'bbox_head.loss_bbox.beta'),
@@ -89,7 +92,8 @@ def _listed(runner: Runner, model: nn.Module) -> Iterator[tuple[str, object, tup
                 # Of another metric the best value means nothing.
                 watched = (str(getattr(hook, name, '')) for name in ('monitor', 'rule'))
                 yield ' '.join((kind.__name__, *watched)), hook, OF_HOOKS[kind.__name__]
-    for path, module in model.named_modules():
+    wrapper = [('wrapper', runner.model)] * (runner.model is not model)
+    for path, module in [*wrapper, *model.named_modules()]:
         for kind in type(module).__mro__:
             if kind.__name__ in OF_MODULES:
                 yield path, module, OF_MODULES[kind.__name__]

@@ -3,6 +3,7 @@
 
 import inspect
 from operator import attrgetter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,9 +31,16 @@ class ResumeDrops(ResumeModel):
         )
 
 
-def of(*hooks):
-    """A runner with these hooks."""
-    return type('Runner', (), dict(hooks=list(hooks)))()
+NO_MODEL = torch.nn.Identity()
+
+
+def save(*hooks, model=NO_MODEL):
+    """What a run with these hooks and this model saves."""
+    return collect_memory(SimpleNamespace(hooks=hooks, model=model), model)
+
+
+def load(saved, *hooks, model=NO_MODEL):
+    restore_memory(SimpleNamespace(hooks=hooks, model=model), model, saved)
 
 
 @pytest.mark.parametrize('by_epoch', [True, False], ids=['epochs', 'iterations'])
@@ -91,7 +99,7 @@ def test_schedulers_that_look_at_the_validation_go_on(tmp_path):
 def test_the_best_value_of_another_metric_is_forgotten():
     one = EarlyStoppingHook(monitor='acc', rule='greater')
     one.wait_count, one.best_score = 3, np.float64(0.5)
-    saved = collect_memory(of(one), torch.nn.Identity())
+    saved = save(one)
     assert saved == {'EarlyStoppingHook acc greater': dict(wait_count=3, best_score=0.5)}
     assert type(saved['EarlyStoppingHook acc greater']['best_score']) is float
     for monitor, rule, known in (
@@ -100,7 +108,7 @@ def test_the_best_value_of_another_metric_is_forgotten():
         ('iou', 'greater', False),
     ):
         two = EarlyStoppingHook(monitor=monitor, rule=rule)
-        restore_memory(of(two), torch.nn.Identity(), saved)
+        load(saved, two)
         assert (two.wait_count, two.best_score == 0.5) == ((3, True) if known else (0, False))
 
 
@@ -120,11 +128,11 @@ class Counting(Hook):
 def test_hooks_that_say_what_they_remember():
     one, two = Counting(), Counting()
     one.count, two.count = 4, 5
-    saved = collect_memory(of(Hook(), one, two), torch.nn.Identity())
+    saved = save(Hook(), one, two)
     again = Counting(), Counting()
-    restore_memory(of(*again), torch.nn.Identity(), saved)
+    load(saved, *again)
     assert [hook.count for hook in again] == [4, 5]
-    restore_memory(of(*again, Counting()), torch.nn.Identity(), {})  # of an earlier release
+    load({}, *again, Counting())  # of an earlier release
     assert [hook.count for hook in again] == [4, 5]
 
 
@@ -137,10 +145,10 @@ def test_modules_of_mmdet_go_on():
         for name in OF_MODULES[type(module).__name__]:
             assert hasattr(module, name)
             setattr(module, name, value)
-    saved = collect_memory(of(), made[0])
+    saved = save(model=made[0])
     assert saved == {'0': dict(_input_size=(64, 32)), '1': dict(iter_cnt=7)}
-    restore_memory(of(), made[1], saved)
-    assert collect_memory(of(), made[1]) == saved
+    load(saved, model=made[1])
+    assert save(model=made[1]) == saved
 
 
 def test_a_head_with_settings_in_its_parts():
@@ -154,7 +162,7 @@ def test_a_head_with_settings_in_its_parts():
         return head
 
     one, two = part(0.5), part(0.25)
-    restore_memory(of(), two, collect_memory(of(), one))
+    load(save(model=one), model=two)
     for name in OF_MODULES['DynamicRoIHead']:
         assert attrgetter(name)(two) == attrgetter(name)(one)
 
