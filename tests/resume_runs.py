@@ -18,6 +18,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.runner import Runner
 
+from mmconvnext.recipe.prepare import _set_resume
 from mmconvnext.resume.runner import exact
 
 
@@ -193,6 +194,21 @@ def averaged(work_dir: str, by_epoch: bool, **changes) -> Config:
     )
     cfg.train_dataloader.dataset.length = 12  # 6 for each of two, and no batch of one
     return cfg
+
+
+def run_launched(folder: str) -> None:
+    """One of two processes of tools/dist_train.sh; rank 1 is killed in the third epoch, once."""
+    os.environ['OWN_PROCESS'] = '1'
+    dist.init_process_group('gloo')
+    cfg = averaged(
+        f'{folder}/launched',
+        True,
+        launcher='pytorch',
+        model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
+    )
+    _set_resume(cfg, None, lambda line, *_: print(line, flush=True))
+    killed = os.environ['RANK'] == '1' and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'
+    train(cfg, *[SignalHook(7, signal.SIGKILL)] * killed, resume=cfg.get('load_from', ''))
 
 
 def run_alone(rank: int, work_dir: str, resume: str, checked: bool) -> None:

@@ -1,11 +1,15 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Two processes stop after the same iteration, and go on as if they had not."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import processes
 import pytest
 import torch
+from fixtures import ROOT
 from resume_runs import run_alone, run_rank, run_with_workers, same
 
 from mmconvnext.checkpoint.whole import RESUME
@@ -65,6 +69,39 @@ def test_another_number_of_processes_is_refused_unless_the_user_lets_it_pass(tmp
     assert done.returncode == 0, done.stderr
     content = torch.load(tmp_path / 'stopped/epoch_3.pth', weights_only=False)
     assert content['meta']['iter'] == 2 + 4 + 6 + 6  # 12 images in batches of 2, 2 of them seen
+
+
+LAUNCHED = """
+import sys
+sys.path[:0] = {paths!r}
+from mmconvnext.distributed.process import run_one_of_several
+from resume_runs import run_launched
+
+run_one_of_several(lambda: run_launched({folder!r}))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_was_killed_goes_on_by_itself(whole, tmp_path):
+    """By torchrun, as tools/dist_train.sh starts it; the end is that of an undisturbed run."""
+    script = tmp_path / 'worker.py'
+    paths = [str(ROOT / 'tests'), str(ROOT)]
+    script.write_text(LAUNCHED.format(paths=paths, folder=str(tmp_path)))
+    begin = 'import sys; from mmconvnext.distributed.launch import main; main(sys.argv[1:])'
+    left_out = ('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT')
+    environ = {name: value for name, value in os.environ.items() if name not in left_out}
+    done = subprocess.run(
+        [sys.executable, '-c', begin, str(script), '2'],
+        env=environ | dict(MAX_RESTARTS='1', OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'Started again after a failure' in done.stdout
+    path = (tmp_path / 'launched/last_checkpoint').read_text()
+    same(end(path), whole(True), 'checkpoint')
 
 
 @pytest.mark.slow
