@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -76,6 +76,8 @@ def apply(runner: Runner, state: Mapping | None) -> None:
     restore_memory(runner, model, (own or processes[0]).get('memory', {}))
     restore_buffers(runner, model, own.get('buffers', {}))
     gradients = own.get('gradients') or {}
+    if len(processes) != get_world_size():
+        gradients = mean([one['gradients'] for one in processes])
     parameters = dict(model.named_parameters())
     for name, gradient in gradients.items():
         parameters[name].grad = gradient.to(parameters[name])
@@ -84,6 +86,13 @@ def apply(runner: Runner, state: Mapping | None) -> None:
             'The gradients that the run had accumulated are restored; the warning that some are '
             'lost does not apply'
         )
+
+
+def mean(shares: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The gradients of all processes together, as DistributedDataParallel would add them up: a
+    process in which a parameter got none counts with zeros."""
+    names = dict.fromkeys(name for share in shares for name in share)
+    return {n: sum(share[n] for share in shares if n in share) / len(shares) for n in names}
 
 
 def _gradients(runner: Runner) -> dict[str, Tensor]:
