@@ -10,7 +10,7 @@ import processes
 import pytest
 import torch
 from fixtures import ROOT
-from resume_runs import run_alone, run_rank, run_with_workers, same
+from resume_runs import PLAIN, run_alone, run_rank, run_with_workers, same
 
 from mmconvnext.checkpoint.whole import RESUME
 
@@ -60,15 +60,24 @@ def test_a_signal_to_any_stops_all(by_epoch, who, whole, tmp_path):
 
 @pytest.mark.slow
 def test_another_number_of_processes_is_refused_unless_the_user_lets_it_pass(tmp_path):
-    path = two(tmp_path, 'stopped', True, [(1, 1, 'train')], status=143)
-    (done,) = processes.call(run_alone, str(tmp_path / 'stopped'), path, True)
+    """It goes on with the same images, and ends with the same weights, to rounding."""
+    stop = [(1, 1, 'train')]  # in the middle of three accumulated iterations
+    path = two(tmp_path, 'stopped', True, stop, '', PLAIN, status=143)
+    (done,) = processes.call(run_alone, str(tmp_path), path, True)
     assert done.returncode == 1
     assert 'processes: 2 in the checkpoint, 1 here' in done.stderr
     assert 'batches are larger or smaller, and the learning rates fit the old ones' in done.stderr
-    (done,) = processes.call(run_alone, str(tmp_path / 'stopped'), path, False)
-    assert done.returncode == 0, done.stderr
-    content = torch.load(tmp_path / 'stopped/epoch_3.pth', weights_only=False)
-    assert content['meta']['iter'] == 2 + 4 + 6 + 6  # 12 images in batches of 2, 2 of them seen
+    ends = []
+    for resume in (path, ''):
+        (done,) = processes.call(run_alone, str(tmp_path), resume, False)
+        assert done.returncode == 0, done.stderr
+        place = tmp_path / ('stopped' if resume else 'alone')
+        ends.append(torch.load(place / 'epoch_3.pth', weights_only=False))
+    assert [one['meta']['iter'] for one in ends] == [9, 9]
+    torch.testing.assert_close(ends[0]['state_dict'], ends[1]['state_dict'], rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        ends[0]['ema_state_dict'], ends[1]['ema_state_dict'], rtol=0, atol=1e-6
+    )
 
 
 LAUNCHED = """
