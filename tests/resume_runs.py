@@ -18,6 +18,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.runner import Runner
 
+from mmconvnext.recipe.prepare import _set_resume
 from mmconvnext.resume.runner import exact
 
 
@@ -61,6 +62,25 @@ class ResumeModel(BaseModel):
         if mode == 'loss':
             return dict(loss=((out - noise) ** 2).mean())
         return list(out + torch.rand(1))  # a validation that draws must not move the training
+
+
+@MODELS.register_module(force=True)
+class ResumePlain(BaseModel):
+    """Nothing of it is random, and its loss is a mean: two processes compute what one does."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 3)
+
+    def forward(self, inputs, mode='tensor'):
+        out = self.layer(torch.stack(list(inputs)))
+        return dict(loss=(out**2).mean()) if mode == 'loss' else list(out.mean(dim=1))
+
+
+PLAIN = dict(
+    model=dict(type='ResumePlain'),
+    optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3),
+)
 
 
 @METRICS.register_module(force=True)
@@ -166,23 +186,57 @@ def stopped(cfg: Config, at: int, status: int = 143, resume: str = '', **how) ->
         return file.read()
 
 
-def run_rank(rank: int, folder: str, name: str, by_epoch: bool, signals=(), resume='') -> None:
+def run_rank(
+    rank: int, folder: str, name: str, by_epoch: bool, signals=(), resume='', changes=()
+) -> None:
     """One of two processes; ``signals`` are (rank, iteration, stage)."""
     os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', OWN_PROCESS='1')
     store = dist.FileStore(f'{folder}/store {name}', 2)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=2)
-    cfg = config(
+    cfg = averaged(
         f'{folder}/{name.partition(" ")[0]}',
         by_epoch,
         launcher='pytorch',
         model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
-        custom_hooks=[dict(type='EMAHook', momentum=0.1)],
-        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01), accumulative_counts=3),
+        **dict(changes),
     )
-    cfg.train_dataloader.dataset.length = 12  # 6 for each, and no batch of one
     hooks = [SignalHook(at, stage=stage) for who, at, stage in signals if who == rank]
     train(cfg, *hooks, resume=resume)
     dist.destroy_process_group()
+
+
+def averaged(work_dir: str, by_epoch: bool, **changes) -> Config:
+    """The config of two processes: averages of the weights, steps over 3 iterations."""
+    wrapper = dict(optimizer=dict(type='AdamW', lr=0.01), accumulative_counts=3)
+    averages = [dict(type='EMAHook', momentum=0.1)]
+    changes = dict(custom_hooks=averages, optim_wrapper=wrapper) | changes
+    cfg = config(work_dir, by_epoch, **changes)
+    cfg.train_dataloader.dataset.length = 12  # 6 for each of two, and no batch of one
+    return cfg
+
+
+def run_launched(folder: str) -> None:
+    """One of two processes of tools/dist_train.sh; rank 1 is killed in the third epoch, once."""
+    os.environ['OWN_PROCESS'] = '1'
+    dist.init_process_group('gloo')
+    cfg = averaged(
+        f'{folder}/launched',
+        True,
+        launcher='pytorch',
+        model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None),
+    )
+    _set_resume(cfg, None, lambda line, *_: print(line, flush=True))
+    killed = os.environ['RANK'] == '1' and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'
+    train(cfg, *[SignalHook(7, signal.SIGKILL)] * killed, resume=cfg.get('load_from', ''))
+
+
+def run_alone(rank: int, folder: str, resume: str, checked: bool) -> None:
+    """One process goes on with the run of two, with batches twice as large; or runs all of it."""
+    os.environ['OWN_PROCESS'] = '1'
+    place = f'{folder}/stopped' if resume else f'{folder}/alone'
+    cfg = averaged(place, True, checks=dict(resumed_config=checked), **PLAIN)
+    cfg.train_dataloader.batch_size = 4
+    train(cfg, resume=resume)
 
 
 def run_with_workers(rank: int, folder: str, signals: bool) -> None:

@@ -26,8 +26,9 @@ def start(tool: str) -> None:
 def run_tool(main: Callable[[], object]) -> None:
     """Call ``main``; print a RecipeError or CheckpointError as one message, exit with status 2.
 
-    So are a full disk, missing rights and the like (:mod:`.system_errors`), and a type that nothing
-    registers (:mod:`.unregistered`). Ctrl-C, and a reader of the output that stops, end it without
+    So are a full disk, missing rights and the like (:mod:`.system_errors`), a type that nothing
+    registers (:mod:`.unregistered`), and an argument that a class of ours refuses
+    (:mod:`.refused`). Ctrl-C, and a reader of the output that stops, end it without
     a traceback. What the console cannot show, such as names of files that are no UTF-8, becomes an
     escape. Warnings that nobody can act on stay away (:mod:`..recipe.quiet`). One of several
     processes says its rank, and ends with them.
@@ -41,9 +42,9 @@ def run_tool(main: Callable[[], object]) -> None:
         if world_size() > 1:
             from ..distributed.process import run_one_of_several
 
-            return run_one_of_several(main)
+            return run_one_of_several(lambda: _explained(main))
     try:
-        main()
+        _explained(main)
     except (RecipeError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
@@ -53,9 +54,22 @@ def run_tool(main: Callable[[], object]) -> None:
     except BrokenPipeError:  # the reader has enough, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush
         sys.exit(1)
-    except (OSError, KeyError) as error:
-        text = told(error) if isinstance(error, OSError) else unregistered(error)
+
+
+def _explained(main: Callable[[], object]) -> None:
+    """Call ``main``; what other packages raise for a mistake of the user becomes a RecipeError."""
+    try:
+        main()
+    except (RecipeError, CheckpointError):
+        raise
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        text = told(error) if isinstance(error, OSError) else ''
+        if isinstance(error, KeyError):
+            text = unregistered(error)
+        elif isinstance(error, (TypeError, ValueError)):
+            from .refused import refused  # needs mmengine, which raised it
+
+            text = refused(error)
         if not text:
             raise
-        print(f'error: {text}', file=sys.stderr)
-        sys.exit(2)
+        raise RecipeError(text) from error

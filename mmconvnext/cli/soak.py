@@ -27,6 +27,7 @@ RECORD = 'record.json'
 LIMIT = 600  # seconds for a process; one that takes longer hangs; our choice
 SLOWEST = 120  # seconds from a signal to the end of the process, on a busy machine; our choice
 PROGRAM = 'from mmconvnext.cli.run import start; start("train")'
+LAUNCH = 'import sys; from mmconvnext.distributed.launch import main; main(sys.argv[1:])'
 MINUTES = '0.05'  # three seconds between checkpoints; our choice
 # Networks and runs of seconds; all numbers are our choice.
 COMMON = (
@@ -62,8 +63,10 @@ TASKS = {
         'default_hooks.checkpoint.interval=7',
     ),
 }
-# Workers that read images; with averages of the weights and steps over three iterations.
-VARIANTS = [(task, workers, more) for more, workers in ((False, 0), (True, 2)) for task in TASKS]
+# Processes, the workers of each that read images, and whether the run has averages of the weights
+# and steps over three iterations.
+SETTINGS = ((1, 0, False), (1, 2, True), (2, 2, True))
+VARIANTS = [(task, *settings) for settings in SETTINGS for task in TASKS]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -148,7 +151,7 @@ class Soak:
             whether it ended, what was seen of the signal, the seconds from the first iteration.
         """
         resume = ['--resume'] * any(place.glob('*.pth'))
-        command = [sys.executable, '-c', PROGRAM, *self._arguments(variant)]
+        command = [*self._command(variant), *self._arguments(variant)]
         command += ['--work-dir', str(place), *resume]
         before, log = _rows(place), open(f'{place}.log', 'ab')
         with (
@@ -166,7 +169,7 @@ class Soak:
             try:
                 process.wait(timeout=wait)
             except subprocess.TimeoutExpired:
-                process.send_signal(getattr(signal, name or 'SIGKILL'))
+                _send(getattr(signal, name or 'SIGKILL'), process.pid, VARIANTS[variant][1])
                 begin = time.monotonic()
                 process.wait(timeout=SLOWEST)
                 took = round(time.monotonic() - begin, 2)
@@ -178,9 +181,18 @@ class Soak:
             raise RecipeError(f'a run ended with status {status}, see {place}.log')
         return status == 0, kill, seconds
 
+    def _command(self, variant: int) -> list[str]:
+        """What is like tools/train.py, or tools/dist_train.sh for several processes."""
+        processes = VARIANTS[variant][1]
+        if processes == 1:
+            return [sys.executable, '-c', PROGRAM]
+        script = self.folder / 'train.py'
+        script.write_text(PROGRAM + '\n')
+        return [sys.executable, '-c', LAUNCH, str(script), str(processes)]
+
     def _arguments(self, variant: int) -> list[str]:
         """Those of tools/train.py; its config is written to the folder."""
-        task, workers, more = VARIANTS[variant]
+        task, processes, workers, more = VARIANTS[variant]
         name, *options = TASKS[task]
         base = next(path for path in shipped_configs() if path.name == name)
         lines = [f'_base_ = {str(base.resolve())!r}']
@@ -193,6 +205,7 @@ class Soak:
             options.append(f'{loader}.num_workers={workers}')
             options.append(f'{loader}.persistent_workers={workers > 0}')
         fast = ['--toy', '--save-minutes', MINUTES]
+        fast += ['--launcher', 'pytorch'] * (processes > 1)
         return [str(file), *fast, '--cfg-options', *COMMON, *options]
 
     def _save(self) -> None:
@@ -201,7 +214,7 @@ class Soak:
 
     def table(self) -> str:
         """A row for each variant: runs, kills by signal, slowest end, and whether all are equal."""
-        line = '{:58} {:>4} {:>5} ' + ' {:>7}' * len(SIGNALS) + ' {:>9} {:>6}'
+        line = '{:71} {:>4} {:>5} ' + ' {:>7}' * len(SIGNALS) + ' {:>9} {:>6}'
         rows = [line.format('', 'runs', 'kills', *SIGNALS, 'slowest', 'equal')]
         for variant in range(len(VARIANTS)):
             runs = [r for r in self.record['runs'] if r['variant'] == variant and 'equal' in r]
@@ -217,8 +230,9 @@ class Soak:
 
 def named(variant: int) -> str:
     """What a variant is."""
-    task, workers, more = VARIANTS[variant]
-    return f'{task}, {workers} workers' + ', EMA, steps over 3' * more
+    task, processes, workers, more = VARIANTS[variant]
+    several = f', {processes} processes' * (processes > 1)
+    return f'{task}{several}, {workers} workers' + ', EMA, steps over 3' * more
 
 
 def differences(one: object, two: object, where: str = '') -> list[str]:
@@ -246,6 +260,14 @@ def _content(place: Path) -> dict:
 def _rows(place: Path) -> int:
     """The iterations that were logged below a work dir, by all starts."""
     return sum(file.read_bytes().count(b'"loss"') for file in place.glob('*/vis_data/scalars.json'))
+
+
+def _send(number: int, process: int, processes: int) -> None:
+    """Signal a run; of several processes SIGKILL hits one, and the launcher ends the others."""
+    if number == signal.SIGKILL and processes > 1:
+        found = subprocess.run(['pgrep', '-P', str(process)], capture_output=True, text=True)
+        process = int((found.stdout.split() or [process])[-1])
+    os.kill(process, number)
 
 
 def _statuses(name: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -18,6 +19,9 @@ LENGTHS = dict(BMP=(2, 0), WEBP=(4, 8))
 # Tags with the positions and the lengths of the strips, and of the tiles (TIFF 6.0).
 PARTS = ((273, 279), (324, 325))
 PNG = b'\x89PNG\r\n\x1a\n'  # before the first chunk
+# Chunks of text and of colour profiles that a PNG may have, of which the standard allows one
+# profile. Readers unpack every one, up to 1 MiB each, which takes them up to 10 ms; our choice.
+MOST = {b'zTXt': 1000, b'iTXt': 1000, b'iCCP': 10}
 PIECE = 1 << 20  # bytes that are read at once; our choice
 
 
@@ -32,6 +36,25 @@ class PngEnd(NamedTuple):
     exif: bytes = b''
     complete: bool = False
     damaged: str = ''
+
+
+def crowded(file: Path) -> str:
+    """Why a PNG would take very long to read: it has more than MOST of some chunks; '' if not."""
+    counts, size = Counter(), file.stat().st_size
+    with open(file, 'rb') as stream:
+        position = len(PNG) if stream.read(len(PNG)) == PNG else size
+        while position + 8 <= size:
+            stream.seek(position)
+            length, kind = struct.unpack('>I4s', stream.read(8))
+            position += length + 12
+            if kind in MOST:
+                counts[kind] += 1
+                if counts[kind] > MOST[kind]:
+                    return (
+                        f'it has more than {MOST[kind]} {kind.decode()} chunks (texts or colour '
+                        'profiles), which take very long to read; save it anew'
+                    )
+    return ''
 
 
 def png_end(file: Path) -> PngEnd:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from .complete import PNG, PngEnd, png_end, seems_cut
+from .complete import PNG, PngEnd, crowded, png_end, seems_cut
 
 # Tags of TIFF and EXIF (TIFF 6.0, section 8; EXIF 2.32, table 4).
 WIDTH, HEIGHT, BITS, ORIENTATION, SAMPLES = 256, 257, 258, 274, 277
@@ -63,6 +63,8 @@ class Header(NamedTuple):
 def read_header(file: Path) -> Header:
     """Read the header of a file, whatever it is; one that seems cut off is decoded, to be sure."""
     try:
+        if fault := crowded(file):
+            return _failed(fault)
         with Image.open(file) as image:
             end = png_end(file) if image.format == 'PNG' else None
             header = _header(image, file, end.exif if end else image.info.get('exif'))

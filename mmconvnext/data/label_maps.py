@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .cache import cache_root, facts_of, locked
+from .complete import crowded
 from .header import read_header
 
 NAME = 'label_maps'  # of the folder in the cache
@@ -94,6 +95,8 @@ def read_label_map(file: Path) -> LabelMap:
         with file.open('rb') as stream:
             if stream.read(len(NUMPY)) == NUMPY:
                 return _of_array(_load(file.read_bytes()))
+        if fault := crowded(file):
+            return LabelMap(error=fault)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of large images
             with Image.open(file) as image:

@@ -8,8 +8,10 @@ partner any more; they stay silent, because that is no news.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -20,12 +22,13 @@ import torch.distributed as dist
 
 from ..checkpoint.errors import CheckpointError
 from ..recipe.errors import RecipeError
-from ..recipe.ranks import rank, world_size
+from ..recipe.ranks import LAUNCHED, rank, world_size
 
 # Seconds in which a launcher ends the others after one has failed: torchrun's agent looks every
 # half second (launch.py). Our choice.
 GRACE = 10.0
 KEY = 'mmconvnext/failures'
+SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 # gloo's and NCCL's words when another process is gone.
 LOST = re.compile(
     'Connection closed by peer|Connection reset by peer|Broken pipe|Connection refused'
@@ -38,6 +41,7 @@ def run_one_of_several(main: Callable[[], object]) -> None:
 
     Only rank 0 writes to stdout and shows warnings: the others have the same to say.
     """
+    _end_with_launcher()
     if rank():
         sys.stdout = open(os.devnull, 'w')  # until the process ends
         warnings.simplefilter('ignore')
@@ -60,6 +64,17 @@ def run_one_of_several(main: Callable[[], object]) -> None:
     _end(status)
 
 
+def _end_with_launcher() -> None:
+    """Let Linux send SIGTERM to this process when tools/dist_train.sh is killed.
+
+    torchrun gives each process a session of its own, so it would train on, unseen, beside a run
+    that the user resumes. Other launchers may start processes from threads that end, for which
+    Linux would send the signal too.
+    """
+    if LAUNCHED in os.environ and sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
+
+
 def _leave() -> None:
     """Wait for the others, and close the connections."""
     if not dist.is_initialized():
@@ -77,7 +92,8 @@ def _fail(error: BaseException) -> int:
         sys.stderr.flush()
         if not lost:
             return 2 if expected else 1
-    time.sleep(GRACE)  # the launcher ends this process now, as one that did not fail by itself
+    if not getattr(error, 'signal', 0):  # resume/signals.py: the launcher has ended it already
+        time.sleep(GRACE)  # the launcher ends this process now, as one that did not fail by itself
     return 1
 
 

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import linecache
+import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -42,10 +44,49 @@ def config_fault(path: Path, error: Exception) -> str | None:
     return None
 
 
+def circle(file: Path, above: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+    """The configs through which the ``_base_`` of a file leads back to itself; () if it does not.
+
+    mmengine would read them until Python's limit of calls, which takes it ten seconds or more.
+    """
+    file = Path(os.path.abspath(file))
+    if file in above:
+        return above[above.index(file) :]
+    for base in _bases(file):
+        found = circle(file.parent / base, (*above, file))
+        if found:
+            return found
+    return ()
+
+
+def _bases(file: Path) -> list[str]:
+    """The values of ``_base_`` in a file; what cannot be read is told later, by mmengine."""
+    try:
+        text = file.read_text(encoding='utf-8')
+        if file.suffix == '.py':
+            nodes = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+            named = [n.value for n in nodes if getattr(n.targets[0], 'id', '') == '_base_']
+            found = ast.literal_eval(named[0]) if named else []
+        else:
+            content = yaml.safe_load(text)
+            found = content.get('_base_', []) if isinstance(content, dict) else []
+    except (OSError, ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return []
+    except yaml.YAMLError:
+        return []
+    found = found if isinstance(found, (list, tuple)) else [found]
+    return [base for base in found if isinstance(base, str) and '::' not in base]
+
+
+def leads_back(path: Path, names: Iterable[object]) -> str:
+    """What a circle of bases is told as."""
+    return f'{path}: its _base_ leads back to itself, by {", ".join(sorted(map(str, names)))}'
+
+
 def _recursion(path: Path, error: RecursionError) -> str:
     names = [*_filenames(error)]
     if len(names) > 4 * len({*names}):  # each file that is read shows twice
-        return f'{path}: its _base_ leads back to itself, by {", ".join(sorted({*names}))}'
+        return leads_back(path, {*names})
     return f'{path}: {_told(error)}'
 
 

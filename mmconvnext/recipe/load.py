@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
-from .config_faults import SUFFIXES, config_fault
+from .config_faults import SUFFIXES, circle, config_fault, leads_back
 from .data_config import read_data
 from .errors import RecipeError
 from .walk import dicts, scope_of_model, type_of
@@ -95,6 +95,8 @@ def _read(file: Path, import_custom_modules: bool = True) -> Config:
     """
     if file.suffix in ('.yml', '.yaml'):
         _refuse_tags(file)
+    if back := circle(file):
+        raise RecipeError(f'the config cannot be read: {leads_back(file, back)}')
     try:
         cfg = Config.fromfile(str(file), import_custom_modules=import_custom_modules)
     except (ImportError, RecipeError):

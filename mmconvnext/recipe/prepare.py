@@ -160,6 +160,8 @@ def _other_options(options: dict[str, object]) -> dict[str, object]:
 
 def _set_resume(cfg: Config, resume: str | None, tell: Tell) -> None:
     """Set the checkpoint to resume from; refuse a work dir whose checkpoints would be lost."""
+    if resume is None and cfg.get('resume'):  # mmengine's own way: resume=True, maybe load_from
+        resume, cfg.resume = cfg.get('load_from') or 'if-any', False
     began = launched()
     if began is not None and holds_checkpoint(cfg.work_dir, began):
         resume = 'auto'  # not what the user said: this run itself has got further

@@ -6,6 +6,7 @@
 - :mod:`.batches`: which images are read, and with which random numbers, by their place in the run.
 - :mod:`.randomness`: the random generators of a process.
 - :mod:`.state`: what a checkpoint needs besides what mmengine saves.
+- :mod:`.memory`: hooks and modules with a memory of their own.
 - :mod:`.changes`: how a config differs from that of the run to resume.
 - :mod:`.signals`, :mod:`.orders`: SIGTERM and its like; all processes stop after one iteration.
 - :mod:`.checkpoints`, :mod:`.patience`: no checkpoint is deleted or lost before the next is whole.

@@ -15,11 +15,10 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ..checkpoint.atomic import atomic_path
+from ..recipe.preflight.disk import BETWEEN
 from .patience import patiently
 
-# Between those of the recipe, by --save-minutes and signals. The one before the newest is kept in
-# case that the newest is damaged; our choice.
-NAME, KEPT = 'resume_iter_{}.pth', 2
+NAME = 'resume_iter_{}.pth'  # between those of the recipe, by --save-minutes and signals
 # What a process that was killed while it wrote a checkpoint left behind, see atomic_path.
 REPLACED = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
 PART = re.compile(r'.+\.pth\.\d+-\d+\.part')
@@ -27,6 +26,12 @@ PART = re.compile(r'.+\.pth\.\d+-\d+\.part')
 
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook with the same files, saved in a safe order."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the folder, as mmengine does; delete what a killed run left in it."""
+        super().before_train(runner)
+        if runner._resume and is_main_process():
+            tell_removed(runner, self.out_dir)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         outdated = self._outdated(runner, step)
@@ -81,7 +86,7 @@ def safe_hooks(hooks: dict | None) -> dict:
 def save_between(runner: Runner) -> None:
     """Save a checkpoint of all of a run between two of its iterations.
 
-    Older ones of this kind are deleted, but KEPT.
+    Older ones of this kind are deleted, but BETWEEN.
     """
     folder = _folder(runner)
     path = Path(folder, NAME.format(runner.iter))
@@ -94,7 +99,7 @@ def save_between(runner: Runner) -> None:
     )
     if is_main_process():
         note(runner, str(path))
-        remove_between(runner, KEPT)
+        remove_between(runner, BETWEEN)
 
 
 def remove_between(runner: Runner, kept: int) -> None:
@@ -125,6 +130,13 @@ def note(runner: Runner, path: str) -> None:
             part.write_text(path)
 
     patiently(write, file)
+
+
+def tell_removed(runner: Runner, folder: str) -> None:
+    """Delete what killed processes left of checkpoints in a folder, and say so."""
+    removed = [] if '://' in folder else remove_parts(folder)
+    if removed:
+        runner.logger.info(f'Removed what a killed process left: {", ".join(removed)}')
 
 
 def remove_parts(folder: str | Path) -> list[str]:

@@ -35,12 +35,26 @@ class _Exact:
 
     def run(self) -> nn.Module:
         """Train to the end, or until a signal."""
+        begun = self._iter
         try:
             with self.runner.signals:
                 self._train()
+            if self._iter == begun and self.runner._resume:
+                self.runner.logger.info(self._finished())
         finally:
             self.runner.running.value = 0  # its workers may end
         return self.runner.model
+
+    def _finished(self) -> str:
+        """What a run is told that was resumed when nothing was left to train."""
+        key, done, most = self._length()
+        if self.stop_training:
+            return f'This run has finished, by early stopping, after {done} of {most}.'
+        return (
+            f'This run has finished: {done} of {most}. To train longer, resume it with a larger '
+            f'train_cfg.{key}; if its schedule has ended too (param_scheduler), begin a new run '
+            'from its weights with load_from=FILE instead'
+        )
 
     def go_on(self, batch: int, passes: int, validated: bool, randomness: State | None) -> None:
         """Continue after ``batch`` batches of an epoch; runner.resume has set ``_iter``."""
@@ -101,6 +115,9 @@ class ExactEpochLoop(_Exact, EpochBasedTrainLoop):
             self._validate_epoch()
         self.runner.call_hook('after_train')
 
+    def _length(self) -> tuple[str, str, str]:
+        return 'max_epochs', str(self._epoch), f'{self._max_epochs} epochs'
+
     def run_epoch(self) -> None:
         """Train an epoch, or the rest of it."""
         self.runner.call_hook('before_train_epoch')
@@ -147,6 +164,9 @@ class ExactIterLoop(_Exact, IterBasedTrainLoop):
             self._validate(self._iter, self._max_iters)
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
+
+    def _length(self) -> tuple[str, str, str]:
+        return 'max_iters', str(self._iter), f'{self._max_iters} iterations'
 
     def _batches(self) -> Iterator:
         """Batches without end, from the place where the run continues."""

@@ -19,7 +19,7 @@ from ..recipe.checks.finding import settle
 from ..recipe.walk import registered, type_name, type_of
 from .batches import keep_workers, place_batches, with_memory
 from .changes import compare, settings_of
-from .checkpoints import remove_between, remove_parts, safe_hooks, save_between
+from .checkpoints import remove_between, safe_hooks, save_between, tell_removed
 from .loops import ExactEpochLoop, ExactIterLoop
 from .orders import SAVE, Orders, StopValidation
 from .patience import patiently
@@ -107,9 +107,7 @@ class _Exact(Runner):
     def resume(self, filename: str, *args: object, **options: object) -> None:
         """Resume as mmengine does, then set the place in the data, and what else it lacks."""
         if is_main_process():
-            removed = remove_parts(self.work_dir)
-            if removed:
-                self.logger.info(f'Removed what a killed process left: {", ".join(removed)}')
+            tell_removed(self, self.work_dir)
         super().resume(filename, *args, **options)
         if self.orders:
             apply(self, self._state)

@@ -17,8 +17,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 class Signals:
     """Notes the first of the signals while it is entered; ``caught`` is its number, else 0.
 
-    A second Ctrl-C (SIGINT) ends the run at once. In another thread than the main one nothing is
-    noted, because Python allows no handlers there.
+    A second Ctrl-C (SIGINT) ends the run at once. An error after a signal gets the number as its
+    ``signal``, so that nobody waits for a signal that has come. In another thread than the main
+    one nothing is noted, because Python allows no handlers there.
     """
 
     def __init__(self) -> None:
@@ -31,11 +32,13 @@ class Signals:
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         for number, handler in self._before.items():
             if handler is not None:  # not set from Python, so it cannot be put back
                 signal.signal(number, handler)
         self._before = {}
+        if error is not None and self.caught:
+            error.signal = self.caught
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a child that was forked inherits the handler

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 
 from .changes import settings_of
+from .memory import collect_buffers, collect_memory, others, restore_buffers, restore_memory
 
 VERSION = 1  # of the layout below
 INEXACT = (
@@ -31,11 +32,20 @@ def collect(runner: Runner, meta: Mapping | None) -> dict[str, object] | None:
     loop = runner.train_loop
     meta = {'epoch': runner.epoch, 'iter': runner.iter + 1, **(meta or {})}
     ended = meta['epoch'] > loop.epoch
+    model = _model(runner)
     processes = runner.orders.gather(
-        dict(randomness=loop.randomness(), gradients=_gradients(runner))
+        dict(
+            randomness=loop.randomness(),
+            gradients=_gradients(runner),
+            memory=collect_memory(runner, model),
+            buffers=collect_buffers(runner, model),
+        )
     )
     if processes is None:
         return None
+    first = processes[0]['buffers']
+    for own in processes:
+        own['buffers'] = others(own['buffers'], first)
     return dict(
         version=VERSION,
         batch=0 if ended else meta['iter'] - loop.first,  # of the epoch, or of the pass
@@ -62,8 +72,13 @@ def apply(runner: Runner, state: Mapping | None) -> None:
     processes = state['processes']
     own = processes[get_rank()] if get_rank() < len(processes) else {}
     loop.go_on(state['batch'], state['passes'], state['validated'], own.get('randomness'))
+    model = _model(runner)
+    restore_memory(runner, model, (own or processes[0]).get('memory', {}))
+    restore_buffers(runner, model, own.get('buffers', {}))
     gradients = own.get('gradients') or {}
-    parameters = dict(_model(runner).named_parameters())
+    if len(processes) != get_world_size():
+        gradients = mean([one['gradients'] for one in processes])
+    parameters = dict(model.named_parameters())
     for name, gradient in gradients.items():
         parameters[name].grad = gradient.to(parameters[name])
     if gradients:
@@ -71,6 +86,13 @@ def apply(runner: Runner, state: Mapping | None) -> None:
             'The gradients that the run had accumulated are restored; the warning that some are '
             'lost does not apply'
         )
+
+
+def mean(shares: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The gradients of all processes together, as DistributedDataParallel would add them up: a
+    process in which a parameter got none counts with zeros."""
+    names = dict.fromkeys(name for share in shares for name in share)
+    return {n: sum(share[n] for share in shares if n in share) / len(shares) for n in names}
 
 
 def _gradients(runner: Runner) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import io
 
 import coco_files
 import numpy as np
-from image_files import ORIENTATION, encoded, huge_png, png_of, tiff
+from image_files import ORIENTATION, encoded, huge_png, png_chunk, png_of, tiff
 from PIL import Image
 
 from malformed import Case
@@ -52,6 +52,10 @@ CASES = {
     'WebP cut off': Case(encoded(NOISE, 'WEBP')[:200], READ + 'it is cut off'),
     'bomb': Case(
         huge_png(60_000, 60_000), READ + 'it has 60000 x 60000 pixels; cv2 loads 10737418'
+    ),
+    'many profiles': Case(
+        PNG[:33] + png_chunk(b'iCCP', b'a\0\0') * 11 + PNG[33:],
+        READ + 'it has more than 10 iCCP chunks',
     ),
     'bomb of one line': Case(huge_png(2**21, 1), READ + 'it has 2097152 x 1 pixels'),
     'no width': Case(huge_png(0, 5), NO_IMAGE),

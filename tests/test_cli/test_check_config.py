@@ -43,7 +43,8 @@ def test_the_report_of_a_detector(workplace, capsys):
     assert '4 of 4' in said.out and 'train: 4 read in ' in rows['samples']
     assert rows['schedule'].startswith('1 epoch of 2 iterations (2), 2 images each; 1 validation')
     assert 'AdamW, learning rate 0.0006; LinearLR to 50 iterations, ' in said.out
-    assert rows['disk'].startswith('1 checkpoint of ') and rows['disk'].endswith(' free in run')
+    # Two of them are those between, see recipe/preflight/disk.py.
+    assert rows['disk'].startswith('3 checkpoints of ') and rows['disk'].endswith(' free in run')
     assert ' of the process at its peak; of these weights ' in rows['memory']
     assert ' an iteration on this CPU (1 step measured), ' in rows['time']
     assert 'val has 3 images, so its metrics are noisy' in said.out

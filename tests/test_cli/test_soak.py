@@ -3,7 +3,9 @@
 
 import json
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,13 +97,43 @@ def test_a_run_that_fails_is_an_error(program, tmp_path):
 def test_what_is_trained(variant, tmp_path):
     arguments = soak.Soak(tmp_path, 0)._arguments(variant)
     args = train_parser().parse_args(arguments)
-    task, workers, more = soak.VARIANTS[variant]
+    task, processes, workers, more = soak.VARIANTS[variant]
+    assert args.launcher == ('pytorch' if processes > 1 else 'none')
     assert args.toy and args.save_minutes == 0.05
     assert f'train_dataloader.num_workers={workers}' in args.cfg_options
     cfg = Config.fromfile(args.config)
     assert ('EMAHook' in str(cfg.get('custom_hooks'))) == more
     assert cfg.optim_wrapper.get('accumulative_counts', 1) == (3 if more else 1)
     assert ('epochs' in task) == ('max_epochs' in cfg.train_cfg)
+
+
+def test_several_processes_are_launched(tmp_path):
+    """By what tools/dist_train.sh does; the script is the one that a single process runs."""
+    several = [i for i, row in enumerate(soak.VARIANTS) if row[1] == 2]
+    assert len(several) == 2
+    for variant in several:
+        command = soak.Soak(tmp_path, 0)._command(variant)
+        assert command[2:] == [soak.LAUNCH, str(tmp_path / 'train.py'), '2']
+        assert (tmp_path / 'train.py').read_text().strip() == soak.PROGRAM
+        assert '2 processes' in soak.named(variant)
+    assert soak.Soak(tmp_path, 0)._command(0)[2:] == [soak.PROGRAM]
+    assert 'processes' not in soak.named(0)
+
+
+def test_sigkill_hits_one_of_several():
+    code = 'import subprocess, sys; sys.exit(subprocess.call(["sleep", "30"]))'
+    with subprocess.Popen([sys.executable, '-c', code]) as launcher:
+        while not _children(launcher.pid):
+            time.sleep(0.01)
+        soak._send(signal.SIGKILL, launcher.pid, 2)
+        assert launcher.wait(10) == 247  # -9 of the child; it is alive itself
+    with subprocess.Popen(['sleep', '30']) as single:
+        soak._send(signal.SIGKILL, single.pid, 1)
+        assert single.wait(10) == -9
+
+
+def _children(process):
+    return subprocess.run(['pgrep', '-P', str(process)], capture_output=True).stdout
 
 
 def test_differences_are_named():

@@ -10,7 +10,7 @@ from image_files import colours, encoded, noise, turned, write
 from PIL import Image
 
 from mmconvnext.data import complete
-from mmconvnext.data.complete import png_end, seems_cut
+from mmconvnext.data.complete import crowded, png_end, seems_cut
 
 
 @pytest.mark.parametrize('kind', ['BMP', 'GIF', 'JPEG', 'JPEG2000', 'WEBP'])
@@ -124,6 +124,18 @@ def test_any_chunks_of_a_png_are_passed(tmp_path):
     content = start + chunk(b'eXIf', b'turn') + chunk(b'IDAT', b'IEND' * 4) + end
     assert png_end(write(tmp_path / 'a', content)) == (b'turn', True, '')
     assert png_end(write(tmp_path / 'a', content[:40])) == (b'turn', False, '')
+
+
+@pytest.mark.parametrize('kind', [b'zTXt', b'iTXt', b'iCCP'])
+def test_too_many_chunks_that_readers_unpack(kind, tmp_path):
+    most, start = complete.MOST[kind], b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR')
+    file = write(tmp_path / 'a', start + chunk(kind, b'x') * most + chunk(b'IDAT') * 2000)
+    assert crowded(file) == ''
+    file = write(file, start + chunk(kind, b'x') * (most + 1))
+    assert crowded(file).startswith(f'it has more than {most} {kind.decode()} chunks')
+    assert crowded(write(file, start + chunk(kind)[:-1] + kind * 2000)) == ''
+    assert crowded(write(file, b'x' + start + chunk(kind) * (most + 1))) == ''  # no PNG
+    assert crowded(write(file, b'')) == ''
 
 
 def test_checksums_of_the_chunks_that_a_decoder_needs(tmp_path, monkeypatch):

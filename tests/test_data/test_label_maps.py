@@ -12,6 +12,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from image_files import png_chunk, write
 from mmcv import imread
 from PIL import Image
 
@@ -465,3 +466,10 @@ def test_other_processes_wait_for_the_first(files, cached, capsys):
     thread.join()
     assert [*kept(cached)]
     assert 'waiting for another process that works on reading' in capsys.readouterr().out
+
+
+def test_a_map_with_too_many_profiles_is_not_decoded(tmp_path):
+    content = encoded(np.zeros((2, 3), np.uint8))
+    profiles = png_chunk(b'iCCP', b'a\0\0') * 11
+    file = write(tmp_path / 'a.png', content[:33] + profiles + content[33:])
+    assert read_label_map(file).error.startswith('it has more than 10 iCCP chunks')

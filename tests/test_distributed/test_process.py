@@ -2,6 +2,7 @@
 """distributed/process.py: an error of any rank is shown once, and no process hangs."""
 
 import os
+import signal
 import sys
 import time
 import warnings
@@ -215,6 +216,55 @@ def test_the_loss_of_a_process_is_one_line(tmp_path):
     assert [one.returncode for one in done] == [1, -9]
     line = 'rank 0 of 2 lost another process, which has ended ('
     assert done[0].stderr.startswith(line) and done[0].stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('ended', [True, False])
+def test_nobody_waits_for_a_signal_that_has_come(ended, monkeypatch, capsys):
+    slept, status = [], []
+    monkeypatch.setattr(process, '_end', status.append)
+    monkeypatch.setattr(process.time, 'sleep', slept.append)
+    monkeypatch.setattr(process, '_is_first', lambda: True)
+
+    def main():
+        error = RuntimeError('Connection closed by peer')
+        if ended:
+            error.signal = 15
+        raise error
+
+    run_one_of_several(main)
+    assert (status, slept) == ([1], [] if ended else [process.GRACE])
+    assert 'lost another process' in capsys.readouterr().err
+
+
+def _launcher(rank, folder) -> None:
+    """A launcher that is killed: the process that it has started is a session of its own."""
+    child = os.fork()
+    if child:
+        while not (folder / 'ready').exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), 9)
+    os.setsid()
+    signal.signal(signal.SIGTERM, lambda *_: (folder / 'ended').touch() or os._exit(0))
+    process._end_with_launcher()
+    (folder / 'ready').touch()
+    time.sleep(20)
+    os._exit(1)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells of the end of a parent')
+def test_nobody_trains_on_without_the_launcher(tmp_path):
+    (done,) = processes.call(_launcher, tmp_path, MMCONVNEXT_LAUNCHED='1')
+    assert done.returncode == -9
+    end = time.monotonic() + 10
+    while not (tmp_path / 'ended').exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_other_launchers_are_left_alone(monkeypatch):
+    monkeypatch.delenv('MMCONVNEXT_LAUNCHED', raising=False)
+    monkeypatch.setattr(process.ctypes, 'CDLL', lambda *_: pytest.fail('called'))
+    process._end_with_launcher()
 
 
 # Ends

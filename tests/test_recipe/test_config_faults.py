@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from mmconvnext.recipe.config_faults import circle
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.load import load_config
 
@@ -74,3 +75,24 @@ def test_what_a_config_calls_keeps_its_traceback(tmp_path, monkeypatch):
     file.write_text("a = __import__('my_module_of_faults').fail()\n")
     with pytest.raises(ZeroDivisionError):
         load_config(str(file))
+
+
+def test_bases_that_lead_back_are_found_without_mmengine(tmp_path):
+    """Which takes ten seconds or more; a base that two configs share is no circle."""
+
+    def write(**bases):
+        for name, value in bases.items():
+            kind = 'yaml' if name == 'y' else 'py'
+            text = f'_base_: {value}\n' if name == 'y' else f'x = 1\n_base_ = {value!r}\n'
+            (tmp_path / f'{name}.{kind}').write_text(text)
+        return [path.name for path in circle(tmp_path / 'a.py')]
+
+    assert write(a=['b.py', './c.py'], b='d.py', c=['d.py'], d=[]) == []
+    assert write(d='y.yaml', y='b.py') == ['b.py', 'd.py', 'y.yaml']
+    assert write(y='../nowhere.py') == []
+    assert write(a=('mmdet::a.py', 3)) == []
+    assert write(a='a.py') == ['a.py']
+    (tmp_path / 'a.py').write_text('_base_ = [f(1)]\n')
+    assert circle(tmp_path / 'a.py') == ()
+    (tmp_path / 'a.py').write_text('_base_ = [\n')
+    assert circle(tmp_path / 'a.py') == circle(tmp_path / 'none.py') == ()

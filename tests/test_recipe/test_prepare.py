@@ -323,6 +323,26 @@ def test_resume_if_there_is_anything(read, small, tmp_path, monkeypatch):
     assert (cfg.resume, cfg.load_from) == (True, 'run/epoch_1.pth')
 
 
+def test_mmengines_own_way_to_resume(read, small, tmp_path, monkeypatch):
+    """resume=True, with load_from or without: the same checkpoint, checked, and its seed."""
+    monkeypatch.chdir(tmp_path)
+    cfg = read(small, {'resume': True}, work_dir='run')
+    assert (cfg.resume, cfg.get('load_from')) == (False, None)
+    for name, count in (('run', 5), ('other', 7)):
+        Path(name).mkdir()
+        content = dict(meta=dict(iter=count, seed=10 + count), optimizer={})
+        torch.save(content, Path(name, 'epoch_1.pth'))
+    cfg = read(small, {'resume': True}, work_dir='run')
+    assert (cfg.resume, cfg.load_from, cfg.randomness.seed) == (True, 'run/epoch_1.pth', 15)
+    named = {'resume': True, 'load_from': 'other/epoch_1.pth'}
+    cfg = read(small, named, work_dir='new')
+    assert (cfg.resume, cfg.load_from, cfg.randomness.seed) == (True, 'other/epoch_1.pth', 17)
+    with pytest.raises(RecipeError, match='run holds another run'):
+        read(small, named, work_dir='run')
+    with pytest.raises(RecipeError, match='run holds another run'):
+        read(small, {'resume': False}, work_dir='run')
+
+
 @pytest.mark.parametrize('resume', [None, 'auto', 'if-any', 'other/epoch_9.pth'])
 def test_a_run_that_is_started_again_goes_on(read, small, tmp_path, monkeypatch, resume):
     """From what it saved itself since tools/dist_train.sh began; never from another run."""

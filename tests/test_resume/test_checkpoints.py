@@ -128,9 +128,15 @@ def test_what_killed_processes_left_is_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == left
 
 
-def test_a_resumed_run_removes_them(tmp_path):
+@pytest.mark.parametrize('out_dir', [None, 'large disk'])
+def test_a_resumed_run_removes_them(out_dir, tmp_path):
     cfg = config(tmp_path / 'x')
-    path = stopped(cfg, 2)
-    (tmp_path / 'x/epoch_1.pth.12-139.part').touch()
-    train(cfg, resume=path)
-    assert not list((tmp_path / 'x').glob('*.part'))
+    if out_dir:
+        cfg.default_hooks.checkpoint.out_dir = str(tmp_path / out_dir)
+    path = Path(stopped(cfg, 2))
+    parts = [tmp_path / 'x/epoch_1.pth.12-139.part', path.with_name('resume_iter_9.pth.1-2.part')]
+    other = tmp_path / 'epoch_1.pth.12-139.part'  # of another run, which may be at work
+    for part in (*parts, other):
+        part.touch()
+    train(cfg, resume=str(path))
+    assert not any(part.exists() for part in parts) and other.exists()

@@ -207,6 +207,18 @@ def test_checkpoints_by_the_clock_keep_two_and_go_with_the_end(tmp_path, monkeyp
     assert not any(seen)
 
 
+@BOTH
+def test_a_run_that_has_finished_says_so(by_epoch, tmp_path):
+    cfg = config(tmp_path / 'x', by_epoch)
+    train(cfg)
+    last = (tmp_path / 'x/last_checkpoint').read_text()
+    assert train(cfg, resume=last).iter == LENGTH[by_epoch]
+    done, key = ('3 of 3 epochs', 'epochs') if by_epoch else ('14 of 14 iterations', 'iters')
+    said = f'This run has finished: {done}. To train longer, resume it with a larger train_cfg.max_'
+    logs = (tmp_path / 'x').glob('*/*.log')  # one, if both began in the same second
+    assert sum(log.read_text().count(said + key) for log in logs) == 1
+
+
 def test_other_loops_run_as_mmengine_runs_them(tmp_path):
     @LOOPS.register_module(force=True)
     class OtherLoop(EpochBasedTrainLoop):

@@ -1,12 +1,16 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Two processes stop after the same iteration, and go on as if they had not."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import processes
 import pytest
 import torch
-from resume_runs import run_rank, run_with_workers, same
+from fixtures import ROOT
+from resume_runs import PLAIN, run_alone, run_rank, run_with_workers, same
 
 from mmconvnext.checkpoint.whole import RESUME
 
@@ -22,7 +26,8 @@ def two(folder, name, *arguments, status=0):
 def end(path):
     content = torch.load(path, weights_only=False)
     keys = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
-    return {key: content[key] for key in keys}
+    metrics = content['message_hub']['log_scalars']['val/acc']
+    return {**{key: content[key] for key in keys}, 'val/acc': list(metrics._log_history)}
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +53,64 @@ def test_a_signal_to_any_stops_all(by_epoch, who, whole, tmp_path):
     gradients = [one['gradients'] for one in own]
     assert gradients[0].keys() == gradients[1].keys() and gradients[0]
     assert any(not torch.equal(one, gradients[1][name]) for name, one in gradients[0].items())
+    # Plain batch norm has the statistics of the images of its process, also in a validation.
+    assert not own[0]['buffers'] and '0.layers.1.running_mean' in own[1]['buffers']
     same(end(two(tmp_path, 'stopped again', by_epoch, (), path)), whole(by_epoch), 'checkpoint')
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_is_refused_unless_the_user_lets_it_pass(tmp_path):
+    """It goes on with the same images, and ends with the same weights, to rounding."""
+    stop = [(1, 1, 'train')]  # in the middle of three accumulated iterations
+    path = two(tmp_path, 'stopped', True, stop, '', PLAIN, status=143)
+    (done,) = processes.call(run_alone, str(tmp_path), path, True)
+    assert done.returncode == 1
+    assert 'processes: 2 in the checkpoint, 1 here' in done.stderr
+    assert 'batches are larger or smaller, and the learning rates fit the old ones' in done.stderr
+    ends = []
+    for resume in (path, ''):
+        (done,) = processes.call(run_alone, str(tmp_path), resume, False)
+        assert done.returncode == 0, done.stderr
+        place = tmp_path / ('stopped' if resume else 'alone')
+        ends.append(torch.load(place / 'epoch_3.pth', weights_only=False))
+    assert [one['meta']['iter'] for one in ends] == [9, 9]
+    torch.testing.assert_close(ends[0]['state_dict'], ends[1]['state_dict'], rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        ends[0]['ema_state_dict'], ends[1]['ema_state_dict'], rtol=0, atol=1e-6
+    )
+
+
+LAUNCHED = """
+import sys
+sys.path[:0] = {paths!r}
+from mmconvnext.distributed.process import run_one_of_several
+from resume_runs import run_launched
+
+run_one_of_several(lambda: run_launched({folder!r}))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_was_killed_goes_on_by_itself(whole, tmp_path):
+    """By torchrun, as tools/dist_train.sh starts it; the end is that of an undisturbed run."""
+    script = tmp_path / 'worker.py'
+    paths = [str(ROOT / 'tests'), str(ROOT)]
+    script.write_text(LAUNCHED.format(paths=paths, folder=str(tmp_path)))
+    begin = 'import sys; from mmconvnext.distributed.launch import main; main(sys.argv[1:])'
+    left_out = ('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT')
+    environ = {name: value for name, value in os.environ.items() if name not in left_out}
+    done = subprocess.run(
+        [sys.executable, '-c', begin, str(script), '2'],
+        env=environ | dict(MAX_RESTARTS='1', OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'Started again after a failure' in done.stdout
+    path = (tmp_path / 'launched/last_checkpoint').read_text()
+    same(end(path), whole(True), 'checkpoint')
 
 
 @pytest.mark.slow

@@ -41,6 +41,17 @@ def test_the_first_signal_counts_and_a_second_ctrl_c_stops():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_an_error_after_a_signal_has_its_number():
+    """One of several processes that has lost another need not wait for the launcher any more."""
+    with pytest.raises(RuntimeError) as told, Signals():
+        send(signal.SIGTERM)
+        raise RuntimeError('lost')
+    assert told.value.signal == signal.SIGTERM
+    with pytest.raises(RuntimeError) as told, Signals():
+        raise RuntimeError('another fault')
+    assert not hasattr(told.value, 'signal')
+
+
 def test_a_thread_takes_no_signals():
     found = []
 

@@ -16,6 +16,9 @@ from ..walk import dicts, type_name
 from .state import State
 from .units import size
 
+# Checkpoints between those of the recipe that are kept, by --save-minutes and signals: the one
+# before the newest is there in case that the newest is damaged; our choice.
+BETWEEN = 2
 HEADER = 2**20  # bytes of a checkpoint besides tensors: names, config, logs; our choice
 
 
@@ -33,8 +36,9 @@ class Room:
         return self.each * self.count
 
 
-def room(cfg: Config, state: State, checkpoints: int) -> Room | None:
-    """The room for ``checkpoints``; None if none is saved, or not on a disk here."""
+def room(cfg: Config, state: State, checkpoints: int, between: int = BETWEEN) -> Room | None:
+    """The room for ``checkpoints``, and for those ``between`` them; None if none is saved, or not
+    on a disk here."""
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     folder = hook.get('out_dir') or cfg.get('work_dir') or '.'
     if not checkpoints or '://' in str(folder) or 's3:' in str(folder):
@@ -48,6 +52,7 @@ def room(cfg: Config, state: State, checkpoints: int) -> Room | None:
     kept = min(checkpoints, most) if most > 0 else checkpoints
     best = hook.get('save_best') or []
     kept += len(best) if isinstance(best, (list, tuple)) else 1
+    kept += between
     present = len(list(Path(folder).glob('*.pth')))
     return Room(str(folder), each, max(1, kept - present), _free(Path(folder)))
 

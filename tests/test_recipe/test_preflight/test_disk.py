@@ -1,19 +1,20 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/preflight/disk.py: what checkpoints take, and what is free."""
 
+import inspect
 import shutil
 from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
 
-from mmconvnext.recipe.preflight.disk import HEADER, check_disk, room
+from mmconvnext.recipe.preflight.disk import BETWEEN, HEADER, check_disk, room
 from mmconvnext.recipe.preflight.state import State
 
 STATE = State(parameters=10, trained=10, weights=5_000_000, gradients=7, optimizer=3_000_000)
 
 
-def found(tmp_path, checkpoints=4, hooks=(), work_dir=None, **checkpoint):
+def found(tmp_path, checkpoints=4, hooks=(), work_dir=None, between=0, **checkpoint):
     cfg = Config(
         dict(
             work_dir=str(work_dir or tmp_path / 'not' / 'yet'),
@@ -21,7 +22,7 @@ def found(tmp_path, checkpoints=4, hooks=(), work_dir=None, **checkpoint):
             custom_hooks=list(hooks),
         )
     )
-    return room(cfg, STATE, checkpoints)
+    return room(cfg, STATE, checkpoints, between)
 
 
 def test_a_checkpoint_holds_weights_and_optimizer(tmp_path):
@@ -44,6 +45,13 @@ def test_a_checkpoint_holds_weights_and_optimizer(tmp_path):
 def test_how_many_are_kept(tmp_path, settings, count):
     assert found(tmp_path, **settings).count == count
     assert found(tmp_path, **settings).total == count * found(tmp_path).each
+
+
+def test_those_between_are_counted_too(tmp_path):
+    assert found(tmp_path, between=BETWEEN, max_keep_ckpts=3).count == 5
+    (tmp_path / 'resume_iter_4.pth').touch()
+    assert found(tmp_path, between=BETWEEN, max_keep_ckpts=3, work_dir=tmp_path).count == 4
+    assert inspect.signature(room).parameters['between'].default == BETWEEN == 2
 
 
 def test_those_that_are_there_count_no_more(tmp_path):
