@@ -177,6 +177,9 @@ def _by_other_means(file: Path, error: Exception) -> Header:
     webp = start.startswith(b'RIFF') and seems_cut('WEBP', {}, file)
     if webp or isinstance(error, OSError) and 'truncated' in str(error):
         return _failed(CUT)
+    end = png_end(file) if start.startswith(PNG) else None
+    if end and (end.damaged or not end.complete):  # cv2 would first take memory for all its pixels
+        return _failed(_damage(end))
     try:
         if start.startswith(NUMPY):
             return _array(file)
@@ -184,9 +187,6 @@ def _by_other_means(file: Path, error: Exception) -> Header:
     except (struct.error, KeyError):  # of a TIFF whose directory is incomplete
         return _failed(CUT)
     except Exception as problem:
-        end = png_end(file) if start.startswith(PNG) else PngEnd()
-        if end.damaged:
-            return _failed(_damage(end))
         own = isinstance(error, Image.UnidentifiedImageError) or isinstance(problem, ValueError)
         return _failed(str(problem) if own else f'{type(error).__name__}: {error}')
 

@@ -43,7 +43,7 @@ CASES = {
     'JPEG cut off': Case(JPEG[: len(JPEG) // 2], READ + 'it is cut off'),
     'beginning of a JPEG': Case(JPEG[:20], NO_IMAGE),
     'PNG cut off': Case(PNG[: len(PNG) // 2], READ + 'it is cut off'),
-    'beginning of a PNG': Case(PNG[:8], NO_IMAGE),
+    'beginning of a PNG': Case(PNG[:8], READ + 'it is cut off'),
     'PNG with a flipped bit': Case(
         PNG[:60] + bytes([PNG[60] ^ 1]) + PNG[61:],
         READ + 'it is damaged: the checksum of its chunk',

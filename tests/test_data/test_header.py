@@ -183,6 +183,13 @@ def test_a_png_without_its_end_is_not_loaded_by_cv2(tmp_path, bytes_):
     assert header_of(tmp_path, encoded(noise(), 'PNG')[:-bytes_]).error == 'it is cut off'
 
 
+@pytest.mark.parametrize('kept', [8, 20, 33, 36, 45])
+def test_cv2_takes_no_memory_for_a_png_that_pillow_refuses(tmp_path, monkeypatch, kept):
+    monkeypatch.setattr('PIL.Image.open', lambda *args: 1 / 0)
+    monkeypatch.setattr('cv2.imdecode', lambda *args: pytest.fail('decoded'))
+    assert header_of(tmp_path, huge_png(10**6, 1000)[:kept]).error == 'it is cut off'
+
+
 def flipped(content: bytes, mark: bytes, place: int) -> bytes:
     """One bit of a chunk of a PNG is another; ``place`` counts from its kind."""
     changed = bytearray(content)
