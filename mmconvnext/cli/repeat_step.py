@@ -10,11 +10,12 @@ from mmengine.device import get_device
 
 from ..checkpoint.mmengine_io import install
 from ..faults.dump import read_dump
-from ..faults.repeat import Found, floats, repeat
+from ..faults.repeat import Found, repeat
 from ..recipe.errors import RecipeError
 from ..recipe.load import load_config
 from ..recipe.machine import fit_to_machine
 from ..recipe.preflight.build import build_model, build_wrapper
+from .check_report import quiet
 from .options import repeat_parser
 from .stack import require_stack
 
@@ -33,14 +34,16 @@ def main(argv: list[str] | None = None) -> Found:
     cfg = load_config(args.config or _config(Path(args.dump)), args.config_only_data)
     for line in fit_to_machine(cfg):
         print(line)
-    model = build_model(cfg)
-    wrapper = build_wrapper(cfg, model)
+    with quiet(print):
+        model = build_model(cfg)
+        wrapper = build_wrapper(cfg, model)
     try:
         model.load_state_dict(dump['state_dict'])
     except RuntimeError as error:
-        raise RecipeError(f'the model of the config is not that of the dump: {error}') from error
+        text = ' '.join(str(error).split())[:500]
+        raise RecipeError(f'the model of the config is not that of the dump: {text}') from error
     print(f'in the run (rank {dump["rank"]}):\n{dump["told"]}\nhere, on {get_device()}:')
-    found = repeat(model, wrapper, dump['turns'], floats(model), dump['scale'])
+    found = repeat(model, wrapper, dump['turns'], dump['buffers'], dump['scale'])
     for line in found.lines():
         print(f'  {line}')
     if not found.lines():

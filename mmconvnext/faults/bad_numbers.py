@@ -25,7 +25,7 @@ from ..resume.randomness import restore, take
 from .dump import FOLDER, write_dump
 from .gate import STEPS, Gate, has_scaler
 from .overflows import Overflows
-from .repeat import Found, Turn, floats, put, repeat, told_losses
+from .repeat import Found, Turn, copies, put, repeat, told_losses
 from .told import Report, not_again, told_files
 from .zero_losses import ZeroLosses
 
@@ -96,7 +96,7 @@ class BadNumbers(Hook):
         """Note what a repetition needs."""
         self.gate.begin()
         if not self.turns:
-            self.buffers = {name: value.clone() for name, value in floats(self.model).items()}
+            self.buffers = copies(self.model)
         self.turns.append(Turn(data_batch, take()))
 
     def end_iteration(self, outputs: object) -> None:
@@ -154,9 +154,11 @@ class BadNumbers(Hook):
             found = repeat(self.model, wrapper, self.turns, self.buffers, scale)
         else:
             found = Found(error='it is left out, because the model is sharded')
-        losses = [told_losses(turn.losses) for turn in self.turns if turn.bad]
+        bad = next((index for index, turn in enumerate(self.turns) if turn.bad), found.turn)
         files = [told_files(turn.batch) for turn in self.turns]
-        return Report(get_rank(), files, losses[0] if losses else '', found)
+        images = sum(files, []) if bad is None else files[bad]
+        losses = '' if bad is None else told_losses(self.turns[bad].losses)
+        return Report(get_rank(), images, losses, found)
 
     def _told_skip(self, reports: list[Report]) -> str:
         bad = [report for report in reports if report.bad] or reports

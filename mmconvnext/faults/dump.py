@@ -16,7 +16,7 @@ from .plain import from_plain, to_plain
 from .repeat import Turn
 
 FOLDER, VERSION = 'bad_numbers', 1
-KEYS = {'version', 'iteration', 'rank', 'state_dict', 'turns', 'scale', 'told'}
+KEYS = {'version', 'iteration', 'rank', 'state_dict', 'buffers', 'turns', 'scale', 'told'}
 
 
 def write_dump(
@@ -44,7 +44,8 @@ def write_dump(
     content = dict(
         about,
         version=VERSION,
-        state_dict={**model.state_dict(), **buffers},
+        state_dict=model.state_dict(),
+        buffers=dict(buffers),
         turns=[dict(batch=to_plain(turn.batch), randomness=turn.randomness) for turn in turns],
         scale=scale,
     )

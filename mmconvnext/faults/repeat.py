@@ -47,6 +47,7 @@ class Found:
     backward: str = ''  # the layer in the backward pass
     gradients: str = ''
     error: str = ''  # the repetition failed
+    turn: int | None = None  # the iteration in which it begins, if it does not before
 
     def lines(self) -> list[str]:
         """What is not finite, a line each."""
@@ -84,7 +85,7 @@ def repeat(
     found = Found()
     parameters = list(model.parameters())
     before = [p.grad for p in parameters]
-    own = {name: value.clone() for name, value in floats(model).items()}
+    own = copies(model)
     was_training = model.training
     model.train()
     with ExitStack() as stack:
@@ -93,14 +94,14 @@ def repeat(
         try:
             put(model, buffers)
             found.weights = weights = _bad_weights(model)
-            for turn in turns:
+            for index, turn in enumerate(turns):
                 for p in parameters:
                     p.grad = None
                 layers.begin()
                 new = _repeat(model, wrapper, turn, scale, layers)
                 if found.lines() == Found(weights=weights).lines():
                     found = new
-                    found.weights = weights
+                    found.weights, found.turn = weights, index if new.lines() else None
         except Exception as error:  # whatever a model raises when its numbers are not finite
             found.layer = found.layer or layers.forward()
             found.error = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
@@ -148,21 +149,21 @@ def finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor).all())
 
 
-def floats(model: nn.Module) -> dict[str, Tensor]:
-    """The buffers that a forward pass may make NaN, such as the averages of batch norm."""
-    return {name: b for name, b in model.named_buffers() if b.is_floating_point()}
+def copies(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of the buffers by name: a forward pass changes some, such as those of batch norm."""
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}
 
 
 @torch.no_grad()
 def put(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    """Set buffers."""
-    own = dict(model.named_buffers())
-    for name, value in buffers.items():
-        own[name].copy_(value)
+    """Set buffers of a model."""
+    for name, own in model.named_buffers():
+        if name in buffers:
+            own.copy_(buffers[name])
 
 
 def _bad_weights(model: nn.Module) -> str:
-    named = [*model.named_parameters(), *floats(model).items()]
+    named = [*model.named_parameters(), *model.named_buffers()]
     bad = [(name, tensor) for name, tensor in named if not finite(tensor)]
     if not bad:
         return ''

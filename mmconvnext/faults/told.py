@@ -17,12 +17,12 @@ SHOWN = 8  # images of a step; our choice
 class Report:
     """What one process saw.
 
-    ``files`` are the images of each of its iterations; ``losses`` says what was not finite in the
-    run, ``found`` in the repetition.
+    ``images`` are those of its iteration in which it begins, or of all if that is not known;
+    ``losses`` says what was not finite in the run, ``found`` in the repetition.
     """
 
     rank: int
-    files: list[list[str]]
+    images: list[str]
     losses: str
     found: Found
 
@@ -34,9 +34,8 @@ class Report:
     def text(self, processes: int) -> str:
         """All of it, a line each."""
         where = f'rank {self.rank} of {processes}, ' if processes > 1 else ''
-        images = [image for files in self.files for image in files]
-        more = f' and {len(images) - SHOWN} more' if images[SHOWN:] else ''
-        lines = [f'  {where}images: {", ".join(images[:SHOWN]) or "unknown"}{more}']
+        more = f' and {len(self.images) - SHOWN} more' if self.images[SHOWN:] else ''
+        lines = [f'  {where}images: {", ".join(self.images[:SHOWN]) or "unknown"}{more}']
         if self.losses and self.losses != self.found.losses:
             lines.append(f'  loss: {self.losses}')
         return '\n'.join(lines + [f'  {line}' for line in self.found.lines()])
