@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,13 +25,12 @@ from .dump import FOLDER, write_dump
 from .gate import STEPS, Gate, has_scaler
 from .overflows import Overflows
 from .repeat import Found, Turn, copies, put, repeat, told_losses
-from .told import Report, not_again, told_files
+from .told import Report, not_again, told_files, told_reports
 from .zero_losses import ZeroLosses
 
 # Steps that may be left out, our choice: one bad file costs a step in each epoch, while a training
 # that has blown up fails in every step.
 IN_A_ROW, IN_TOTAL = 10, 100
-HEAD_START = 2.0  # seconds in which rank 0 says what all know; our choice
 COUNTS = 'mmconvnext_bad_numbers'  # in mmengine's message hub, which checkpoints hold
 REPLACED = 'CheckInvalidLossHook'  # mmdet's: it ends a run in which a loss was not finite
 
@@ -161,8 +159,7 @@ class BadNumbers(Hook):
         return Report(get_rank(), images, losses, found)
 
     def _told_skip(self, reports: list[Report]) -> str:
-        bad = [report for report in reports if report.bad] or reports
-        text = '\n'.join(report.text(get_world_size()) for report in bad)
+        text, _ = told_reports(reports)
         return (
             f'{self._where()}: a number is not finite, and the step is left out '
             f'({self.counts["row"]} in a row, {self.counts["total"]} of at most {IN_TOTAL}).\n'
@@ -178,17 +175,15 @@ class BadNumbers(Hook):
         Raises:
             RecipeError: always.
         """
-        bad = [report for report in reports if report.bad] or reports[:1]
+        text, rank = told_reports(reports)
         lines = [f'{self._where()}: a number in the loss or the gradient is not finite']
         lines += [f'{what}.'] if what else []
-        lines += [report.text(get_world_size()) for report in bad]
+        lines.append(text)
         if not any(report.found.lines() for report in reports):
             lines.append(not_again(self.model))
-        dump = self._dump('\n'.join(lines), bad[0].rank, scale) if get_rank() == bad[0].rank else ''
+        dump = self._dump('\n'.join(lines), rank, scale) if get_rank() == rank else ''
         lines += [line for line in all_gather_object(dump) if line]
         lines.append(self._way_out(self._save(weights), weights))
-        if get_rank():
-            time.sleep(HEAD_START)
         raise RecipeError('\n'.join(lines))
 
     def _dump(self, told: str, rank: int, scale: float) -> str:

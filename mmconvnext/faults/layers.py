@@ -14,7 +14,10 @@ WHOLE = ('ConvNeXtBlock',)
 
 
 class Layers:
-    """Hooks on the layers of a model while it is entered."""
+    """Hooks on the layers of a model while it is entered.
+
+    ``place`` counts the layers up to the first whose output is not finite.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -22,7 +25,7 @@ class Layers:
 
     def begin(self) -> None:
         """Forget what was seen."""
-        self._forward = ''
+        self._forward, self.place = '', 0
         # Layers in the order in which their gradients come, and whether all were finite.
         self._before: dict[str, bool] = {}
         self._after: dict[str, bool] = {}
@@ -67,6 +70,8 @@ class Layers:
 
     def _leave(self, name: str):
         def hook(layer: nn.Module, args: tuple, options: dict, output: object) -> None:
+            if not self._forward:
+                self.place += 1
             outputs = list(_tensors(output))
             for tensor in outputs:
                 if tensor.requires_grad:

@@ -48,6 +48,7 @@ class Found:
     gradients: str = ''
     error: str = ''  # the repetition failed
     turn: int | None = None  # the iteration in which it begins, if it does not before
+    place: int = 0  # which layer in the order of computation
 
     def lines(self) -> list[str]:
         """What is not finite, a line each."""
@@ -123,7 +124,7 @@ def _repeat(
         found.images = _bad_images(data)
         losses = model._run_forward(data, mode='loss')
     loss, log = type(model).parse_losses(model, losses)
-    found.layer = layers.forward()
+    found.layer, found.place = layers.forward(), layers.place
     values = {name: float(value) for name, value in log.items() if 'loss' in name}
     found.losses = told_losses(values)
     (loss * scale).backward()

@@ -10,7 +10,7 @@ from torch import nn
 
 from .repeat import Found
 
-SHOWN = 8  # images of a step; our choice
+SHOWN, RANKS = 8, 3  # images and ranks in a message; our choice
 
 
 @dataclass
@@ -31,6 +31,12 @@ class Report:
         """Whether numbers of this process were not finite."""
         return bool(self.losses or self.found.lines())
 
+    @property
+    def place(self) -> tuple:
+        """How early it is in the computation: layers such as SyncBN carry it to other processes."""
+        found = self.found
+        return not found.weights, not found.images, not found.layer, found.place, self.rank
+
     def text(self, processes: int) -> str:
         """All of it, a line each."""
         where = f'rank {self.rank} of {processes}, ' if processes > 1 else ''
@@ -39,6 +45,15 @@ class Report:
         if self.losses and self.losses != self.found.losses:
             lines.append(f'  loss: {self.losses}')
         return '\n'.join(lines + [f'  {line}' for line in self.found.lines()])
+
+
+def told_reports(reports: list[Report]) -> tuple[str, int]:
+    """What the processes saw, those first where it begins; and the rank of the first."""
+    bad = sorted((r for r in reports if r.bad), key=lambda r: r.place) or reports[:1]
+    lines = [report.text(len(reports)) for report in bad[:RANKS]]
+    if bad[RANKS:]:
+        lines.append(f'  and {len(bad) - RANKS} more ranks')
+    return '\n'.join(lines), bad[0].rank
 
 
 def told_files(batch: object) -> list[str]:
