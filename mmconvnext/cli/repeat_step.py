@@ -32,8 +32,7 @@ def main(argv: list[str] | None = None) -> Found:
     install()
     dump = read_dump(Path(args.dump))
     cfg = load_config(args.config or _config(Path(args.dump)), args.config_only_data)
-    for line in fit_to_machine(cfg):
-        print(line)
+    fit_to_machine(cfg)
     with quiet(print):
         model = build_model(cfg)
         wrapper = build_wrapper(cfg, model)

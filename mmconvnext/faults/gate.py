@@ -7,7 +7,7 @@ and the flag of the GradScaler:
 
 - with ``clip_grad`` by norm: the norm, at the moment when mmengine reads it;
 - with a GradScaler: its own flag; here it is only seen whether it let the step pass;
-- otherwise: the largest absolute gradient, together with all losses, before the step.
+- otherwise: the largest norm of a gradient, together with all losses, before the step.
 
 The losses of an iteration are read at once, and not one by one.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import wraps
 
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -101,7 +102,12 @@ class Gate:
         """Set a method of one object, which gets the one before; undone at the end."""
         original, own = getattr(owner, name), name in vars(owner)
         before = vars(owner).get(name)
-        vars(owner)[name] = lambda *args, **options: method(*first, original, *args, **options)
+
+        @wraps(original)  # mmengine's schedulers mark the step
+        def replaced(*args: object, **options: object) -> object:
+            return method(*first, original, *args, **options)
+
+        vars(owner)[name] = replaced
         self._undo.append(
             lambda: vars(owner).update({name: before}) if own else vars(owner).pop(name)
         )
@@ -128,6 +134,8 @@ class Gate:
             size = (self.read(*_largest(wrapper)) or [0.0])[-1]
         if not self.agree(math.isfinite(size)):
             self._close(wrapper)
+            if hasattr(wrapper, '_global_step'):  # by which schedulers see that steps are asked for
+                wrapper._global_step += 1
             return
         try:
             if clip and wrapper.grad_name == 'grad_norm':
@@ -159,12 +167,13 @@ def gradients(wrapper: OptimWrapper) -> list[Tensor]:
 
 
 def _largest(wrapper: OptimWrapper) -> list[Tensor]:
-    """The largest absolute value of all gradients, NaN if one is; empty without gradients.
+    """The largest 2-norm of a gradient, NaN if one holds NaN; empty without gradients.
 
-    Unlike the 2-norm it does not overflow before they do.
+    Other norms are slower on CPUs: 9 ms for 50 million values, and 130 ms for the largest of them.
     """
     found = [grad for grad in gradients(wrapper) if grad.numel()]
-    return [torch.stack(torch._foreach_norm(found, float('inf'))).max()] if found else []
+    norms = torch._foreach_norm(found) if found else []
+    return [torch.stack([n.to(norms[0].device, torch.float32) for n in norms]).max()] * bool(found)
 
 
 def _clip(wrapper: OptimWrapper) -> float:

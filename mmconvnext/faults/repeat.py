@@ -125,12 +125,13 @@ def _repeat(
         losses = model._run_forward(data, mode='loss')
     loss, log = type(model).parse_losses(model, losses)
     found.layer, found.place = layers.forward(), layers.place
-    values = {name: float(value) for name, value in log.items() if 'loss' in name}
+    values = {name: float(value.detach()) for name, value in log.items() if 'loss' in name}
     found.losses = told_losses(values)
     (loss * scale).backward()
     found.backward = '' if found.losses else layers.backward()
     named = model.named_parameters()
-    bad = [name for name, p in named if p.grad is not None and not finite(p.grad)]
+    # A norm that overflows is bad too, as for the gate.
+    bad = [n for n, p in named if p.grad is not None and not finite(p.grad.float().norm())]
     if bad and not found.losses:
         more = f' and {len(bad) - SHOWN} more' if bad[SHOWN:] else ''
         found.gradients = ', '.join(bad[:SHOWN]) + more
