@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ..recipe.errors import RecipeError
@@ -24,7 +24,7 @@ from ..resume.randomness import restore, take
 from .dump import FOLDER, write_dump
 from .gate import STEPS, Gate, has_scaler
 from .overflows import Overflows
-from .repeat import Found, Turn, copies, put, repeat, told_losses
+from .repeat import Found, Turn, copies, finite, put, repeat, told_losses
 from .told import Report, not_again, told_files, told_reports
 from .zero_losses import ZeroLosses
 
@@ -105,8 +105,9 @@ class BadNumbers(Hook):
             self.runner.logger.warning(line)
         if self.policy == 'skip' and isinstance(outputs, dict):
             # Averages of a log would be NaN for many lines.
-            for name in [n for n, v in outputs.items() if not math.isfinite(v)]:
-                del outputs[name]
+            for name, value in list(outputs.items()):
+                if isinstance(value, Tensor) and not finite(value.detach()):
+                    del outputs[name]
         if self.gate.stepped:
             self.turns.clear()
             if not self.gate.refused and any((self.counts['row'], self.counts['overflows'])):

@@ -48,17 +48,26 @@ class Layers:
         return self._forward
 
     def backward(self) -> str:
-        """The innermost layer that turns finite gradients into others first, in words; or ''."""
+        """The innermost layer that turns finite gradients into others first, in words; or ''.
+
+        What a model computes between its layers is told by the layer before.
+        """
         bad = [
             name for name, fine in self._before.items() if not fine and self._after.get(name, True)
         ]
         if not bad:
-            return ''
+            name = next((name for name, fine in self._after.items() if not fine), '')
+            what = 'the gradient of its output is the first that is not finite'
+            return f'{self._named(name)}: {what}' if name else ''
         name = bad[0]
         inner = [other for other in bad if other.startswith(f'{name}.')]
         name = max(inner, key=len, default=name)
-        kind = type(self.model.get_submodule(name)).__name__
-        return f'{name} ({kind}): the gradient of its output is finite, that of its input is not'
+        return (
+            f'{self._named(name)}: the gradient of its output is finite, that of its input is not'
+        )
+
+    def _named(self, name: str) -> str:
+        return f'{name} ({type(self.model.get_submodule(name)).__name__})'
 
     def _enter(self, name: str):
         def hook(layer: nn.Module, args: tuple, options: dict) -> None:
