@@ -80,6 +80,7 @@ class BadNumbers(Hook):
                     f'{type(one).__name__} has a step of its own: NaN and inf in gradients are not '
                     'looked for'
                 )
+        self.window = max((one._accumulative_counts for one in known), default=1)
         ask = get_world_size() > 1 and not isinstance(model, DistributedDataParallel)
         self.gate = Gate(self.model, known, self._refuse, _for_all if ask else bool)
         if runner.cfg.get('compile'):  # torch.compile would trace it
@@ -96,6 +97,7 @@ class BadNumbers(Hook):
         if not self.turns:
             self.buffers = copies(self.model)
         self.turns.append(Turn(data_batch, take()))
+        del self.turns[: -self.window]  # of a model that takes its steps in a way of its own
 
     def end_iteration(self, outputs: object) -> None:
         """Look at the losses, before mmengine logs them."""
@@ -204,8 +206,7 @@ class BadNumbers(Hook):
     def _save(self, weights: bool) -> str:
         """Save a checkpoint from before the step; its path, or '' if that is not possible."""
         runner = self.runner
-        sums = any(wrapper._accumulative_counts > 1 for wrapper in self.gate.wrappers)
-        if weights or sums or getattr(runner, 'orders', None) is None:
+        if weights or self.window > 1 or getattr(runner, 'orders', None) is None:
             return ''
         restore(self.turns[0].randomness)
         runner.train_loop.validated = True  # as it was before this iteration

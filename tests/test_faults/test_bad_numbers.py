@@ -261,7 +261,9 @@ def test_a_step_of_its_own_is_not_watched_and_said_so(tmp_path, warnings):
         def step(self, **options):
             self.optimizer.step()
 
-    start(tmp_path, FaultHook('backward', 13), wrapper=dict(type='OwnStep'))
+    runner = start(tmp_path, FaultHook('backward', 13), wrapper=dict(type='OwnStep'))
+    (hook,) = [hook for hook in runner.hooks if isinstance(hook, bad_numbers.BadNumbers)]
+    assert len(hook.turns) == 1  # not the images of the whole run
     assert any('OwnStep has a step of its own' in text for text in warnings)
 
 

@@ -140,3 +140,15 @@ def test_processes_that_hold_parts_ask_each_other(model):
     with Gate(model, [wrapper], refused.append, agree) as gate:
         step(model, wrapper, gate)
     assert asked == [True] and refused == [wrapper]
+
+
+@pytest.mark.slow
+def test_hidden_from_the_compiler(model):
+    """torch's compiler takes seconds to import; it is not called here."""
+    wrapper, refused = wrapper_of(model), []
+    gate = Gate(model, [wrapper], refused.append)
+    gate.hide_from_compiler()
+    model.fault = 'nan'
+    with gate:
+        step(model, wrapper, gate)
+    assert refused == [wrapper] and gate.losses['loss_b'] != gate.losses['loss_b']
