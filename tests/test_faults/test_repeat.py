@@ -77,3 +77,15 @@ def test_told_losses():
     assert told_losses(dict(loss=inf, loss_a=3e38, loss_b=3e38)) == 'loss is inf'
     assert told_losses(dict(loss=1.0)) == ''
     assert Found(losses='x').lines() == ['loss: x']
+
+
+def test_the_random_numbers_are_those_of_the_run():
+    """Dropout leaves out the same values, though others were drawn since."""
+    model, wrapper, turns = prepared(False)
+    seen = []
+    model.drop.register_forward_hook(lambda layer, args, output: seen.append(output == 0))
+    model.train()
+    model(turns[0].batch['inputs'], mode='loss')
+    repeat(model, wrapper, turns, copies(model))
+    repeat(model, wrapper, turns, copies(model))
+    assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2]) and seen[0].any()
