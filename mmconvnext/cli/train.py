@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..checkpoint.mmengine_io import install
+from ..faults.bad_numbers import watch_numbers
 from ..hooks.empty_batches import EmptyBatches
 from ..hooks.loading import Loading
 from ..hooks.preflight import Preflight
@@ -18,6 +19,7 @@ from ..hooks.same_classes import SameClasses
 from ..hooks.same_schedule import SameSchedule
 from ..recipe.data_table import Split, changed_data, write_table
 from ..recipe.errors import RecipeError
+from ..recipe.policies import policy
 from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.ranks import log_rank0, rank
 from ..recipe.walk import LOADERS, task
@@ -60,6 +62,7 @@ def main(argv: list[str] | None = None) -> Runner:
             runner.register_hook(SameSchedule())
     if args.tensorboard or args.wandb:
         runner.register_hook(GroupRates())
+    watch_numbers(runner, policy(cfg, 'on_bad_numbers'))
     runner.train()
     if rank() == 0:
         from .next_steps import (
@@ -89,7 +92,7 @@ def prepare(args: argparse.Namespace, table: list[Split], tell: Callable[..., No
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
-    """Set what the flags ``--amp`` and ``--auto-scale-lr`` say.
+    """Set what the flags ``--amp``, ``--auto-scale-lr`` and ``--on-bad-numbers`` say.
 
     Raises:
         RecipeError: the config has no batch size to scale from.
@@ -103,4 +106,6 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
                 'auto_scale_lr=dict(base_batch_size=...) in the config'
             )
         cfg.auto_scale_lr.enable = True
+    if args.on_bad_numbers:
+        cfg.on_bad_numbers = args.on_bad_numbers
     add_trackers(cfg, args.tensorboard, args.wandb)

@@ -24,6 +24,7 @@ from .machine import fit_to_machine
 from .own_data import apply_own_data
 from .own_data.given import is_applied
 from .own_data.namespace import LINE
+from .policies import NAMES, policy
 from .ranks import launched, log_rank0, world_size
 from .resume_from import meta_of, newest_whole
 from .toy import make_toy
@@ -88,6 +89,8 @@ def prepare_config(
     cfg.launcher = launcher
     if lenient or is_lenient(cfg):
         cfg.lenient_loading = True
+    for name in NAMES:
+        policy(cfg, name)
     cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(path, toy)
     if not training and not work_dir:  # mmengine would overwrite the config of the training
         cfg.work_dir = str(Path(cfg.work_dir) / 'test')

@@ -51,6 +51,7 @@ def start(monkeypatch, workplace):
     monkeypatch.setattr(runner, 'Runner', Fake)
     monkeypatch.setattr(train, 'exact', lambda kind, save_minutes: kind)
     monkeypatch.setattr(runner, 'start', lambda cfg: False)  # the processes need not meet
+    monkeypatch.setattr(train, 'watch_numbers', lambda run, policy: setattr(run, 'policy', policy))
     gpu = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: True))
     monkeypatch.setattr(machine, 'torch', gpu)
     for name in sum(LAUNCHERS.values(), ()):
@@ -79,6 +80,17 @@ def test_amp_for_recipes_with(start):
 def test_learning_rates_are_scaled_on_request_only(start):
     for flags, enabled in (((), False), (('--auto-scale-lr',), True)):
         assert start(UPERNET, *flags).cfg.auto_scale_lr.enable is enabled
+
+
+def test_bad_numbers_stop_a_run_or_are_skipped(start):
+    given = ['--cfg-options', 'on_bad_numbers=skip']
+    assert start(UPERNET).policy == 'stop'
+    assert start(UPERNET, '--on-bad-numbers', 'skip').policy == 'skip'
+    assert start(UPERNET, *given).policy == 'skip'
+    assert start(UPERNET, '--on-bad-numbers', 'stop', *given).policy == 'stop'
+    for name in ('on_bad_numbers', 'on_bad_data'):
+        with pytest.raises(RecipeError, match=f"{name}='no': choose 'stop' or 'skip'"):
+            start(UPERNET, '--cfg-options', f'{name}=no')
 
 
 @pytest.mark.parametrize(

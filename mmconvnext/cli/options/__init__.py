@@ -9,7 +9,7 @@ from .analysis import analyze_parser, flops_parser, maps_parser, plot_parser
 from .first_steps import demo_parser, doctor_parser
 from .own_data import browse_parser, prepare_parser, project_parser
 from .results import predict_parser
-from .runs import check_parser, soak_parser, test_parser, train_parser
+from .runs import check_parser, repeat_parser, soak_parser, test_parser, train_parser
 from .weights import TARGETS, convert_parser, migrate_parser, weights_parser
 
 PARSERS = {
@@ -19,6 +19,7 @@ PARSERS = {
     'analyze': analyze_parser,
     'check_config': check_parser,
     'soak': soak_parser,
+    'repeat_step': repeat_parser,
     'convert': convert_parser,
     'migrate': migrate_parser,
     'list_weights': weights_parser,

@@ -35,6 +35,13 @@ def train_parser(add_help: bool = True) -> argparse.ArgumentParser:
         'those of the config; 0: never (default: 30)',
     )
     parser.add_argument(
+        '--on-bad-numbers',
+        choices=['stop', 'skip'],
+        help='what to do when a loss or a gradient is NaN or inf: stop before the step, with a '
+        'dump that tools/repeat_step.py computes again; or leave the step out, at most 10 in a row '
+        "and 100 in total (default: the config's on_bad_numbers, else stop)",
+    )
+    parser.add_argument(
         '--amp',
         action='store_true',
         help="train in mixed precision (default: the config's setting)",
@@ -125,6 +132,25 @@ def check_parser() -> argparse.ArgumentParser:
         help='training steps to measure, for at most a minute; 0 leaves time and memory out '
         '(default: 5)',
     )
+    return parser
+
+
+def repeat_parser() -> argparse.ArgumentParser:
+    """Options of ``tools/repeat_step.py``."""
+    parser = argparse.ArgumentParser(
+        description='Compute a step again whose loss or gradient was NaN or inf, and say where '
+        'that begins. Exit status 0: it came again; 1: all numbers are finite here.',
+        epilog='Example: python tools/repeat_step.py '
+        'work_dirs/CONFIG/bad_numbers/iter_120_rank_0.pth',
+    )
+    parser.add_argument('dump', type=path, help='what tools/train.py wrote when it stopped')
+    parser.add_argument(
+        '--config',
+        type=path,
+        metavar='CONFIG',
+        help='the config (default: that in the folder of the run)',
+    )
+    add_config_only_data(parser)
     return parser
 
 

@@ -13,6 +13,7 @@ def test_train_defaults():
         config='a.py',
         resume=None,
         save_minutes=30,
+        on_bad_numbers=None,
         amp=False,
         auto_scale_lr=False,
         tensorboard=False,
@@ -34,6 +35,24 @@ def test_minutes_between_checkpoints(text, capsys):
     with pytest.raises(SystemExit):
         read(['a.py', '--save-minutes', text])
     assert f'{text!r} is no number of minutes from 0 on' in capsys.readouterr().err
+
+
+def test_what_to_do_with_bad_numbers(capsys):
+    read = options.train_parser().parse_args
+    for policy in ('stop', 'skip'):
+        assert read(['a.py', '--on-bad-numbers', policy]).on_bad_numbers == policy
+    with pytest.raises(SystemExit):
+        read(['a.py', '--on-bad-numbers', 'ignore'])
+    assert '(choose from' in capsys.readouterr().err
+
+
+def test_repeat_options(capsys):
+    read = options.repeat_parser().parse_args
+    assert vars(read(['d.pth'])) == dict(dump='d.pth', config=None, config_only_data=False)
+    assert read(['d.pth', '--config', 'a.py']).config == 'a.py'
+    with pytest.raises(SystemExit):
+        read([])
+    assert 'required: dump' in capsys.readouterr().err
 
 
 def test_soak_options(capsys):
