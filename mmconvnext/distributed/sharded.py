@@ -20,8 +20,8 @@ from ..recipe.ranks import log_rank0
 from ..registry import MODEL_WRAPPERS
 from .shards import share, shared, whole_state
 
-# Blocks with fewer parameters stay with the rest of the model: a gather costs a round trip, whatever
-# its size. Our choice.
+# Blocks with fewer parameters stay with the rest of the model: each gather costs a round trip. Our
+# choice.
 LEAST = 1_000_000
 OLDEST = '2.6'  # the first torch that has FSDP2 as torch.distributed.fsdp.fully_shard
 NO_COPY = (
@@ -31,10 +31,16 @@ NO_COPY = (
     "optimizer_type='AdamW', lr=..., weight_decay=...)"
 )
 
+
 ALONE = (
     'FullyShardedModel: train with tools/dist_train.sh or tools/slurm_train.sh. The Runner of '
     'mmengine saves checkpoints on rank 0 alone, which would wait for the others for ever; if all '
     'processes call state_dict() together in your own loop, set saves_together = True on the model'
+)
+
+NO_SHARDS = (
+    'FullyShardedModel: the parameters of this optimizer are not shards, so it would change '
+    'nothing; build it after the model is wrapped, and in training mode'
 )
 
 
@@ -131,6 +137,9 @@ class FullyShardedModel(nn.Module):
         for part in parts:
             if not any(part.optimizer is known for known in self._prepared):
                 self._prepared.append(part.optimizer)
+                given = [p for group in part.optimizer.param_groups for p in group['params']]
+                if not all(map(shared, given)):
+                    raise RecipeError(NO_SHARDS)
                 whole_state(part.optimizer)
 
     def _keep_whole_outside(self) -> None:
