@@ -239,7 +239,7 @@ def optimizer_states(rank: int) -> None:
         train(model, wrapper, range(3, STEPS), share)
         expected = model.module.state_dict()
         for target in KINDS:
-            for begun in (False, True):
+            for begun in (False, True) if target == 'fsdp' else (False,):
                 model = wrap(build(seed=3), target)
                 wrapper = optimize(model, target)
                 if begun:

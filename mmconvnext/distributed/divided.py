@@ -1,5 +1,5 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a config that divides its model or optimizer among the processes."""
+"""What is wrong with a config that divides the model or the optimizer among the processes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Mapping
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import EMAHook
-from mmengine.registry import HOOKS, MODEL_WRAPPERS, OPTIMIZERS
+from mmengine.registry import MODEL_WRAPPERS, OPTIMIZERS
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from ..recipe.errors import RecipeError
 from ..recipe.walk import registered, type_name
-from .sharded import NO_COPY, FullyShardedModel
+from .sharded import FullyShardedModel
 
 OURS = "model_wrapper_cfg=dict(type='mmconvnext.FullyShardedModel')"
 
@@ -34,11 +33,10 @@ def check_wrapper(cfg: Config) -> None:
 
 
 def check_training(cfg: Config, processes: int) -> None:
-    """Refuse what a divided optimizer or model cannot do.
+    """Refuse a ZeroRedundancyOptimizer that cannot work.
 
     Raises:
-        RecipeError: the optimizer is to be divided among one process, twice, or is none of
-            torch's; or EMAHook is to copy a divided model.
+        RecipeError: it is to be divided among one process, twice, or is none of torch's.
     """
     wrapper = cfg.get('optim_wrapper') or {}
     # Of several optimizers each has a wrapper of its own.
@@ -48,10 +46,6 @@ def check_training(cfg: Config, processes: int) -> None:
         kind = registered(cfg, OPTIMIZERS, node)
         if kind is not None and issubclass(kind, ZeroRedundancyOptimizer):
             _check_optimizer(node, processes, sharded)
-    for hook in cfg.get('custom_hooks') or []:
-        kind = registered(cfg, HOOKS, hook) if isinstance(hook, Mapping) else type(hook)
-        if sharded and issubclass(kind or object, EMAHook):
-            raise RecipeError(NO_COPY)
 
 
 def _check_optimizer(node: Mapping, processes: int, sharded: bool) -> None:
