@@ -104,13 +104,16 @@ MAY_IMPORT = {
     ' matplotlib mmengine numpy PIL torch',
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
-    '.distributed': '.distributed .checkpoint.errors .recipe mmengine torch',
+    '.distributed': '.distributed .checkpoint.errors .recipe .registry mmengine torch',
+    '.distributed.memory': '.arch',
+    '.distributed.shards': 'torch',
     '.distributed.launch': 'torch',  # tools/_launch.py loads it by its path
     '.distributed.sync_batch_norm': 'torch',
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
     '.inference': '.inference .checkpoint .data.header .data.listing .data.pairs .data.undecoded'
     ' .draw .hooks .recipe av cv2 mmengine numpy PIL pycocotools torch',
-    '.resume': '.resume .checkpoint .recipe mmengine numpy torch',
+    '.resume': '.resume .checkpoint .distributed.sharded .distributed.shards'
+    ' .distributed.together .recipe mmengine numpy torch',
     '.cli': '.cli .analysis .checkpoint .data .distributed .draw .hooks .inference .migrate'
     ' .recipe .resume .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',

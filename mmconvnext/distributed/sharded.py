@@ -12,6 +12,7 @@ from itertools import chain
 
 import torch
 import torch.distributed as dist
+import torch.distributed.fsdp as fsdp
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from .shards import share, shared, whole_state
 # Blocks with fewer parameters stay with the rest of the model: each gather costs a round trip. Our
 # choice.
 LEAST = 1_000_000
-OLDEST = '2.6'  # the first torch that has FSDP2 as torch.distributed.fsdp.fully_shard
+OLDEST = '2.8'  # the first torch with FSDPModule.set_reshard_after_forward
 NO_COPY = (
     'FullyShardedModel cannot be copied, which EMAHook does: with its averages each process would '
     "hold the whole model again. Remove EMAHook, or divide only the optimizer's state: no "
@@ -64,7 +65,7 @@ class FullyShardedModel(nn.Module):
         min_parameters: a block with fewer parameters is not gathered by itself.
 
     Raises:
-        RecipeError: torch is older than 2.6; or something copies the model, or trains it without
+        RecipeError: torch is older than 2.8; or something copies the model, or trains it without
             ``saves_together``.
     """
 
@@ -72,14 +73,13 @@ class FullyShardedModel(nn.Module):
 
     def __init__(self, module: nn.Module, min_parameters: int = LEAST) -> None:
         super().__init__()
-        try:
-            from torch.distributed.fsdp import fully_shard
-        except ImportError as error:
+        fully_shard = getattr(fsdp, 'fully_shard', None)
+        if not hasattr(getattr(fsdp, 'FSDPModule', None), 'set_reshard_after_forward'):
             raise RecipeError(
                 f'FullyShardedModel needs torch {OLDEST} or later, this is {torch.__version__}; '
                 "the optimizer's state alone can be divided with any: "
                 "optim_wrapper.optimizer.type='ZeroRedundancyOptimizer'"
-            ) from error
+            )
         for tensor in chain(module.parameters(), module.buffers()):
             dist.broadcast(tensor.detach(), 0)  # as DistributedDataParallel does
         self.module = module

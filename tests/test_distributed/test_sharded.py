@@ -47,7 +47,10 @@ def test_bytes_of_the_optimizer(runs):
             assert 0.49 < runs[f'{kind}_1_{rank}_of_2']['held'] / whole < 0.51
 
 
-@pytest.mark.parametrize('what', ['weights', 'evaluation', 'optimizer_states', 'refusals'])
+@pytest.mark.parametrize(
+    'what',
+    ['weights', 'evaluation', pytest.param('optimizer_states', marks=pytest.mark.slow), 'refusals'],
+)
 def test_two_processes(what, tmp_path):
     sharded_runs.run(getattr(sharded_runs, what), count=2, folder=tmp_path)
 
