@@ -22,7 +22,7 @@ MODELS = Registry(
 )
 
 MODEL_WRAPPERS = Registry(
-    'model wrapper',
+    'model_wrapper',
     parent=ROOT_MODEL_WRAPPERS,
     scope='mmconvnext',
     locations=['mmconvnext.distributed.sharded'],

@@ -16,8 +16,8 @@ HALF = 2
 STEM = 4  # the stem's patches; each later stage halves height and width
 # What a block keeps for its backward pass on the plain path, in bytes for each channel of each
 # pixel: the inputs of dwconv, norm, pwconv1, GELU and pwconv2, the last two with four times the
-# channels. Layer scale (V1) keeps its input, GRN (V2) its own. In float32 4 + 4 + 4 + 16 + 16, and 4
-# or 16. Under AMP half of it, but the norm's input, which autocast turns to float32.
+# channels. Layer scale (V1) keeps its input, GRN (V2) its own. In float32 4 + 4 + 4 + 16 + 16, and
+# 4 or 16. Under AMP half of it, but the norm's input, which autocast turns to float32.
 BLOCK = {(False, False): 48, (True, False): 60, (False, True): 26, (True, True): 32}  # GRN, AMP
 KINDS = ('ddp', 'zero', 'fsdp')
 
