@@ -8,6 +8,7 @@ the optimizer's state.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 
 import torch
@@ -141,6 +142,8 @@ class FullyShardedModel(nn.Module):
                 if not all(map(shared, given)):
                     raise RecipeError(NO_SHARDS)
                 whole_state(part.optimizer)
+                if part.clip_grad_kwargs:
+                    part.clip_func = _returns_whole(part.clip_func)
 
     def _keep_whole_outside(self) -> None:
         """Wrap what reads and writes the model's parameters from outside."""
@@ -238,6 +241,19 @@ def _gather_state(
     for name, value in state.items():
         if shared(value):
             state[name] = value.detach().full_tensor()
+
+
+def _returns_whole(clip: Callable) -> Callable:
+    """Let a function of torch return the norm of all shards, which mmengine logs.
+
+    It clips by that norm anyway, but the number in the DTensor may be that of the own shards (torch 2.8).
+    """
+
+    def clip_and_gather(*args: object, **options: object) -> Tensor | None:
+        norm = clip(*args, **options)
+        return norm.full_tensor() if shared(norm) else norm
+
+    return clip_and_gather
 
 
 def _refuse_copy(memo: dict) -> None:
