@@ -91,6 +91,10 @@ class FullyShardedModel(nn.Module):
         for block in self.blocks:
             fully_shard(block)
         fully_shard(module)
+        for part in (module, *self.blocks):
+            # Gradients are summed and then divided: where torch lets the backend average, gloo sums
+            # (torch 2.8), and NCCL may be wrong in a single process.
+            part.set_force_sum_reduction_for_comms(True)
         self._prepared: list[torch.optim.Optimizer] = []
         self._keep_whole_outside()
         log_rank0(
@@ -246,7 +250,8 @@ def _gather_state(
 def _returns_whole(clip: Callable) -> Callable:
     """Let a function of torch return the norm of all shards, which mmengine logs.
 
-    It clips by that norm anyway, but the number in the DTensor may be that of the own shards (torch 2.8).
+    It clips by that norm anyway, but the number in its DTensor may be that of the own shards
+    (torch 2.8).
     """
 
     def clip_and_gather(*args: object, **options: object) -> Tensor | None:
