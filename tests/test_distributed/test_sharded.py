@@ -17,6 +17,7 @@ def runs(tmp_path_factory):
     return {path.stem: torch.load(path) for path in out.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('accumulate', [1, 2])
 @pytest.mark.parametrize('kind', sharded_runs.KINDS)
 def test_steps(runs, kind, accumulate):
@@ -38,6 +39,7 @@ def test_steps(runs, kind, accumulate):
             assert torch.allclose(states[0][index][name], value, atol=1e-6), (index, name)
 
 
+@pytest.mark.slow
 def test_bytes_of_the_optimizer(runs):
     """Each process holds half of the optimizer's state; with DDP all of it."""
     whole = runs['one_1_0_of_1']['held']
