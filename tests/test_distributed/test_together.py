@@ -63,21 +63,25 @@ def saved(shared_root, tmp_path_factory):
     return read
 
 
+@pytest.mark.parametrize('step', [3, 6])
 @pytest.mark.parametrize('kind', ['zero', 'fsdp'])
-def test_a_checkpoint_is_that_of_ddp(saved, kind):
-    for step in (3, 6):
-        ours, ddp = saved[f'{kind} {step}'], saved[f'ddp {step}']
-        assert {type(value) for value in ours['state_dict'].values()} == {torch.Tensor}
-        assert list(ours['state_dict']) == list(ddp['state_dict'])
-        for name, value in ddp['state_dict'].items():
-            assert torch.allclose(ours['state_dict'][name], value, 1e-3, 1e-4), name
-        assert ours['optimizer']['param_groups'] == ddp['optimizer']['param_groups']
-        states = ours['optimizer']['state'], ddp['optimizer']['state']
-        assert states[0].keys() == states[1].keys()
-        for index, state in states[1].items():
-            for name, value in state.items():
-                assert type(states[0][index][name]) is torch.Tensor
-                assert torch.allclose(states[0][index][name], value, 1e-3, 1e-5)
+def test_a_checkpoint_is_that_of_ddp(saved, kind, step):
+    """Bitwise, or with other sums of gradients to rounding, which Adam and batch norm enlarge."""
+    ours, ddp = saved[f'{kind} {step}'], saved[f'ddp {step}']
+    near = dict(rtol=0, atol=0)
+    if kind == 'fsdp':
+        near = dict(rtol=1e-3, atol=1e-5 if step == 3 else 1e-3)
+    assert {type(value) for value in ours['state_dict'].values()} == {torch.Tensor}
+    assert list(ours['state_dict']) == list(ddp['state_dict'])
+    for name, value in ddp['state_dict'].items():
+        assert torch.allclose(ours['state_dict'][name], value, **near), name
+    assert ours['optimizer']['param_groups'] == ddp['optimizer']['param_groups']
+    states = ours['optimizer']['state'], ddp['optimizer']['state']
+    assert states[0].keys() == states[1].keys()
+    for index, state in states[1].items():
+        for name, value in state.items():
+            assert type(states[0][index][name]) is torch.Tensor
+            assert torch.allclose(states[0][index][name], value, **near), (index, name)
 
 
 @pytest.mark.parametrize(('source', 'target'), RESUMED)
