@@ -7,6 +7,7 @@ Nothing is registered in the root registries, where a name could clash with othe
 """
 
 from mmengine.registry import DATASETS as ROOT_DATASETS
+from mmengine.registry import MODEL_WRAPPERS as ROOT_MODEL_WRAPPERS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
@@ -18,6 +19,13 @@ MODELS = Registry(
     parent=ROOT_MODELS,
     scope='mmconvnext',
     locations=['mmconvnext.models', 'mmconvnext.models.preprocessor'],
+)
+
+MODEL_WRAPPERS = Registry(
+    'model_wrapper',
+    parent=ROOT_MODEL_WRAPPERS,
+    scope='mmconvnext',
+    locations=['mmconvnext.distributed.sharded'],
 )
 
 DATASETS = Registry(

@@ -125,7 +125,10 @@ def resolves(name: str) -> bool:
 def is_registered(name: str) -> bool:
     from mmengine import registry
 
-    kinds = ('MODELS', 'DATASETS', 'HOOKS', 'OPTIM_WRAPPER_CONSTRUCTORS')
+    kinds = (
+        *('MODELS', 'MODEL_WRAPPERS', 'DATASETS', 'HOOKS'),
+        'OPTIM_WRAPPER_CONSTRUCTORS',
+    )
     return any(getattr(registry, kind).get(name) for kind in kinds)
 
 

@@ -46,7 +46,8 @@ ADDED = (
     r'torch\.ops\.',  # our operators, and where torch keeps book of operators
     r'torch\.(_?library|jit\._builtins)\.',
     r'torch\.fx\._symbolic_trace\._wrapped_fns_to_patch\.',  # torch.fx.wrap, of functions of ours
-    r'mmengine\.registry\.root\.(MODELS|DATASETS|TRANSFORMS|VISBACKENDS|OPTIM_WRAPPER_CONSTRUCTORS)'
+    r'mmengine\.registry\.root\.'
+    r'(MODELS|MODEL_WRAPPERS|DATASETS|TRANSFORMS|VISBACKENDS|OPTIM_WRAPPER_CONSTRUCTORS)'
     r'\._children\.mmconvnext$',
     # For pictures of deep images, under a name of ours.
     r'mmengine\.fileio\.backends\.registry_utils\.backends\.mmconvnext\.Picture$',

@@ -104,7 +104,9 @@ MAY_IMPORT = {
     ' matplotlib mmengine numpy PIL torch',
     '.analysis.flops': '.recipe.errors .recipe.walk mmengine torch',
     '.analysis.feature_maps': '.draw .inference .recipe.errors matplotlib mmengine numpy torch',
-    '.distributed': '.distributed .checkpoint.errors .recipe mmengine torch',
+    '.distributed': '.distributed .checkpoint.errors .recipe .registry mmengine torch',
+    '.distributed.memory': '.arch',
+    '.distributed.shards': 'torch',
     '.distributed.launch': 'torch',  # tools/_launch.py loads it by its path
     '.distributed.sync_batch_norm': 'torch',
     '.faults': '.faults .recipe .data .registry .checkpoint .resume mmengine numpy torch',
@@ -113,6 +115,9 @@ MAY_IMPORT = {
     ' .draw .hooks .recipe av cv2 mmengine numpy PIL pycocotools torch',
     '.resume': '.resume .checkpoint .recipe mmengine numpy torch',
     '.cli': '.cli .analysis .checkpoint .data .distributed .draw .faults .hooks .inference .migrate'
+    '.resume': '.resume .checkpoint .distributed.sharded .distributed.shards'
+    ' .distributed.together .recipe mmengine numpy torch',
+    '.cli': '.cli .analysis .checkpoint .data .distributed .draw .hooks .inference .migrate'
     ' .recipe .resume .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',

@@ -81,7 +81,15 @@ assert constructor is mmconvnext.LayerDecayOptimWrapperConstructor
 
 
 @pytest.mark.parametrize(
-    'name', ['MODELS', 'DATASETS', 'TRANSFORMS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'VISBACKENDS']
+    'name',
+    [
+        'MODELS',
+        'MODEL_WRAPPERS',
+        'DATASETS',
+        'TRANSFORMS',
+        'OPTIM_WRAPPER_CONSTRUCTORS',
+        'VISBACKENDS',
+    ],
 )
 def test_registries_are_children_of_mmengines(name):
     ours, root = getattr(registry, name), getattr(mmengine.registry, name)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..checkpoint.mmengine_io import install
+from ..distributed.divided import check_training
 from ..faults.bad_numbers import watch_numbers
 from ..hooks.empty_batches import EmptyBatches
 from ..hooks.loading import Loading
@@ -21,7 +22,7 @@ from ..recipe.data_table import Split, changed_data, write_table
 from ..recipe.errors import RecipeError
 from ..recipe.policies import policy
 from ..recipe.prepare import is_lenient, prepare_config
-from ..recipe.ranks import log_rank0, rank
+from ..recipe.ranks import log_rank0, rank, world_size
 from ..recipe.walk import LOADERS, task
 from ..resume.runner import exact
 from .cfg_options import read_cfg_options
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> Runner:
             warnings.append(line)
 
     cfg = prepare(args, table, tell)
+    check_training(cfg, 1 if args.launcher == 'none' else world_size())
     runner = build_runner(cfg, lambda kind: exact(kind, args.save_minutes))
     if table and rank() == 0:
         changed = changed_data(table, cfg.work_dir) if cfg.get('resume') else ''

@@ -107,7 +107,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of ``model``, whose parameters must be on their device."""
         options = self.optimizer_cfg
-        if not {'fused', 'foreach'} & options.keys() and can_fuse(options['type'], model):
+        kind = options.get('optimizer_type', options['type'])  # mmengine's ZeroRedundancyOptimizer
+        if not {'fused', 'foreach'} & options.keys() and can_fuse(kind, model):
             self.optimizer_cfg = {**options, 'fused': True}
         # mmengine would unwrap an attribute `module`, and so lose FSDP, which has the shapes.
         return super().__call__(shell(model))

@@ -64,6 +64,9 @@ def settings_of(runner: Runner) -> dict[str, str]:
     # Learning rates and the like of the optimizer, see above.
     rates = [key for key in found if key.startswith('optim_wrapper.optimizer.')]
     found = {key: found[key] for key in found if key not in rates or key.endswith('.type')}
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    if 'optimizer_type' in optimizer:  # ZeroRedundancyOptimizer: the same steps, its state divided
+        found['optim_wrapper.optimizer.type'] = str(optimizer['optimizer_type'])
     randomness = cfg.get('randomness') or {}
     by_rank = bool(randomness.get('diff_rank_seed'))
     found['randomness.seed'] = str(runner.seed - by_rank * get_rank())

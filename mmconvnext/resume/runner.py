@@ -15,6 +15,8 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from torch import nn
 
 from ..checkpoint.whole import RESUME
+from ..distributed.sharded import FullyShardedModel
+from ..distributed.together import saved_together
 from ..recipe.checks.finding import settle
 from ..recipe.walk import registered, type_name, type_of
 from .batches import keep_workers, place_batches, with_memory
@@ -50,6 +52,8 @@ class _Exact(Runner):
         self.signals = Signals()
         self.saved: tuple[int, int] | None = None  # epoch and iteration of the last checkpoint,
         self.saved_file = ''  # and its name
+        if isinstance(self.model, FullyShardedModel):
+            self.model.saves_together = True
         model = super().train()
         if is_main_process() and self.orders:
             remove_between(self, 0)
@@ -118,11 +122,12 @@ class _Exact(Runner):
         meta = options.get('meta')
         self._state = collect(self, meta) if full else None
         save = super().save_checkpoint
-        patiently(
-            lambda: save(out_dir, filename, *args, **options),
-            f'{out_dir}/{filename}',
-            lambda: self.signals.caught,
-        )
+        with saved_together(self.model, self.optim_wrapper, options.get('save_optimizer', True)):
+            patiently(
+                lambda: save(out_dir, filename, *args, **options),
+                f'{out_dir}/{filename}',
+                lambda: self.signals.caught,
+            )
         if full:
             self.orders.saved = time.monotonic()
             self.saved = (meta['epoch'], meta['iter']) if meta else None

@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 
+from ..distributed.shards import as_gradient, own_part
 from .changes import settings_of
 from .memory import collect_buffers, collect_memory, others, restore_buffers, restore_memory
 
@@ -80,7 +81,7 @@ def apply(runner: Runner, state: Mapping | None) -> None:
         gradients = mean([one['gradients'] for one in processes])
     parameters = dict(model.named_parameters())
     for name, gradient in gradients.items():
-        parameters[name].grad = gradient.to(parameters[name])
+        parameters[name].grad = as_gradient(gradient, parameters[name])
     if gradients:
         runner.logger.info(
             'The gradients that the run had accumulated are restored; the warning that some are '
@@ -102,7 +103,7 @@ def _gradients(runner: Runner) -> dict[str, Tensor]:
     if all(part._accumulative_counts == 1 for part in wrappers):
         return {}
     named = _model(runner).named_parameters()
-    return {name: p.grad.detach().cpu() for name, p in named if p.grad is not None}
+    return {name: own_part(p.grad).cpu() for name, p in named if p.grad is not None}
 
 
 def _model(runner: Runner) -> nn.Module:

@@ -56,6 +56,11 @@ def texts(*runners) -> list[str]:
         {'model.test_cfg.score_thr': 0.5, 'model.backbone.init_cfg': dict(type='Pretrained')},
         {'model.backbone.with_cp': True, 'model.type': 'MaskRCNN'},
         {'optim_wrapper.optimizer.lr': 1.0},  # hooks/same_schedule.py compares it
+        {
+            'optim_wrapper.optimizer.type': 'ZeroRedundancyOptimizer',
+            'optim_wrapper.optimizer.optimizer_type': 'AdamW',
+        },
+        {'model_wrapper_cfg': dict(type='mmconvnext.FullyShardedModel')},
         {'custom_hooks': [dict(type='NumClassCheckHook'), dict(type=EMAHook, momentum=0.1)]},
         {'model.roi_head.scales': [1, [2, 3]]},
         {'own_data': dict(root='x')},
@@ -101,6 +106,14 @@ def test_what_does_not_change_the_result_may_change(changes):
         ),
         (
             {'optim_wrapper.optimizer.type': 'SGD'},
+            'optim_wrapper.optimizer.type: AdamW in the checkpoint, SGD here',
+            'optim_wrapper: ',
+        ),
+        (
+            {
+                'optim_wrapper.optimizer.type': 'ZeroRedundancyOptimizer',
+                'optim_wrapper.optimizer.optimizer_type': 'SGD',
+            },
             'optim_wrapper.optimizer.type: AdamW in the checkpoint, SGD here',
             'optim_wrapper: ',
         ),
