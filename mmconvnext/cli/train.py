@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..checkpoint.mmengine_io import install
+from ..faults.bad_data import data_settings
+from ..faults.hook import BadData, expected, train_naming
 from ..hooks.empty_batches import EmptyBatches
 from ..hooks.loading import Loading
 from ..hooks.preflight import Preflight
@@ -60,7 +62,9 @@ def main(argv: list[str] | None = None) -> Runner:
             runner.register_hook(SameSchedule())
     if args.tensorboard or args.wandb:
         runner.register_hook(GroupRates())
-    runner.train()
+    bad_data = BadData(data_settings(cfg), expected(cfg))
+    runner.register_hook(bad_data)
+    train_naming(runner, bad_data)
     if rank() == 0:
         from .next_steps import (
             after_training,  # it knows the charts, which no start has to wait for
@@ -89,10 +93,10 @@ def prepare(args: argparse.Namespace, table: list[Split], tell: Callable[..., No
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
-    """Set what the flags ``--amp`` and ``--auto-scale-lr`` say.
+    """Set what the flags ``--amp``, ``--auto-scale-lr`` and ``--on-bad-data`` say.
 
     Raises:
-        RecipeError: the config has no batch size to scale from.
+        RecipeError: the config has no batch size to scale from, or a wrong ``on_bad_data``.
     """
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -103,4 +107,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
                 'auto_scale_lr=dict(base_batch_size=...) in the config'
             )
         cfg.auto_scale_lr.enable = True
+    if args.on_bad_data:
+        cfg.on_bad_data = args.on_bad_data
+    data_settings(cfg)
     add_trackers(cfg, args.tensorboard, args.wandb)

@@ -13,6 +13,7 @@ def test_train_defaults():
         config='a.py',
         resume=None,
         save_minutes=30,
+        on_bad_data=None,
         amp=False,
         auto_scale_lr=False,
         tensorboard=False,

@@ -1,0 +1,1 @@
+# Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
