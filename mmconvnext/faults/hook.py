@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from ..recipe.checks.finding import passed
 from ..recipe.errors import RecipeError
+from ..recipe.known_bad import FILE, entries
 from ..recipe.ranks import rank
 from ..recipe.walk import LOADERS, backbones, pipelines, task, type_name
 from ..resume.checkpoints import save_between
@@ -49,7 +50,8 @@ class BadData(Hook):
         for name, loader in loaders.items():
             board = self.boards[name] = Board(loader.num_workers)
             rules = Rules(
-                skip=self.settings.policy == 'skip' and name == LOADERS[0],
+                skip=self.settings.policy == 'skip',
+                measures=name != LOADERS[0],
                 waits=self.settings.waits,
                 folder=runner.work_dir,
                 board=board,
@@ -62,9 +64,9 @@ class BadData(Hook):
                     f'{name}: {type(loader.dataset).__name__} is no dataset of mmengine, so an '
                     'error in a sample stops the run without the name of its file'
                 )
-        self.listed = len(listed.entries(runner.work_dir))
+        self.listed = len(entries(runner.work_dir))
         if self.listed and self.settings.policy == 'skip':
-            runner.logger.info(f'{self.listed} bad files are listed in {listed.FILE} already')
+            runner.logger.info(f'{self.listed} bad files are listed in {FILE} already')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
@@ -75,25 +77,25 @@ class BadData(Hook):
         size = listed.size(runner.work_dir)
         if size == self.size:
             return
-        rows, self.size = listed.entries(runner.work_dir), size
+        rows, self.size = entries(runner.work_dir), size
         before, self.listed = self.listed, len(rows)
-        for number, (file, reason, who) in enumerate(rows[before:], before + 1):
+        for number, row in enumerate(rows[before:], before + 1):
             if number <= MANY or number & (number - 1) == 0:
-                where = f', rank {who}' if get_world_size() > 1 else ''
-                last = f'; the next ones are named in {listed.FILE} only' if number == MANY else ''
+                where = f', rank {row.rank}' if get_world_size() > 1 else ''
+                last = f'; the next ones are named in {FILE} only' if number == MANY else ''
                 runner.logger.warning(
-                    f'bad data {number}: {file}: {reason}{where}; another sample takes its place'
-                    f'{last}'
+                    f'bad data {number}: {row.file}: {row.reason}{where}; another sample takes its '
+                    f'place{last}'
                 )
 
     def after_train(self, runner: Runner) -> None:
         """Say once more how many there were."""
         count = self.boards[LOADERS[0]].total if self.boards else 0
         if count:
-            others = ' in this process' if get_world_size() > 1 else ''
+            where = ' in this process' if get_world_size() > 1 else ''
             runner.logger.warning(
-                f'{count} samples were replaced by others{others}, because their files are bad: '
-                f'{listed.FILE} in the work dir lists {len(listed.entries(runner.work_dir))} files'
+                f'bad data: {count} times another sample took the place of a bad one{where}; '
+                f'files that {FILE} names: {len(entries(runner.work_dir))}'
             )
 
     def file_of(self, pids: set[int]) -> str:
@@ -121,26 +123,28 @@ def train_naming(runner: Runner, hook: BadData) -> None:
         text += '. It may need more memory than there is: look at its size, or take fewer workers'
     # Outside of the handler nothing holds the frames of the error: what they had changed, such as
     # the state of the random generators, is put back.
-    if not runner.model.training:
-        raise BadDataError(f'validation after iteration {runner.iter}: {text}')
-    raise BadDataError(
-        f'iteration {runner.iter + 1}: {text}' + (_checkpoint(runner) if whole else '')
-    )
+    training = runner.model.training  # else the averages may be in the place of the weights
+    done = runner.iter
+    when = f'iteration {done + 1}' if training else f'validation after iteration {done}'
+    raise BadDataError(f'{when}: {text}{_checkpoint(runner, whole and training)}')
 
 
-def _checkpoint(runner: Runner) -> str:
-    """Save a checkpoint of the iterations before, if no other process would have to; say so."""
-    exact = getattr(runner, 'orders', None)
-    if not exact or get_world_size() > 1 or not runner.iter:
+def _checkpoint(runner: Runner, whole: bool) -> str:
+    """Save what came before, if no other process has to take part; name the last checkpoint.
+
+    Args:
+        whole: whether the run stands between two iterations.
+    """
+    if not getattr(runner, 'orders', None):
         return ''
-    try:
-        if runner.saved != (runner.epoch, runner.iter):
+    new = runner.iter and runner.saved != (runner.epoch, runner.iter)
+    if whole and new and get_world_size() == 1:
+        try:
             save_between(runner)
-    except (RecipeError, OSError) as error:
-        return f'\nNo checkpoint could be saved: {error}'
-    return (
-        f'\nCheckpoint after iteration {runner.iter}: {runner.saved_file}; continue with --resume'
-    )
+        except (RecipeError, OSError) as error:
+            return f'\nNo checkpoint could be saved: {error}'
+    last = runner.saved_file
+    return f'\nLast checkpoint: {last}; continue with --resume' if last else ''
 
 
 def expected(cfg: Config) -> Expected:

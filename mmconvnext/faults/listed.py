@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..recipe.known_bad import FILE
 from ..recipe.ranks import rank
 from ..resume.patience import patiently
 
@@ -13,29 +14,18 @@ try:
 except ImportError:  # Windows has no such locks; a file may be listed twice there
     fcntl = None
 
-FILE = 'bad_data.txt'
-HEAD = '# Samples that were replaced by others: file, reason, rank that read it first\n'
+HEAD = '# Samples that were replaced by others: file, image, reason, rank that read it first\n'
 
 
-def add(folder: str | Path, file: str, reason: str) -> None:
-    """List a file with the reason, unless it is listed.
+def add(folder: str | Path, file: str, image: str, reason: str) -> None:
+    """List a file with the reason, unless it is listed; ``image`` is that of its sample.
 
     Raises:
         RecipeError: the disk stays full, see :func:`..resume.patience.patiently`.
     """
     path = Path(folder, FILE)
-    patiently(lambda: _add(path, _plain(file), ' '.join(reason.split())), path)
-
-
-def entries(folder: str | Path) -> list[tuple[str, str, str]]:
-    """File, reason and rank of each line; a line that is not whole yet is left out."""
-    try:
-        text = Path(folder, FILE).read_text(encoding='utf-8')
-    except FileNotFoundError:
-        return []
-    lines = text[: text.rfind('\n') + 1].splitlines()
-    rows = [tuple(line.split('\t')) for line in lines if not line.startswith('#')]
-    return [row for row in rows if len(row) == 3]
+    row = [_plain(file), _plain(image or file), ' '.join(reason.split()), str(rank())]
+    patiently(lambda: _add(path, row), path)
 
 
 def size(folder: str | Path) -> int:
@@ -46,14 +36,13 @@ def size(folder: str | Path) -> int:
         return 0
 
 
-def _add(path: Path, file: str, reason: str) -> None:
+def _add(path: Path, row: list[str]) -> None:
     with open(path, 'a+', encoding='utf-8') as stream:
         _lock(stream)  # until it is closed
         stream.seek(0)
         listed = stream.read()
-        if f'\n{file}\t' not in listed:
-            head = '' if listed else HEAD
-            stream.write(f'{head}{file}\t{reason}\t{rank()}\n')
+        if f'\n{row[0]}\t' not in listed:
+            stream.write(('' if listed else HEAD) + '\t'.join(row) + '\n')
 
 
 def _lock(stream: object) -> None:

@@ -65,6 +65,18 @@ def look_at_file(file: str, listed: tuple[int, int] | None, expected: Expected) 
     return header
 
 
+def look_at_sizes(image: Header | None, label_map: Header | None, expected: Expected) -> None:
+    """Compare the sizes of an image and its label map before they are decoded.
+
+    Raises:
+        BadSample: they differ, however they are turned.
+    """
+    if image and label_map and 'label_sizes' not in expected.passed:
+        sizes = [(one.width, one.height) for one in (image, label_map)]
+        if sorted(sizes[0]) != sorted(sizes[1]):
+            raise BadSample(_other_than_image(sizes[1], sizes[0]))
+
+
 def look_at_image(
     image: object, header: Header | None, listed: tuple[int, int] | None, expected: Expected
 ) -> None:
@@ -106,10 +118,7 @@ def look_at_label_map(labels: object, image_size: object, classes: int, expected
         return
     other = image_size is not None and labels.shape != tuple(image_size)
     if other and 'label_sizes' not in expected.passed:
-        ours, images = ('{} x {}'.format(*shape[::-1]) for shape in (labels.shape, image_size))
-        raise BadSample(
-            f'the label map has {ours} pixels, its image {images}; ' + WAY.format('label_sizes')
-        )
+        raise BadSample(_other_than_image(labels.shape[::-1], image_size[::-1]))
     if classes and 'label_ids' not in expected.passed:
         wrong = np.unique(labels[(labels >= classes) & (labels != IGNORED)])
         if wrong.size:
@@ -156,6 +165,13 @@ def listed_size(info: Mapping) -> tuple[int, int] | None:
     size = info.get('width'), info.get('height')
     whole = all(isinstance(side, (int, np.integer)) and side > 0 for side in size)
     return size if whole and isinstance(info.get('img_path'), str) else None
+
+
+def _other_than_image(ours: tuple, images: tuple) -> str:
+    return (
+        f'the label map has {ours[0]} x {ours[1]} pixels, its image {images[0]} x {images[1]}; '
+        + WAY.format('label_sizes')
+    )
 
 
 def _other_size(size: tuple, listed: tuple, when: str = '') -> str:

@@ -18,6 +18,7 @@ import torch
 from mmengine.dataset import BaseDataset, Compose
 
 from ..data.undecoded import why_unloaded
+from ..recipe.known_bad import FILE
 from ..recipe.preflight.trace import levels
 from . import listed
 from .away import is_away, say, wait
@@ -32,6 +33,7 @@ from .looks import (
     look_at_file,
     look_at_image,
     look_at_label_map,
+    look_at_sizes,
 )
 
 # Bad ones in a row for a single sample: with a tenth of the files bad, that is no chance; our
@@ -48,12 +50,14 @@ class Rules:
     """How the samples of a loader are read.
 
     Attributes:
-        skip: whether a bad sample is replaced by another one.
+        skip: whether a bad sample is replaced by another one,
+        measures: unless it belongs to a validation.
         folder: where bad files are listed.
         hurried: whether this process is to end, so that it must not wait.
     """
 
     skip: bool
+    measures: bool
     waits: tuple[float, ...]
     folder: str
     board: Board
@@ -107,7 +111,7 @@ class Guard:
                 if away and self._waits(file, reason, waits, began):
                     began = began or time.monotonic()
                     continue
-                self._settle(file or f'sample {index}', reason, of_machine, error)
+                self._settle(file or f'sample {index}', reason, steps.image, of_machine, error)
                 return None
             finally:
                 dataset.pipeline = pipeline
@@ -137,7 +141,9 @@ class Guard:
             self.rules.board.told.value = 0
             say(f'{file}: can be read again, after {time.monotonic() - began:.0f} s')
 
-    def _settle(self, file: str, reason: str, of_machine: bool, error: Exception) -> None:
+    def _settle(
+        self, file: str, reason: str, image: str, of_machine: bool, error: Exception
+    ) -> None:
         """Count and list a sample that is to be skipped.
 
         Raises:
@@ -146,7 +152,7 @@ class Guard:
         rules, text = self.rules, f'{file}: {reason}'
         if of_machine:
             raise BadDataError(f'{text} (a fault of the machine, not of the file)') from error
-        if self.dataset.test_mode:
+        if rules.measures:
             raise BadDataError(
                 f'{text}. Repair it, or take it out of the validation set: to leave it out now '
                 'would change the metric, so --on-bad-data does not'
@@ -154,15 +160,15 @@ class Guard:
         if not rules.skip:
             raise BadDataError(
                 f'{text}. Repair or remove it; or let --on-bad-data skip put other samples in the '
-                f'place of bad ones, and list these in {listed.FILE}'
+                f'place of bad ones, and list these in {FILE}'
             ) from error
-        listed.add(rules.folder, file, reason)
+        listed.add(rules.folder, file, image, reason)
         rules.board.replaced()
         self.in_a_row += 1
         if self.in_a_row >= MOST:
             raise BadDataError(
                 f'{text}; the {MOST - 1} samples that were read in its place before are bad too, '
-                f'so this is not about single files: see {listed.FILE} in the work dir, and '
+                f'so this is not about single files: see {FILE} in the work dir, and '
                 'whether the disk or the network with the data is there'
             ) from error
 
@@ -195,16 +201,20 @@ class Steps:
 
     def _look_at_files(self, info: object) -> None:
         files = list(files_of(info))
-        if not any(map(_loads_label_maps, getattr(self.pipeline, 'transforms', ()))):
-            files = [one for one in files if one[1]]  # mmdet names label maps that nobody loads
         self.image = next((file for file, is_image in files if is_image), '')
         self.label_map = next((file for file, is_image in files if not is_image), '')
         self.listed = listed_size(info) if self.image else None
+        maps = any(map(_loads_label_maps, getattr(self.pipeline, 'transforms', ())))
         for file, is_image in files:
+            if not is_image and not maps:  # mmdet names label maps that no transform loads
+                continue
             self.looking = file
             self.rules.board.reading(file)
             header = look_at_file(file, self.listed if is_image else None, self.expected)
-            self.header = header if is_image else self.header
+            if is_image:
+                self.header = header
+            else:
+                look_at_sizes(self.header, header, self.expected)
         self.looking = ''
         self.rules.board.reading(self.image)
 
