@@ -71,9 +71,7 @@ def _findings(runner: Runner, table: list[Split]) -> Iterator[Finding]:
         datasets[LOADERS[1]] = runner.val_dataloader.dataset
     known = known_bad(cfg)
     samples = [
-        read_samples(
-            dataset, name, known_bad=known, **({} if name == LOADERS[0] else dict(count=1))
-        )
+        read_samples(dataset, name, COUNT if name == LOADERS[0] else 1, known_bad=known)
         for name, dataset in datasets.items()
     ]
     yield from judge(cfg, samples)
