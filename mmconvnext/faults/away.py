@@ -17,18 +17,19 @@ from ..resume.patience import PASSING
 
 
 def is_away(error: BaseException, file: str) -> bool:
-    """Whether an error may pass: that of a network, a disk, or of a folder that has vanished.
-
-    A file that is missing from a folder with others is gone; if the folder is missing or empty, a
-    mount is more likely to be.
-    """
-    if isinstance(error, (ConnectionError, TimeoutError)):
+    """Whether an error may pass: that of a network, a disk, or of a folder that has vanished."""
+    if isinstance(error, (ConnectionError, TimeoutError)) or is_folder_lost(error, file):
         return True
-    if not isinstance(error, OSError):
-        return False
-    if error.errno in (errno.ENOENT, errno.ENOTDIR) and '://' not in file:
-        return _is_empty(os.path.dirname(file) or '.')
-    return error.errno in PASSING
+    return isinstance(error, OSError) and error.errno in PASSING
+
+
+def is_folder_lost(error: BaseException, file: str) -> bool:
+    """Whether a file is missing because its folder is, or is empty, as a mount point is.
+
+    A file that is missing from a folder with others is gone by itself.
+    """
+    missing = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR)
+    return missing and '://' not in file and _is_empty(os.path.dirname(file) or '.')
 
 
 def wait(seconds: float, hurried: Callable[[], object] = lambda: False) -> bool:

@@ -119,7 +119,10 @@ def train_naming(runner: Runner, hook: BadData) -> None:
         file = hook.file_of(set(map(int, died[1].split(',')))) if died else ''
         if not file:
             raise
-        text, whole = f'{file}: the worker that was reading it ended ({died[2].strip()})', False
+        text, whole = (
+            f'{file}: the worker that was reading it ended ({died[2].partition(". ")[0].strip()})',
+            False,
+        )
         text += '. It may need more memory than there is: look at its size, or take fewer workers'
     # Outside of the handler nothing holds the frames of the error: what they had changed, such as
     # the state of the random generators, is put back.

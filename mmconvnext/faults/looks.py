@@ -58,6 +58,8 @@ def look_at_file(file: str, listed: tuple[int, int] | None, expected: Expected) 
     with quietly():
         header = read_header(Path(file))
     if header.error:
+        with open(file, 'rb'):  # unless it has vanished meanwhile
+            pass
         raise BadSample(header.error)
     size = (header.width, header.height)
     if listed and 'image_sizes' not in expected.passed and sorted(size) != sorted(listed):
@@ -126,6 +128,18 @@ def look_at_label_map(labels: object, image_size: object, classes: int, expected
                 f'the label map has ids of no class: {", ".join(map(str, wrong[:5]))}; there are '
                 f'{classes} classes; ' + WAY.format('label_ids')
             )
+
+
+def look_at_classes(labels: object, classes: int) -> None:
+    """Look at the labels (N,) of boxes.
+
+    Raises:
+        BadSample: one is none of the classes, at which the loss fails, on GPUs without a name.
+    """
+    labels = np.asarray(labels)
+    wrong = labels[(labels < 0) | (labels >= classes)] if classes else labels[:0]
+    if wrong.size:
+        raise BadSample(f'an object has the label {wrong[0]}; there are {classes} classes')
 
 
 def look_at_boxes(results: Mapping, expected: Expected) -> None:

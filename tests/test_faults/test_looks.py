@@ -18,6 +18,7 @@ from mmconvnext.faults.looks import (
     files_of,
     listed_size,
     look_at_boxes,
+    look_at_classes,
     look_at_file,
     look_at_image,
     look_at_label_map,
@@ -140,6 +141,15 @@ def test_boxes(kind):
     look(flat, expected=Expected(sized=False))
     look(flat, expected=Expected(['boxes']))
     look(flat, gt_ignore_flags=np.array([True]))
+
+
+def test_classes_of_boxes():
+    look_at_classes(np.array([0, 3]), 4)
+    look_at_classes([], 4)
+    look_at_classes(np.array([99]), 0)
+    for label in (4, -1):
+        with pytest.raises(BadSample, match=f'has the label {label}; there are 4 classes'):
+            look_at_classes(np.array([0, label]), 4)
 
 
 def test_boxes_of_mmdet():

@@ -3,6 +3,7 @@
 
 import errno
 import random
+import re
 
 import numpy as np
 import pytest
@@ -98,7 +99,9 @@ def test_a_failure_after_draws_leads_to_the_same_sample(folder, rules):
     (folder / '4.png').unlink()
     assert [read(early, [4], epoch) for epoch in range(10)] == found
     ((_, _, reason, _),) = entries(rules.folder)
-    assert reason == 'IndexError in function: of a transform'
+    assert re.fullmatch(
+        r'IndexError in function \(test_samples.py, line \d+\): of a transform', reason
+    )
 
 
 def test_an_unlucky_sample_ends(folder, rules):
@@ -141,6 +144,16 @@ def test_faults_of_the_machine_stop(error, folder, rules):
     with pytest.raises(BadDataError, match='0.png: .*a fault of the machine'):
         dataset[0]
     assert entries(rules.folder) == []
+
+
+@pytest.mark.parametrize('more', [dict(gt_bboxes=np.zeros((1, 4))), dict(gt_bboxes_labels=[2])])
+def test_boxes(more, folder, rules):
+    def load(results):
+        return dict(results, **more) if name(results) == 4 else results
+
+    dataset = PictureDataset(folder, pipeline=[LoadImageFromFile(), load, name])
+    guard(dataset, rules)
+    assert read(dataset, [4]) != [4] and len(entries(rules.folder)) == 1
 
 
 def test_mmengines_own_repeats_stay(folder, rules):
@@ -366,6 +379,20 @@ def test_a_folder_that_is_gone_is_waited_for(folder, rules, monkeypatch):
     monkeypatch.setattr(samples, 'say', lambda line: None)
     monkeypatch.setattr(samples, 'wait', lambda seconds, hurried: gone.rename(folder))
     assert read(dataset, [4]) == [4] and rules.board.total == 0
+
+
+def test_a_folder_that_stays_away_stops(folder, rules, monkeypatch):
+    """No file of it is bad, so none is listed; even if the sample before was bad."""
+    naps, rules.waits = [], (1, 4)
+    monkeypatch.setattr(samples, 'say', lambda line: None)
+    monkeypatch.setattr(samples, 'wait', lambda seconds, hurried: not naps.append(seconds))
+    dataset = PictureDataset(folder, pipeline=NAMES)
+    guard(dataset, rules)
+    dataset.prepare_data.in_a_row = 1
+    folder.rename(folder.with_name('gone'))
+    with pytest.raises(BadDataError, match='4.png: no such .* any other file of its folder'):
+        read(dataset, [4])
+    assert naps == [1, 4] and entries(rules.folder) == []
 
 
 def test_sizes_come_from_the_annotations(folder, rules):
