@@ -94,8 +94,8 @@ class BadData(Hook):
         if count:
             where = ' in this process' if get_world_size() > 1 else ''
             runner.logger.warning(
-                f'bad data: {count} times another sample took the place of a bad one{where}; '
-                f'files that {FILE} names: {len(entries(runner.work_dir))}'
+                f'bad data: samples that were replaced by others{where}: {count}; files that '
+                f'{FILE} names: {len(entries(runner.work_dir))}'
             )
 
     def file_of(self, pids: set[int]) -> str:
@@ -129,6 +129,8 @@ def train_naming(runner: Runner, hook: BadData) -> None:
     training = runner.model.training  # else the averages may be in the place of the weights
     done = runner.iter
     when = f'iteration {done + 1}' if training else f'validation after iteration {done}'
+    if get_world_size() > 1 and not rank():
+        when += ', rank 0'  # distributed/process.py says that of the others
     raise BadDataError(f'{when}: {text}{_checkpoint(runner, whole and training)}')
 
 

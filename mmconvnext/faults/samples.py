@@ -134,8 +134,8 @@ class Guard:
             way = ' (a fault of the machine, not of the file)'
         elif fault.is_folder_lost:
             way = (
-                ', and neither is any other file of its folder. Bring the file system back; '
-                'data_waits sets how long to wait for it'
+                '; its folder is missing or empty, so the file system seems to be away. Bring it '
+                'back; data_waits sets how long to wait for it'
             )
         elif rules.measures:
             way = (

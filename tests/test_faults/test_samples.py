@@ -390,7 +390,7 @@ def test_a_folder_that_stays_away_stops(folder, rules, monkeypatch):
     guard(dataset, rules)
     dataset.prepare_data.in_a_row = 1
     folder.rename(folder.with_name('gone'))
-    with pytest.raises(BadDataError, match='4.png: no such .* any other file of its folder'):
+    with pytest.raises(BadDataError, match='4.png: no such .* its folder is missing or empty'):
         read(dataset, [4])
     assert naps == [1, 4] and entries(rules.folder) == []
 
