@@ -9,6 +9,7 @@ from fixtures import CONFIGS, MASK_RCNN, UPERNET
 
 from mmconvnext.cli import next_steps, runner, train
 from mmconvnext.cli.trackers import GroupRates
+from mmconvnext.faults.hook import BadData
 from mmconvnext.hooks.empty_batches import EmptyBatches
 from mmconvnext.hooks.loading import Loading
 from mmconvnext.hooks.preflight import Preflight
@@ -60,6 +61,8 @@ def start(monkeypatch, workplace):
         fake = train.main([*argv[:1], *(['--toy'] if toy else []), *argv[1:]])
         assert fake.trained == 1
         assert type(fake.hooks.pop(0)) is Preflight  # first, in every run
+        (fake.bad_data,) = [hook for hook in fake.hooks if type(hook) is BadData]
+        fake.hooks.remove(fake.bad_data)
         return fake
 
     return call
@@ -79,6 +82,22 @@ def test_amp_for_recipes_with(start):
 def test_learning_rates_are_scaled_on_request_only(start):
     for flags, enabled in (((), False), (('--auto-scale-lr',), True)):
         assert start(UPERNET, *flags).cfg.auto_scale_lr.enable is enabled
+
+
+def test_bad_data(start):
+    settings = [
+        start(UPERNET, *flags).bad_data.settings
+        for flags in (
+            (),
+            ('--on-bad-data', 'skip'),
+            ('--cfg-options', 'on_bad_data=skip', 'data_waits=[2]'),
+            ('--on-bad-data', 'stop', '--cfg-options', 'on_bad_data=skip'),
+        )
+    ]
+    assert [one.policy for one in settings] == ['stop', 'skip', 'skip', 'stop']
+    assert settings[2].waits == (2,) != settings[0].waits
+    with pytest.raises(RecipeError, match="on_bad_data='go on': choose one of stop, skip"):
+        start(UPERNET, '--cfg-options', 'on_bad_data=go on')
 
 
 @pytest.mark.parametrize(

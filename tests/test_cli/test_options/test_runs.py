@@ -37,6 +37,15 @@ def test_minutes_between_checkpoints(text, capsys):
     assert f'{text!r} is no number of minutes from 0 on' in capsys.readouterr().err
 
 
+def test_bad_data(capsys):
+    read = options.train_parser().parse_args
+    for policy in ('stop', 'skip'):
+        assert read(['a.py', '--on-bad-data', policy]).on_bad_data == policy
+    with pytest.raises(SystemExit):
+        read(['a.py', '--on-bad-data', 'ignore'])
+    assert "invalid choice: 'ignore'" in capsys.readouterr().err
+
+
 def test_soak_options(capsys):
     read = options.soak_parser().parse_args
     assert vars(read([])) == dict(out='work_dirs/soak', kills=50, seed=0)
