@@ -129,6 +129,7 @@ def test_a_dead_worker_has_a_name(folder, tmp_path, monkeypatch):
     cfg = picture_config(tmp_path / 'x', folder, workers=2)
     with pytest.raises(BadDataError, match=r'^iteration \d: \S+/7.png: the worker .*memory'):
         run(cfg, policy='skip')
+    assert not list((tmp_path / 'x').glob('resume_*'))  # it may have stopped within an iteration
 
 
 def test_other_errors_stay_as_they_are(folder, tmp_path):

@@ -1,7 +1,9 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The list of bad files."""
 
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+
+import pytest
 
 from mmconvnext.faults import listed
 from mmconvnext.faults.listed import add, size
@@ -28,14 +30,17 @@ def test_names_that_no_line_can_hold(tmp_path):
     assert [row[0] for row in entries(tmp_path)] == ["'a\\nb'", "'c\\td'", "'e\\udcff'", '\u00e9']
 
 
-def test_several_at_the_same_time(tmp_path):
-    def add_many(number):
-        for i in range(50):
-            add(tmp_path, f'{i}.png', '', f'of {number}')
-
-    with ThreadPoolExecutor() as threads:
-        list(threads.map(add_many, range(3)))
-    assert sorted(row[0] for row in entries(tmp_path)) == sorted(f'{i}.png' for i in range(50))
+def test_others_wait_while_one_writes(tmp_path):
+    fcntl = pytest.importorskip('fcntl', reason='this system has no locks of this kind')
+    writer = Thread(target=add, args=(tmp_path, 'a.png', '', 'x'))
+    with open(tmp_path / FILE, 'a') as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        writer.start()
+        writer.join(0.2)
+        assert writer.is_alive() and entries(tmp_path) == []
+        held.write('# head\na.png\ta.png\ty\t1\n')
+    writer.join()
+    assert entries(tmp_path) == [('a.png', 'a.png', 'y', '1')]
 
 
 def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):

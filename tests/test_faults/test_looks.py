@@ -12,6 +12,7 @@ from bad_data_runs import HEIGHT, SIZE, WIDTH, pictures
 from PIL import Image
 
 from mmconvnext.data.header import Header
+from mmconvnext.faults import looks
 from mmconvnext.faults.looks import (
     BadSample,
     Expected,
@@ -61,6 +62,18 @@ def test_bad_files(change, reason, tmp_path):
     file.write_bytes(change(file.read_bytes()))
     with pytest.raises(BadSample, match=reason):
         look_at_file(str(file), SIZE, NONE)
+
+
+def test_a_file_that_vanishes_meanwhile(tmp_path, monkeypatch):
+    """Its folder may be away, which is waited for; a file that is no image is not."""
+
+    def read_header(file):
+        file.unlink()
+        return Header(0, 0, error='no such file or directory')
+
+    monkeypatch.setattr(looks, 'read_header', read_header)
+    with pytest.raises(FileNotFoundError):
+        look_at_file(str(pictures(tmp_path, 1) / '0.png'), SIZE, NONE)
 
 
 def test_files_that_cannot_be_opened(tmp_path):

@@ -279,6 +279,15 @@ def test_label_maps(labels, reason, folder, rules):
     assert image == str(folder / '4.png') and why.endswith(f'(label map of {image})')
 
 
+def test_sizes_are_compared_before_an_image_fills_the_memory(folder, rules):
+    dataset, maps = with_maps(folder)
+    dataset.pipeline.transforms.insert(0, lambda results: loaded.append(name(results)) or results)
+    guard(dataset, rules)
+    Image.new('L', (WIDTH, HEIGHT + 1)).save(maps / '4.png')
+    loaded = []
+    assert read(dataset, [4]) == loaded != [4]
+
+
 def test_a_loader_that_is_not_known_names_the_label_map(folder, rules):
     dataset, maps = with_maps(folder, LoadOther())
     guard(dataset, rules)
@@ -351,12 +360,14 @@ def test_a_file_system_that_stays_away(skip, folder, rules, monkeypatch):
 def test_a_file_that_was_waited_for_in_vain_is_not_waited_for_again(folder, rules, monkeypatch):
     class OnlyOne(Away):
         def __call__(self, results):
-            return super().__call__(results) if name(results) == 4 else results
+            return super().__call__(results) if name(results) in (4, 6) else results
 
     away, rules.waits = OnlyOne(999, OSError(errno.EIO, 'x')).patch(monkeypatch), (1, 4)
     dataset = PictureDataset(folder, pipeline=[away, LoadImageFromFile(), name])
     guard(dataset, rules)
-    assert 4 not in read(dataset, [4, 4, 3]) and away.naps == [1, 4]
+    assert 4 not in read(dataset, [4, 4, 3]) and away.naps == [1, 4] and len(away.said) == 1
+    rules.waits = (2,)
+    assert 6 not in read(dataset, [6]) and away.naps == [1, 4, 2] and len(away.said) == 2
 
 
 def test_a_process_that_is_to_end_does_not_wait(folder, rules, monkeypatch):
