@@ -107,7 +107,7 @@ class Guard:
         vain = fault.file in self.given_up or (self.in_a_row and not fault.is_folder_lost)
         pause = None if vain else next(waits, None)
         if pause is None:
-            self.given_up.add(fault.file)
+            self.given_up |= set() if vain else {fault.file}
             rules.board.told.value = 0
             return False
         if not began and not rules.board.told.value:
