@@ -15,7 +15,7 @@ from mmengine.dataset import BaseDataset
 from resume_runs import LENGTH, SignalHook, assert_equal
 
 from mmconvnext.faults.bad_data import BadDataError
-from mmconvnext.faults.hook import MANY, BadData, expected
+from mmconvnext.faults.hook import MANY, expected
 from mmconvnext.recipe.known_bad import FILE, entries
 
 BOTH = pytest.mark.parametrize('by_epoch', [True, False], ids=['epochs', 'iterations'])
@@ -140,11 +140,12 @@ def test_other_errors_stay_as_they_are(folder, tmp_path):
         run(picture_config(tmp_path / 'x', folder), Damage(1, fail))
 
 
-def test_a_foreign_dataset_is_told(folder, tmp_path, capsys):
-    cfg = picture_config(tmp_path / 'x', folder)
-    cfg.train_dataloader.dataset = dict(type='ResumeDataset')
-    run(cfg)
-    assert 'is no dataset of mmengine' not in capsys.readouterr().out
+def test_a_foreign_dataset_is_told(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr('mmconvnext.faults.hook.guard', lambda dataset, rules: rules.measures)
+    run(picture_config(tmp_path / 'x', folder))
+    out = capsys.readouterr().out
+    assert out.count('is no dataset of mmengine') == 1
+    assert 'train_dataloader: PictureDataset is no dataset of mmengine' in out
 
 
 @pytest.mark.slow
@@ -167,13 +168,9 @@ def test_two_processes(policy, tmp_path):
 def test_what_is_expected_of_configs():
     seg, det = (expected(Config.fromfile(path)) for path in (UPERNET, MASK_RCNN))
     assert (seg.channels, seg.spread, seg.sized, seg.passed) == (3, True, True, ())
-    assert (det.channels, det.spread, det.sized) == (3, False, False) or det.sized
+    assert det == ((), 3, False, True)
     cfg = Config.fromfile(MASK_RCNN)
     cfg.checks = dict(image_sizes=False)
     cfg.model.backbone.in_channels = 5
     cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='FilterAnnotations'))
     assert expected(cfg) == (('image_sizes',), 5, False, False)
-
-
-def test_nothing_is_guarded_before_the_training():
-    assert BadData.priority == 'LOWEST' and 'prepare_data' not in vars(BaseDataset(lazy_init=True))
