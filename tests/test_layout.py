@@ -109,16 +109,15 @@ MAY_IMPORT = {
     '.distributed.shards': 'torch',
     '.distributed.launch': 'torch',  # tools/_launch.py loads it by its path
     '.distributed.sync_batch_norm': 'torch',
-    '.faults': '.faults .recipe .data .registry .checkpoint .resume mmengine numpy torch',
+    '.faults': '.faults .checkpoint .data .recipe .registry .resume mmengine numpy torch',
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
     '.inference': '.inference .checkpoint .data.header .data.listing .data.pairs .data.undecoded'
     ' .draw .hooks .recipe av cv2 mmengine numpy PIL pycocotools torch',
-    '.resume': '.resume .checkpoint .recipe mmengine numpy torch',
-    '.cli': '.cli .analysis .checkpoint .data .distributed .draw .faults .hooks .inference .migrate'
     '.resume': '.resume .checkpoint .distributed.sharded .distributed.shards'
     ' .distributed.together .recipe mmengine numpy torch',
-    '.cli': '.cli .analysis .checkpoint .data .distributed .draw .hooks .inference .migrate'
-    ' .recipe .resume .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch wandb',
+    '.cli': '.cli .analysis .checkpoint .data .distributed .draw .faults .hooks .inference'
+    ' .migrate .recipe .resume .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch'
+    ' wandb',
     '.cli.prepare_data': '.cli .data .recipe.errors',
     '.cli.new_project': '.cli .checkpoint .project .recipe torch',
     '.cli.doctor': '',  # what it looks at may be broken

@@ -12,7 +12,9 @@ from mmengine.runner import Runner
 
 from ..checkpoint.mmengine_io import install
 from ..distributed.divided import check_training
+from ..faults.bad_data import data_settings
 from ..faults.bad_numbers import watch_numbers
+from ..faults.hook import BadData, expected, train_naming
 from ..hooks.empty_batches import EmptyBatches
 from ..hooks.loading import Loading
 from ..hooks.preflight import Preflight
@@ -65,7 +67,9 @@ def main(argv: list[str] | None = None) -> Runner:
     if args.tensorboard or args.wandb:
         runner.register_hook(GroupRates())
     watch_numbers(runner, policy(cfg, 'on_bad_numbers'))
-    runner.train()
+    bad_data = BadData(data_settings(cfg), expected(cfg))
+    runner.register_hook(bad_data)
+    train_naming(runner, bad_data)
     if rank() == 0:
         from .next_steps import (
             after_training,  # it knows the charts, which no start has to wait for
@@ -94,10 +98,10 @@ def prepare(args: argparse.Namespace, table: list[Split], tell: Callable[..., No
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
-    """Set what the flags ``--amp``, ``--auto-scale-lr`` and ``--on-bad-numbers`` say.
+    """Set what ``--amp``, ``--auto-scale-lr``, ``--on-bad-numbers`` and ``--on-bad-data`` say.
 
     Raises:
-        RecipeError: the config has no batch size to scale from.
+        RecipeError: the config has no batch size to scale from, or a wrong ``on_bad_data``.
     """
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -110,4 +114,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     if args.on_bad_numbers:
         cfg.on_bad_numbers = args.on_bad_numbers
+    if args.on_bad_data:
+        cfg.on_bad_data = args.on_bad_data
+    data_settings(cfg)
     add_trackers(cfg, args.tensorboard, args.wandb)

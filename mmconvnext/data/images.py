@@ -68,7 +68,7 @@ def read_headers(files: Iterable[Path], turns: bool = True) -> dict[Path, Header
         turns: whether the images are loaded with a ``color_type`` that turns them, which are
             'color' and 'grayscale'.
     """
-    with _quietly():
+    with quietly():
         found = facts_of(files, _read, 'image_headers', VERSION, 'image headers read')
     headers = {file: Header(*facts) for file, facts in found.items()}
     return {
@@ -91,7 +91,7 @@ def _read(file: Path) -> list:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without Pillow's warnings, and without its limit of 179 million pixels, which cv2 lacks.
 
     Both are settings of the whole process, so the threads that read cannot change them.

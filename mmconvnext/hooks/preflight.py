@@ -11,9 +11,10 @@ from mmengine.runner import Runner
 
 from ..recipe.checks.finding import Finding, settle
 from ..recipe.data_table import FILE, Split
+from ..recipe.known_bad import known_bad
 from ..recipe.preflight.disk import check_disk, room
 from ..recipe.preflight.judge import judge
-from ..recipe.preflight.samples import check_batches, read_samples
+from ..recipe.preflight.samples import COUNT, check_batches, read_samples
 from ..recipe.preflight.state import count_state
 from ..recipe.ranks import rank
 from ..recipe.schedule import Schedule
@@ -68,8 +69,9 @@ def _findings(runner: Runner, table: list[Split]) -> Iterator[Finding]:
     datasets = {LOADERS[0]: runner.train_dataloader.dataset}
     if runner.val_loop is not None:
         datasets[LOADERS[1]] = runner.val_dataloader.dataset
+    known = known_bad(cfg)
     samples = [
-        read_samples(dataset, name, **({} if name == LOADERS[0] else dict(count=1)))
+        read_samples(dataset, name, COUNT if name == LOADERS[0] else 1, known_bad=known)
         for name, dataset in datasets.items()
     ]
     yield from judge(cfg, samples)

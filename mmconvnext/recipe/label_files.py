@@ -21,6 +21,7 @@ from .checks.classes import class_names, dataset_type
 from .checks.files import is_remote
 from .checks.loading import turns_images
 from .checks.readers import defining
+from .known_bad import known_bad
 from .walk import LOADERS, datasets, dicts, type_name
 
 OURS, MMSEGS = 'LoadLabelMap', 'LoadAnnotations'  # transforms that load label maps
@@ -37,6 +38,7 @@ class LabelFiles:
         reduces: ``reduce_zero_label``.
         images, maps: the folders; '' for images if the pairing of images and maps is unknown.
         pairs: the label map of each image; for an unknown pairing, of the map itself.
+        skipped: pairs of which the run to resume has found one to be bad.
         mistaken: images that are label maps of others.
         is_listed: whether the images come from a list of names.
     """
@@ -51,6 +53,7 @@ class LabelFiles:
     images: str
     maps: str
     pairs: dict[Path, Path] = field(default_factory=dict)
+    skipped: dict[Path, Path] = field(default_factory=dict)
     mistaken: list[str] = field(default_factory=list)
     is_listed: bool = False
     known: dict[Path, LabelMap] = field(default_factory=dict)  # of all datasets
@@ -91,6 +94,7 @@ class LabelFiles:
 def label_files(cfg: Config, loaders: tuple) -> Iterator[LabelFiles]:
     """Of every local dataset with label maps."""
     known: dict[Path, LabelMap] = {}
+    bad = set(known_bad(cfg))
     for path, dataset in datasets(cfg, loaders):
         root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
         if is_remote(dataset) or not prefix.get('seg_map_path'):
@@ -115,12 +119,17 @@ def label_files(cfg: Config, loaders: tuple) -> Iterator[LabelFiles]:
             found.images = ''
             maps = sorted(Path(found.maps).rglob(f'*{found.map_suffix}'))
             found.pairs = {file: file for file in maps}
+        if bad:
+            for image, file in list(found.pairs.items()):
+                if os.path.abspath(image) in bad or os.path.abspath(file) in bad:
+                    found.skipped[image] = found.pairs.pop(image)
         yield found
 
 
 def used_maps(cfg: Config) -> set[Path]:
     """The label maps of all loaders, also of those that are not checked."""
-    return {file for files in label_files(cfg, LOADERS) for file in files.pairs.values()}
+    found = label_files(cfg, LOADERS)
+    return {file for one in found for file in {**one.pairs, **one.skipped}.values()}
 
 
 def _pairs_by_name(cfg: Config, dataset: dict) -> bool:

@@ -79,8 +79,9 @@ def _row(files: LabelFiles, ledger: Ledger) -> Split:
     return Split(
         name=files.loader.partition('_')[0],
         file=files.maps,
-        images=len(files.pairs),
-        images_used=sum(not contents[file].error for file in files.pairs.values()),
+        images=len(files.pairs) + len(files.skipped),
+        images_used=sum(not contents[file].error for file in files.pairs.values())
+        + len(files.skipped),
         classes={name: labels[label_of[name]] for name in files.classes if name in label_of},
         mended={kind: tally.count for kind, tally in ledger.mended.items()},
         left_out={kind: tally.count for kind, tally in ledger.left_out.items()},

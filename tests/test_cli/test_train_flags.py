@@ -9,6 +9,7 @@ from fixtures import CONFIGS, MASK_RCNN, UPERNET
 
 from mmconvnext.cli import next_steps, runner, train
 from mmconvnext.cli.trackers import GroupRates
+from mmconvnext.faults.hook import BadData
 from mmconvnext.hooks.empty_batches import EmptyBatches
 from mmconvnext.hooks.loading import Loading
 from mmconvnext.hooks.preflight import Preflight
@@ -61,6 +62,8 @@ def start(monkeypatch, workplace):
         fake = train.main([*argv[:1], *(['--toy'] if toy else []), *argv[1:]])
         assert fake.trained == 1
         assert type(fake.hooks.pop(0)) is Preflight  # first, in every run
+        (fake.bad_data,) = [hook for hook in fake.hooks if type(hook) is BadData]
+        fake.hooks.remove(fake.bad_data)
         return fake
 
     return call
@@ -91,6 +94,22 @@ def test_bad_numbers_stop_a_run_or_are_skipped(start):
     for name in ('on_bad_numbers', 'on_bad_data'):
         with pytest.raises(RecipeError, match=f"{name}='no': choose 'stop' or 'skip'"):
             start(UPERNET, '--cfg-options', f'{name}=no')
+
+
+def test_bad_data(start):
+    settings = [
+        start(UPERNET, *flags).bad_data.settings
+        for flags in (
+            (),
+            ('--on-bad-data', 'skip'),
+            ('--cfg-options', 'on_bad_data=skip', 'data_waits=[2]'),
+            ('--on-bad-data', 'stop', '--cfg-options', 'on_bad_data=skip'),
+        )
+    ]
+    assert [one.policy for one in settings] == ['stop', 'skip', 'skip', 'stop']
+    assert settings[2].waits == (2,) != settings[0].waits
+    with pytest.raises(RecipeError, match="on_bad_data='go on': choose 'stop' or 'skip'"):
+        start(UPERNET, '--cfg-options', 'on_bad_data=go on')
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def train_parser(add_help: bool = True) -> argparse.ArgumentParser:
         "and 100 in total (default: the config's on_bad_numbers, else stop)",
     )
     parser.add_argument(
+        '--on-bad-data',
+        choices=['stop', 'skip'],
+        help='when an image or its labels cannot be used in the middle of the training: stop with '
+        'its name (the default), or put another sample in its place and list it in bad_data.txt; '
+        'the same as on_bad_data in the config. In a validation it always stops',
+    )
+    parser.add_argument(
         '--amp',
         action='store_true',
         help="train in mixed precision (default: the config's setting)",

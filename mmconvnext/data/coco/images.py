@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,7 @@ def _headers(
     names, twice = {}, Tally()
     lost: dict[str, Tally] = {MISSING: Tally(), BAD: Tally()}
     total, passes, hint = len(rows), FILES in wanted.passed, ''
+    known_bad = set(wanted.known_bad)
 
     def lose(k: int | str, kind: str, where: str) -> None:
         lost[kind].add(where)
@@ -163,6 +165,8 @@ def _headers(
 
     for k, entry in list(rows.items()):
         name = entry['file_name']
+        if known_bad and os.path.abspath(files.root / name) in known_bad:
+            continue
         on_disk = files.find(name)
         if on_disk is None:
             hint = hint or files.hint(name)

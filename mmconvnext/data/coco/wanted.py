@@ -20,6 +20,7 @@ class Wanted(NamedTuple):
         min_size: images whose shorter side is smaller are not learnt from.
         turns: whether the images are turned by their EXIF orientation when they are loaded.
         passed: names of refusals that the user turned off.
+        known_bad: absolute paths of images that are kept as they are listed, whatever they are.
         crowd_as_object: take objects with iscrowd=1 as ordinary ones.
         apply_exif: turn the objects like the images.
         masks_from_boxes: take the box of an object without a mask as its mask.
@@ -36,6 +37,7 @@ class Wanted(NamedTuple):
     min_size: int = 0
     turns: bool = True
     passed: tuple[str, ...] = ()
+    known_bad: tuple[str, ...] = ()
     crowd_as_object: bool = False
     apply_exif: bool = False
     masks_from_boxes: bool = False

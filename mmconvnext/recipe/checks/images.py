@@ -14,6 +14,7 @@ from ...data.images import image_kinds, read_headers
 from ...data.ledger import Tally
 from ...data.listing import endless, listed
 from ..image_folder import SUFFIXES
+from ..known_bad import known_bad
 from ..label_files import setting
 from ..ranks import rank
 from ..walk import datasets
@@ -42,6 +43,8 @@ def check_images(cfg: Config, loaders: tuple) -> Iterator[Finding]:
                 'images as ann_file, which own_data does',
                 'image_files',
             )
+        known = known_bad(cfg)
+        files = [file for file in files if os.path.abspath(file) not in known]
         headers = read_headers(files, turns_images(dataset))
         bad = Tally()
         for file, header in headers.items():

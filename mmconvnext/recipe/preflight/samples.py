@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -66,12 +67,19 @@ class Samples:
 
 
 def read_samples(
-    dataset: object, loader: str, count: int = COUNT, seconds: float = SECONDS
+    dataset: object,
+    loader: str,
+    count: int = COUNT,
+    seconds: float = SECONDS,
+    known_bad: Collection[str] = (),
 ) -> Samples:
     """Read ``count`` samples, spread over the dataset, for at most ``seconds``; one at least.
 
     The dataset and random numbers are left as they were. If all objects are lost, more samples are
     read, so that it is no chance.
+
+    Args:
+        known_bad: absolute paths of images whose samples may fail.
     """
     found, begin = Samples(loader), time.perf_counter()
     with watching(dataset) as trace:
@@ -90,6 +98,8 @@ def read_samples(
                 )
                 break
             except Exception as error:  # whatever a transform raises, training would too
+                if os.path.abspath(trace.file) in known_bad:
+                    continue
                 found.fault = _told(error, trace, index)
                 break
             found.add(sample, trace)

@@ -14,6 +14,7 @@ def test_train_defaults():
         resume=None,
         save_minutes=30,
         on_bad_numbers=None,
+        on_bad_data=None,
         amp=False,
         auto_scale_lr=False,
         tensorboard=False,
@@ -53,6 +54,15 @@ def test_repeat_options(capsys):
     with pytest.raises(SystemExit):
         read([])
     assert 'required: dump' in capsys.readouterr().err
+
+
+def test_bad_data(capsys):
+    read = options.train_parser().parse_args
+    for policy in ('stop', 'skip'):
+        assert read(['a.py', '--on-bad-data', policy]).on_bad_data == policy
+    with pytest.raises(SystemExit):
+        read(['a.py', '--on-bad-data', 'ignore'])
+    assert "invalid choice: 'ignore'" in capsys.readouterr().err
 
 
 def test_soak_options(capsys):

@@ -1,6 +1,7 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """recipe/preflight/samples.py: samples are read, faults named, lost objects counted."""
 
+import os
 from collections import Counter
 from types import SimpleNamespace
 
@@ -54,6 +55,25 @@ def test_what_is_read_is_spread_over_the_data(dataset):
     assert (found.name, found.read, found.listed, found.objects) == ('train', 4, 8, 8)
     assert (found.low, found.high, found.channels, found.fault) == (200, 200, 3, '')
     assert texts(found) == []
+
+
+def test_samples_that_may_fail(dataset):
+    """Of a run to resume, which puts others in their place."""
+
+    class Fail:
+        def __call__(self, results):
+            if results['img_path'] in ('0.png', '3.png'):
+                raise ValueError('x')
+            return results
+
+    def rows():
+        return [image(i) for i in range(9)]
+
+    known = [os.path.abspath(name) for name in ('0.png', '3.png')]
+    found = read_samples(dataset(rows(), Fail()), TRAIN, count=9, known_bad=known)
+    assert (found.read, found.fault) == (7, '')
+    found = read_samples(dataset(rows(), Fail()), TRAIN, count=9, known_bad=known[:1])
+    assert '3.png' in found.fault
 
 
 def test_all_of_a_small_dataset_once(dataset):
