@@ -25,7 +25,15 @@ DOCUMENTS = sorted(
     if path.name != 'CHANGELOG.md' and '.mim' not in path.parts
 )
 # Paths that commands make, or that a user brings.
-NOT_SHIPPED = ('data/*', 'work_dirs/*', '.venv*', 'mmconvnext/.mim*', '*_cpu.*.so', 'mine.py')
+NOT_SHIPPED = (
+    'data/*',
+    'work_dirs/*',
+    '.venv*',
+    'mmconvnext/.mim*',
+    '*_cpu.*.so',
+    'mine.py',
+    'bad_data.txt',
+)
 SOURCE = r'\.(?:py|md|h|cpp|sh|csv|yml|toml|txt|cff|ipynb)'
 HIDDEN = {'.git', '.mim', '__pycache__', 'build', 'work_dirs', 'data'}
 

@@ -107,4 +107,5 @@ def test_the_tools_that_run_a_runner_install():
         'cli/train.py',
         'cli/test.py',
         'cli/analyze.py',
+        'cli/repeat_step.py',
     }

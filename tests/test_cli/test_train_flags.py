@@ -196,8 +196,9 @@ def test_detectors_tell_of_batches_without_objects(start, config, hooks):
             ('--resume', 'x.pth', '--lenient'),
             [('resume', True), ('train_dataloader', False), 'schedule'],
         ),
+        (('--cfg-options', 'resume=True'), []),  # no checkpoint there: the run begins
         (
-            ('--cfg-options', 'resume=True'),
+            ('--cfg-options', 'resume=True', 'load_from=x.pth'),
             [('resume', False), ('train_dataloader', False), 'schedule'],
         ),
     ],
