@@ -14,6 +14,7 @@ from mmengine.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from resume_runs import config
 
+from mmconvnext.distributed.shards import own_part
 from mmconvnext.faults.bad_numbers import watch_numbers
 from mmconvnext.resume.runner import exact
 
@@ -85,7 +86,7 @@ class FaultHook(Hook):
             if self.fault == 'image':
                 data_batch['inputs'][1][2] = float('nan')
             if self.fault == 'weight':
-                model.last.weight.data[1, 3] = float('inf')
+                own_part(model.last.weight)[-1, 3] = float('inf')
 
 
 def start(work_dir, *hooks, policy='stop', resume='', wrapper=None, **changes) -> Runner:
@@ -106,18 +107,23 @@ def start(work_dir, *hooks, policy='stop', resume='', wrapper=None, **changes) -
     return runner
 
 
-def run_rank(rank: int, folder: str, policy: str, fault: str) -> None:
+WRAPPERS = dict(
+    ddp=dict(type='MMDistributedDataParallel', device_ids=None),
+    fsdp=dict(type='mmconvnext.FullyShardedModel', min_parameters=1),
+)
+
+
+def run_rank(rank: int, folder: str, policy: str, fault: str, kind: str = 'ddp') -> None:
     """One of two processes; the fault is in rank 1."""
     os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', OWN_PROCESS='1')
     store = dist.FileStore(f'{folder}/store', 2)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=2)
-    wrapper = dict(type='MMDistributedDataParallel', device_ids=None)
     runner = start(
         f'{folder}/run',
         FaultHook(fault, 4, rank=1),
         policy=policy,
         launcher='pytorch',
-        model_wrapper_cfg=wrapper,
+        model_wrapper_cfg=WRAPPERS[kind],
     )
     torch.save(dict(runner.model.module.named_parameters()), f'{folder}/end_{rank}.pth')
     dist.destroy_process_group()

@@ -109,7 +109,8 @@ MAY_IMPORT = {
     '.distributed.shards': 'torch',
     '.distributed.launch': 'torch',  # tools/_launch.py loads it by its path
     '.distributed.sync_batch_norm': 'torch',
-    '.faults': '.faults .checkpoint .data .recipe .registry .resume mmengine numpy torch',
+    '.faults': '.faults .checkpoint .data .distributed.shards .recipe .registry .resume mmengine'
+    ' numpy torch',
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
     '.inference': '.inference .checkpoint .data.header .data.listing .data.pairs .data.undecoded'
     ' .draw .hooks .recipe av cv2 mmengine numpy PIL pycocotools torch',

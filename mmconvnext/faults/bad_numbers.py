@@ -24,7 +24,7 @@ from ..resume.randomness import restore, take
 from .dump import FOLDER, write_dump
 from .gate import STEPS, Gate, has_scaler
 from .overflows import Overflows
-from .repeat import Found, Turn, copies, finite, put, repeat, told_losses
+from .repeat import Found, Turn, bad_weights, copies, finite, put, repeat, told_losses
 from .told import Report, not_again, told_files, told_reports
 from .zero_losses import ZeroLosses
 
@@ -151,10 +151,10 @@ class BadNumbers(Hook):
 
     def _look(self, wrapper: OptimWrapper, scale: float) -> Report:
         """What is wrong in this process."""
-        if self.whole:
-            found = repeat(self.model, wrapper, self.turns, self.buffers, scale)
+        if not self.whole:
+            found = Found(weights=bad_weights(self.model))
         else:
-            found = Found(error='it is left out, because the model is sharded')
+            found = repeat(self.model, wrapper, self.turns, self.buffers, scale)
         bad = next((index for index, turn in enumerate(self.turns) if turn.bad), found.turn)
         files = [told_files(turn.batch) for turn in self.turns]
         images = sum(files, []) if bad is None else files[bad]
@@ -182,10 +182,13 @@ class BadNumbers(Hook):
         lines = [f'{self._where()}: a number in the loss or the gradient is not finite']
         lines += [f'{what}.'] if what else []
         lines.append(text)
-        if not any(report.found.lines() for report in reports):
-            lines.append(not_again(self.model))
-        dump = self._dump('\n'.join(lines), rank, scale) if get_rank() == rank else ''
-        lines += [line for line in all_gather_object(dump) if line]
+        if not self.whole:  # for both, the processes would have to give each other their parts
+            lines.append('It was not computed again, and there is no dump: the model is sharded')
+        else:
+            if not any(report.found.lines() for report in reports):
+                lines.append(not_again(self.model))
+            dump = self._dump('\n'.join(lines), rank, scale) if get_rank() == rank else ''
+            lines += [line for line in all_gather_object(dump) if line]
         lines.append(self._way_out(self._save(weights), weights))
         raise RecipeError('\n'.join(lines))
 

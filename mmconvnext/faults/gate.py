@@ -22,6 +22,8 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 
+from ..distributed.shards import own_part
+
 # Whose steps are known; a subclass with a step of its own may unscale gradients somewhere else.
 STEPS = (OptimWrapper.step, AmpOptimWrapper.step)
 
@@ -163,7 +165,7 @@ def has_scaler(wrapper: OptimWrapper) -> bool:
 def gradients(wrapper: OptimWrapper) -> list[Tensor]:
     """The gradients of a wrapper's parameters; of those that are sharded, the part of this rank."""
     found = [p.grad for group in wrapper.optimizer.param_groups for p in group['params']]
-    return [getattr(grad, '_local_tensor', grad) for grad in found if grad is not None]
+    return [own_part(grad) for grad in found if grad is not None]
 
 
 def _largest(wrapper: OptimWrapper) -> list[Tensor]:

@@ -12,6 +12,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from ..distributed.shards import own_part
 from ..resume.randomness import State, kept, restore
 from .layers import Layers
 
@@ -94,7 +95,7 @@ def repeat(
         layers = stack.enter_context(Layers(model))
         try:
             put(model, buffers)
-            found.weights = weights = _bad_weights(model)
+            found.weights = weights = bad_weights(model)
             for index, turn in enumerate(turns):
                 for p in parameters:
                     p.grad = None
@@ -164,9 +165,11 @@ def put(model: nn.Module, buffers: Mapping[str, Tensor]) -> None:
             own.copy_(buffers[name])
 
 
-def _bad_weights(model: nn.Module) -> str:
+def bad_weights(model: nn.Module) -> str:
+    """The first weight or buffer that is not finite, in words; of shards those of this rank."""
     named = [*model.named_parameters(), *model.named_buffers()]
-    bad = [(name, tensor) for name, tensor in named if not finite(tensor)]
+    parts = ((name, own_part(tensor)) for name, tensor in named)
+    bad = [(name, part) for name, part in parts if not finite(part)]
     if not bad:
         return ''
     name, tensor = bad[0]

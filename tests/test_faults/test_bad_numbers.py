@@ -296,3 +296,23 @@ def test_of_two_processes_both_stop_and_one_dump_is_written(tmp_path):
         assert 'loss: loss_b is inf' in one.stderr
     names = [path.name for path in Path(tmp_path, 'run/bad_numbers').glob('*.pth')]
     assert names == ['iter_5_rank_1.pth']
+
+
+SAVED, OLDER = 'saved before this step', 'go on from an older checkpoint'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('fault', 'said'), [('inf', ('loss: loss_b is inf', SAVED)), ('weight', ('last.weight', OLDER))]
+)
+def test_a_sharded_model_stops_in_all_processes_without_a_dump(tmp_path, fault, said):
+    fsdp = pytest.importorskip('torch.distributed.fsdp')
+    if not hasattr(getattr(fsdp, 'FSDPModule', None), 'set_reshard_after_forward'):
+        pytest.skip('this torch has no such sharding')
+    arguments = (str(tmp_path), 'stop', fault, 'fsdp')
+    for one in processes.call(run_rank, *arguments, count=2, folder=tmp_path):
+        assert one.returncode == 1 and 'rank 1 of 2, images' in one.stderr
+        assert 'It did not come again' not in one.stderr and all(t in one.stderr for t in said)
+        assert 'no dump: the model is sharded' in one.stderr
+    assert not Path(tmp_path, 'run/bad_numbers').exists()
+    assert Path(tmp_path, 'run/resume_iter_4.pth').is_file() == (fault == 'inf')
