@@ -15,6 +15,7 @@ from torch import nn
 
 from ..checkpoint.errors import CheckpointError
 from ..checkpoint.lookup import look_up
+from ..distributed.divided import check_training, check_wrapper
 from ..recipe.checks.finding import Finding, settle
 from ..recipe.errors import RecipeError
 from ..recipe.preflight.build import build_loader, build_model, build_wrapper
@@ -32,6 +33,7 @@ from .stack import require_stack
 from .train import prepare
 
 TRAIN, VAL, _ = LOADERS
+SEVERAL = 2  # processes: how many will train is not known here
 UNLIMITED = 600.0  # seconds for the samples that a user asked for; our choice
 
 
@@ -63,6 +65,8 @@ def examine(args: argparse.Namespace, report: Report) -> None:
     """
     with quiet(report.tell, everyone=True):
         cfg = prepare(args, report.table, report.tell)
+        check_wrapper(cfg)
+        check_training(cfg, SEVERAL)
         _look_up_weights(cfg)
     set_random_seed(0)  # the same samples and steps each time
     set_multi_processing(**_multi_processing(cfg))

@@ -7,7 +7,7 @@ import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -42,11 +42,9 @@ def crowded(file: Path) -> str:
     """Why a PNG would take very long to read: it has more than MOST of some chunks; '' if not."""
     counts, size = Counter(), file.stat().st_size
     with open(file, 'rb') as stream:
-        position = len(PNG) if stream.read(len(PNG)) == PNG else size
-        while position + 8 <= size:
-            stream.seek(position)
-            length, kind = struct.unpack('>I4s', stream.read(8))
-            position += length + 12
+        if stream.read(len(PNG)) != PNG:
+            return ''
+        for kind, _ in _chunks(stream, size):
             if kind in MOST:
                 counts[kind] += 1
                 if counts[kind] > MOST[kind]:
@@ -61,22 +59,29 @@ def png_end(file: Path) -> PngEnd:
     """Go through the chunks of a PNG and compare their checksums, without decoding them."""
     exif, size = b'', file.stat().st_size
     with open(file, 'rb') as stream:
-        position = stream.seek(len(PNG))
-        while position + 8 <= size:
-            length, kind = struct.unpack('>I4s', stream.read(8))
-            position += length + 12  # its length, kind and checksum have 4 bytes each
-            if position > size:
-                break
+        stream.seek(len(PNG))
+        for kind, length in _chunks(stream, size):
             if kind == b'eXIf':
                 exif = stream.read(length)
-                stream.seek(4, os.SEEK_CUR)
             elif kind == b'IEND':
                 return PngEnd(exif, complete=True)
             elif kind[:1].islower():  # decoders pass over such a chunk if it is damaged
-                stream.seek(length + 4, os.SEEK_CUR)
+                pass
             elif _checksum(stream, kind, length) != stream.read(4):
                 return PngEnd(exif, damaged=kind.decode('ascii', 'replace'))
     return PngEnd(exif)
+
+
+def _chunks(stream: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """Kind and length of each whole chunk from here on, with the stream at its content."""
+    position = stream.tell()
+    while position + 8 <= size:
+        stream.seek(position)
+        length, kind = struct.unpack('>I4s', stream.read(8))
+        position += length + 12  # its length, kind and checksum have 4 bytes each
+        if position > size:
+            return
+        yield kind, length
 
 
 def _checksum(stream: BinaryIO, kind: bytes, length: int) -> bytes:

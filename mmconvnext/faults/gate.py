@@ -1,12 +1,13 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """The gate before a step of the optimizer: closed when the gradient is not finite.
 
-When are numbers read? Each reading lets the CPU wait for the GPU, so there is no more of it than in
-mmengine, which reads every loss by itself after the step, and before it the norm of ``clip_grad``
-and the flag of the GradScaler:
+When are numbers read? Each reading lets the CPU wait for the GPU, so they are read where mmengine
+does, which reads every loss by itself after the step, and before it the norm of ``clip_grad`` and
+the flag of the GradScaler:
 
 - with ``clip_grad`` by norm: the norm, at the moment when mmengine reads it;
-- with a GradScaler: its own flag; here it is only seen whether it let the step pass;
+- with a GradScaler: its own flag; here it is only seen whether it let the step pass. A fused
+  optimizer looks at the flag on the GPU, so that this is one reading more;
 - otherwise: the largest norm of a gradient, together with all losses, before the step.
 
 The losses of an iteration are read at once, and not one by one.

@@ -7,23 +7,21 @@ sample becomes here, if it is to be skipped; an error of a pipeline names neithe
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from mmengine.dataset import BaseDataset
 
 from ..recipe.known_bad import FILE
 from ..recipe.preflight.trace import levels
+from ..resume.randomness import on_cpu, put_on_cpu
 from . import listed
 from .away import say, wait
 from .bad_data import BadDataError
 from .board import Board
 from .looks import Expected
-from .steps import Fault, Steps
+from .steps import Fault, Steps, classes_of
 
 # Bad ones in a row for a single sample: with a tenth of the files bad, that is no chance; our
 # choice.
@@ -67,6 +65,7 @@ class Guard:
 
     def __init__(self, dataset: BaseDataset, rules: Rules) -> None:
         self.dataset, self.rules = dataset, rules
+        self.classes = classes_of(dataset)
         self.in_a_row = 0
         self.given_up: set[str] = set()  # files that were waited for in vain
 
@@ -76,17 +75,17 @@ class Guard:
         Raises:
             BadDataError: the sample is bad, and not to be skipped; or too many are in a row.
         """
-        dataset, before = self.dataset, _randomness()
+        dataset, before = self.dataset, on_cpu()
         pipeline, began, waits = dataset.pipeline, 0.0, iter(self.rules.waits)
         while True:
-            steps = Steps(pipeline, dataset, self.rules.expected, self.rules.board)
+            steps = Steps(pipeline, *self.classes, self.rules.expected, self.rules.board)
             dataset.pipeline = steps  # for this call only: hooks may set another one
             try:
                 sample = type(dataset).prepare_data(dataset, index)
             except BadDataError:
                 raise
             except Exception as error:  # whatever a broken file makes a transform raise
-                _restore(before)
+                put_on_cpu(before)
                 fault = steps.fault(error, index)
                 if fault.is_away and self._waits(fault, waits, began):
                     began = began or time.monotonic()
@@ -157,13 +156,3 @@ class Guard:
                 f'{fault}; the {MOST - 1} samples that were read in its place before are bad too, '
                 f'so this is not about single files: see {FILE} in the work dir'
             ) from error
-
-
-def _randomness() -> tuple:
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
-
-
-def _restore(states: tuple) -> None:
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.set_rng_state(states[2])

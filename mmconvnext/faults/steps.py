@@ -56,15 +56,17 @@ class Fault(NamedTuple):
 
 
 class Steps:
-    """A pipeline, for one sample, that looks at each file and at what was loaded of it."""
+    """A pipeline, for one sample, that looks at each file and at what was loaded of it.
+
+    Args:
+        classes, ids: see :func:`classes_of`.
+    """
 
     def __init__(
-        self, pipeline: Callable, dataset: BaseDataset, expected: Expected, board: Board
+        self, pipeline: Callable, classes: int, ids: int, expected: Expected, board: Board
     ) -> None:
         self.pipeline, self.board = pipeline, board
-        self.expected = expected
-        self.classes = len(dataset.metainfo.get('classes') or ())
-        self.ids = self.classes * _has_plain_ids(dataset)  # of label maps; 0 if unknown
+        self.classes, self.ids, self.expected = classes, ids, expected
         self.step, self.image, self.label_map, self.looking = '', '', '', ''
         self.header = self.listed = None
         self.seen: set[str] = set()
@@ -164,6 +166,11 @@ def _loads_label_maps(transform: object) -> bool:
     return getattr(transform, 'with_seg', False) or type(transform).__name__ == 'LoadLabelMap'
 
 
-def _has_plain_ids(dataset: BaseDataset) -> bool:
-    """Whether the ids in label maps are those of the classes: mmseg's, if it maps none."""
-    return hasattr(dataset, 'reduce_zero_label') and not getattr(dataset, 'label_map', None)
+def classes_of(dataset: BaseDataset) -> tuple[int, int]:
+    """How many classes a dataset has, and how many its label maps name by their own numbers.
+
+    Each 0 if that is not known. mmseg's ids are those of the classes, if it maps none.
+    """
+    classes = len(dataset.metainfo.get('classes') or ())  # a copy of everything, so ask once
+    plain = hasattr(dataset, 'reduce_zero_label') and not getattr(dataset, 'label_map', None)
+    return classes, classes * plain

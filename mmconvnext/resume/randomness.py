@@ -45,16 +45,26 @@ def kept(gpu: bool = True) -> Iterator[None]:
         gpu: also that of the GPU; workers that load data have none.
     """
     gpu = gpu and torch.cuda.is_available()
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    states = on_cpu()
     on_gpu = torch.cuda.get_rng_state() if gpu else None
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+        put_on_cpu(states)
         if gpu:
             torch.cuda.set_rng_state(on_gpu)
+
+
+def on_cpu() -> tuple:
+    """The states of the generators of the CPU, for :func:`put_on_cpu`: faster than :func:`take`."""
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def put_on_cpu(states: tuple) -> None:
+    """Set the generators of the CPU."""
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
 
 
 def seed(*numbers: int) -> None:

@@ -93,6 +93,20 @@ def test_what_training_refuses(workplace, capsys):
     refused(capsys, 'used holds another run', [*DETECTOR, 'work_dir=used'])
 
 
+ZERO = 'optim_wrapper.optimizer.type=ZeroRedundancyOptimizer'
+
+
+@pytest.mark.parametrize(
+    ('option', 'match'),
+    [
+        ([ZERO, 'optim_wrapper.optimizer.optimizer_type=Adem'], 'optimizer_type=.Adem.; choose'),
+        (['model_wrapper_cfg.type=MMFullyShardedDataParallel'], 'is FSDP1'),
+    ],
+)
+def test_what_several_processes_would_refuse(workplace, capsys, option, match):
+    refused(capsys, match, [MASK_RCNN, '--json', '--toy', '--cfg-options', *option])
+
+
 def test_weights_that_are_not_there(workplace, capsys):
     name = ['model.backbone.init_cfg.type=Pretrained']
     name += ['model.backbone.init_cfg.checkpoint=convnext-tinny_in1k']

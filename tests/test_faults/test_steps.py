@@ -12,14 +12,14 @@ from PIL import Image
 
 from mmconvnext.faults.board import Board
 from mmconvnext.faults.looks import Expected
-from mmconvnext.faults.steps import LONGEST, Steps
+from mmconvnext.faults.steps import LONGEST, Steps, classes_of
 
 
 def fault_of(folder, *transforms, info=None, pipeline=None):
     """The fault of a sample whose pipeline fails."""
     file = pictures(folder, 1) / '0.png'
-    dataset = PictureDataset(folder, 1)
-    steps = Steps(pipeline or Compose(transforms), dataset, Expected(), Board(0))
+    classes = classes_of(PictureDataset(folder, 1))
+    steps = Steps(pipeline or Compose(transforms), *classes, Expected(), Board(0))
     try:
         steps(dict(img_path=str(file)) if info is None else info)
     except Exception as error:
@@ -88,7 +88,5 @@ def test_the_board_knows_what_is_read(tmp_path):
     seen, board = [], Board(0)
     file = pictures(tmp_path, 1) / '0.png'
     look = lambda results: seen.append(bytes(board._slots[0].file).decode()) or results  # noqa: E731
-    Steps(Compose([look]), PictureDataset(tmp_path, 1), Expected(), board)(
-        dict(img_path=str(file), img=np.zeros((2, 3)))
-    )
+    Steps(Compose([look]), 0, 0, Expected(), board)(dict(img_path=str(file), img=np.zeros((2, 3))))
     assert seen == [str(file)]

@@ -41,13 +41,18 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def build_wrapper(cfg: Config, model: nn.Module) -> OptimWrapper:
-    """The optimizer wrapper of a config.
+    """The optimizer wrapper of a config; of a ZeroRedundancyOptimizer the one that it divides.
 
     Raises:
         RecipeError: it cannot be built.
     """
+    settings = copy.deepcopy(cfg.optim_wrapper)
+    for _, node in dicts(settings):
+        if 'optimizer_type' in node:  # ZeroRedundancyOptimizer, which only several processes can be
+            node['type'] = node.pop('optimizer_type')
+            node.pop('parameters_as_bucket_view', None)
     with _explained('the optimizer'):
-        return build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+        return build_optim_wrapper(model, settings)
 
 
 def build_loader(cfg: Config, name: str) -> DataLoader:

@@ -34,6 +34,18 @@ def test_model_optimizer_and_loaders(cfg):
     assert cfg.train_dataloader.num_workers > 0
 
 
+def test_of_a_divided_optimizer_the_one_that_it_divides(cfg):
+    plain = build_wrapper(cfg, build_model(cfg)).optimizer
+    more = dict(type='ZeroRedundancyOptimizer', optimizer_type='AdamW')
+    cfg.optim_wrapper.optimizer.update(more, parameters_as_bucket_view=True)
+    found = build_wrapper(cfg, build_model(cfg)).optimizer
+    assert type(found) is type(plain) is torch.optim.AdamW
+    for key in ('lr', 'weight_decay', 'betas'):
+        groups = ([group[key] for group in one.param_groups] for one in (found, plain))
+        assert next(groups) == next(groups)
+    assert cfg.optim_wrapper.optimizer.optimizer_type == 'AdamW'
+
+
 def test_parts_that_cannot_be_built(cfg):
     cfg.model.auxiliary_head.type = 'NoSuchHead'
     with pytest.raises(RecipeError, match='^the model cannot be built: .*NoSuchHead'):
