@@ -14,7 +14,7 @@ try:
 except ImportError:  # Windows has no such locks; a file may be listed twice there
     fcntl = None
 
-HEAD = '# Samples that were replaced by others: file, image, reason, rank that read it first\n'
+HEAD = '# Files that could not be used: file, image, reason, rank that read it first\n'
 
 
 def add(folder: str | Path, file: str, image: str, reason: str) -> None:

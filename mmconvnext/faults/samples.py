@@ -142,6 +142,8 @@ class Guard:
                 'change the metric, so --on-bad-data does not'
             )
         elif not rules.skip:
+            # So that the checks of a run that goes on with skip let it pass.
+            listed.add(rules.folder, fault.file, fault.image, fault.reason)
             way = (
                 '. Repair or remove it; or let --on-bad-data skip put other samples in the place '
                 f'of bad ones, and list these in {FILE}'

@@ -44,6 +44,7 @@ def test_stop_loses_nothing(by_epoch, workers, folder, tmp_path):
     if not path.is_file():  # that of the config is as new
         path = Path((tmp_path / 'x/last_checkpoint').read_text())
     assert f'Last checkpoint: {path}; continue with --resume' in text
+    assert [row.file for row in entries(tmp_path / 'x')] == [str(folder / '4.png')]
     (folder / '4.png').write_bytes(content)
     assert_equal(run(cfg, resume=path), whole)
 
