@@ -66,7 +66,7 @@ class BadData(Hook):
                 )
         self.listed = len(entries(runner.work_dir))
         if self.listed and self.settings.policy == 'skip':
-            runner.logger.info(f'{self.listed} bad files are listed in {FILE} already')
+            runner.logger.info(f'bad files that {FILE} names already: {self.listed}')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None

@@ -86,7 +86,7 @@ def test_what_skip_says(folder, tmp_path, capsys):
     )
     run(picture_config(tmp_path / 'x', folder), policy='skip')
     out = capsys.readouterr().out
-    assert f'2 bad files are listed in {FILE} already' in out and 'bad data 1' not in out
+    assert f'bad files that {FILE} names already: 2' in out and 'bad data 1' not in out
 
 
 def test_many_are_not_all_shown(folder, tmp_path, capsys):
