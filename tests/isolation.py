@@ -82,14 +82,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item):
-    """Note the variables that the test itself changes; fixtures may set some for many tests."""
-    before = dict(os.environ)
+    """Note the variables that the test itself changes; fixtures may set some for many tests.
+
+    mmengine's default scope, which a Runner sets for the process, is put back here.
+    """
+    before, scopes = dict(os.environ), dict(default_scopes())
     try:
         return (yield)
     finally:
+        now = default_scopes()
+        now.clear()
+        now.update(scopes)
         names = {*before, *os.environ}
         pairs = {name: (before.get(name), os.environ.get(name)) for name in names}
         item.stash[CHANGED] = {name: pair for name, pair in pairs.items() if len({*pair}) > 1}
+
+
+def default_scopes() -> dict:
+    """The scopes that mmengine holds by name, the current one last; none before its import."""
+    module = sys.modules.get('mmengine.registry.default_scope')
+    return module.DefaultScope._instance_dict if module else {}
 
 
 @pytest.hookimpl(trylast=True)

@@ -22,6 +22,7 @@ import processes
 import pytest
 import torch
 from fixtures import ROOT
+from mmengine.registry import DefaultScope, init_default_scope
 from ranks import fail_or_wait
 
 TESTS = ROOT / 'tests'
@@ -271,6 +272,19 @@ def test_files_alone_make_a_run_fail(made, status, tmp_path, monkeypatch):
     assert session.exitstatus == status
     told = [report.longrepr for report in terminal.stats.get('error', ())]
     assert len(told) == len(made) and all(Path(n).name in t for n, t in zip(made, told))
+
+
+def test_a_scope_that_a_test_sets_is_not_that_of_the_next():
+    """A Runner without ``default_scope`` sets mmengine's, where mmseg finds none of its classes."""
+    before = DefaultScope.get_current_instance()
+    call = isolation.pytest_runtest_call(SimpleNamespace(stash={}))
+    next(call)
+    init_default_scope('mmseg')
+    DefaultScope.get_instance('left', scope_name='mmengine')
+    with pytest.raises(StopIteration, match='done'):
+        call.send('done')
+    assert DefaultScope.get_current_instance() is before
+    assert 'left' not in DefaultScope._instance_dict
 
 
 # Random numbers, processes, skips
