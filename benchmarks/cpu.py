@@ -125,9 +125,9 @@ def run_all(calls: list) -> None:
         one()
 
 
-def peak_memory(name: str, version: str) -> None:
+def peak_memory(name: str, version: str, side: str) -> None:
     """Print the growth of the resident set in MB over one float32 training step."""
-    model, image = build(name, version, 0.0), torch.randn(2, 3, 384, 384)
+    model, image = build(name, version, 0.0), torch.randn(2, 3, int(side), int(side))
     call(model, image[:, :, :64, :64], True, False)
     before = resident('VmRSS')
     Path('/proc/self/clear_refs').write_text('5')  # resets the peak
@@ -178,9 +178,12 @@ def main() -> None:
     parser.add_argument('--names', nargs='+', default=NAMES)
     every = range(len(CASES))
     parser.add_argument('--cases', nargs='+', type=int, choices=every, default=every)
+    parser.add_argument('--side', type=int, help='pixels, instead of those of the cases')
     parser.add_argument('--out', help='a Markdown file to write')
-    parser.add_argument('--memory', nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument('--memory', nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.rounds < 2:
+        parser.error(f'--rounds {args.rounds}: 2 or more, or there is no spread')
     torch.set_num_threads(args.threads)
     if args.memory:
         peak_memory(*args.memory)
@@ -192,17 +195,16 @@ def main() -> None:
         f'A copy in memory: {copy_rate() / 1e9:.0f} GB/s, read and written',
         '',
     ]
+    cases = [(batch, args.side or side, *how) for batch, side, *how in CASES]
+    cases, side = [cases[i] for i in args.cases], args.side or 384
     for version in args.versions:
-        lines += [
-            *table(version, args.rounds, tuple(args.names), [CASES[i] for i in args.cases]),
-            '',
-        ]
+        lines += [*table(version, args.rounds, tuple(args.names), cases), '']
         memory = []
         for name in args.names:
-            command = [sys.executable, __file__, '--memory', name, version]
+            command = [sys.executable, __file__, '--memory', name, version, str(side)]
             out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             memory.append(f'{name} {float(out.split()[-1]):.0f}')
-        lines += [f'Memory of a step 2x3x384x384 fp32, MB: {", ".join(memory)}', '']
+        lines += [f'Memory of a step 2x3x{side}x{side} fp32, MB: {", ".join(memory)}', '']
         print(lines[-2], flush=True)
     if args.out:
         Path(args.out).write_text('\n'.join(lines))

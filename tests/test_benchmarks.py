@@ -24,11 +24,12 @@ def test_cpu_table(tmp_path):
     names = ('fast', 'timm')
     run(
         'cpu.py',
-        *('--rounds', '2', '--versions', 'v2', '--cases', '5', '--out', str(file), '--names'),
+        *('--rounds', '2', '--versions', 'v2', '--cases', '5', '--side', '128'),
+        *('--out', str(file), '--names'),
         *names,
     )
     lines = file.read_text().splitlines()
-    (row,) = (line for line in lines if line.startswith('inference 1x3x512x512 bf16'))
+    (row,) = (line for line in lines if line.startswith('inference 1x3x128x128 bf16'))
     assert row.count(' s (') == len(names)
     assert row.count('fast takes') == 2
 
