@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -26,9 +27,29 @@ from .walk import SCOPES, dicts
 
 # Whose modules may be imported to find a type that is written with its module.
 PACKAGES = ('mmengine', 'mmcv', 'mmconvnext', *SCOPES, 'torch')
-NAMING = ('type', 'constructor')  # keys whose value mmengine looks up and calls
+NAMING = ('type', 'constructor', 'runner_type')  # keys whose value mmengine looks up and calls
+PLAIN = re.compile(r'[\w -]*')  # mmcv evaluates some names, such as the type of an NMS
 NUMBERS = {'inf': float('inf'), 'nan': float('nan')}  # a dumped config spells them so
-PICKLES = ('.pkl', '.pickle')  # mmengine unpickles such a file, which runs what it says
+# Files that mmengine runs, or reads with the ability to call what they name.
+FILES = {
+    '.pkl': 'a pickle, which can run code',
+    '.pickle': 'a pickle, which can run code',
+    '.py': 'a program',
+    '.yaml': 'a YAML file, whose tags can call code where mmengine reads it',
+    '.yml': 'a YAML file, whose tags can call code where mmengine reads it',
+}
+# Registered types that run what a plain value or a file says: all that a search for eval, pickle
+# and Config.fromfile found in mmdet 3.3, mmseg 1.2, mmcv 2.1 and mmengine 0.10, besides the keys in
+# RUN.
+TYPES = {
+    'CameraMotionCompensation': 'evaluates warp_mode',  # mmdet
+    'OpenImagesChallengeDataset': 'unpickles hierarchy_file',  # mmdet
+    'RefCocoDataset': 'unpickles split_file',  # mmdet
+}
+RUN = {
+    'teacher_config': lambda value: isinstance(value, str) and 'is a config, which mmdet runs',
+    'decode_backend': lambda value: value == 'pickle' and 'unpickles the files',  # mmseg
+}
 MOST = 1_000_000  # values; our choice: the largest recipes have thousands
 WAY = (
     'Only data is read (--config-only-data): values, lists, dicts and dict(...), as in the config '
@@ -147,9 +168,23 @@ def _faults(content: dict) -> Iterator[tuple[str, object]]:
                 yield f'{path}={value!r} is not registered and would be imported by name', value
             elif key in NAMING and not isinstance(value, (str, dict, type(None))):
                 yield f'{path}={value!r}: a name is expected', value
-            for text in value if isinstance(value, (list, tuple)) else [value]:
-                if isinstance(text, str) and text.lower().endswith(PICKLES):
-                    yield f'{path}={text!r} is a pickle, which can run code', text
+            elif key in NAMING and isinstance(value, str) and value.split('.')[-1] in TYPES:
+                yield f'{path}={value!r} {TYPES[value.split(".")[-1]]}', value
+            elif key in RUN and RUN[key](value):
+                yield f'{path}={value!r} {RUN[key](value)}', value
+            for text in _texts(value):
+                kind = FILES.get(Path(text).suffix.lower())
+                if kind:
+                    yield f'{path}={text!r} is {kind}', text
+
+
+def _texts(value: object) -> Iterator[str]:
+    """A text, or those in nested lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple, set)):
+        for one in value:
+            yield from _texts(one)
 
 
 class _Registered:
@@ -178,7 +213,7 @@ class _Registered:
             return True
         parts = name.split('.')
         if len(parts) == 1:  # such as RoIAlign, which mmdet takes from mmcv.ops
-            return not name.isidentifier() or find_spec(name) is None
+            return bool(PLAIN.fullmatch(name)) and find_spec(name) is None
         if parts[0] not in PACKAGES or not all(map(str.isidentifier, parts)):
             return False
         return id(get_object_from_string(name)) in self.objects

@@ -121,7 +121,15 @@ REFUSED = [  # text, message
         "d = dict(proposal_file='p.pkl')",
         r"line 1: d\.proposal_file='p\.pkl' is a pickle",
     ),
-    ("d = dict(ann_file=['a.json', 'b.PICKLE'])", r"d\.ann_file='b\.PICKLE' is a pickle"),
+    ("d = dict(ann_file=['a.json', ['b.PICKLE']])", r"d\.ann_file='b\.PICKLE' is a pickle"),
+    ("d = dict(ann_file='a.yml')", r"line 1: d\.ann_file='a\.yml' is a YAML file, whose tags can"),
+    ("a = ['x', 'evil.py']", r"line 1: a='evil\.py' is a program"),
+    ("m = dict(teacher_config='t.json')", r"teacher_config='t\.json' is a config, which mmdet run"),
+    ("runner_type = 'this'", r"line 1: runner_type='this' is not registered"),
+    ("t = dict(type='mmdet.CameraMotionCompensation')", r"Compensation' evaluates warp_mode"),
+    ("d = [dict(type='RefCocoDataset')]", r"d\.0\.type='RefCocoDataset' unpickles split_file"),
+    ("d = dict(decode_backend='pickle')", r"decode_backend='pickle' unpickles the files"),
+    ('nms = dict(type="exec(b\'\')")', r'nms\.type="exec\(b\'\'\)" is not registered'),
 ]
 
 
