@@ -202,7 +202,7 @@ def _failed(error: str) -> Header:
 
 def _array(file: Path) -> Header:
     array = np.load(file, mmap_mode='r', allow_pickle=False)
-    if array.ndim not in (2, 3):
+    if not array.size or array.ndim not in (2, 3):
         raise ValueError(f'it is an array of shape {array.shape}, not (H, W) or (H, W, C)')
     channels = 1 if array.ndim == 2 else array.shape[2]
     bits = 8 * array.dtype.itemsize

@@ -202,7 +202,7 @@ def _load(data: bytes) -> np.ndarray:
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
         array = array.squeeze(axis=2 if array.shape[2] == 1 else 0)
     coloured = array.ndim == 3 and array.shape[2] in (3, 4) and array.dtype == np.uint8
-    if array.ndim != 2 and not coloured:
+    if not array.size or array.ndim != 2 and not coloured:
         raise ValueError(f'it holds {array.dtype} of shape {array.shape}, not (height, width)')
     return array
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmconvnext.data import header as module
 from mmconvnext.data.header import Header, read_header
+from mmconvnext.data.label_maps import read_label_map
 
 DEEP = colours()[..., 0].astype(np.uint16) * 16  # 12 bits
 
@@ -377,6 +378,14 @@ def test_the_limit_is_that_of_opencvs_variable(monkeypatch, value, expected):
     again = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(again)
     assert again.PIXELS == expected
+
+
+def test_arrays_without_pixels_are_no_images(tmp_path):
+    file = tmp_path / 'a.npy'
+    np.save(file, np.zeros((0, 6)))
+    file.write_bytes(file.read_bytes() + b'more')  # an empty file cannot be mapped
+    assert read_header(file).error == 'it is an array of shape (0, 6), not (H, W) or (H, W, C)'
+    assert 'it holds float64 of shape (0, 6), not (height, width)' in read_label_map(file).error
 
 
 def test_arrays_of_four_dimensions_are_no_images(tmp_path):
