@@ -423,7 +423,6 @@ def test_several_channels_of_16_bits_are_refused(tmp_path, channels, kind):
 @pytest.mark.parametrize(
     ('array', 'ids', 'size'),
     [
-        (np.zeros((0, 3), np.uint8), (), (3, 0)),
         (np.array([[7, 3, 9]])[..., None], (3, 7, 9), (3, 1)),
         (np.array([[7, 3, 9]]).T[None], (3, 7, 9), (3, 1)),  # (H, W, 1) rather than (1, H, W)
         (np.array([[7, 3, 9], [7, 0, 0]]).T[None], (0, 3, 7, 9), (2, 3)),
