@@ -5,23 +5,32 @@ With mmengine, the random numbers of an augmentation depend on the process that 
 on what it read before. Here they depend on the place of the image in the run alone: on the seed,
 the epoch and the number of the image in it. So a run can go on from any batch without reading
 those before, with any number of workers, and N processes see the same images as one that makes
-batches N times as large, with the samplers of mmengine.
+batches N times as large, with the samplers of mmengine. A sampler that draws from the global
+generators gets states of its own there, which follow from the seed and the epoch.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from multiprocessing.sharedctypes import RawValue
 
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from .randomness import kept, seed
+from .randomness import kept, on_cpu, put_on_cpu, seed
 
 Place = tuple[int, int, int]  # the run's seed, the epoch, the number of the sample in it
-# Transforms and samplers whose results depend on earlier samples, or with a generator of their own.
+# The order of an epoch follows from (seed, epoch, 0, ORDER), which is the place of no sample.
+ORDER = 1
+# Transforms and samplers whose results depend on earlier samples, or with a generator of their own
+# that they do not hold as an attribute.
 WITH_MEMORY = ('CachedMosaic', 'CachedMixUp', 'Albu', 'CustomSampleSizeSampler')
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
 class PlacedBatch(list):
@@ -66,14 +75,23 @@ class PlacedBatches:
         return self._after(self.epoch, self.skip)  # DataLoader asks twice if it has workers
 
     def _after(self, epoch: int, skip: int) -> Iterator[PlacedBatch]:
-        count = 0
-        for number, batch in enumerate(self.batches):
-            first, count = count, count + len(batch)
-            if number >= skip:
-                numbers = range(first, count)
-                yield PlacedBatch(
-                    batch, [(self.seed, epoch, n * self.processes + self.rank) for n in numbers]
-                )
+        with kept(gpu=False):
+            seed(self.seed, epoch, 0, ORDER)
+            batches = iter(self.batches)
+            first = sum(len(batch) for batch in islice(batches, skip))
+            own = on_cpu()
+        while True:
+            with kept(gpu=False):
+                put_on_cpu(own)
+                batch = next(batches, None)
+                own = on_cpu()
+            if batch is None:
+                return
+            numbers = range(first, first + len(batch))
+            first += len(batch)
+            yield PlacedBatch(
+                batch, [(self.seed, epoch, n * self.processes + self.rank) for n in numbers]
+            )
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -140,7 +158,9 @@ def with_memory(loader: DataLoader) -> list[str]:
         if id(part) in seen:
             continue
         seen.add(id(part))
-        found += [name for name in WITH_MEMORY if type(part).__name__ == name]
+        own = any(isinstance(value, GENERATORS) for value in getattr(part, '__dict__', {}).values())
+        if own or type(part).__name__ in WITH_MEMORY:
+            found.append(type(part).__name__)
         for key in ('dataset', 'datasets', 'pipeline', 'transforms', 'sampler', 'batches'):
             inner = getattr(part, key, None)
             queue += inner if isinstance(inner, (list, tuple)) else [inner]

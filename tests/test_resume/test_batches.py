@@ -23,6 +23,7 @@ from mmconvnext.resume.batches import (
     set_epoch,
     with_memory,
 )
+from mmconvnext.resume.randomness import on_cpu
 
 
 class Drawing(Dataset):
@@ -114,6 +115,33 @@ def test_two_processes_see_the_samples_of_one():
     assert len({place for _, place in one}) == len(one) == 8
 
 
+class OfThisProcess(list):
+    """Samplers as users write them: the order comes from the global generators, batch by batch."""
+
+    def __iter__(self):
+        while True:
+            drawn = float(torch.rand(())), np.random.rand(), random.random()
+            yield [int(value * 1e6) for value in drawn]
+
+
+@pytest.mark.parametrize('skip', [0, 2])
+def test_a_sampler_that_draws_from_the_global_generators_is_repeated(skip):
+    def orders(**place):
+        placed = PlacedBatches(OfThisProcess(), 9)
+        vars(placed).update(place)
+        before, found, batches = on_cpu(), [], iter(placed)
+        for _ in range(4):
+            found.append(next(batches)[:])
+            assert repr(on_cpu()) == repr(before)
+            torch.rand(1), np.random.rand(), random.random()  # the model draws between batches
+            before = on_cpu()
+        return found
+
+    whole = orders()
+    assert orders(skip=skip)[: 4 - skip] == whole[skip:]
+    assert len({number for batch in whole + orders(epoch=1) for number in batch}) == 24
+
+
 def test_all_else_is_the_batch_sampler_of_the_recipe():
     sampler = DefaultSampler(Drawing(), seed=5)
     placed = PlacedBatches(BatchSampler(sampler, 3, True), 0)
@@ -170,3 +198,15 @@ def test_parts_that_remember_are_found():
 
     assert with_memory(loader()) == []
     assert with_memory(DataLoader(Around(), 2)) == ['CachedMosaic']
+
+
+@pytest.mark.parametrize(
+    'generator',
+    [random.Random(1), np.random.RandomState(1), np.random.default_rng(1), torch.Generator()],
+    ids=lambda one: type(one).__name__,
+)
+def test_generators_that_a_part_holds_are_told(generator):
+    sampler = DefaultSampler(Drawing(), seed=5)
+    built = DataLoader(Drawing(), 2, sampler=sampler)
+    sampler.own = generator
+    assert with_memory(built) == ['DefaultSampler']
