@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -29,7 +29,13 @@ from .ranks import launched, log_rank0, world_size
 from .resume_from import meta_of, newest_whole
 from .toy import make_toy
 from .walk import LOADERS
-from .work_dir import default_work_dir, holds_checkpoint, refuse_unwritable, refuse_used
+from .work_dir import (
+    default_work_dir,
+    folders,
+    holds_checkpoint,
+    refuse_unwritable,
+    refuse_used,
+)
 
 Tell = Callable[..., None]  # of a line, and a level of logging
 
@@ -165,24 +171,30 @@ def _set_resume(cfg: Config, resume: str | None, tell: Tell) -> None:
     """Set the checkpoint to resume from; refuse a work dir whose checkpoints would be lost."""
     if resume is None and cfg.get('resume'):  # mmengine's own way: resume=True, maybe load_from
         resume, cfg.resume = cfg.get('load_from') or 'if-any', False
-    began = launched()
-    if began is not None and holds_checkpoint(cfg.work_dir, began):
+    began, run = launched(), (cfg.work_dir, _checkpoint_hook(cfg))
+    if began is not None and holds_checkpoint(*run, began):
         resume = 'auto'  # not what the user said: this run itself has got further
         tell('Started again after a failure: this run goes on from its last checkpoint.')
     if resume == 'if-any':
-        resume = 'auto' if holds_checkpoint(cfg.work_dir) else None
+        resume = 'auto' if holds_checkpoint(*run) else None
     if resume is None:
-        refuse_used(cfg.work_dir)
+        refuse_used(*run)
     elif resume == 'auto':
         cfg.resume = True
-        cfg.load_from, meta = newest_whole(cfg.work_dir, lambda line: tell(line, logging.WARNING))
+        work_dir, hook = run
+        cfg.load_from, meta = newest_whole(work_dir, lambda line: tell(line, logging.WARNING), hook)
         _keep_seed(cfg, meta)
     else:
         look_up(resume)
-        if Path(resume).resolve().parent != Path(cfg.work_dir).resolve():
-            refuse_used(cfg.work_dir)
+        if Path(resume).resolve().parent not in [folder.resolve() for folder in folders(*run)]:
+            refuse_used(*run)
         cfg.resume, cfg.load_from = True, resume
         _keep_seed(cfg, meta_of(look_up(resume)))
+
+
+def _checkpoint_hook(cfg: Config) -> Mapping[str, object]:
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    return hook if isinstance(hook, Mapping) else {}
 
 
 def _keep_seed(cfg: Config, meta: dict) -> None:

@@ -9,25 +9,32 @@ from pathlib import Path
 from ..checkpoint.errors import CheckpointError
 from ..checkpoint.whole import look
 from .errors import RecipeError
-from .work_dir import last_checkpoint
+from .work_dir import MMENGINES, checkpoints, last_checkpoint, of_run
 
 
-def newest_whole(work_dir: str, warn: Callable[[str], None]) -> tuple[str, dict]:
+def newest_whole(
+    work_dir: str,
+    warn: Callable[[str], None],
+    hook: Mapping[str, object] = MMENGINES,
+) -> tuple[str, dict]:
     """The newest whole checkpoint of a run, and its ``meta`` ({} if it is not a local file).
 
     It is the one that `last_checkpoint` names, or a later one, if the run was killed before it
     wrote the name. If it is damaged, the one before it is taken, with a warning.
 
+    Args:
+        hook: the config of the run's CheckpointHook, which may save in another folder.
+
     Raises:
         RecipeError: the folder holds no run, or no whole checkpoint.
     """
-    named, warning = last_checkpoint(work_dir)
+    named, warning = last_checkpoint(work_dir, hook)
     if warning:
         warn(warning)
     if '://' in named:
         return named, {}
     note, faults = Path(work_dir) / 'last_checkpoint', []
-    others = [path for path in Path(work_dir).glob('*.pth') if not path.name.startswith('best_')]
+    others = [path for path in checkpoints(work_dir, hook) if of_run(path)]
     others = [path for path in others if path.resolve() != Path(named).resolve()]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     noted = note.stat().st_mtime if note.is_file() else float('inf')

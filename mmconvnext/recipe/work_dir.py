@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from .errors import RecipeError
+
+# A CheckpointHook that saves in the work dir under mmengine's names.
+MMENGINES: Mapping[str, object] = MappingProxyType({})
 
 
 def default_work_dir(config: str, toy: bool = False) -> str:
@@ -14,8 +19,28 @@ def default_work_dir(config: str, toy: bool = False) -> str:
     return str(Path('work_dirs') / (Path(config).stem + ('_toy' if toy else '')))
 
 
-def refuse_used(work_dir: str) -> None:
-    """Raise if ``work_dir`` holds the checkpoints of another run.
+def folders(work_dir: str, hook: Mapping[str, object] = MMENGINES) -> list[Path]:
+    """Where a run saves checkpoints on a disk: its work dir, and where its CheckpointHook does.
+
+    Args:
+        hook: the config of the CheckpointHook.
+    """
+    place, out = os.path.abspath(work_dir), str(hook.get('out_dir') or '')
+    found = [Path(work_dir)]
+    if out and out != place and '://' not in out:
+        found.append(Path(out, os.path.basename(place)))  # as mmengine's hook does
+    return found
+
+
+def checkpoints(work_dir: str, hook: Mapping[str, object] = MMENGINES) -> list[Path]:
+    """The checkpoints that a run has saved on a disk, the best ones too; see :func:`folders`."""
+    endings = {'.pth', Path(str(hook.get('filename_tmpl') or '')).suffix} - {''}
+    inside = (folder.iterdir() for folder in folders(work_dir, hook) if folder.is_dir())
+    return [path for paths in inside for path in sorted(paths) if path.suffix in endings]
+
+
+def refuse_used(work_dir: str, hook: Mapping[str, object] = MMENGINES) -> None:
+    """Raise if ``work_dir`` holds the checkpoints of another run, or names them.
 
     mmengine would overwrite ``epoch_1.pth`` and ``last_checkpoint``; logs are safe, because each
     start has its own folder for them.
@@ -23,7 +48,8 @@ def refuse_used(work_dir: str) -> None:
     Raises:
         RecipeError: the folder holds checkpoints.
     """
-    found = sorted(p.name for p in Path(work_dir).glob('*.pth'))
+    noted = _noted(work_dir)
+    found = [path.name for path in checkpoints(work_dir, hook)] or [noted] * ('://' in noted)
     if found:
         raise RecipeError(
             f'{work_dir} holds another run ({", ".join(found[:3])}{" ..." if found[3:] else ""}), '
@@ -48,7 +74,18 @@ def refuse_unwritable(work_dir: str) -> None:
         raise RecipeError(f'work dir {work_dir}: {here} {fault}; choose a folder with --work-dir')
 
 
-def last_checkpoint(work_dir: str) -> tuple[str, str]:
+def _noted(work_dir: str) -> str:
+    """What mmengine has written to the file ``last_checkpoint``; '' if there is none."""
+    note = Path(work_dir) / 'last_checkpoint'
+    return note.read_text().strip() if note.is_file() else ''
+
+
+def of_run(path: Path) -> bool:
+    """Whether a checkpoint is no copy of the best weights, which a run does not go on from."""
+    return not path.name.startswith('best_')
+
+
+def last_checkpoint(work_dir: str, hook: Mapping[str, object] = MMENGINES) -> tuple[str, str]:
     """The checkpoint that ``--resume`` continues from, and a warning or ''.
 
     mmengine writes its path to the file ``last_checkpoint`` after each save. In a folder that was
@@ -59,8 +96,7 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
     Raises:
         RecipeError: the folder holds no run.
     """
-    note = Path(work_dir) / 'last_checkpoint'
-    named = note.read_text().strip() if note.is_file() else ''
+    note, named = Path(work_dir) / 'last_checkpoint', _noted(work_dir)
     if '://' in named:
         return named, ''
     beside = Path(work_dir) / Path(named).name
@@ -70,7 +106,7 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
         return str(beside), other if moved else ''
     if named and Path(named).is_file():  # CheckpointHook may save elsewhere: out_dir
         return named, ''
-    saved = [path for path in Path(work_dir).glob('*.pth') if not path.name.startswith('best_')]
+    saved = [path for path in checkpoints(work_dir, hook) if of_run(path)]
     saved.sort(key=lambda path: path.stat().st_mtime)
     if not saved:
         raise RecipeError(
@@ -81,9 +117,18 @@ def last_checkpoint(work_dir: str) -> tuple[str, str]:
     return str(saved[-1]), f'{note} {fault}; resuming from the newest checkpoint, {saved[-1]}'
 
 
-def holds_checkpoint(work_dir: str, since: float = 0.0) -> bool:
-    """Whether a run has saved a checkpoint there, ``since`` a time in seconds since 1970."""
-    saved = [path for path in Path(work_dir).glob('*.pth') if not path.name.startswith('best_')]
+def holds_checkpoint(
+    work_dir: str,
+    hook: Mapping[str, object] = MMENGINES,
+    since: float = 0.0,
+) -> bool:
+    """Whether a run has saved a checkpoint, ``since`` a time in seconds since 1970."""
+    saved = [path for path in checkpoints(work_dir, hook) if of_run(path)]
+    noted = _noted(work_dir)
+    if '://' in noted:
+        saved.append(Path(work_dir) / 'last_checkpoint')
+    elif noted and Path(noted).is_file():
+        saved.append(Path(noted))
     return any(path.stat().st_mtime >= since for path in saved)
 
 

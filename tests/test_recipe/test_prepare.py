@@ -323,6 +323,18 @@ def test_resume_if_there_is_anything(read, small, tmp_path, monkeypatch):
     assert (cfg.resume, cfg.load_from) == (True, 'run/epoch_1.pth')
 
 
+def test_a_run_that_saves_elsewhere_goes_on(read, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'out/run').mkdir(parents=True)
+    checkpoint(tmp_path / 'out/run/epoch_1.pth')
+    out = {'default_hooks.checkpoint.out_dir': 'out'}
+    with pytest.raises(RecipeError, match=r'run holds another run \(epoch_1\.pth\)'):
+        read(small, out, work_dir='run')
+    for resume in ('if-any', 'auto', 'out/run/epoch_1.pth'):
+        cfg = read(small, out, work_dir='run', resume=resume)
+        assert (cfg.resume, cfg.load_from) == (True, 'out/run/epoch_1.pth')
+
+
 def test_mmengines_own_way_to_resume(read, small, tmp_path, monkeypatch):
     """resume=True, with load_from or without: the same checkpoint, checked, and its seed."""
     monkeypatch.chdir(tmp_path)

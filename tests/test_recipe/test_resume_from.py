@@ -120,3 +120,13 @@ def test_a_named_file_is_judged_later(save, tmp_path):
     assert meta_of(path)['iter'] == 10
     path.write_bytes(b'')
     assert meta_of(path) == {} and meta_of('https://x/y.pth') == {}
+
+
+def test_one_that_was_saved_elsewhere(save, tmp_path):
+    """The run was killed before it wrote the note, or its note is in a copy."""
+    (tmp_path / 'out/run').mkdir(parents=True)
+    path = save('out/run/model_3.ckpt', 3, noted=False)
+    hook = dict(out_dir=str(tmp_path / 'out'), filename_tmpl='model_{}.ckpt')
+    said = []
+    assert newest_whole(str(tmp_path / 'run'), said.append, hook)[0] == str(path)
+    assert len(said) == 1 and 'resuming from the newest checkpoint' in said[0]

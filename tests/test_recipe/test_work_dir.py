@@ -9,7 +9,10 @@ import pytest
 
 from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.recipe.work_dir import (
+    checkpoints,
     default_work_dir,
+    folders,
+    holds_checkpoint,
     keep_in_work_dir,
     last_checkpoint,
     refuse_unwritable,
@@ -118,6 +121,42 @@ def test_a_folder_without_checkpoints_holds_no_run(note, tmp_path):
     match = f'^--resume: {re.escape(str(tmp_path))} holds no run to continue.*--resume FILE$'
     with pytest.raises(RecipeError, match=match):
         last_checkpoint(str(tmp_path))
+
+
+def test_a_run_that_saves_elsewhere_is_found(tmp_path):
+    """By out_dir, below which mmengine adds the work dir's name, and by filename_tmpl."""
+    run, hook = tmp_path / 'run', dict(out_dir=str(tmp_path / 'out'), filename_tmpl='model_{}.ckpt')
+    saved = tmp_path / 'out/run/model_1.ckpt'
+    saved.parent.mkdir(parents=True)
+    refuse_used(str(run), hook)
+    assert not holds_checkpoint(str(run), hook)
+    saved.touch()
+    with pytest.raises(RecipeError, match=r'run holds another run \(model_1\.ckpt\)'):
+        refuse_used(str(run), hook)
+    assert holds_checkpoint(str(run), hook) and not holds_checkpoint(str(run), hook, 2e9 * 9)
+    assert last_checkpoint(str(run), hook)[0] == str(saved)
+    assert not holds_checkpoint(str(tmp_path / 'another'), hook)
+    (saved.parent / 'best_AP.pth').touch()
+    assert checkpoints(str(run), hook) == [saved.parent / 'best_AP.pth', saved]
+    same = dict(out_dir=str(run))
+    assert folders(str(run), same) == folders(str(run)) == [run]
+    assert folders(f'{run}/', hook) == [run, saved.parent]
+
+
+def test_a_run_that_saves_on_a_server_is_found(tmp_path):
+    assert folders(str(tmp_path), dict(out_dir='s3://bucket')) == [tmp_path]
+    (tmp_path / 'last_checkpoint').write_text('s3://bucket/x/epoch_1.pth')
+    assert holds_checkpoint(str(tmp_path))
+    with pytest.raises(RecipeError, match=r'another run \(s3://bucket/x/epoch_1\.pth\)'):
+        refuse_used(str(tmp_path))
+
+
+def test_a_noted_checkpoint_in_any_folder_counts(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/last_checkpoint').write_text(str(tmp_path / 'x.pth'))
+    assert not holds_checkpoint(str(tmp_path / 'run'))
+    (tmp_path / 'x.pth').touch()
+    assert holds_checkpoint(str(tmp_path / 'run'))
 
 
 def test_a_run_that_moves_remembers_its_own_checkpoints():

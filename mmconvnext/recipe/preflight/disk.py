@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from .. import work_dir
 from ..checks.finding import Finding
 from ..walk import dicts, type_name
 from .state import State
@@ -53,7 +54,7 @@ def room(cfg: Config, state: State, checkpoints: int, between: int = BETWEEN) ->
     best = hook.get('save_best') or []
     kept += len(best) if isinstance(best, (list, tuple)) else 1
     kept += between
-    present = len(list(Path(folder).glob('*.pth')))
+    present = len(work_dir.checkpoints(cfg.get('work_dir') or '.', hook))
     return Room(str(folder), each, max(1, kept - present), _free(Path(folder)))
 
 
