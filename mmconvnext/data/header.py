@@ -220,10 +220,14 @@ def _tiff(file: Path) -> Header:
     if seems_cut('TIFF', tags, file):
         raise ValueError(CUT)
     stored = dict(width=tags[WIDTH], height=tags[HEIGHT], orientation=_orientation_of(tags))
-    if tags.get(SAMPLES, 1) <= CHANNELS:
-        return _by_cv2(file)._replace(**stored, format='TIFF')  # cv2 gives the turned size
-    header = Header(**stored, channels=tags[SAMPLES], bits=_bits_of(tags), mode='', format='TIFF')
-    return header._replace(error=_fault(header, file))
+    channels = tags.get(SAMPLES, 1)
+    if any(type(number) is not int for number in (tags[WIDTH], tags[HEIGHT], channels)):
+        raise ValueError('its width, height or number of channels is no number')
+    header = Header(**stored, channels=channels, bits=_bits_of(tags), mode='', format='TIFF')
+    # cv2 would first take memory for pixels that are not there.
+    if channels > CHANNELS or _fault(header, file):
+        return header._replace(error=_fault(header, file))
+    return _by_cv2(file)._replace(**stored, format='TIFF')  # cv2 gives the turned size
 
 
 def _by_cv2(file: Path) -> Header:

@@ -2,6 +2,7 @@
 """data/header.py: what is read of a file is what cv2 loads, or it says why cv2 fails."""
 
 import importlib.util
+import struct
 
 import cv2
 import numpy as np
@@ -378,6 +379,24 @@ def test_the_limit_is_that_of_opencvs_variable(monkeypatch, value, expected):
     again = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(again)
     assert again.PIXELS == expected
+
+
+@pytest.mark.parametrize(
+    ('tag', 'kind', 'count', 'value', 'error'),
+    [
+        (257, 4, 1, 2**32 - 16, f'it has {WIDTH} x 4294967280 pixels'),
+        (257, 4, 1, 0, f'it has {WIDTH} x 0 pixels'),
+        (256, 1, 4, WIDTH, 'its width, height or number of channels is no number'),
+        (257, 1, 4, HEIGHT, 'its width, height or number of channels is no number'),
+        (277, 1, 4, 2, 'its width, height or number of channels is no number'),
+    ],
+)
+def test_a_tiff_of_a_false_size_is_not_decoded(tag, kind, count, value, error, tmp_path):
+    """cv2 takes 16 GB for one of 181 bytes. Pillow does not open these."""
+    content = bytearray(tiff(np.zeros((HEIGHT, WIDTH, 2), np.uint32)))
+    place = content.rindex(struct.pack('<HHI', tag, 3, 1))
+    content[place : place + 12] = struct.pack('<HHII', tag, kind, count, value)
+    assert header_of(tmp_path, content).error.startswith(error)
 
 
 def test_arrays_without_pixels_are_no_images(tmp_path):
