@@ -62,8 +62,13 @@ def optimize(model: nn.Module, kind: str, **options):
     return LayerDecayOptimWrapperConstructor(wrapper, dict(decay_rate=0.7))(model)
 
 
-def train(model: nn.Module, wrapper, steps, share: slice, accumulate: int = 1) -> list[float]:
-    """Train with a falling learning rate; returns the norms of the gradients."""
+def train(
+    model: nn.Module, wrapper, steps, share: slice, accumulate: int = 1, half: bool = False
+) -> list[float]:
+    """Train with a falling learning rate; returns the norms of the gradients.
+
+    ``half`` is bfloat16 as AmpOptimWrapper has it, which itself needs a GPU.
+    """
     norms = []
     model.saves_together = True
     model.train()
@@ -71,7 +76,8 @@ def train(model: nn.Module, wrapper, steps, share: slice, accumulate: int = 1) -
         for group in wrapper.optimizer.param_groups:
             group.setdefault('initial_lr', group['lr'])
             group['lr'] = group['initial_lr'] * (1 - step / STEPS / 2)
-        model.train_step(dict(inputs=images(step)[share]), wrapper)
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=half):
+            model.train_step(dict(inputs=images(step)[share]), wrapper)
         if (step + 1) % accumulate == 0:
             norms.append(float(wrapper.message_hub.get_scalar('train/grad_norm').current()))
     return norms
@@ -94,17 +100,17 @@ def meet() -> slice:
 
 
 def equal(rank: int, out: str, kinds: tuple) -> None:
-    """Train each kind, also with accumulation, and save what it becomes."""
+    """Train each kind, also with accumulation and in bfloat16, and save what it becomes."""
     share = meet()
     for kind in kinds:
-        for accumulate in (1, 2):
+        for accumulate, half in ((1, False), (2, False), (1, True)):
             model = wrap(build(seed=0 if kind != 'fsdp' else rank), kind)
             wrapper = optimize(model, kind, accumulative_counts=accumulate)
             groups = [
                 {k: v for k, v in g.items() if k != 'params'} | dict(tensors=len(g['params']))
                 for g in wrapper.optimizer.param_groups
             ]
-            norms = train(model, wrapper, range(STEPS), share, accumulate)
+            norms = train(model, wrapper, range(STEPS), share, accumulate, half)
             inner = getattr(model, 'module', model)
             saved = dict(
                 groups=groups,
@@ -113,7 +119,8 @@ def equal(rank: int, out: str, kinds: tuple) -> None:
                 weights=inner.state_dict(),
                 optimizer=wrapper.state_dict(),
             )
-            torch.save(saved, f'{out}/{kind}_{accumulate}_{rank}_of_{os.environ["WORLD_SIZE"]}.pt')
+            name = f'{kind}_{"half" if half else accumulate}_{rank}_of_{os.environ["WORLD_SIZE"]}'
+            torch.save(saved, f'{out}/{name}.pt')
     _leave()
 
 

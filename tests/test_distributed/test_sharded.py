@@ -40,6 +40,17 @@ def test_steps(runs, kind, accumulate):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(('kind', 'norm', 'weight'), [('zero', 0, 0), ('fsdp', 1e-3, 1e-4)])
+def test_mixed_precision_is_that_of_ddp(runs, kind, norm, weight):
+    """2e-4 and 1e-5 were seen for FSDP."""
+    ours, ddp = runs[f'{kind}_half_0_of_2'], runs['ddp_half_0_of_2']
+    assert ours['norms'] == pytest.approx(ddp['norms'], rel=norm)
+    assert ddp['norms'] != pytest.approx(runs['ddp_1_0_of_2']['norms'], rel=1e-4)
+    for name, value in ddp['weights'].items():
+        assert torch.allclose(ours['weights'][name], value, rtol=0, atol=weight), name
+
+
+@pytest.mark.slow
 def test_bytes_of_the_optimizer(runs):
     """Each process holds half of the optimizer's state; with DDP all of it."""
     whole = runs['one_1_0_of_1']['held']
