@@ -218,17 +218,25 @@ class BadNumbers(Hook):
         return runner.saved_file
 
     def _way_out(self, checkpoint: str, weights: bool) -> str:
+        mixed = any(isinstance(wrapper, AmpOptimWrapper) for wrapper in self.gate.wrappers)
+        float32 = " or float32 (optim_wrapper.type='OptimWrapper')" if mixed else ''
+        resume = '--resume FILE' if weights else '--resume'
+        # A resumed run keeps its learning rates, whatever the config says.
+        ways = (
+            f'with clip_grad{float32} go on by {resume} --cfg-options checks.resumed_config=False; '
+            'with a lower learning rate or a longer warm-up begin a new run from an earlier '
+            'checkpoint: --cfg-options load_from=FILE --work-dir NEW'
+        )
         if weights:
             return (
-                'weights are not finite already, and no step can mend them: go on from an older '
-                'checkpoint, with a lower learning rate, a longer warm-up or clip_grad'
+                'weights are not finite already, and no step can mend them. Take an older '
+                f'checkpoint: {ways}'
             )
         saved = f'saved before this step: {checkpoint}. ' if checkpoint else ''
-        mixed = any(isinstance(wrapper, AmpOptimWrapper) for wrapper in self.gate.wrappers)
-        float32 = ", or optim_wrapper.type='OptimWrapper' for float32" if mixed else ''
+        skip = '. Or leave such steps out: --resume --on-bad-numbers skip'
         return (
-            f'{saved}Mend the cause (the files, a lower learning rate, clip_grad{float32}) and go '
-            'on with --resume; or leave such steps out: --resume --on-bad-numbers skip'
+            f'{saved}If a file is at fault, repair it and go on with --resume. If the training '
+            f'diverges: {ways}{"" if self.policy == "skip" else skip}'
         )
 
 

@@ -90,7 +90,7 @@ def test_stop_says_where_it_begins_and_loses_nothing(fault, lines, tmp_path):
     assert f'compute it again with:  python tools/repeat_step.py {dump}\n' in text
     assert dump.with_suffix('.txt').read_text().startswith(text.splitlines()[0])
     saved = tmp_path / 'resume_iter_6.pth'
-    assert f'saved before this step: {saved}. Mend the cause' in text
+    assert f'saved before this step: {saved}. If a file is at fault, repair it' in text
     assert '--resume --on-bad-numbers skip' in text and 'float32' not in text
     same(start(tmp_path, resume=saved), start(tmp_path / 'whole'))
 
@@ -99,7 +99,7 @@ def test_a_weight_that_is_not_finite_is_no_matter_of_skipping(tmp_path):
     for policy in ('stop', 'skip'):
         text = stop(tmp_path, FaultHook('weight', 6), policy=policy)
         assert 'weights: last.weight (1 inf of 16 values)' in text
-        assert 'go on from an older checkpoint' in text
+        assert 'Take an older checkpoint: with clip_grad' in text
         assert not (tmp_path / 'resume_iter_6.pth').exists()
     assert (tmp_path / 'bad_numbers/iter_7_rank_0_2.pth').exists()  # the first is kept
 
@@ -153,6 +153,7 @@ def test_limits_of_skipping(at, limit, tmp_path, monkeypatch):
     monkeypatch.setattr(bad_numbers, limit, 3)
     start(tmp_path / 'fine', FaultHook('nan', *at[:3]), policy='skip')
     text = stop(tmp_path / 'run', FaultHook('nan', *at), policy='skip')
+    assert 'bad-numbers skip' not in text and 'load_from=FILE --work-dir NEW' in text
     assert text.startswith(f'iteration {at[3] + 1},') and 'The next one is bad too' in text
     row, total = (3, 100) if limit == 'IN_A_ROW' else (10, 3)
     assert f'in total were left out, at most {row} and {total} may be' in text
@@ -298,7 +299,7 @@ def test_of_two_processes_both_stop_and_one_dump_is_written(tmp_path):
     assert names == ['iter_5_rank_1.pth']
 
 
-SAVED, OLDER = 'saved before this step', 'go on from an older checkpoint'
+SAVED, OLDER = 'saved before this step', 'Take an older checkpoint'
 
 
 @pytest.mark.slow
