@@ -22,6 +22,12 @@ from ..recipe.ranks import log_rank0
 NO_SETTINGS = {'self', 'args', 'kwargs', 'optimizer', 'last_step', 'verbose'}
 # Keys of parameter groups that are not settings, or that only choose an implementation.
 NO_RULES = {'params', 'foreach', 'fused', 'capturable', 'differentiable', 'param_names'}
+# Settings that are iterations, if a config counts them in epochs.
+COUNTS = ('.T_max:', '.begin:', '.end:', '.milestones:', '.total_iters:', '.total_steps:')
+COUNTED = (
+    ' (iterations that it does not name follow from its epochs, the batch size, the processes and '
+    'the images: one of these may have changed)'
+)
 MOST = 5  # differences shown in the message; our choice
 
 
@@ -46,12 +52,13 @@ def compare(runner: Runner, checkpoint: Mapping) -> Iterator[Finding]:
     """
     found = [*_schedules(runner, checkpoint), *_optimizers(runner, checkpoint)]
     if found:
+        counted = COUNTED if any(name in line for line in found for name in COUNTS) else ''
         rest = f'\n  and {len(found) - MOST} more' if len(found) > MOST else ''
         yield Finding(
             'the settings in the config differ from those of the run to resume, and mmengine would '
             'continue with the old ones:\n  ' + '\n  '.join(found[:MOST]) + f'{rest}\n'
-            'To resume it, write the old values into the config; to start a new schedule from its '
-            'weights, use --cfg-options load_from=FILE without --resume',
+            f'To resume it, write the old values into the config{counted}; to start a new schedule '
+            'from its weights, use --cfg-options load_from=FILE --work-dir NEW without --resume',
             'schedule',
         )
 

@@ -33,6 +33,11 @@ GROUPS = {
     'processes': 'batches are larger or smaller, and the learning rates fit the old ones',
     'sync_bn': 'statistics of batch norm are those of other batches',
 }
+BATCH = ('processes', 'train_dataloader.batch_size')
+SAME_BATCH = (
+    'images and augmentations stay as they were; what is random in the model, such as stochastic '
+    'depth, does not'
+)
 # Keys at any depth that say where and how fast, or what only matters when weights begin.
 NO_EFFECT = {
     *('data_root', 'backend_args', 'file_client_args', 'init_cfg', 'pretrained', 'test_cfg'),
@@ -81,22 +86,36 @@ def compare(saved: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Findin
     paths = [path for path in {**saved, **now} if saved.get(path) != now.get(path)]
     if not paths:
         return
+    what = f'{len(paths)} settings' if paths[1:] else 'a setting'
     lines = [
         f'  {path}: {saved.get(path, "none")} in the checkpoint, {now.get(path, "none")} here'
         for path in paths[:MOST]
     ]
     if paths[MOST:]:
         lines.append(f'  and {len(paths) - MOST} more')
+    equal = _same_batch(saved, now)
+    lines += [f'processes x batch_size is the same: {SAME_BATCH}'] * equal
+    paths = [path for path in paths if not (equal and path in BATCH)]
     groups = dict.fromkeys(path.partition('.')[0].partition(':')[0] for path in paths)
     lines += [f'{group}: {GROUPS[group]}' for group in groups]
-    what = f'{len(paths)} settings' if paths[1:] else 'a setting'
     yield Finding(
         f'{what} of the run to resume changed, so that its result would be neither that of the old '
         'config nor that of the new one:\n' + '\n'.join(lines) + '\nWrite the old '
         'values into the config; or begin a new run from the weights with --cfg-options '
-        'load_from=FILE, without --resume',
+        'load_from=FILE --work-dir NEW, without --resume',
         'resumed_config',
     )
+
+
+def _same_batch(saved: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether the processes changed, and the images of a step did not."""
+    if saved.get('processes') == now.get('processes'):
+        return False
+    try:
+        before, after = ([int(one[path]) for path in BATCH] for one in (saved, now))
+    except (KeyError, ValueError):  # a batch sampler may have the size
+        return False
+    return before[0] * before[1] == after[0] * after[1]
 
 
 def _flat(path: str, node: object) -> Iterator[tuple[str, str]]:

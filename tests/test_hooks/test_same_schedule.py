@@ -90,9 +90,12 @@ def test_settings_that_mmengine_would_ignore(name, change, difference):
     found = differences(now, checkpoint)
     assert any(line.startswith(difference) for line in found), found
     with pytest.raises(
-        RecipeError, match=r'\nTo .*load_from=FILE without --resume\n\(checks\.schedule=False'
-    ):
+        RecipeError,
+        match=r'\nTo .*load_from=FILE --work-dir NEW without --resume\n\(checks\.schedule=False',
+    ) as told:
         SameSchedule().after_load_checkpoint(now, checkpoint)
+    counted = any(name in difference for name in ('T_max', 'end', 'milestones', 'total_steps'))
+    assert ('the batch size, the processes and the images' in str(told.value)) is counted
     now.cfg.checks = dict(schedule=False)
     SameSchedule().after_load_checkpoint(now, checkpoint)
     key = next(iter(change))  # the reason for the check: mmengine ignores it

@@ -144,7 +144,7 @@ def test_what_does_not_change_the_result_may_change(changes):
 def test_what_changes_the_result_is_named_with_its_effect(changes, line, why):
     (text,) = texts(Runner(), Runner(**changes))
     assert f'\n  {line}\n' in text and f'\n{why}' in text
-    assert text.endswith('--cfg-options load_from=FILE, without --resume')
+    assert text.endswith('--cfg-options load_from=FILE --work-dir NEW, without --resume')
 
 
 def test_seed_samples_and_processes_are_settings(monkeypatch):

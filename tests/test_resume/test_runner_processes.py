@@ -66,7 +66,8 @@ def test_another_number_of_processes_is_refused_unless_the_user_lets_it_pass(tmp
     (done,) = processes.call(run_alone, str(tmp_path), path, True)
     assert done.returncode == 1
     assert 'processes: 2 in the checkpoint, 1 here' in done.stderr
-    assert 'batches are larger or smaller, and the learning rates fit the old ones' in done.stderr
+    assert 'processes x batch_size is the same: images and augmentations stay' in done.stderr
+    assert 'batches are larger' not in done.stderr and 'seen twice' not in done.stderr
     ends = []
     for resume in (path, ''):
         (done,) = processes.call(run_alone, str(tmp_path), resume, False)
