@@ -116,14 +116,13 @@ def train_naming(runner: Runner, hook: BadData) -> None:
         text, whole = str(error), True
     except RuntimeError as error:
         died = DIED.search(str(error))
-        file = hook.file_of(set(map(int, died[1].split(',')))) if died else ''
-        if not file:
+        if not died:
             raise
-        text, whole = (
-            f'{file}: the worker that was reading it ended ({died[2].partition(". ")[0].strip()})',
-            False,
-        )
-        text += '. It may need more memory than there is: look at its size, or take fewer workers'
+        file = hook.file_of(set(map(int, died[1].split(','))))
+        what = f'{file}: the worker that was reading it' if file else 'a worker, between two files,'
+        ways = 'look at its size, or take fewer workers' if file else 'take fewer workers'
+        how = died[2].partition('. ')[0].strip()
+        text, whole = f'{what} ended ({how}). It may need more memory than there is: {ways}', False
     # Outside of the handler nothing holds the frames of the error: what they had changed, such as
     # the state of the random generators, is put back.
     training = runner.model.training  # else the averages may be in the place of the weights
@@ -149,7 +148,9 @@ def _checkpoint(runner: Runner, whole: bool) -> str:
         except (RecipeError, OSError) as error:
             return f'\nNo checkpoint could be saved: {error}'
     last = runner.saved_file
-    return f'\nLast checkpoint: {last}; continue with --resume' if last else ''
+    if not last:
+        return '\nThere is no checkpoint yet, so nothing to --resume: start again when it is mended'
+    return f'\nLast checkpoint: {last}; continue with --resume'
 
 
 def expected(cfg: Config) -> Expected:

@@ -144,9 +144,12 @@ class Guard:
         elif not rules.skip:
             # So that the checks of a run that goes on with skip let it pass.
             listed.add(rules.folder, fault.file, fault.image, fault.reason)
+            mend = '. Repair it, or bring it back from a copy'
+            if fault.in_code:
+                mend = '. Repair the file; if it is sound, mend the code at that line'
             way = (
-                '. Repair or remove it; or let --on-bad-data skip put other samples in the place '
-                f'of bad ones, and list these in {FILE}'
+                f'{mend}. Or let --on-bad-data skip put other samples in the place of bad ones, '
+                f'and list these in {FILE}'
             )
         if way:
             raise BadDataError(f'{fault}{way}') from error

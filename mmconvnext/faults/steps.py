@@ -42,6 +42,7 @@ class Fault(NamedTuple):
         is_away: whether it may pass, as the faults of networks do.
         is_folder_lost: whether all files of the folder are missing.
         of_machine: whether it would have befallen any file.
+        in_code: whether code failed at the sample, so that the code may be at fault.
     """
 
     file: str
@@ -50,6 +51,7 @@ class Fault(NamedTuple):
     is_away: bool = False
     is_folder_lost: bool = False
     of_machine: bool = False
+    in_code: bool = False
 
     def __str__(self) -> str:
         return f'{self.file}: {self.reason}'
@@ -129,7 +131,8 @@ class Steps:
     def fault(self, error: Exception, index: int) -> Fault:
         """What made the last transform fail."""
         file = self._culprit()
-        reason = self._reason(error, file)
+        known = self._known(error, file)
+        reason = known or self._place(error, file)
         if file and file == self.label_map:
             reason += f' (label map of {self.image})'
         return Fault(
@@ -139,6 +142,7 @@ class Steps:
             is_away=is_away(error, file),
             is_folder_lost=is_folder_lost(error, file),
             of_machine=isinstance(error, MemoryError) or getattr(error, 'errno', 0) in OF_MACHINE,
+            in_code=not known,
         )
 
     def _culprit(self) -> str:
@@ -147,16 +151,20 @@ class Steps:
             return self.label_map
         return self.looking or self.image
 
-    def _reason(self, error: Exception, file: str) -> str:
-        """What is wrong, in a line, without the name of the file."""
+    def _known(self, error: Exception, file: str) -> str:
+        """What is wrong with the file, in a line, without its name; '' if that is not sure."""
         if isinstance(error, BadSample):
             return str(error)
         if isinstance(error, OSError) and error.strerror:
             return error.strerror.lower()
-        text = ' '.join(str(error).split()).removeprefix(f'{UNLOADED}: ').removeprefix(file)
         if isinstance(error, AssertionError) and UNLOADED in str(error):
             return why_unloaded(file) or UNLOADED
-        frame = traceback.extract_tb(error.__traceback__)[-1]  # it may be a fault of the code
+        return ''
+
+    def _place(self, error: Exception, file: str) -> str:
+        """Which code failed at the sample, and how."""
+        text = ' '.join(str(error).split()).removeprefix(f'{UNLOADED}: ').removeprefix(file)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f'{Path(frame.filename).name}, line {frame.lineno}'
         where = f'{type(error).__name__} in {self.step or "the dataset"} ({place})'
         return f'{where}: {text.removeprefix(": ")}'[:LONGEST]

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from ..recipe.checks.finding import Finding, settle
 from ..recipe.data_table import FILE, Split
-from ..recipe.known_bad import known_bad
+from ..recipe.known_bad import skips_bad
 from ..recipe.preflight.disk import check_disk, room
 from ..recipe.preflight.judge import judge
 from ..recipe.preflight.samples import COUNT, check_batches, read_samples
@@ -69,11 +69,11 @@ def _findings(runner: Runner, table: list[Split]) -> Iterator[Finding]:
     datasets = {LOADERS[0]: runner.train_dataloader.dataset}
     if runner.val_loop is not None:
         datasets[LOADERS[1]] = runner.val_dataloader.dataset
-    known = known_bad(cfg)
-    samples = [
-        read_samples(dataset, name, COUNT if name == LOADERS[0] else 1, known_bad=known)
-        for name, dataset in datasets.items()
-    ]
+    samples = []
+    for name, dataset in datasets.items():
+        trains = name == LOADERS[0]
+        skips = trains and skips_bad(cfg)
+        samples.append(read_samples(dataset, name, COUNT if trains else 1, skips=skips))
     yield from judge(cfg, samples)
     images = sum(row.images_used for row in table if row.name == 'train')
     schedule = Schedule.of(cfg, images, len(runner.train_dataloader) if images else 0)

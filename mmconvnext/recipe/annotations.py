@@ -24,7 +24,7 @@ from .checks.readers import LISTED, defining, reads_coco
 from .checks.thin import check_thin
 from .data_table import Split
 from .errors import RecipeError
-from .known_bad import known_bad
+from .known_bad import known_bad, skips_bad
 from .walk import LOADERS, datasets, dicts
 
 OPTIONS = ('crowd_as_object', 'apply_exif', 'masks_from_boxes', 'strip_folders')  # of own_data
@@ -173,6 +173,7 @@ def _joined(cfg: Config, members: list[Use]) -> Wanted:
     return wanted[0]._replace(
         passed=passed(cfg),
         known_bad=known_bad(cfg),
+        keep_bad=skips_bad(cfg) and all(one.learnt and not one.measured for one in wanted),
         min_size=max(one.min_size for one in wanted),
         **{
             name: any(getattr(one, name) for one in wanted)

@@ -44,12 +44,20 @@ def entries(folder: str | Path) -> list[Entry]:
     return [Entry(*row) for row in rows if len(row) == len(Entry._fields)]
 
 
+def skips_bad(cfg: Config) -> bool:
+    """Whether files of the training may be bad, because the run goes on and skips them.
+
+    Others may have turned bad since the one at which it stopped.
+    """
+    return bool(cfg.get('resume')) and cfg.get('on_bad_data') == 'skip'
+
+
 def known_bad(cfg: Config) -> tuple[str, ...]:
     """Absolute paths of the files that the run to resume skips, and of their images.
 
     There are none if the config does not resume a run, or is to stop at bad data.
     """
-    if not cfg.get('resume') or cfg.get('on_bad_data') != 'skip':
+    if not skips_bad(cfg):
         return ()
     rows = entries(cfg.work_dir)
     return tuple(sorted({os.path.abspath(path) for row in rows for path in row[:2]}))

@@ -21,7 +21,7 @@ from .checks.classes import class_names, dataset_type
 from .checks.files import is_remote
 from .checks.loading import turns_images
 from .checks.readers import defining
-from .known_bad import known_bad
+from .known_bad import known_bad, skips_bad
 from .walk import LOADERS, datasets, dicts, type_name
 
 OURS, MMSEGS = 'LoadLabelMap', 'LoadAnnotations'  # transforms that load label maps
@@ -68,6 +68,12 @@ class LabelFiles:
         files = list(dict.fromkeys(self.pairs.values()))
         self.known.update(read_label_maps([file for file in files if file not in self.known]))
         return {file: self.known[file] for file in files}
+
+    def skip_bad(self) -> None:
+        """Leave the pairs out whose label map is missing or cannot be read."""
+        bad = [image for image, file in self.pairs.items() if self.contents[file].error]
+        self.skipped.update({image: self.pairs.pop(image) for image in bad})
+        self.__dict__.pop('contents', None)  # that of all pairs
 
     @cached_property
     def headers(self) -> dict[Path, Header]:
@@ -123,6 +129,8 @@ def label_files(cfg: Config, loaders: tuple) -> Iterator[LabelFiles]:
             for image, file in list(found.pairs.items()):
                 if os.path.abspath(image) in bad or os.path.abspath(file) in bad:
                     found.skipped[image] = found.pairs.pop(image)
+        if skips_bad(cfg) and found.loader == LOADERS[0]:
+            found.skip_bad()
         yield found
 
 

@@ -133,6 +133,21 @@ def test_a_dead_worker_has_a_name(folder, tmp_path, monkeypatch):
     assert not list((tmp_path / 'x').glob('resume_*'))  # it may have stopped within an iteration
 
 
+def test_a_worker_that_dies_while_it_waits(folder, tmp_path):
+    """torch says so wherever the training is, and nobody knows of which file it died."""
+
+    def tell():
+        raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
+
+    match = r'a worker, between two files, ended \(is killed by signal: Killed\)\. It .*workers\n'
+    with pytest.raises(BadDataError, match=match) as error:
+        run(picture_config(tmp_path / 'x', folder), Damage(6, tell))
+    assert str(error.value).startswith('iteration 7: ')
+    assert f'\nLast checkpoint: {tmp_path}/x/epoch_1.pth; continue' in str(error.value)
+    with pytest.raises(BadDataError, match='There is no checkpoint yet, so nothing to --resume'):
+        run(picture_config(tmp_path / 'y', folder), Damage(1, tell))
+
+
 def test_other_errors_stay_as_they_are(folder, tmp_path):
     def fail():
         raise RuntimeError('of the model')

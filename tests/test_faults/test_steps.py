@@ -72,7 +72,8 @@ def test_kinds(tmp_path):
     for error in (MemoryError('x'), OSError(errno.EMFILE, 'x'), OSError(errno.ENOSPC, 'x')):
         assert fault_of(tmp_path, fails(error)).of_machine
     fault = fault_of(tmp_path, info=dict(img_path=f'{tmp_path}/none/0.png'))
-    assert fault.is_away and fault.is_folder_lost
+    assert fault.is_away and fault.is_folder_lost and not fault.in_code
+    assert fault_of(tmp_path, fails(ValueError('x'))).in_code
 
 
 def test_a_sample_without_a_file_has_its_number(tmp_path):

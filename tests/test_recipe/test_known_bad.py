@@ -57,10 +57,19 @@ def test_coco_keeps_them(kind, tmp_path):
     assert not sound.ledger.refused and not sound.ledger.left_out
     found = sound.content if sound.needed else content
     assert len(found['images']) == 3
+    if kind != 'other size':  # and those that are not listed yet
+        kept = coco_files.read(tmp_path, content, keep_bad=True)
+        assert not kept.ledger.refused and not kept.ledger.left_out
+        ((what, tally),) = kept.ledger.noted.items()
+        assert tally.count == 1 and what.startswith(
+            f'images {"do not" if kind == "missing" else "c"}'
+        )
+        assert 'other samples take their place' in what and kept.content == sound.content
 
 
+@pytest.mark.parametrize('listed', [True, False])
 @pytest.mark.parametrize('bad', ['images/b.jpg', 'labels/b.png'])
-def test_segmentors_keep_them(bad, tmp_path):
+def test_segmentors_keep_them(bad, listed, tmp_path):
     """Neither the image nor its label map is looked at, and both stay in the dataset."""
     for name in 'abc':
         write_image(tmp_path / f'images/{name}.jpg', np.full((8, 9, 3), 90))
@@ -83,7 +92,8 @@ def test_segmentors_keep_them(bad, tmp_path):
             resume=False,
         )
     )
-    write(tmp_path / 'run', (tmp_path / bad, tmp_path / 'images/b.jpg'))
+    if listed:
+        write(tmp_path / 'run', (tmp_path / bad, tmp_path / 'images/b.jpg'))
 
     def found():
         labels, table = [*check_labels(cfg, LOADERS[:1])], []
@@ -95,4 +105,6 @@ def test_segmentors_keep_them(bad, tmp_path):
     assert len(texts) == 1
     cfg.resume = True
     texts, row = found()
+    if not listed and 'images' in bad:
+        assert texts.pop().endswith('other samples take their place (--on-bad-data skip)')
     assert texts == [] and (row.images, row.images_used, row.left_out) == (3, 3, {})

@@ -28,6 +28,7 @@ FLIPPED = (
 )
 
 MISSING, BAD = 'images do not exist', 'images cannot be read'  # left out if passed
+KEPT = ': other samples take their place in the training (--on-bad-data skip)'
 ENTRY, FILES, SIZE = 'images', 'image_files', 'image_sizes'  # names of the refusals
 ROUNDING = 1  # pixels by which a listed size may differ, and boxes may leave the image; our choice
 
@@ -158,6 +159,9 @@ def _headers(
     known_bad = set(wanted.known_bad)
 
     def lose(k: int | str, kind: str, where: str) -> None:
+        if wanted.keep_bad:
+            ledger.note(f'{kind}{KEPT}', where)
+            return
         lost[kind].add(where)
         if passes:
             ledger.leave_out(kind, where)

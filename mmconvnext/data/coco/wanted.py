@@ -21,6 +21,8 @@ class Wanted(NamedTuple):
         turns: whether the images are turned by their EXIF orientation when they are loaded.
         passed: names of refusals that the user turned off.
         known_bad: absolute paths of images that are kept as they are listed, whatever they are.
+        keep_bad: keep images that are missing or cannot be read as they are listed; the training
+            puts other samples in their place.
         crowd_as_object: take objects with iscrowd=1 as ordinary ones.
         apply_exif: turn the objects like the images.
         masks_from_boxes: take the box of an object without a mask as its mask.
@@ -38,6 +40,7 @@ class Wanted(NamedTuple):
     turns: bool = True
     passed: tuple[str, ...] = ()
     known_bad: tuple[str, ...] = ()
+    keep_bad: bool = False
     crowd_as_object: bool = False
     apply_exif: bool = False
     masks_from_boxes: bool = False

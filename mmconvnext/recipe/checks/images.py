@@ -14,10 +14,10 @@ from ...data.images import image_kinds, read_headers
 from ...data.ledger import Tally
 from ...data.listing import endless, listed
 from ..image_folder import SUFFIXES
-from ..known_bad import known_bad
+from ..known_bad import known_bad, skips_bad
 from ..label_files import setting
 from ..ranks import rank
-from ..walk import datasets
+from ..walk import LOADERS, datasets
 from .classes import dataset_type
 from .files import is_remote
 from .finding import Finding
@@ -51,11 +51,11 @@ def check_images(cfg: Config, loaders: tuple) -> Iterator[Finding]:
             if header.error:
                 bad.add(f'{file}: {header.error}')
         if bad.count:
-            yield Finding(
-                f'{path}: {bad.count} of {len(headers)} images cannot be read ({bad}); replace or '
-                'remove them',
-                'image_files',
-            )
+            what = f'{path}: {bad.count} of {len(headers)} images cannot be read ({bad})'
+            if skips_bad(cfg) and path.startswith(LOADERS[0]):
+                yield Finding(f'{what}: other samples take their place (--on-bad-data skip)')
+            else:
+                yield Finding(f'{what}; replace or remove them', 'image_files')
         sound = [(file, header.loaded) for file, header in headers.items() if not header.error]
         if sound:
             file, sides = max(sound, key=lambda one: max(one[1]) / min(one[1]))

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -71,7 +70,7 @@ def read_samples(
     loader: str,
     count: int = COUNT,
     seconds: float = SECONDS,
-    known_bad: Collection[str] = (),
+    skips: bool = False,
 ) -> Samples:
     """Read ``count`` samples, spread over the dataset, for at most ``seconds``; one at least.
 
@@ -79,7 +78,7 @@ def read_samples(
     read, so that it is no chance.
 
     Args:
-        known_bad: absolute paths of images whose samples may fail.
+        skips: whether samples may fail, because the training puts others in their place.
     """
     found, begin = Samples(loader), time.perf_counter()
     with watching(dataset) as trace:
@@ -98,7 +97,7 @@ def read_samples(
                 )
                 break
             except Exception as error:  # whatever a transform raises, training would too
-                if os.path.abspath(trace.file) in known_bad:
+                if skips:
                     continue
                 found.fault = _told(error, trace, index)
                 break
