@@ -114,7 +114,7 @@ MAY_IMPORT = {
     '.hooks': '.hooks .checkpoint .recipe mmengine torch',
     '.inference': '.inference .checkpoint .data.header .data.listing .data.pairs .data.undecoded'
     ' .draw .hooks .recipe av cv2 mmengine numpy PIL pycocotools torch',
-    '.resume': '.resume .checkpoint .distributed.sharded .distributed.shards'
+    '.resume': '.resume .checkpoint .distributed.process .distributed.sharded .distributed.shards'
     ' .distributed.together .recipe mmengine numpy torch',
     '.cli': '.cli .analysis .checkpoint .data .distributed .draw .faults .hooks .inference'
     ' .migrate .recipe .resume .toy .version matplotlib mmcv mmdet mmengine mmseg numpy PIL torch'

@@ -71,8 +71,14 @@ def _end_with_launcher() -> None:
     that the user resumes. Other launchers may start processes from threads that end, for which
     Linux would send the signal too.
     """
-    if LAUNCHED in os.environ and sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
+    if LAUNCHED in os.environ:
+        end_with_parent(signal.SIGTERM)
+
+
+def end_with_parent(number: int) -> None:
+    """Let Linux send a signal to this process when the thread that started it ends."""
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, number)
 
 
 def _leave() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from multiprocessing.sharedctypes import RawValue
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from ..distributed.process import end_with_parent
 from .randomness import kept, on_cpu, put_on_cpu, seed
 
 Place = tuple[int, int, int]  # the run's seed, the epoch, the number of the sample in it
@@ -125,6 +127,9 @@ class CalmWorker:
     Slurm, systemd and Ctrl-C signal them too. Without its workers the run could not finish the
     iteration; it ends them itself, also with SIGTERM, when it has set ``running`` to 0.
 
+    If the process that trains is killed, so are its workers: they have inherited its connections,
+    and the other processes would wait until the last of them is closed.
+
     Args:
         then: the worker's own initialization.
         running: shared with the process that trains.
@@ -132,8 +137,12 @@ class CalmWorker:
 
     def __init__(self, then: Callable[[int], None] | None, running: RawValue) -> None:
         self.then, self.running = then, running
+        # Linux looks at the thread that starts a worker, and another one may end before the run.
+        self.is_bound = threading.current_thread() is threading.main_thread()
 
     def __call__(self, worker: int) -> None:
+        if self.is_bound:
+            end_with_parent(signal.SIGKILL)
         for number in (signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._stop)

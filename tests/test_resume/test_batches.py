@@ -6,9 +6,14 @@ import os
 import pickle
 import random
 import signal
+import sys
+import threading
+import time
 from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
@@ -181,6 +186,44 @@ def test_a_calm_worker_ends_when_the_run_has_ended(monkeypatch):
     handlers[signal.SIGTERM](signal.SIGTERM, None)
     assert ends == [0]
     CalmWorker(None, running)(0)
+
+
+def _read_and_die(rank: int, folder: str) -> None:
+    built = loader(2, persistent_workers=True, multiprocessing_context='fork')
+    keep_workers(built, RawValue('b', 1))
+    batches = iter(built)
+    next(batches), next(batches)  # one of each
+    Path(folder, 'pids').write_text(' '.join(str(w.pid) for w in built._iterator._workers))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells a process of this')
+def test_workers_die_with_the_process_that_trains(tmp_path):
+    """They hold its connections, for which the other processes of a run would wait."""
+    (done,) = processes.call(_read_and_die, str(tmp_path))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pids = (tmp_path / 'pids').read_text().split()
+    for _ in range(20):  # two seconds; by themselves they take five or more
+        alive = [pid for pid in pids if _runs(pid)]
+        if not alive:
+            break
+        time.sleep(0.1)
+    assert len(pids) == 2 and not alive
+
+
+def test_in_another_thread_they_are_not_bound_to_it():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(CalmWorker(None, RawValue('b', 1))))
+    thread.start()
+    thread.join()
+    assert not found[0].is_bound and CalmWorker(None, RawValue('b', 1)).is_bound
 
 
 def test_parts_that_remember_are_found():
