@@ -84,7 +84,7 @@ class Guard:
                 sample = type(dataset).prepare_data(dataset, index)
             except BadDataError:
                 raise
-            except Exception as error:  # whatever a broken file makes a transform raise
+            except (Exception, SystemExit) as error:  # whatever a transform raises
                 put_on_cpu(before)
                 fault = steps.fault(error, index)
                 if fault.is_away and self._waits(fault, waits, began):

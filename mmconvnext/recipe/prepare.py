@@ -185,6 +185,11 @@ def _set_resume(cfg: Config, resume: str | None, tell: Tell) -> None:
         cfg.load_from, meta = newest_whole(work_dir, lambda line: tell(line, logging.WARNING), hook)
         _keep_seed(cfg, meta)
     else:
+        if Path(resume).is_dir():
+            raise RecipeError(
+                f'--resume {resume}: this is a folder. To go on with the run in it: --work-dir '
+                f'{resume} --resume'
+            )
         look_up(resume)
         if Path(resume).resolve().parent not in [folder.resolve() for folder in folders(*run)]:
             refuse_used(*run)

@@ -72,11 +72,13 @@ class PlacedBatches:
         self.batches, self.seed = batches, seed
         self.rank, self.processes = rank, processes
         self.epoch = self.skip = 0
+        self.given = 0  # batches since the last iteration began
 
     def __iter__(self) -> Iterator[PlacedBatch]:
         return self._after(self.epoch, self.skip)  # DataLoader asks twice if it has workers
 
     def _after(self, epoch: int, skip: int) -> Iterator[PlacedBatch]:
+        self.given = 0
         with kept(gpu=False):
             seed(self.seed, epoch, 0, ORDER)
             batches = iter(self.batches)
@@ -91,6 +93,7 @@ class PlacedBatches:
                 return
             numbers = range(first, first + len(batch))
             first += len(batch)
+            self.given += 1
             yield PlacedBatch(
                 batch, [(self.seed, epoch, n * self.processes + self.rank) for n in numbers]
             )

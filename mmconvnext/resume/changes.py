@@ -28,7 +28,7 @@ GROUPS = {
     'optim_wrapper': 'steps become larger or smaller, or average other numbers of images',
     'train_cfg': 'epochs and iterations are counted in another way',
     'custom_hooks': 'averages of the weights, or switches during the run, begin anew',
-    'default_hooks': 'schedules or the order of the images stop changing',
+    'default_hooks': 'schedules, the order of the images, or averages of the weights change',
     'randomness': 'images come in another order, with other augmentations',
     'processes': 'batches are larger or smaller, and the learning rates fit the old ones',
     'sync_bn': 'statistics of batch norm are those of other batches',
@@ -46,6 +46,8 @@ NO_EFFECT = {
     *('max_epochs', 'max_iters', 'val_begin', 'val_interval', 'dynamic_intervals', 'with_cp'),
     *('kernels', 'serialize_data', 'lazy_init'),
 }
+# Hooks that mmengine registers by these names: they look, save, or are compared in another way.
+MMENGINES = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
 # Hooks that only look.
 LOOKERS = {
     *('CheckInvalidLossHook', 'DetVisualizationHook', 'EmptyCacheHook', 'MemoryProfilerHook'),
@@ -63,9 +65,12 @@ def settings_of(runner: Runner) -> dict[str, str]:
     hooks = cfg.get('custom_hooks') or []
     hooks = [hook for hook in hooks if not isinstance(hook, dict) or type_name(hook) not in LOOKERS]
     found.update(_flat('custom_hooks', hooks))
+    defaults = cfg.get('default_hooks') or {}
     for name in ('sampler_seed', 'param_scheduler'):
-        kept = (cfg.get('default_hooks') or {}).get(name, True) is not None
-        found[f'default_hooks.{name}'] = str(kept)
+        found[f'default_hooks.{name}'] = str(defaults.get(name, True) is not None)
+    for name, hook in defaults.items():
+        if name not in MMENGINES and not (isinstance(hook, dict) and type_name(hook) in LOOKERS):
+            found.update(_flat(f'default_hooks.{name}', hook))
     # Learning rates and the like of the optimizer, see above.
     rates = [key for key in found if key.startswith('optim_wrapper.optimizer.')]
     found = {key: found[key] for key in found if key not in rates or key.endswith('.type')}
@@ -105,6 +110,27 @@ def compare(saved: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Findin
         'load_from=FILE --work-dir NEW, without --resume',
         'resumed_config',
     )
+
+
+def unequal(ranks: list[Mapping[str, str]]) -> str:
+    """How the settings of the first process that differs from rank 0 do; '' if none does.
+
+    They would wait for each other for ever, or average what does not belong together.
+    """
+    for rank, own in enumerate(ranks):
+        paths = [path for path in {**ranks[0], **own} if ranks[0].get(path) != own.get(path)]
+        if paths:
+            lines = [
+                f'  {path}: {ranks[0].get(path, "none")} on rank 0, {own.get(path, "none")} on '
+                f'rank {rank}'
+                for path in paths[:MOST]
+            ]
+            return (
+                'the processes differ:\n'
+                + '\n'.join(lines)
+                + '\nAll need the same config, and the same data in the same folders'
+            )
+    return ''
 
 
 def _same_batch(saved: Mapping[str, str], now: Mapping[str, str]) -> bool:

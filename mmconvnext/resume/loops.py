@@ -8,15 +8,20 @@ the random numbers of the training, and one that a checkpoint came before is los
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from mmengine.hooks import EMAHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 from torch.utils.data import Dataset
 
+from ..recipe.errors import RecipeError
 from .batches import PlacedBatches, set_epoch
 from .orders import StopValidation
 from .randomness import State, kept, restore, take
+from .signals import StopWaiting
+
+END = object()  # what comes after the last batch
 
 
 class _Exact:
@@ -73,6 +78,30 @@ class _Exact:
     def _next_place(self, epoch: int) -> None:
         self.placed.epoch, self.placed.skip = epoch, self._iter - self.first
 
+    def _fetch(self, batches: Iterator) -> object:
+        """The next batch, or END. A signal ends the wait for it, if there are no other processes.
+
+        Raises:
+            SystemExit: after a signal, with the state before that batch saved.
+        """
+        with suppress(StopWaiting), self.runner.signals.waiting():
+            return next(batches, END)
+        # Outside of the handler nothing holds what was being read, and random numbers are put back.
+        return self.runner.obey(self.runner.signals.caught)
+
+    def _check_all_came(self, count: int) -> None:
+        """Refuse an end of the data before their end: Python takes a StopIteration for one.
+
+        Raises:
+            RecipeError: not all batches came, or there was none.
+        """
+        given = self.placed.given
+        if count < given or not count and not self.placed.skip:
+            raise RecipeError(
+                f'iteration {self._iter}: the data ended after {count} of {given} batches. What '
+                'reads them raises StopIteration: the dataset, a transform, or collate_fn'
+            )
+
     def _obey(self) -> None:
         """Between two iterations: save, or save and stop, if some process wants to."""
         self.runner.obey(self.runner.orders.agree())
@@ -126,10 +155,13 @@ class ExactEpochLoop(_Exact, EpochBasedTrainLoop):
         with kept():  # an iterator draws a seed for its workers
             batches = iter(self.dataloader)
         self._restore()
-        for index, batch in enumerate(batches, self.placed.skip):
+        index = self.placed.skip
+        while (batch := self._fetch(batches)) is not END:
             self.validated = False
             self.run_iter(index, batch)
             self._obey()
+            index += 1
+        self._check_all_came(index - self.placed.skip)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
         self.first = self._iter
@@ -156,7 +188,7 @@ class ExactIterLoop(_Exact, IterBasedTrainLoop):
         self._validate(self._iter, self._max_iters)  # if a run was stopped before or in it
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
-            batch = next(self.dataloader_iterator)
+            batch = self._fetch(self.dataloader_iterator)
             self.validated = False
             self.run_iter(batch)
             self._obey()
@@ -176,7 +208,9 @@ class ExactIterLoop(_Exact, IterBasedTrainLoop):
             self._next_place(self.passes)
             with kept():
                 batches = iter(self.dataloader)
+            begun = self._iter
             yield from batches
+            self._check_all_came(self._iter - begun)
             self.passes, self.first = self.passes + 1, self._iter
 
 

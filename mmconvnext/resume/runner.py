@@ -8,19 +8,21 @@ import sys
 import time
 from multiprocessing.sharedctypes import RawValue
 
-from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 
-from ..checkpoint.whole import RESUME
+from ..checkpoint.errors import CheckpointError
+from ..checkpoint.whole import RESUME, look
 from ..distributed.sharded import FullyShardedModel
 from ..distributed.together import saved_together
 from ..recipe.checks.finding import settle
+from ..recipe.errors import RecipeError
 from ..recipe.walk import registered, type_name, type_of
 from .batches import keep_workers, place_batches, with_memory
-from .changes import compare, settings_of
+from .changes import compare, settings_of, unequal
 from .checkpoints import remove_between, safe_hooks, save_between, tell_removed
 from .loops import ExactEpochLoop, ExactIterLoop
 from .orders import SAVE, Orders, StopValidation
@@ -46,6 +48,7 @@ class _Exact(Runner):
 
     save_minutes: float
     orders: Orders | None = None  # also says that the loop is exact
+    looked = False  # whether a checkpoint of this run was read again
 
     def train(self) -> nn.Module:
         """Train, or go on."""
@@ -132,6 +135,21 @@ class _Exact(Runner):
             self.orders.saved = time.monotonic()
             self.saved = (meta['epoch'], meta['iter']) if meta else None
             self.saved_file = f'{out_dir}/{filename}'
+            self._look_once()
+
+    def _look_once(self) -> None:
+        """Read the first checkpoint again, as --resume would: a night later it is too late."""
+        if self.looked or not is_main_process() or '://' in self.saved_file:
+            return
+        self.looked = True
+        try:
+            look(self.saved_file)
+        except CheckpointError as error:
+            self.logger.warning(
+                f'--resume could not read the checkpoints of this run: {error}\nThe state of a '
+                "hook, or mmengine's message hub, may hold an object of a class of yours: keep "
+                'numbers, texts, lists, dicts and tensors there'
+            )
 
     def obey(self, order: int) -> None:
         """Save, or save and stop, as the processes have agreed.
@@ -160,9 +178,24 @@ class _Exact(Runner):
 
 
 class _Keeper(Hook):
-    """Puts our state into checkpoints, and takes it out."""
+    """Puts our state into checkpoints, and takes it out; compares the processes at the start."""
 
     priority = 'HIGH'
+
+    def before_train(self, runner: _Exact) -> None:
+        """Refuse processes with other settings or data than rank 0's.
+
+        Raises:
+            RecipeError: in all of them, and with the first that differs.
+        """
+        if get_world_size() == 1 or not runner.orders:
+            return
+        own = settings_of(runner)
+        if runner.val_loop is not None:
+            own['val_dataloader: samples'] = str(len(runner.val_dataloader.dataset))
+        fault = unequal(all_gather_object(own))
+        if fault:
+            raise RecipeError(fault)
 
     def before_save_checkpoint(self, runner: _Exact, checkpoint: dict) -> None:
         if runner._state is not None:

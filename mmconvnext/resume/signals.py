@@ -6,12 +6,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+from mmengine.dist import get_world_size
 
 from ..recipe.ranks import rank
 
 # Slurm and clouds send SIGTERM; SIGUSR1 is what `sbatch --signal=USR1@300` sends before the end.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class StopWaiting(BaseException):
+    """Leaves a wait for data; no transform takes it for an error of its own."""
 
 
 class Signals:
@@ -23,7 +31,7 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self.caught = 0
+        self.caught, self._waits = 0, False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Signals:
@@ -40,6 +48,20 @@ class Signals:
         if error is not None and self.caught:
             error.signal = self.caught
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While data are waited for, a signal raises StopWaiting, also one that came before.
+
+        With several processes it does not: the others may be in the next iteration.
+        """
+        self._waits = get_world_size() == 1
+        try:
+            if self._waits and self.caught:
+                raise StopWaiting
+            yield
+        finally:
+            self._waits = False
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a child that was forked inherits the handler
             return
@@ -52,4 +74,7 @@ class Signals:
             if rank():  # all processes get it, and one says so
                 return
             # Not a logger: the signal may have come while it was writing.
-            os.write(2, f'\n{name}: saving a checkpoint after this iteration{again}\n'.encode())
+            when = 'now' if self._waits else 'after this iteration'
+            os.write(2, f'\n{name}: saving a checkpoint {when}{again}\n'.encode())
+        if self._waits:
+            raise StopWaiting

@@ -7,7 +7,7 @@ from mmengine.hooks import EMAHook
 from resume_runs import config, stopped, train
 
 from mmconvnext.recipe.errors import RecipeError
-from mmconvnext.resume.changes import compare, settings_of
+from mmconvnext.resume.changes import compare, settings_of, unequal
 
 
 class Runner:
@@ -130,7 +130,7 @@ def test_what_does_not_change_the_result_may_change(changes):
         (
             {'default_hooks': dict(sampler_seed=None)},
             'default_hooks.sampler_seed: True in the checkpoint, False here',
-            'default_hooks: schedules or the order',
+            'default_hooks: schedules, the order',
         ),
         (
             {'randomness.diff_rank_seed': True},
@@ -161,6 +161,26 @@ def test_seed_samples_and_processes_are_settings(monkeypatch):
     monkeypatch.setattr('mmconvnext.resume.changes.get_rank', lambda: 1)
     other.cfg.randomness = dict(diff_rank_seed=True)  # rank 1 of seed 4
     assert settings_of(other)['randomness.seed'] == '4'
+
+
+def test_processes_that_differ_are_told():
+    own = {'a': '1', 'train_dataloader: samples': '12'}
+    assert unequal([own, own]) == ''
+    text = unequal([own, own, {**own, 'train_dataloader: samples': '6', 'b': '2'}])
+    assert '\n  train_dataloader: samples: 12 on rank 0, 6 on rank 2\n' in text
+    assert '\n  b: none on rank 0, 2 on rank 2\n' in text
+    assert unequal([{str(i): '1' for i in range(20)}, {}]).count(' on rank 1') == 8
+
+
+def test_other_hooks_of_the_defaults_are_settings():
+    def hook(**how):
+        return {'default_hooks.mine': dict(type='EMAHook', **how)}
+
+    (text,) = texts(Runner(**hook(momentum=0.1)), Runner(**hook(momentum=0.5)))
+    assert 'default_hooks.mine.momentum: 0.1 in the checkpoint, 0.5 here' in text
+    looks = {'default_hooks.visualization': dict(type='SegVisualizationHook', interval=3)}
+    logs = {'default_hooks.logger': dict(type='LoggerHook', interval=3)}
+    assert texts(Runner(), Runner(**looks, **logs)) == []
 
 
 def test_many_changes_are_counted():

@@ -1,14 +1,21 @@
 # Copyright (c) mmconvnext contributors. SPDX-License-Identifier: Apache-2.0
 """Runs that are stopped and go on end bitwise as undisturbed ones, whatever they hold."""
 
+import itertools
+import os
+import random
 import signal
 import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.registry import LOOPS, OPTIM_WRAPPERS
+from mmengine.registry import DATASETS, FUNCTIONS, LOOPS, OPTIM_WRAPPERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from resume_runs import (
     LENGTH,
@@ -22,6 +29,7 @@ from resume_runs import (
 from torch.utils.data import BatchSampler
 
 from mmconvnext.checkpoint.whole import RESUME
+from mmconvnext.recipe.errors import RecipeError
 from mmconvnext.resume.batches import set_epoch
 from mmconvnext.resume.loops import ExactEpochLoop, ExactIterLoop
 
@@ -262,3 +270,81 @@ def test_a_thread_trains_too(tmp_path):
     thread.start()
     thread.join()
     assert found[0].iter == 15
+
+
+class Hangs(ResumeDataset):
+    """The read of a sample takes for ever, and a signal comes, with all that was drawn before."""
+
+    def __init__(self, at, **options):
+        self.at, self.count = at, 0
+        super().__init__(**options)
+
+    def prepare_data(self, index):
+        self.count += 1
+        if self.count == self.at:
+            random.random(), np.random.rand(), torch.rand(9)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return super().prepare_data(index)
+
+
+@BOTH
+@pytest.mark.parametrize('at', [1, 2, 13])
+def test_a_stop_while_data_are_waited_for(at, by_epoch, tmp_path):
+    DATASETS.register_module(module=Hangs, force=True)
+    whole = train(config(tmp_path / 'whole', by_epoch))
+    cfg = config(tmp_path / 'run', by_epoch)
+    cfg.train_dataloader.dataset = dict(type='Hangs', at=at)
+    with pytest.raises(SystemExit) as end:
+        train(cfg)
+    assert end.value.code == 143
+    path = (tmp_path / 'run/last_checkpoint').read_text()
+    cfg.train_dataloader.dataset = dict(type='ResumeDataset')
+    cfg.checks = dict(resumed_config=False)
+    assert_equal(train(cfg, resume=path), whole)
+
+
+@BOTH
+@pytest.mark.parametrize('at', [0, 3])
+def test_data_that_end_too_early_are_no_end(at, by_epoch, tmp_path):
+    """A StopIteration, of collate_fn for example, is an end for Python."""
+
+    def collate(samples, seen=itertools.count()):  # noqa: B008
+        if next(seen) >= at:
+            raise StopIteration
+        return pseudo_collate(samples)
+
+    FUNCTIONS.register_module('ends', module=collate, force=True)
+    cfg = config(tmp_path, by_epoch)
+    cfg.train_dataloader.collate_fn = dict(type='ends')
+    with pytest.raises(RecipeError, match=rf'the data ended after {at} of {at + 1} batches'):
+        train(cfg)
+
+
+class Mine:
+    """Of a user, and pickled as such."""
+
+
+@pytest.mark.parametrize('value, count', [(1.5, 0), (Mine(), 1)])
+def test_checkpoints_that_no_resume_could_read_are_told(value, count, tmp_path, capsys):
+    class Remember(Hook):
+        def state_dict(self):
+            return dict(value=value)
+
+        def load_state_dict(self, state):
+            pass
+
+    train(config(tmp_path), Remember())
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if '--resume could not read' in line]
+    assert len(told) == count and all('Mine' in line for line in told)
+
+
+def test_processes_that_differ_do_not_begin(tmp_path, monkeypatch):
+    def gather(own):
+        return [own, {**own, 'val_dataloader: samples': '4'}]
+
+    monkeypatch.setattr('mmconvnext.resume.runner.get_world_size', lambda: 2)
+    monkeypatch.setattr('mmconvnext.resume.runner.all_gather_object', gather)
+    with pytest.raises(RecipeError, match='val_dataloader: samples: 3 on rank 0, 4 on rank 1'):
+        train(config(tmp_path))

@@ -4,10 +4,11 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
-from mmconvnext.resume.signals import SIGNALS, Signals
+from mmconvnext.resume.signals import SIGNALS, Signals, StopWaiting
 
 
 def send(number):
@@ -25,6 +26,25 @@ def test_a_signal_is_noted_and_the_handlers_are_put_back(number, capfd):
     again = '; press Ctrl-C again to stop at once' if number == signal.SIGINT else ''
     name = number.name
     assert capfd.readouterr().err == f'\n{name}: saving a checkpoint after this iteration{again}\n'
+
+
+def test_a_signal_ends_a_wait(capfd):
+    with Signals() as signals:
+        with pytest.raises(StopWaiting), signals.waiting():
+            send(signal.SIGUSR1)
+            time.sleep(9)
+        with pytest.raises(StopWaiting), signals.waiting():  # and so does one that came before
+            raise AssertionError
+        send(signal.SIGTERM)  # not outside of a wait
+        assert signals.caught == signal.SIGUSR1
+    assert capfd.readouterr().err == '\nSIGUSR1: saving a checkpoint now\n'
+
+
+def test_of_several_processes_none_leaves_a_wait_alone(monkeypatch):
+    monkeypatch.setattr('mmconvnext.resume.signals.get_world_size', lambda: 2)
+    with Signals() as signals, signals.waiting():
+        send(signal.SIGTERM)
+    assert signals.caught == signal.SIGTERM
 
 
 def test_the_first_signal_counts_and_a_second_ctrl_c_stops():
