@@ -5,10 +5,13 @@ Ray starts the processes, makes the process group, and starts all of them again 
 """
 
 import argparse
+import os
 
 
 def train(settings: dict) -> None:
     """What each worker does; Ray has set RANK, WORLD_SIZE and LOCAL_RANK."""
+    os.chdir(settings['current'])  # Ray starts workers elsewhere, where relative paths lead nowhere
+
     from mmconvnext.cli.train import main
 
     folder = ['--work-dir', settings['work_dir'], '--resume', 'if-any']
@@ -27,7 +30,9 @@ if __name__ == '__main__':
 
     TorchTrainer(
         train,
-        train_loop_config=dict(config=args.config, work_dir=args.work_dir, options=options),
+        train_loop_config=dict(
+            config=args.config, work_dir=args.work_dir, options=options, current=os.getcwd()
+        ),
         scaling_config=ScalingConfig(num_workers=args.workers, use_gpu=not args.cpu),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=3)),
     ).fit()

@@ -15,8 +15,8 @@ CONFIG=configs/mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py
 
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 \
-    python -u tools/train.py "$CONFIG" --launcher slurm --work-dir work_dirs/mask-rcnn \
-    --resume if-any
+    "${PYTHON:-python}" -u tools/train.py "$CONFIG" \
+    --launcher slurm --work-dir work_dirs/mask-rcnn --resume if-any
 status=$?
 
 # 128 + SIGUSR1 (10) or SIGTERM (15): stopped, not failed.

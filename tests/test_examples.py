@@ -5,6 +5,7 @@ import re
 import runpy
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -112,12 +113,15 @@ def test_slurm_signals_before_the_limit():
     assert int(asked['ntasks-per-node']) == int(asked['gres'].removeprefix('gpu:'))
 
 
-def test_ray_calls_our_tool(monkeypatch):
+def test_ray_calls_our_tool(monkeypatch, tmp_path):
+    """In the folder of the command: Ray starts its workers in another one."""
     called = []
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr('mmconvnext.cli.train.main', called.append)
     example = runpy.run_path(str(FOLDER / 'ray_train.py'), run_name='example')
     config = 'configs/mask_rcnn/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py'
-    example['train'](dict(config=config, work_dir='w', options=['--toy']))
+    example['train'](dict(config=config, work_dir='w', options=['--toy'], current=str(ROOT)))
+    assert Path.cwd() == ROOT
     ((first, *rest),) = called
     check(first, rest)
     args = parsers.train_parser().parse_args(called[0])
