@@ -22,6 +22,7 @@ from ..hooks.same_classes import SameClasses
 from ..hooks.same_schedule import SameSchedule
 from ..recipe.data_table import Split, changed_data, write_table
 from ..recipe.errors import RecipeError
+from ..recipe.lock import hold
 from ..recipe.policies import policy
 from ..recipe.prepare import is_lenient, prepare_config
 from ..recipe.ranks import log_rank0, rank, world_size
@@ -49,7 +50,9 @@ def main(argv: list[str] | None = None) -> Runner:
 
     cfg = prepare(args, table, tell)
     check_training(cfg, 1 if args.launcher == 'none' else world_size())
+    held = hold(cfg.work_dir) if rank() == 0 else None
     runner = build_runner(cfg, lambda kind: exact(kind, args.save_minutes))
+    runner.held = held  # as long as it lives
     if table and rank() == 0:
         changed = changed_data(table, cfg.work_dir) if cfg.get('resume') else ''
         if changed:

@@ -104,9 +104,11 @@ def last_checkpoint(work_dir: str, hook: Mapping[str, object] = MMENGINES) -> tu
         moved = Path(named).is_file() and not beside.samefile(named)
         other = f'{note} names {named}, in another folder; resuming from {beside}'
         return str(beside), other if moved else ''
-    if named and Path(named).is_file():  # CheckpointHook may save elsewhere: out_dir
-        return named, ''
     saved = [path for path in checkpoints(work_dir, hook) if of_run(path)]
+    elsewhere = named and Path(named).is_file()
+    own = [folder.resolve() for folder in folders(work_dir, hook)]
+    if elsewhere and (not saved or Path(named).resolve().parent in own):
+        return named, ''  # CheckpointHook saves in another folder: out_dir
     saved.sort(key=lambda path: path.stat().st_mtime)
     if not saved:
         raise RecipeError(
@@ -114,6 +116,7 @@ def last_checkpoint(work_dir: str, hook: Mapping[str, object] = MMENGINES) -> tu
             '--work-dir, or a checkpoint with --resume FILE'
         )
     fault = f'names {named!r}, which does not exist' if named else 'is missing or empty'
+    fault = f'names {named}, in another folder' if elsewhere else fault
     return str(saved[-1]), f'{note} {fault}; resuming from the newest checkpoint, {saved[-1]}'
 
 

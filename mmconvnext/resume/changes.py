@@ -115,20 +115,22 @@ def compare(saved: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Findin
 def unequal(ranks: list[Mapping[str, str]]) -> str:
     """How the settings of the first process that differs from rank 0 do; '' if none does.
 
-    They would wait for each other for ever, or average what does not belong together.
+    They would wait for each other for ever, or average what does not belong together. Folders may
+    differ: those of a machine of its own.
     """
     for rank, own in enumerate(ranks):
-        paths = [path for path in {**ranks[0], **own} if ranks[0].get(path) != own.get(path)]
+        every = {**ranks[0], **own}
+        pairs = {path: (ranks[0].get(path, 'none'), own.get(path, 'none')) for path in every}
+        paths = [path for path, (a, b) in pairs.items() if a != b and not ('/' in a and '/' in b)]
         if paths:
             lines = [
-                f'  {path}: {ranks[0].get(path, "none")} on rank 0, {own.get(path, "none")} on '
-                f'rank {rank}'
+                f'  {path}: {pairs[path][0]} on rank 0, {pairs[path][1]} on rank {rank}'
                 for path in paths[:MOST]
             ]
             return (
                 'the processes differ:\n'
                 + '\n'.join(lines)
-                + '\nAll need the same config, and the same data in the same folders'
+                + '\nAll need the same config and the same data'
             )
     return ''
 

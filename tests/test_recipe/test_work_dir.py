@@ -80,6 +80,20 @@ def test_a_copied_folder_resumes_from_its_own_checkpoint(tmp_path):
     )
     (copy / 'epoch_1.pth').unlink()  # saved elsewhere, as out_dir of CheckpointHook makes it
     assert last_checkpoint(str(copy)) == (str(original / 'epoch_1.pth'), '')
+    (copy / 'epoch_0.pth').touch()  # the copy has one of its own, so it stays with these
+    assert last_checkpoint(str(copy)) == (
+        str(copy / 'epoch_0.pth'),
+        f'{copy}/last_checkpoint names {original}/epoch_1.pth, in another folder; resuming from '
+        f'the newest checkpoint, {copy}/epoch_0.pth',
+    )
+    there = dict(out_dir=str(tmp_path))  # below which its own folder has the work dir's name
+    assert last_checkpoint(str(copy), there)[0] == str(copy / 'epoch_0.pth')
+    elsewhere = tmp_path / 'out/copy/epoch_1.pth'
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.touch()
+    (copy / 'last_checkpoint').write_text(str(elsewhere))
+    hook = dict(out_dir=str(tmp_path / 'out'))
+    assert last_checkpoint(str(copy), hook) == (str(elsewhere), '')
 
 
 def test_a_link_to_the_folder_is_no_other(tmp_path):

@@ -169,6 +169,7 @@ def test_processes_that_differ_are_told():
     text = unequal([own, own, {**own, 'train_dataloader: samples': '6', 'b': '2'}])
     assert '\n  train_dataloader: samples: 12 on rank 0, 6 on rank 2\n' in text
     assert '\n  b: none on rank 0, 2 on rank 2\n' in text
+    assert unequal([{'folder': "'/node0/x'"}, {'folder': "'/node1/x'"}]) == ''
     assert unequal([{str(i): '1' for i in range(20)}, {}]).count(' on rank 1') == 8
 
 
