@@ -131,6 +131,7 @@ class Soak:
         known = self.record['whole']
         if str(variant) not in known:
             place = self.folder / f'whole_{variant}'
+            print(f'undisturbed run: {named(variant)}', flush=True)
             shutil.rmtree(place, ignore_errors=True)  # of a call that was stopped: never resumed
             *_, seconds = self._start(variant, place, '', LIMIT, False)
             known[str(variant)] = dict(what=named(variant), seconds=round(seconds, 1))

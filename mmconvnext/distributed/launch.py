@@ -48,6 +48,9 @@ def main(argv: list[str]) -> None:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    if processes == 'gpu' and not _has_gpu():
+        print('error: gpu: torch finds no GPU here; give a number of processes', file=sys.stderr)
+        sys.exit(2)
     _quieten()
     _divide_cores(processes)
     os.environ['MMCONVNEXT_LAUNCHED'] = str(time.time())  # read by recipe/ranks.py
@@ -137,6 +140,12 @@ def _quieten() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name.startswith('torch.distributed.elastic'):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _divide_cores(processes: str) -> None:

@@ -26,7 +26,7 @@ from .own_data.given import is_applied
 from .own_data.namespace import LINE
 from .policies import NAMES, policy
 from .ranks import launched, log_rank0, world_size
-from .resume_from import meta_of, newest_whole
+from .resume_from import BEGUN_FROM, meta_of, newest_whole
 from .toy import make_toy
 from .walk import LOADERS
 from .work_dir import (
@@ -171,6 +171,8 @@ def _set_resume(cfg: Config, resume: str | None, tell: Tell) -> None:
     """Set the checkpoint to resume from; refuse a work dir whose checkpoints would be lost."""
     if resume is None and cfg.get('resume'):  # mmengine's own way: resume=True, maybe load_from
         resume, cfg.resume = cfg.get('load_from') or 'if-any', False
+        cfg.load_from = None
+    object.__setattr__(cfg, BEGUN_FROM, cfg.get('load_from'))
     began, run = launched(), (cfg.work_dir, _checkpoint_hook(cfg))
     if began is not None and holds_checkpoint(*run, began):
         resume = 'auto'  # not what the user said: this run itself has got further

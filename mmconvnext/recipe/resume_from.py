@@ -11,6 +11,9 @@ from ..checkpoint.whole import look
 from .errors import RecipeError
 from .work_dir import MMENGINES, checkpoints, last_checkpoint, of_run
 
+# Attribute of a config, not a setting: the weights that the run to resume began from.
+BEGUN_FROM = '_begun_from'
+
 
 def newest_whole(
     work_dir: str,

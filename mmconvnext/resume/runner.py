@@ -20,6 +20,7 @@ from ..distributed.sharded import FullyShardedModel
 from ..distributed.together import saved_together
 from ..recipe.checks.finding import settle
 from ..recipe.errors import RecipeError
+from ..recipe.resume_from import BEGUN_FROM
 from ..recipe.walk import registered, type_name, type_of
 from .batches import keep_workers, place_batches, with_memory
 from .changes import compare, settings_of, unequal
@@ -61,6 +62,16 @@ class _Exact(Runner):
         if is_main_process() and self.orders:
             remove_between(self, 0)
         return model
+
+    def dump_config(self) -> None:
+        """Write the config as for a new run: what this start resumes is none of its settings."""
+        cfg = self.cfg
+        kept = {key: cfg[key] for key in ('resume', 'load_from') if key in cfg}
+        if cfg.get('resume'):
+            cfg.resume, cfg.load_from = False, getattr(cfg, BEGUN_FROM, None)
+        super().dump_config()
+        for key, value in kept.items():
+            cfg[key] = value
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         """Register mmengine's hooks, with a CheckpointHook that deletes last."""

@@ -93,6 +93,14 @@ def test_values_that_cannot_be_used(processes, environ, match, monkeypatch, caps
     assert capsys.readouterr().err.startswith('error: ')
 
 
+def test_one_for_each_gpu_needs_a_gpu(monkeypatch, capsys):
+    monkeypatch.setattr(launch, '_has_gpu', lambda: False)
+    with pytest.raises(SystemExit, match='2'):
+        launch.main(['a.py', 'gpu'])
+    text = 'error: gpu: torch finds no GPU here; give a number of processes\n'
+    assert capsys.readouterr().err == text
+
+
 @pytest.mark.parametrize(
     ('cores', 'gpu', 'given', 'threads'),
     [(8, False, None, '2'), (3, False, None, '1'), (8, True, None, '1'), (8, False, '5', '5')],

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
@@ -30,8 +31,10 @@ from torch.utils.data import BatchSampler
 
 from mmconvnext.checkpoint.whole import RESUME
 from mmconvnext.recipe.errors import RecipeError
+from mmconvnext.recipe.resume_from import BEGUN_FROM
 from mmconvnext.resume.batches import set_epoch
 from mmconvnext.resume.loops import ExactEpochLoop, ExactIterLoop
+from mmconvnext.resume.runner import exact
 
 EMA = dict(type='EMAHook', momentum=0.1, update_buffers=True)
 ACCUMULATED = dict(optimizer=dict(type='AdamW', lr=0.01), accumulative_counts=3)
@@ -262,6 +265,22 @@ def test_the_saved_config_is_a_plain_one(tmp_path):
     text = runner.cfg.pretty_text
     assert 'mmconvnext' not in text and 'Exact' not in text and 'Safe' not in text
     assert type(runner).__name__ == 'ExactRunner' and isinstance(runner, Runner)
+
+
+@pytest.mark.parametrize('weights', [None, 'weights.pth'])
+def test_the_saved_config_of_a_resumed_run_begins_a_new_one(weights, tmp_path):
+    """It would go on from the checkpoint of another run, in whatever folder."""
+    (file := tmp_path / 'x.py').touch()
+    path = stopped(config(tmp_path / 'x'), 3)
+    cfg = config(tmp_path / 'x')
+    cfg = Config({**cfg.to_dict(), 'resume': True, 'load_from': path}, filename=str(file))
+    object.__setattr__(cfg, '_format_python_code', False)
+    object.__setattr__(cfg, BEGUN_FROM, weights)
+    runner = exact(Runner).from_cfg(cfg)
+    runner.train()
+    assert (runner.cfg.resume, runner.cfg.load_from) == (True, path)
+    saved = Config.fromfile(tmp_path / 'x/x.py')
+    assert (saved.resume, saved.load_from) == (False, weights)
 
 
 def test_a_thread_trains_too(tmp_path):
