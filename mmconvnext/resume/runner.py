@@ -25,6 +25,7 @@ from ..recipe.walk import registered, type_name, type_of
 from .batches import keep_workers, place_batches, with_memory
 from .changes import compare, settings_of, unequal
 from .checkpoints import remove_between, safe_hooks, save_between, tell_removed
+from .full_disk import spare_the_run
 from .loops import ExactEpochLoop, ExactIterLoop
 from .orders import SAVE, Orders, StopValidation
 from .patience import patiently
@@ -58,6 +59,7 @@ class _Exact(Runner):
         self.saved_file = ''  # and its name
         if isinstance(self.model, FullyShardedModel):
             self.model.saves_together = True
+        spare_the_run(self.visualizer, self.logger)
         model = super().train()
         if is_main_process() and self.orders:
             remove_between(self, 0)
