@@ -133,6 +133,8 @@ def test_where_it_writes(start):
     assert written == {
         f'work_dirs/{Path(UPERNET).stem}_toy/used_data.json',
         'my runs/1/used_data.json',
+        f'work_dirs/{Path(UPERNET).stem}_toy/.lock',
+        'my runs/1/.lock',
     }
 
 
