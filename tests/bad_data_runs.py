@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from PIL import Image
-from resume_runs import config, forget_runs
+from resume_runs import config, end_workers, forget_runs
 
 from mmconvnext.faults.bad_data import DataSettings
 from mmconvnext.faults.hook import BadData, train_naming
@@ -94,7 +94,10 @@ def run(cfg, *hooks, policy='stop', waits=(), resume='', expected=Expected()):  
     hook = BadData(DataSettings(policy, waits), expected)
     for one in (*hooks, hook):
         runner.register_hook(one)
-    train_naming(runner, hook)
+    try:
+        train_naming(runner, hook)
+    finally:
+        end_workers(runner)
     return runner
 
 
