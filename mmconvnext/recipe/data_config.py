@@ -39,11 +39,11 @@ FILES = {
     '.yml': 'a YAML file, whose tags can call code where mmengine reads it',
 }
 # Registered types that run what a plain value or a file says: all that a search for eval, pickle
-# and Config.fromfile found in mmdet 3.3, mmseg 1.2, mmcv 2.1 and mmengine 0.10, besides the keys in
-# RUN.
+# and Config.fromfile found in the packages of both lock files, besides the keys in RUN.
 TYPES = {
     'CameraMotionCompensation': 'evaluates warp_mode',  # mmdet
-    'OpenImagesChallengeDataset': 'unpickles hierarchy_file',  # mmdet
+    'OpenImagesChallengeDataset': 'unpickles meta_file and hierarchy_file',  # mmdet
+    'OpenImagesDataset': 'unpickles meta_file',  # mmdet
     'RefCocoDataset': 'unpickles split_file',  # mmdet
 }
 RUN = {

@@ -29,13 +29,7 @@ from .ranks import launched, log_rank0, world_size
 from .resume_from import BEGUN_FROM, meta_of, newest_whole
 from .toy import make_toy
 from .walk import LOADERS
-from .work_dir import (
-    default_work_dir,
-    folders,
-    holds_checkpoint,
-    refuse_unwritable,
-    refuse_used,
-)
+from .work_dir import default_work_dir, folders, holds_checkpoint, refuse_unwritable, refuse_used
 
 Tell = Callable[..., None]  # of a line, and a level of logging
 

@@ -72,7 +72,7 @@ class PlacedBatches:
         self.batches, self.seed = batches, seed
         self.rank, self.processes = rank, processes
         self.epoch = self.skip = 0
-        self.given = 0  # batches since the last iteration began
+        self.given = 0  # batches handed out in this pass through the data
 
     def __iter__(self) -> Iterator[PlacedBatch]:
         return self._after(self.epoch, self.skip)  # DataLoader asks twice if it has workers

@@ -128,6 +128,7 @@ REFUSED = [  # text, message
     ("runner_type = 'this'", r"line 1: runner_type='this' is not registered"),
     ("t = dict(type='mmdet.CameraMotionCompensation')", r"Compensation' evaluates warp_mode"),
     ("d = [dict(type='RefCocoDataset')]", r"d\.0\.type='RefCocoDataset' unpickles split_file"),
+    ("d = dict(type='OpenImagesDataset', meta_file='m')", r"ImagesDataset' unpickles meta_file"),
     ("d = dict(decode_backend='pickle')", r"decode_backend='pickle' unpickles the files"),
     ('nms = dict(type="exec(b\'\')")', r'nms\.type="exec\(b\'\'\)" is not registered'),
 ]
